@@ -1,0 +1,1 @@
+"""The models that ship: one TOML each, read through importlib.resources."""

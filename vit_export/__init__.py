@@ -1,0 +1,42 @@
+"""Vision Transformers from PyTorch to the file a device runs, with proof.
+
+Every command has a twin here: `onnx`, `torchscript` (one per target), `predict`, `validate`,
+`summary`, `models`, `doctor`. They are loaded on first use, so that importing this package is cheap.
+"""
+
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vit_export.errors import (
+    BuildError,
+    MissingError,
+    ProofError,
+    RequestError,
+    VitExportError,
+)
+from vit_export.spec import VitSpec
+from vit_export.targets import TARGETS
+
+if TYPE_CHECKING:
+    from vit_export.api import doctor, models, predict, summary, validate
+
+COMMANDS = ("doctor", "models", "predict", "summary", "validate")
+
+__all__ = [
+    "BuildError",
+    "MissingError",
+    "ProofError",
+    "RequestError",
+    "VitExportError",
+    "VitSpec",
+    *COMMANDS,
+    *TARGETS,
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    api = import_module("vit_export.api")
+    return partial(api.build, name) if name in TARGETS else getattr(api, name)

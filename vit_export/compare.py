@@ -1,0 +1,123 @@
+"""How near an answer has to be to the reference: tolerances in one table, judged per sample.
+
+NumPy only, no I/O. M is the number of samples, K the length of an answer.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """What one precision may differ by, and why."""
+
+    floors: float
+    """Allowed maximum error, in noise floors of the reference (|fp32 - fp64|), ..."""
+    relative: float
+    """... plus this share of the largest |reference|."""
+    reason: str
+
+    def allowed(self, reference: Array, floor: float) -> float:
+        """The largest error that one sample may have anywhere in its answer."""
+        return self.floors * floor + self.relative * float(np.abs(reference).max())
+
+
+TOLERANCES = {
+    "fp32": Tolerance(
+        floors=8,
+        relative=1e-6,
+        reason="another order of the same fp32 sums errs like the reference itself; eight times "
+        "its floor leaves room for longer chains, 1e-6 for samples whose floor is zero by luck",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One answer held against its reference."""
+
+    sample: str
+    batch: int
+    row: int
+    max_abs: float
+    allowed: float
+    snr_db: float
+    """20 log10(|reference| / |error|); infinite for equality."""
+    top1: bool | None
+    """Whether the top classes agree; None where the reference's own noise could flip them,
+    or where the model does not classify."""
+    problem: str | None
+    """What is wrong, in words; None when the answer passes."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.problem is None
+
+
+def compare(
+    reference: Array,
+    answer: Array,
+    floor: float,
+    tolerance: Tolerance,
+    *,
+    classifies: bool,
+    sample: str,
+    batch: int = 1,
+    row: int = 0,
+) -> Comparison:
+    """One sample's `answer` (K,) against its `reference` (K,), non-finite values first.
+
+    `floor` is the largest |fp32 - fp64| of the reference for this sample.
+    """
+    allowed = tolerance.allowed(reference, floor)
+    top1 = _top1(reference, answer, floor) if classifies else None
+    error = np.abs(reference.astype(np.float64) - answer.astype(np.float64))
+    max_abs = float(error.max()) if np.isfinite(error).all() else math.inf
+    problem = None
+    if not np.isfinite(reference).all():
+        problem = "the reference itself is not finite"
+    elif not np.isfinite(answer).all():
+        bad = int((~np.isfinite(answer)).sum())
+        problem = f"{bad} of {answer.size} values are NaN or infinite"
+    elif max_abs > allowed:
+        worst = int(error.argmax())
+        problem = f"off by {max_abs:.3g} at output {worst}, {allowed:.3g} is allowed"
+    elif top1 is False:
+        problem = f"top class {int(answer.argmax())} instead of {int(reference.argmax())}"
+    return Comparison(
+        sample=sample,
+        batch=batch,
+        row=row,
+        max_abs=max_abs,
+        allowed=allowed,
+        snr_db=snr_db(reference, answer),
+        top1=top1,
+        problem=problem,
+    )
+
+
+def snr_db(reference: Array, answer: Array) -> float:
+    """Signal-to-noise ratio of `answer` in dB; -inf where it is not finite."""
+    exact = reference.astype(np.float64)
+    noise = float(np.square(exact - answer).sum())
+    if not math.isfinite(noise):
+        return -math.inf
+    signal = float(np.square(exact).sum())
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf
+
+
+def _top1(reference: Array, answer: Array, floor: float) -> bool | None:
+    if reference.size < 2:
+        return None
+    runner_up, top = np.partition(reference, -2)[-2:]
+    if not top - runner_up > 2 * floor:
+        return None
+    return bool(answer.argmax() == reference.argmax())

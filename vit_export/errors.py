@@ -1,0 +1,58 @@
+"""Every error the package raises on purpose, each with the exit code the command line ends with.
+
+    VitExportError
+    ├── BuildError       1    attempted and failed: full disk, no permission, a compiler refused
+    ├── RequestError     2    the request makes no sense: unknown names, foreign files, misfits
+    ├── MissingError     3    this machine lacks something: package, tool, GPU, driver
+    └── ProofError       4    the artifact runs and its numbers are not the model's
+
+130 is Ctrl-C; it needs no class. Core code raises these; only `cli.py` renders them.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VitExportError(Exception):
+    """What is wrong and where (`message`), and what to do about it (`fix`)."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message}\nFix: {self.fix}"
+
+
+class BuildError(VitExportError):
+    """The work was attempted and failed."""
+
+    exit_code = 1
+
+
+class RequestError(VitExportError):
+    """The request makes no sense; nothing was attempted."""
+
+    exit_code = 2
+
+
+class MissingError(VitExportError):
+    """This machine lacks something that the request needs."""
+
+    exit_code = 3
+
+
+class ProofError(VitExportError):
+    """The artifact's answers are not the model's, or it is not what was asked for."""
+
+    exit_code = 4
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the closest of `known`, or all of them when none is close."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."

@@ -1,0 +1,98 @@
+"""From the lowered module to an ONNX graph: the only caller of torch.onnx."""
+
+import ast
+import contextlib
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+
+import onnx_ir as ir
+import torch
+from onnxscript import opset18 as op
+from torch import Tensor, nn
+
+from vit_export.batch import Batch
+from vit_export.errors import BuildError
+from vit_export.spec import VitSpec
+
+INPUT = "image"
+EXAMPLE_BATCH = 2  # torch.export takes 0 and 1 for constants
+
+
+def _attention(  # noqa: ANN202, PLR0913 its signature is that of the operator it translates
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=1.0, enable_gqa=False  # noqa: ANN001, ARG001, E501, FBT002
+):
+    """Attention in four nodes; the exporter's own version rebuilds shapes and scales twice.
+
+    Lowering puts the scale into the query weights and asks for neither mask nor dropout.
+    """
+    energy = op.MatMul(query, op.Transpose(key, perm=[0, 1, 3, 2]))
+    return op.MatMul(op.Softmax(energy, axis=-1), value)
+
+
+TRANSLATIONS = {torch.ops.aten.scaled_dot_product_attention.default: _attention}
+
+
+def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch: Batch) -> ir.Model:
+    """The graph of `module`, input `image` (B, C, H, W), its nodes named after their modules.
+
+    Raises:
+        BuildError: the exporter failed, or wrote another opset than was asked for.
+    """
+    size = batch.fixed or EXAMPLE_BATCH
+    example = torch.zeros(size, spec.channels, *spec.image_size)
+    dynamic = None if batch.fixed else ({0: torch.export.Dim("batch", min=1)},)
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            input_names=[INPUT],
+            output_names=[output],
+            opset_version=opset,
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            external_data=False,
+            custom_translation_table=TRANSLATIONS,
+            verbose=False,
+        )
+    if program is None or program.model.opset_imports[""] != opset:
+        raise BuildError(f"torch {torch.__version__} did not write opset {opset}.", "try opset 20.")
+    return _named(program.model)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's notes on absent optional packages are not the user's business."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            # torch 2.13 checks a LeafSpec of its own by isinstance while tracing
+            warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _named(model: ir.Model) -> ir.Model:
+    """Nodes called after the module they come from; the exporter's notes (paths!) removed."""
+    counts: Counter[str] = Counter()
+    for node in model.graph:
+        scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "['', '']"))
+        name = "/".join(filter(None, (scopes[-2] if len(scopes) > 1 else "", node.op_type)))
+        counts[name] += 1
+        node.name = name if counts[name] == 1 else f"{name}_{counts[name]}"
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
+    model.graph.name = "vit"
+    model.producer_name = "vit-export"
+    model.producer_version = None
+    return model

@@ -1,0 +1,46 @@
+"""Which targets work on this machine, with versions, and what to install for the others."""
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from vit_export.targets import TARGETS
+from vit_export.targets.base import Target
+
+
+@dataclass(frozen=True)
+class Health:
+    """What one target finds here."""
+
+    target: str
+    versions: dict[str, str]
+    missing: tuple[str, ...]
+    note: str
+    fix: str
+
+    @property
+    def works(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+
+def examine() -> list[Health]:
+    """One entry per target, in their order. Nothing is imported."""
+    return [_examine(target) for target in TARGETS.values()]
+
+
+def _examine(target: Target) -> Health:
+    versions = versions_of(target.packages)
+    missing = tuple(name for name in target.packages if name not in versions)
+    fix = f"pip install {' '.join(missing)}" if missing else ""
+    return Health(target.name, versions, missing, target.note, fix)
+
+
+def versions_of(packages: tuple[str, ...]) -> dict[str, str]:
+    """The versions of those packages that are installed."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

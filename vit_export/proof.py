@@ -1,0 +1,107 @@
+"""The proof: an open artifact answers like the reference, at every batch size, image by image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vit_export.batch import Batch
+from vit_export.compare import Array, Comparison, Tolerance, compare
+from vit_export.manifest import Reference
+from vit_export.progress import Progress, silent
+from vit_export.runtimes.base import RunFailedError, Session
+from vit_export.samples import digest
+from vit_export.verdict import Verdict
+
+
+def prove(
+    session: Session,
+    artifact: Path,
+    reference: Reference,
+    samples: Array,
+    *,
+    batch: Batch,
+    precision: str,
+    tolerance: Tolerance,
+    classifies: bool,
+    progress: Progress = silent,
+    source: str = "eager PyTorch",
+) -> Verdict:
+    """The verdict on `session`, which answers `samples` (M, C, H, W) alone and in batches.
+
+    Samples that differ from those the reference saw (another Pillow, another CPU) are left out and
+    named. A batch size that does not run is a failure like a wrong number.
+    """
+    kept = [i for i, made in enumerate(samples) if digest(made) == reference.digests[i]]
+    judge = _Judge(reference, tolerance, classifies=classifies)
+    failures: list[str] = []
+    for size in batch.proven if kept else ():
+        with progress(f"prove batch {size}"):
+            try:
+                judge.batch(session, samples, _order(kept, size, batch.proven), size)
+            except RunFailedError as error:
+                failures.append(f"batch {size} does not run: {error.message}")
+    return Verdict(
+        artifact=str(artifact),
+        runtime=session.runtime,
+        precision=precision,
+        batches=batch.proven,
+        against_eager=tuple(judge.against_eager),
+        against_alone=tuple(judge.against_alone),
+        not_repeated=tuple(reference.recipes[i] for i in range(len(samples)) if i not in kept),
+        failures=tuple(failures),
+        reference=source,
+    )
+
+
+def _order(kept: Sequence[int], size: int, sizes: Sequence[int]) -> list[int]:
+    """The smallest size sees every sample; a larger one is run once, each on other samples."""
+    if size == min(sizes):
+        count = -(-len(kept) // size) * size
+        return [kept[i % len(kept)] for i in range(count)]
+    first = sum(other for other in sizes if other < size)
+    return [kept[(first + i) % len(kept)] for i in range(size)]
+
+
+class _Judge:
+    """Collects comparisons over batches; remembers what each image answered alone."""
+
+    def __init__(self, reference: Reference, tolerance: Tolerance, *, classifies: bool) -> None:
+        self.reference = reference
+        self.tolerance = tolerance
+        self.classifies = classifies
+        self.alone: dict[int, Array] = {}
+        self.against_eager: list[Comparison] = []
+        self.against_alone: list[Comparison] = []
+
+    def batch(self, session: Session, samples: Array, order: Sequence[int], size: int) -> None:
+        """Runs the samples of `order` in batches of `size` and judges every row."""
+        for start in range(0, len(order), size):
+            chosen = list(order[start : start + size])
+            answers = session.run(np.ascontiguousarray(samples[chosen]))
+            expected = (size, self.reference.answers.shape[1])
+            if answers.shape != expected:
+                message = f"it answers {answers.shape} instead of {expected}"
+                raise RunFailedError(message, "export the model again.")
+            for row, (index, answer) in enumerate(zip(chosen, answers, strict=True)):
+                self._judge(index, answer, size, row)
+
+    def _judge(self, index: int, answer: Array, size: int, row: int) -> None:
+        against = [(self.reference.answers[index], self.against_eager)]
+        if index in self.alone:
+            against.append((self.alone[index], self.against_alone))
+        elif size == 1:
+            self.alone[index] = answer
+        for expected, found in against:
+            found.append(
+                compare(
+                    expected,
+                    answer,
+                    self.reference.floors[index],
+                    self.tolerance,
+                    classifies=self.classifies,
+                    sample=self.reference.recipes[index],
+                    batch=size,
+                    row=row,
+                )
+            )

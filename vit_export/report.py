@@ -1,0 +1,148 @@
+"""What is printed: values to text or JSON. No arithmetic here."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vit_export.compare import Comparison
+from vit_export.health import Health
+from vit_export.prediction import Prediction
+from vit_export.presets import Preset
+from vit_export.progress import Progress, silent
+from vit_export.layers import Summary
+from vit_export.verdict import Verdict
+
+
+def to_json(values: Any) -> str:
+    """One JSON document; infinities and NaN, which JSON lacks, as strings."""
+    return json.dumps(_finite(values), indent=2, sort_keys=True, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return value
+
+
+def stages(console: Console, *, quiet: bool) -> Progress:
+    """Progress that shows the running stage with a spinner, and each finished one with its time."""
+
+    @contextmanager
+    def stage(name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        with console.status(name):
+            yield
+        console.print(f"[dim]{time.perf_counter() - started:6.1f} s  {escape(name)}[/dim]")
+
+    return silent if quiet else stage
+
+
+def print_verdict(console: Console, verdict: Verdict, *, verbose: bool = False) -> None:
+    """The verdict in a table, a row per sample (or per answer), and a sentence."""
+    table = Table("sample", "batches", "max error", "allowed", "SNR dB", "top-1")
+    for name, batches, worst in _rows(verdict, verbose=verbose):
+        agrees = {True: "same", False: "DIFFERS", None: "-"}[worst.top1]
+        numbers = f"{worst.max_abs:.2e}", f"{worst.allowed:.2e}", f"{worst.snr_db:.1f}"
+        style = None if worst.passed else "bold red"
+        table.add_row(escape(name), batches, *numbers, agrees, style=style)
+    console.print(table)
+    for problem in verdict.problems[:8]:
+        console.print(f"[red]✗[/red] {escape(problem)}")
+    for recipe in verdict.not_repeated:
+        console.print(f"[yellow]![/yellow] {escape(recipe)} could not be made again here exactly")
+    colour = "green" if verdict.status == "PROVEN" else "red"
+    console.print(f"[bold {colour}]{verdict.status}[/bold {colour}] {escape(_sentence(verdict))}")
+
+
+def print_built(console: Console, path: Path, size_bytes: int, weights_from: str) -> None:
+    """Where the file is, how large, and whose weights it holds."""
+    megabytes = f"{size_bytes / 1e6:.1f} MB"
+    console.print(f"{escape(str(path))}: {megabytes}, weights: {escape(weights_from)}", soft_wrap=True)
+
+
+def print_random_weights(console: Console) -> None:
+    """A loud note: right for speed and size, worthless for answers."""
+    console.print(
+        "[bold yellow]Warning:[/bold yellow] the weights are RANDOM: the file is right for speed "
+        "and size, its answers mean nothing. Fix: --weights FILE, or a model that ships them.",
+        soft_wrap=True,
+    )
+
+
+def _rows(verdict: Verdict, *, verbose: bool) -> Iterator[tuple[str, str, Comparison]]:
+    if verbose:
+        for found in verdict.against_eager:
+            yield found.sample, f"{found.batch} (row {found.row})", found
+        return
+    for name in dict.fromkeys(found.sample for found in verdict.against_eager):
+        of_sample = [found for found in verdict.against_eager if found.sample == name]
+        worst = max(of_sample, key=lambda found: (not found.passed, found.max_abs))
+        sizes = dict.fromkeys(str(found.batch) for found in of_sample)
+        yield name, ", ".join(sizes), worst
+
+
+def _sentence(verdict: Verdict) -> str:
+    batches = ", ".join(map(str, verdict.batches))
+    return (
+        f"{verdict.artifact} against {verdict.reference}: {len(verdict.against_eager)} answers at "
+        f"batch {batches}, {len(verdict.against_alone)} rows against the image alone, "
+        f"in {verdict.runtime}, {verdict.precision}."
+    )
+
+
+def print_predictions(console: Console, predictions: Sequence[Prediction]) -> None:
+    """One line per image and class: name and probability."""
+    table = Table("image", "class", "probability")
+    for found in predictions:
+        best = zip(found.classes, found.probabilities, strict=True)
+        for i, (name, probability) in enumerate(best):
+            table.add_row(escape(found.image) if i == 0 else "", escape(name), f"{probability:.1%}")
+    console.print(table)
+
+
+def print_summary(console: Console, summary: Summary) -> None:
+    """The layer table, and what the seed document's own count leaves out."""
+    console.print(summary.table, markup=False, highlight=False, soft_wrap=True)
+    layers = summary.parameters - summary.token_parameters
+    console.print(
+        f"{summary.model}: {summary.parameters:,} parameters. torchsummary, which the seed document "
+        f"uses, counts {layers:,}: it leaves out prefix tokens and positions "
+        f"({summary.token_parameters:,}).",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def print_models(console: Console, presets: Sequence[tuple[Preset, int]]) -> None:
+    """One row per preset."""
+    table = Table("model", "parameters", "image", "classes", "weights", "source")
+    for preset, parameters in presets:
+        height, width = preset.spec.image_size
+        classes = str(preset.spec.classes or "features")
+        weights = "shipped" if preset.weights else "-"
+        size = f"{height}x{width}x{preset.spec.channels}"
+        table.add_row(preset.name, f"{parameters:,}", size, classes, weights, preset.source)
+    console.print(table)
+
+
+def print_health(console: Console, found: Sequence[Health]) -> None:
+    """One row per target: does it work here, with which versions, what to install."""
+    table = Table("target", "works", "versions", "note")
+    for health in found:
+        works = "[green]yes[/green]" if health.works else "[red]no[/red]"
+        versions = ", ".join(f"{name} {version}" for name, version in health.versions.items())
+        note = health.note if health.works else f"Fix: {health.fix}"
+        table.add_row(health.target, works, escape(versions), escape(note))
+    console.print(table)

@@ -1,0 +1,37 @@
+"""The runtimes that open artifacts, found by what a file holds, not by what it is called.
+
+A new runtime is one file with a `Session` and one line in `RUNTIMES`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vit_export.errors import RequestError
+from vit_export.runtimes import onnxruntime, torchscript
+from vit_export.runtimes.base import Session
+
+Opener = Callable[[Path, int | None], Session]
+
+RUNTIMES: dict[bytes, Opener] = {
+    b"PK\x03\x04": torchscript.TorchScriptSession,  # a zip archive
+    b"\x08": onnxruntime.OnnxSession,  # field 1 of ModelProto, ir_version
+}
+"""Openers by a file's first bytes."""
+
+
+def open_artifact(path: Path, threads: int | None = None) -> Session:
+    """A session on the artifact at `path`, with `threads` intra-op threads (None: its default).
+
+    Raises:
+        RequestError: missing, cut off, or no artifact at all.
+    """
+    if not path.is_file():
+        raise RequestError(f"{path}: no such artifact.", "check the path.")
+    with path.open("rb") as file:
+        head = file.read(8)
+    for magic, opener in RUNTIMES.items():
+        if head.startswith(magic):
+            return opener(path, threads)
+    raise RequestError(
+        f"{path} is neither ONNX nor TorchScript.", "give a file that vit-export wrote."
+    )

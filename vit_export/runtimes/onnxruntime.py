@@ -1,0 +1,49 @@
+"""ONNX files in ONNX Runtime, on the CPU. Needs neither torch nor the package onnx."""
+
+from pathlib import Path
+
+import numpy as np
+
+from vit_export.errors import MissingError, RequestError
+from vit_export.manifest import KEY
+from vit_export.runtimes.base import Array, RunFailedError
+
+QUIET = 3  # errors only; they come back as exceptions anyway
+
+
+class OnnxSession:
+    """An ONNX file, open in ONNX Runtime's CPU provider."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            message = f"{path} is an ONNX file and needs ONNX Runtime."
+            raise MissingError(message, "pip install onnxruntime") from None
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = QUIET
+        options.intra_op_num_threads = threads or 0
+        self.runtime = f"ONNX Runtime {onnxruntime.__version__} (CPU)"
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # noqa: BLE001 its exceptions share no base class
+            reason = str(error).partition("\n")[0]
+            message = f"{path} can't be opened by {self.runtime}: {reason}"
+            raise RequestError(message, "copy it again, its .data file too, or export anew.") from None
+        self._input = self._session.get_inputs()[0].name
+
+    def run(self, images: Array) -> Array:
+        """Answers (B, K) to images (B, C, H, W)."""
+        try:
+            (answer,) = self._session.run(None, {self._input: images})
+        except Exception as error:  # noqa: BLE001 its exceptions share no base class
+            reason = str(error).partition("\n")[0]
+            raise RunFailedError(reason, "see what the artifact was built for.") from None
+        return np.asarray(answer)
+
+    def manifest_json(self) -> str | None:
+        """The manifest in the model's metadata."""
+        metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        return metadata.get(KEY)

@@ -1,0 +1,82 @@
+"""The inputs a proof runs on, made from short recipes, so that they can be made again anywhere.
+
+A recipe is a word and an argument: `photo:cat` is a photograph that ships, through the model's own
+preprocessing; `normal:7` and `saturated:7` are drawn from seed 7; `constant:0.25` is flat.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vit_export.errors import RequestError
+from vit_export.spec import VitSpec
+from vit_export.vit.preprocess import Preprocessing, load_image, preprocess
+
+Array = npt.NDArray[np.float32]
+
+IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+PHOTOS = ("astronaut", "cat", "coffee")
+
+
+def recipes(preprocessing: Preprocessing | None) -> list[str]:
+    """Eight recipes: photographs where the model says how to read them, noise where not."""
+    photos = [f"photo:{name}" for name in PHOTOS]
+    seeded = photos if preprocessing else [f"normal:{seed}" for seed in (11, 12, 13)]
+    return [*seeded, "normal:1", "normal:2", "normal:3", "constant:0.25", "saturated:4"]
+
+
+def make_samples(
+    recipes: Sequence[str], spec: VitSpec, preprocessing: Preprocessing | None
+) -> Array:
+    """The inputs of `recipes`, (M, C, H, W)."""
+    return np.stack([_make(recipe, spec, preprocessing) for recipe in recipes])
+
+
+def image_samples(folder: Path, preprocessing: Preprocessing | None) -> tuple[list[str], Array]:
+    """Recipes and inputs of the images in `folder` and its sub-folders, sorted by name.
+
+    Raises:
+        RequestError: no folder, no images in it, one that can't be read, or no preprocessing.
+    """
+    if preprocessing is None:
+        raise RequestError("The model has no preprocessing for images.", "leave --images out.")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise RequestError(f"{folder} holds no images.", "name a folder of PNG or JPEG files.")
+    inputs = [preprocess(load_image(path, preprocessing.mode), preprocessing) for path in paths]
+    return [f"image:{path.name}" for path in paths], np.stack(inputs)
+
+
+def _make(recipe: str, spec: VitSpec, preprocessing: Preprocessing | None) -> Array:
+    kind, _, argument = recipe.partition(":")
+    shape = (spec.channels, *spec.image_size)
+    if kind == "photo" and preprocessing:
+        path = Path(str(files("vit_export"))) / "photos" / f"{argument}.png"
+        return preprocess(load_image(path, preprocessing.mode), preprocessing)
+    if kind == "constant":
+        return np.full(shape, float(argument), np.float32)
+    # RandomState, not Generator: NumPy promises that its stream never changes (NEP 19).
+    random = np.random.RandomState(int(argument))  # noqa: NPY002
+    if kind == "normal":
+        return random.standard_normal(shape).astype(np.float32)
+    if kind == "saturated":  # each value at one end of what normalized pixels reach
+        low, high = _range(preprocessing)
+        return np.where(random.random_sample(shape) < 0.5, low, high).astype(np.float32)
+    raise ValueError(f"unknown recipe {recipe!r}")
+
+
+def _range(preprocessing: Preprocessing | None) -> tuple[Array, Array]:
+    if preprocessing is None:
+        return np.full((1, 1, 1), -2, np.float32), np.full((1, 1, 1), 2, np.float32)
+    mean = np.array(preprocessing.mean, np.float32)[:, None, None]
+    std = np.array(preprocessing.std, np.float32)[:, None, None]
+    return -mean / std, (1 - mean) / std
+
+
+def digest(sample: Array) -> str:
+    """SHA-256 of one input's little-endian bytes: tells whether it was made again exactly."""
+    return hashlib.sha256(sample.astype("<f4").tobytes()).hexdigest()

@@ -1,0 +1,74 @@
+"""What a target is: a format that users ask for by name, and how it is built."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vit_export.errors import RequestError, did_you_mean
+from vit_export.manifest import Manifest
+from vit_export.progress import Progress
+
+if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
+    from vit_export.vit.eager import Vit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One setting of a target: a keyword in Python, a flag on the command line."""
+
+    name: str
+    default: bool | int
+    help: str
+    least: int | None = None
+    most: int | None = None
+
+    def check(self, value: object) -> bool | int:
+        """`value`, when it can be this setting.
+
+        Raises:
+            RequestError: of the wrong type or out of range.
+        """
+        if type(value) is not type(self.default):
+            wanted = type(self.default).__name__
+            raise RequestError(f"{self.name} is {value!r}.", f"give {self.name} as {wanted}.")
+        if isinstance(self.default, bool):
+            return bool(value)
+        assert isinstance(value, int)  # noqa: S101 for the type checker
+        low, high = self.least, self.most
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise RequestError(f"{self.name} {value} is not supported.", f"take {low} to {high}.")
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A file format: its name is the subcommand and the Python function."""
+
+    name: str
+    suffix: str
+    summary: str
+    """One sentence, for --help and the README."""
+    note: str = ""
+    """What its users should know before they choose it."""
+    packages: tuple[str, ...]
+    """What has to be installed, by the names pip knows."""
+    options: tuple[Option, ...] = ()
+    build: Callable[["Vit", Manifest, Path, Progress], None]
+    """Writes the artifact of a model, with its manifest inside, to a path."""
+    extra: str = field(default="")
+    """The pip extra that installs `packages`; empty where the base install has them."""
+
+    def settings(self, given: Mapping[str, Any]) -> dict[str, bool | int]:
+        """A value for every option, from `given` or the default.
+
+        Raises:
+            RequestError: an unknown option, a wrong type or range.
+        """
+        known = {option.name: option for option in self.options}
+        for name in given:
+            if name not in known:
+                raise RequestError(f"{self.name} has no option {name!r}.", did_you_mean(name, known))
+        return {
+            name: option.check(given.get(name, option.default)) for name, option in known.items()
+        }

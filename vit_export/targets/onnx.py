@@ -1,0 +1,49 @@
+"""ONNX: standard operators only, for any runtime that reads it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vit_export.manifest import KEY, Manifest
+from vit_export.progress import Progress
+from vit_export.targets.base import Option, Target
+
+if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
+    from vit_export.vit.eager import Vit
+
+
+def build(vit: "Vit", manifest: Manifest, path: Path, progress: Progress) -> None:
+    """Writes `vit` as an ONNX file with the manifest in its metadata."""
+    from vit_export.graph.capture import capture
+    from vit_export.graph.save import save
+    from vit_export.graph.simplify import simplify
+    from vit_export.vit.lower import lower
+
+    with progress("lower"):
+        lowered = lower(vit)
+    with progress("capture"):
+        model = capture(
+            lowered,
+            vit.spec,
+            output=manifest.output_name,
+            opset=int(manifest.settings["opset"]),
+            batch=manifest.batch,
+        )
+    if manifest.settings["simplify"]:
+        with progress("simplify"):
+            model = simplify(model)
+    model.metadata_props[KEY] = manifest.to_json()
+    with progress("write"):
+        save(model, path)
+
+
+TARGET = Target(
+    name="onnx",
+    suffix=".onnx",
+    summary="An ONNX file in standard operators, for ONNX Runtime, OpenVINO, TensorRT and others.",
+    packages=("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "onnxruntime"),
+    options=(
+        Option(name="opset", default=20, least=18, most=22, help="Version of the operator set."),
+        Option(name="simplify", default=True, help="Run onnxsim, proven after like all else."),
+    ),
+    build=build,
+)

@@ -1,0 +1,58 @@
+"""What a validation found, as one value: PROVEN or REJECTED, and why."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from vit_export.compare import Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Every answer of an artifact, held against the reference."""
+
+    artifact: str
+    runtime: str
+    """Name and version of what ran it."""
+    precision: str
+    batches: tuple[int, ...]
+    """The batch sizes that were run."""
+    against_eager: tuple[Comparison, ...]
+    """Each sample at each batch size, against eager PyTorch."""
+    against_alone: tuple[Comparison, ...]
+    """Each row of a batch, against the same image alone in the same artifact."""
+    not_repeated: tuple[str, ...] = ()
+    """Samples that could not be made again here, and so were left out."""
+    failures: tuple[str, ...] = ()
+    """What went wrong besides numbers: a batch size that does not run, a wrong shape."""
+    reference: str = "eager PyTorch, from the manifest"
+
+    @property
+    def status(self) -> Literal["PROVEN", "REJECTED"]:
+        """PROVEN only when something was compared and nothing is wrong."""
+        return "PROVEN" if self.against_eager and not self.problems else "REJECTED"
+
+    @property
+    def problems(self) -> list[str]:
+        """One sentence per thing that is wrong."""
+        told = [
+            f"{c.sample} in row {c.row} of a batch of {c.batch}{where}: {c.problem}"
+            for where, found in (
+                ("", self.against_eager),
+                (", against the image alone", self.against_alone),
+            )
+            for c in found
+            if not c.passed
+        ]
+        return [*self.failures, *told]
+
+    @property
+    def worst(self) -> Comparison | None:
+        """The answer nearest to, or farthest over, what is allowed."""
+        return max(
+            self.against_eager, key=lambda c: c.max_abs / max(c.allowed, 1e-300), default=None
+        )
+
+    def to_mapping(self) -> Mapping[str, Any]:
+        """Plain values, for JSON; infinities become strings there (`report`)."""
+        return {"status": self.status, "problems": self.problems} | asdict(self)

@@ -1,0 +1,153 @@
+"""From an image file of any size and mode to the numbers a model was trained on.
+
+`Preprocessing` says what is done, and travels inside every artifact; `load_image` and
+`preprocess` do it, with Pillow and NumPy alone, so that a device needs nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from vit_export.errors import RequestError, did_you_mean
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Mode = Literal["L", "RGB"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+MAX_PIXELS = 178_956_970  # where Pillow itself calls an image a decompression bomb
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Resize, crop the centre, scale to 0..1, normalize. Sizes are (height, width) in pixels."""
+
+    mode: Mode = "RGB"
+    resize: int | tuple[int, int]
+    """The shorter side, keeping the aspect ratio, or both sides outright."""
+    crop: tuple[int, int]
+    """What the model takes; cut from the centre."""
+    interpolation: Interpolation = "bicubic"
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Per channel, of values already scaled to 0..1."""
+
+    def __post_init__(self) -> None:
+        channels = 1 if self.mode == "L" else 3
+        if self.mode not in get_args(Mode):
+            raise RequestError(f"mode is {self.mode!r}.", did_you_mean(self.mode, get_args(Mode)))
+        if self.interpolation not in get_args(Interpolation):
+            known = get_args(Interpolation)
+            raise RequestError(
+                f"interpolation is {self.interpolation!r}.", did_you_mean(self.interpolation, known)
+            )
+        for name in ("mean", "std"):
+            if len(getattr(self, name)) != channels:
+                message = f"{name} has {len(getattr(self, name))} values for mode {self.mode}."
+                raise RequestError(message, f"give {channels}, one per channel.")
+        if min(self.std) <= 0:
+            raise RequestError("std holds a value that is not positive.", "give positive ones.")
+        if self._covers() is False:
+            message = f"resize {self.resize} leaves less than the crop of {self.crop}."
+            raise RequestError(message, "resize to at least the crop.")
+
+    def _covers(self) -> bool:
+        if isinstance(self.resize, int):
+            return self.resize >= max(self.crop)
+        return all(side >= cut for side, cut in zip(self.resize, self.crop, strict=True))
+
+    def at(self, size: tuple[int, int]) -> Self:
+        """The same preprocessing for a model that takes images of `size`."""
+        if isinstance(self.resize, int):
+            ratio = self.resize / min(self.crop)
+            return replace(self, crop=size, resize=max(round(min(size) * ratio), *size))
+        height, width = (
+            round(new * side / old)
+            for new, side, old in zip(size, self.resize, self.crop, strict=True)
+        )
+        return replace(self, crop=size, resize=(height, width))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
+        """The preprocessing with the given fields; `where` names their origin in errors."""
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise RequestError(f"{where}: unknown key {name!r}.", did_you_mean(name, known))
+        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        try:
+            return cls(**lists)
+        except TypeError as error:
+            raise RequestError(f"{where}: {error}.", "give every field of Preprocessing.") from None
+        except RequestError as error:
+            raise RequestError(f"{where}: {error.message}", error.fix) from None
+
+
+def load_image(path: Path, mode: Mode) -> "Image":
+    """The picture in `mode`, upright, 8 bits a channel.
+
+    EXIF orientation is applied, transparency dropped, palettes resolved; 16-bit grey is scaled
+    to 8 bits (Pillow's own conversion clips it).
+
+    Raises:
+        RequestError: no such file, not an image, cut off, or a decompression bomb.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            return _to_mode(ImageOps.exif_transpose(image), mode)
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such image.", "check the path.") from None
+    except IsADirectoryError:
+        raise RequestError(f"{path} is a folder.", "name image files.") from None
+    except UnidentifiedImageError:
+        raise RequestError(f"{path} is not an image.", "give a file that Pillow opens.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise RequestError(
+            f"{path} has more than {MAX_PIXELS:,} pixels (a decompression bomb?).",
+            "shrink the image first.",
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise RequestError(f"{path} can't be decoded: {error}.", "save the image again.") from None
+
+
+def _to_mode(image: "Image", mode: Mode) -> "Image":
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits in I;16 and, from PNG, in I
+        image = Image.fromarray((np.asarray(image, np.float64) / 257).round().astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
+    return image.convert(mode)
+
+
+def preprocess(image: "Image", steps: Preprocessing) -> npt.NDArray[np.float32]:
+    """The model's input for one image, (C, H, W)."""
+    from PIL.Image import Resampling
+
+    width, height = image.size
+    if isinstance(steps.resize, int):  # torchvision's rule: the longer side is cut to an integer
+        ratio = steps.resize / min(width, height)
+        size = [steps.resize if side <= min(width, height) else int(side * ratio)
+                for side in (height, width)]
+    else:
+        size = list(steps.resize)
+    resized = image.resize((size[1], size[0]), Resampling[steps.interpolation.upper()])
+    top, left = ((side - cut) // 2 for side, cut in zip(size, steps.crop, strict=True))
+    box = (left, top, left + steps.crop[1], top + steps.crop[0])
+    pixels = np.asarray(resized.crop(box), np.float32) / np.float32(255)
+    pixels = pixels.reshape(*steps.crop, len(steps.mean))  # (H, W, C)
+    mean, std = np.array(steps.mean, np.float32), np.array(steps.std, np.float32)
+    return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))

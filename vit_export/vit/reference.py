@@ -1,0 +1,37 @@
+"""The eager model's answers to the proof's samples, and its own noise floor."""
+
+import copy
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vit_export.manifest import Array, Reference
+from vit_export.samples import digest
+from vit_export.vit.eager import Vit
+
+
+@torch.inference_mode()
+def reference_of(vit: Vit, recipes: Sequence[str], samples: Array) -> Reference:
+    """Answers to `samples` (M, C, H, W), each image alone, with |fp32 - fp64| for each."""
+    answers = np.concatenate([vit(image).numpy() for image in torch.from_numpy(samples).split(1)])
+    exact = _in_fp64(vit, torch.from_numpy(samples)).numpy()
+    floors = np.abs(answers - exact).max(axis=1)
+    return Reference(
+        recipes=tuple(recipes),
+        digests=tuple(digest(sample) for sample in samples),
+        answers=answers,
+        floors=tuple(float(floor) for floor in floors),
+    )
+
+
+def _in_fp64(vit: Vit, x: Tensor) -> Tensor:
+    """The same answers in double precision; one block is promoted at a time, to save memory."""
+    x = x.double()
+    stages = [vit.embedding, vit.embedding_norm, *vit.blocks, vit.head]
+    for stage in stages:
+        promoted = copy.deepcopy(cast("nn.Module", stage)).double()
+        x = torch.cat([promoted(image) for image in x.split(1)])
+    return x

@@ -1,0 +1,130 @@
+"""Files that appear whole or not at all.
+
+Work happens in a hidden folder beside OUT, where names and relative references are already final.
+`Staged.commit` moves it into place: data file first, then OUT, then the former data file goes, all
+under a lock on the folder, so that OUT is complete at every instant and two runs can't mix.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from vit_export.errors import BuildError, RequestError
+
+SUFFIX = ".partial"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A private folder in which `file` stands under the name it will have."""
+
+    out: Path
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """Where the artifact is to be written."""
+        return self.folder / self.out.name
+
+    def commit(self) -> None:
+        """What is staged takes the name OUT; what an earlier attempt left goes."""
+        with _locked(self.out.parent):
+            data = self._move_data()
+            self.file.replace(self.out)
+            for former in _data_files(self.out):
+                if former not in data:
+                    former.unlink()
+            for leftover in rejected_names(self.out):
+                leftover.unlink(missing_ok=True)
+
+    def reject(self, report: str) -> Path:
+        """What is staged is kept as OUT.rejected, its report beside it; OUT stays as it is."""
+        rejected, told = rejected_names(self.out)
+        with _locked(self.out.parent):
+            if self.file.exists():
+                self._move_data()
+                self.file.replace(rejected)
+            told.write_text(report, encoding="utf-8")
+        return rejected
+
+    def _move_data(self) -> set[Path]:
+        moved = set()
+        for data in _data_files(self.file):
+            home = self.out.parent / data.name
+            data.replace(home)
+            moved.add(home)
+        return moved
+
+
+def rejected_names(out: Path) -> tuple[Path, Path]:
+    """Where a rejected artifact and its report go."""
+    return Path(f"{out}.rejected"), Path(f"{out}.rejected.json")
+
+
+def check_writable(out: Path) -> None:
+    """Nothing, when OUT can be a file here.
+
+    Raises:
+        RequestError: its folder is missing, or OUT is a folder.
+        BuildError: its folder can't be written.
+    """
+    if out.is_dir():
+        raise RequestError(f"{out} is a folder.", "name a file.")
+    if not out.parent.is_dir():
+        raise RequestError(f"The folder {out.parent} does not exist.", f"mkdir -p {out.parent}")
+    if not os.access(out.parent, os.W_OK):
+        raise BuildError(f"The folder {out.parent} can't be written.", "choose another OUT.")
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Staged]:
+    """A staging folder for OUT that is gone afterwards, whatever happens.
+
+    Raises:
+        RequestError, BuildError: as `check_writable`; a full disk or lost permission later.
+    """
+    check_writable(out)
+    _sweep(out)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=SUFFIX, dir=out.parent))
+        try:
+            with _locked(folder):
+                yield Staged(out, folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        message = f"{out} can't be written: {error.strerror or error}."
+        raise BuildError(message, "free space or choose another place; OUT is untouched.") from None
+
+
+def _data_files(out: Path) -> list[Path]:
+    """The external weights of `out`: OUT.<12 hex>.data beside it."""
+    pattern = re.compile(re.escape(out.name) + r"\.[0-9a-f]{12}\.data")
+    return [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]
+
+
+def _sweep(out: Path) -> None:
+    """Staging folders of runs that were killed go; one in use is locked and stays."""
+    for folder in out.parent.glob(f".{out.name}.*{SUFFIX}"):
+        try:
+            with _locked(folder, wait=False):
+                shutil.rmtree(folder)
+        except OSError:
+            continue
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """An exclusive lock on `folder`, released by the system even when the process dies."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
