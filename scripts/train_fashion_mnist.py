@@ -46,7 +46,7 @@ def normalize(images: Tensor, preprocessing: dict[str, list[float]]) -> Tensor:
 def augment(images: Tensor) -> Tensor:
     """Each image flipped at random, shifted by up to two pixels, with one patch erased."""
     count = len(images)
-    flip = torch.rand(count) < 0.5
+    flip = torch.randint(0, 2, (count,), dtype=torch.bool)
     images = torch.where(flip[:, None, None, None], images.flip(-1), images)
     rows = torch.randint(0, 5, (count, 1)) + torch.arange(28)
     columns = torch.randint(0, 5, (count, 1)) + torch.arange(28)

@@ -1,7 +1,7 @@
 """Vision Transformers from PyTorch to the file a device runs, with proof.
 
 Every command has a twin here: `onnx`, `torchscript` (one per target), `predict`, `validate`,
-`summary`, `models`, `doctor`. They are loaded on first use, so that importing this package is cheap.
+`summary`, `models`, `doctor`. They load on first use, so that importing this package is cheap.
 """
 
 from functools import partial
@@ -21,8 +21,6 @@ from vit_export.targets import TARGETS
 if TYPE_CHECKING:
     from vit_export.api import doctor, models, predict, summary, validate
 
-COMMANDS = ("doctor", "models", "predict", "summary", "validate")
-
 __all__ = [
     "BuildError",
     "MissingError",
@@ -30,9 +28,13 @@ __all__ = [
     "RequestError",
     "VitExportError",
     "VitSpec",
-    *COMMANDS,
-    *TARGETS,
+    "doctor",
+    "models",
+    "predict",
+    "summary",
+    "validate",
 ]
+__all__ += list(TARGETS)
 
 
 def __getattr__(name: str) -> Any:

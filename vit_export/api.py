@@ -13,22 +13,22 @@ import numpy as np
 
 from vit_export.batch import Batch
 from vit_export.compare import TOLERANCES, Tolerance
-from vit_export.health import Health, examine, versions_of
 from vit_export.errors import MissingError, ProofError, RequestError, did_you_mean
+from vit_export.health import Health, examine, versions_of
+from vit_export.layers import Summary, parameters_of, summarize
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.page import write_page
 from vit_export.prediction import Prediction, predict_images
 from vit_export.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.progress import Progress, silent
+from vit_export.proof import prove
+from vit_export.report import to_json
 from vit_export.runtimes import open_artifact
 from vit_export.runtimes.base import Session
 from vit_export.samples import image_samples, make_samples, recipes
-from vit_export.report import to_json
 from vit_export.source import Source, load_source, overrides_of
-from vit_export.layers import Summary, parameters_of, summarize
 from vit_export.targets import TARGETS
 from vit_export.targets.base import Target
-from vit_export.proof import prove
 from vit_export.verdict import Verdict
 from vit_export.writing import Staged, check_writable, staged
 
@@ -96,9 +96,7 @@ def build(
     check_writable(path)
     with progress("load"):
         file = Path(weights) if weights is not None else None
-        source = load_source(
-            model, weights=file, seed=seed, image_size=image_size, classes=classes
-        )
+        source = load_source(model, weights=file, seed=seed, image_size=image_size, classes=classes)
     with progress("answer in eager PyTorch"):
         reference, samples = _reference(source, Path(images) if images is not None else None)
     manifest = _manifest(chosen, source, sizes, settings, reference)
@@ -147,9 +145,7 @@ def validate(
     session = open_artifact(path, threads)
     manifest = _manifest_of(session, path)
     with progress("make the samples again"):
-        made = make_samples(
-            manifest.reference.recipes, manifest.spec, manifest.preprocessing
-        )
+        made = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
     reference, source = manifest.reference, Verdict.reference
     if weights is not None:
         with progress("answer in eager PyTorch"):

@@ -170,7 +170,9 @@ def validate(
     from vit_export import api, report
 
     progress = report.stages(Console(stderr=True), quiet=quiet)
-    verdict = api.validate(artifact, weights=weights, report=page, threads=threads, progress=progress)
+    verdict = api.validate(
+        artifact, weights=weights, report=page, threads=threads, progress=progress
+    )
     if as_json:
         click.echo(report.to_json(verdict.to_mapping()))
     else:

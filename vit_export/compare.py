@@ -115,7 +115,7 @@ def snr_db(reference: Array, answer: Array) -> float:
 
 
 def _top1(reference: Array, answer: Array, floor: float) -> bool | None:
-    if reference.size < 2:
+    if reference.size == 1:
         return None
     runner_up, top = np.partition(reference, -2)[-2:]
     if not top - runner_up > 2 * floor:

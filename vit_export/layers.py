@@ -28,9 +28,7 @@ class Summary:
 
 
 def summarize(name: str, spec: VitSpec) -> Summary:
-    """The table of `spec`. Nothing is computed: the model and its input stand on torch's meta
-    device, so that a billion parameters cost no memory.
-    """
+    """The table of `spec`; model and input stand on the meta device, so it costs no memory."""
     import torch
     import torchinfo
 

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from vit_export.compare import Comparison
 from vit_export.health import Health
+from vit_export.layers import Summary
 from vit_export.prediction import Prediction
 from vit_export.presets import Preset
 from vit_export.progress import Progress, silent
-from vit_export.layers import Summary
 from vit_export.verdict import Verdict
 
 
@@ -69,7 +69,9 @@ def print_verdict(console: Console, verdict: Verdict, *, verbose: bool = False) 
 def print_built(console: Console, path: Path, size_bytes: int, weights_from: str) -> None:
     """Where the file is, how large, and whose weights it holds."""
     megabytes = f"{size_bytes / 1e6:.1f} MB"
-    console.print(f"{escape(str(path))}: {megabytes}, weights: {escape(weights_from)}", soft_wrap=True)
+    console.print(
+        f"{escape(str(path))}: {megabytes}, weights: {escape(weights_from)}", soft_wrap=True
+    )
 
 
 def print_random_weights(console: Console) -> None:
@@ -117,8 +119,8 @@ def print_summary(console: Console, summary: Summary) -> None:
     console.print(summary.table, markup=False, highlight=False, soft_wrap=True)
     layers = summary.parameters - summary.token_parameters
     console.print(
-        f"{summary.model}: {summary.parameters:,} parameters. torchsummary, which the seed document "
-        f"uses, counts {layers:,}: it leaves out prefix tokens and positions "
+        f"{summary.model}: {summary.parameters:,} parameters. torchsummary, which the seed "
+        f"document uses, counts {layers:,}: it leaves out prefix tokens and positions "
         f"({summary.token_parameters:,}).",
         highlight=False,
         soft_wrap=True,

@@ -60,12 +60,12 @@ def _make(recipe: str, spec: VitSpec, preprocessing: Preprocessing | None) -> Ar
     if kind == "constant":
         return np.full(shape, float(argument), np.float32)
     # RandomState, not Generator: NumPy promises that its stream never changes (NEP 19).
-    random = np.random.RandomState(int(argument))  # noqa: NPY002
+    random = np.random.RandomState(int(argument))
     if kind == "normal":
         return random.standard_normal(shape).astype(np.float32)
     if kind == "saturated":  # each value at one end of what normalized pixels reach
         low, high = _range(preprocessing)
-        return np.where(random.random_sample(shape) < 0.5, low, high).astype(np.float32)
+        return np.where(random.randint(0, 2, shape), high, low).astype(np.float32)
     raise ValueError(f"unknown recipe {recipe!r}")
 
 

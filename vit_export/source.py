@@ -12,8 +12,6 @@ from vit_export.spec import VitSpec
 from vit_export.vit.preprocess import Preprocessing
 
 if TYPE_CHECKING:  # torch is heavy, and reading a request must be light
-    from torch import Tensor, nn
-
     from vit_export.vit.eager import Vit
 
 Model = "str | Path | nn.Module | tuple[VitSpec, Mapping[str, Tensor]]"

@@ -5,12 +5,13 @@ import contextlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import onnx_ir as ir
 import torch
 from onnxscript import opset18 as op
-from torch import Tensor, nn
+from torch import nn
 
 from vit_export.batch import Batch
 from vit_export.errors import BuildError
@@ -20,9 +21,7 @@ INPUT = "image"
 EXAMPLE_BATCH = 2  # torch.export takes 0 and 1 for constants
 
 
-def _attention(  # noqa: ANN202, PLR0913 its signature is that of the operator it translates
-    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=1.0, enable_gqa=False  # noqa: ANN001, ARG001, E501, FBT002
-):
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
     """Attention in four nodes; the exporter's own version rebuilds shapes and scales twice.
 
     Lowering puts the scale into the query weights and asks for neither mask nor dropout.
@@ -31,7 +30,9 @@ def _attention(  # noqa: ANN202, PLR0913 its signature is that of the operator i
     return op.MatMul(op.Softmax(energy, axis=-1), value)
 
 
-TRANSLATIONS = {torch.ops.aten.scaled_dot_product_attention.default: _attention}
+TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.aten.scaled_dot_product_attention.default: _attention
+}
 
 
 def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch: Batch) -> ir.Model:

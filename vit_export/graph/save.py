@@ -12,8 +12,9 @@ IR_VERSION = 10  # what ONNX Runtime 1.20 opens
 
 
 def save(model: ir.Model, path: Path, *, largest_file_bytes: int = LARGEST_FILE_BYTES) -> None:
-    """Writes `model` to `path`, checked by onnx.checker; weights too large for one file go to
-    `path`.<12 hex of their SHA-256>.data.
+    """Writes `model` to `path` and has onnx.checker read it again.
+
+    Weights too large for one file go to `path`.<12 hex of their SHA-256>.data.
     """
     model.ir_version = min(model.ir_version or IR_VERSION, IR_VERSION)
     tensors = [value.const_value for value in model.graph.initializers.values()]

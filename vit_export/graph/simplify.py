@@ -5,9 +5,6 @@ the model and 2 GB are no limit. onnxsim folds constants and removes what does n
 that needs the weights' values.
 """
 
-from typing import cast
-
-import onnx
 import onnx_ir as ir
 
 from vit_export.errors import BuildError
@@ -38,12 +35,10 @@ def simplify(model: ir.Model) -> ir.Model:
         del graph.initializers[name]
         graph.inputs.append(value)
     try:
-        proto, _ = onnxsim.simplify(
-            cast("onnx.ModelProto", ir.to_proto(model)), skipped_optimizers=SKIPPED
-        )
+        proto, _ = onnxsim.simplify(ir.to_proto(model), skipped_optimizers=SKIPPED)
     except Exception as error:  # noqa: BLE001 it raises whatever its C++ core throws
         raise BuildError(f"onnxsim failed: {error}", "export with --no-simplify.") from None
-    simplified = ir.from_proto(proto)
+    simplified: ir.Model = ir.from_proto(proto)
     for value in list(simplified.graph.inputs):
         if value.name in weights:
             simplified.graph.inputs.remove(value)

@@ -31,7 +31,9 @@ class OnnxSession:
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             reason = str(error).partition("\n")[0]
             message = f"{path} can't be opened by {self.runtime}: {reason}"
-            raise RequestError(message, "copy it again, its .data file too, or export anew.") from None
+            raise RequestError(
+                message, "copy it again, its .data file too, or export anew."
+            ) from None
         self._input = self._session.get_inputs()[0].name
 
     def run(self, images: Array) -> Array:

@@ -29,12 +29,11 @@ class Option:
         Raises:
             RequestError: of the wrong type or out of range.
         """
-        if type(value) is not type(self.default):
+        if isinstance(value, bool) and isinstance(self.default, bool):
+            return value
+        if not isinstance(value, int) or isinstance(value, bool) or isinstance(self.default, bool):
             wanted = type(self.default).__name__
             raise RequestError(f"{self.name} is {value!r}.", f"give {self.name} as {wanted}.")
-        if isinstance(self.default, bool):
-            return bool(value)
-        assert isinstance(value, int)  # noqa: S101 for the type checker
         low, high = self.least, self.most
         if (low is not None and value < low) or (high is not None and value > high):
             raise RequestError(f"{self.name} {value} is not supported.", f"take {low} to {high}.")
@@ -68,7 +67,9 @@ class Target:
         known = {option.name: option for option in self.options}
         for name in given:
             if name not in known:
-                raise RequestError(f"{self.name} has no option {name!r}.", did_you_mean(name, known))
+                raise RequestError(
+                    f"{self.name} has no option {name!r}.", did_you_mean(name, known)
+                )
         return {
             name: option.check(given.get(name, option.default)) for name, option in known.items()
         }

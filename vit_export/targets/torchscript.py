@@ -28,7 +28,9 @@ def build(vit: "Vit", manifest: Manifest, path: Path, progress: Progress) -> Non
 
     with progress("lower"):
         lowered = lower(vit)
-    example = torch.zeros(manifest.batch.fixed or EXAMPLE_BATCH, vit.spec.channels, *vit.spec.image_size)
+    example = torch.zeros(
+        manifest.batch.fixed or EXAMPLE_BATCH, vit.spec.channels, *vit.spec.image_size
+    )
     with warnings.catch_warnings():
         # PyTorch deprecates TorchScript; doctor and the README say so, once, in words.
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is", DeprecationWarning)

@@ -1,0 +1,1 @@
+"""The model: its eager reference, its weights, and its export-friendly form."""

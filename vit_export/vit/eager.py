@@ -25,6 +25,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class PatchEmbedding(nn.Module):
     """Image (B, C, H, W) to tokens (B, N, D): patches, prefix tokens, positions."""
 
+    class_token: Tensor | None
+    distillation_token: Tensor | None
+    register_tokens: Tensor | None
+
     def __init__(self, spec: VitSpec) -> None:
         super().__init__()
         self.spec = spec
@@ -47,7 +51,7 @@ class PatchEmbedding(nn.Module):
         self.positions = nn.Parameter(0.02 * torch.randn(covered, spec.width))
 
     def forward(self, image: Tensor) -> Tensor:
-        x = rearrange(self.projection(image), "b d h w -> b (h w) d")
+        x: Tensor = rearrange(self.projection(image), "b d h w -> b (h w) d")
         if not self.spec.prefix_tokens:
             return x + self.positions  # (B, N, D)
         tokens = (self.class_token, self.distillation_token, self.register_tokens)
@@ -132,24 +136,30 @@ class EncoderBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         attended = self.attention_scale(self.attention(self.attention_norm(x), mask))
         x = x + self.dropout(attended)
-        return x + self.dropout(self.mlp_scale(self.mlp(self.mlp_norm(x))))
+        out: Tensor = x + self.dropout(self.mlp_scale(self.mlp(self.mlp_norm(x))))
+        return out
 
 
 class Head(nn.Module):
     """Tokens (B, N, D) to the answer (B, classes): norm, pool, norm, classify, as the spec says."""
 
+    classifier: nn.Module
+    distillation_classifier: nn.Module
+
     def __init__(self, spec: VitSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.norm = _norm(spec, spec.norm_before_pool)
-        self.pooled_norm = _norm(spec, spec.norm_after_pool)
+        self.norm = _norm(spec, wanted=spec.norm_before_pool)
+        self.pooled_norm = _norm(spec, wanted=spec.norm_after_pool)
         self.classifier = self.distillation_classifier = nn.Identity()
         if spec.projection is not None:
             self.classifier = nn.Linear(spec.width, spec.projection, bias=False)
         if spec.classes is not None:
             self.classifier = nn.Linear(spec.width, spec.classes, bias=spec.head_bias)
-        if spec.distillation_token:
-            self.distillation_classifier = nn.Linear(spec.width, spec.classes, bias=spec.head_bias)
+            if spec.distillation_token:
+                self.distillation_classifier = nn.Linear(
+                    spec.width, spec.classes, bias=spec.head_bias
+                )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(x)
@@ -167,7 +177,7 @@ class Head(nn.Module):
         return x.mean(dim=1)
 
 
-def _norm(spec: VitSpec, wanted: bool) -> nn.Module:
+def _norm(spec: VitSpec, *, wanted: bool) -> nn.Module:
     return nn.LayerNorm(spec.width, eps=spec.norm_eps) if wanted else nn.Identity()
 
 
@@ -186,7 +196,7 @@ class Vit(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = PatchEmbedding(spec)
-        self.embedding_norm = _norm(spec, spec.norm_before_blocks)
+        self.embedding_norm = _norm(spec, wanted=spec.norm_before_blocks)
         self.blocks = nn.ModuleList(EncoderBlock(spec) for _ in range(spec.depth))
         self.head = Head(spec)
 

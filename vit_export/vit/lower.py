@@ -6,6 +6,8 @@ convolution, norms, classifier) are shared with the eager model, not copied. B i
 tokens, D the width, h the heads and d the channels of a head.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -62,7 +64,9 @@ def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Ten
     if not present:
         return None, positions
     prefix = torch.cat(present)
-    return torch.cat([prefix[:covered] + embedding.positions[:covered], prefix[covered:]]), positions
+    return torch.cat(
+        [prefix[:covered] + embedding.positions[:covered], prefix[covered:]]
+    ), positions
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
@@ -76,6 +80,8 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 class LoweredEmbedding(nn.Module):
     """Image (B, C, H, W) to tokens (B, N, D)."""
+
+    prefix: Tensor | None
 
     def __init__(self, embedding: PatchEmbedding) -> None:
         super().__init__()
@@ -100,7 +106,12 @@ class LoweredAttention(nn.Module):
         qkv = deinterleave_qkv(attention.qkv, attention.heads, attention.layout)
         self.qkv = fold_attention_scale(qkv, attention.scale)
         self.projection = fold_layer_scale(attention.projection, scale)
-        self.per_head = (-1, tokens, attention.heads, self.projection.in_features // attention.heads)
+        self.per_head = (
+            -1,
+            tokens,
+            attention.heads,
+            self.projection.in_features // attention.heads,
+        )
         self.merged = (-1, tokens, self.projection.in_features)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -156,7 +167,8 @@ class LoweredVit(nn.Module):
         super().__init__()
         self.embedding = LoweredEmbedding(vit.embedding)
         self.embedding_norm = vit.embedding_norm
-        self.blocks = nn.ModuleList(LoweredBlock(block, vit.spec.tokens) for block in vit.blocks)
+        blocks = cast("list[EncoderBlock]", list(vit.blocks))
+        self.blocks = nn.ModuleList(LoweredBlock(block, vit.spec.tokens) for block in blocks)
         self.head: Head = vit.head
 
     def forward(self, image: Tensor) -> Tensor:
@@ -169,10 +181,9 @@ class LoweredVit(nn.Module):
 
 @torch.no_grad()
 def lower(vit: Vit) -> LoweredVit:
-    """The export-friendly module that answers as `vit` does, for evaluation only.
+    """The export-friendly module that answers as `vit` does in evaluation: it has no dropout.
 
     Shapes are those of `vit`, except that a mask can't be given. `vit` itself is not changed;
-    weights that no rewrite touches are shared with it.
+    layers that no rewrite touches are shared with it, and so is its mode.
     """
-    lowered = LoweredVit(vit).eval()
-    return lowered.requires_grad_(False) if not vit.training else lowered
+    return LoweredVit(vit).train(vit.training)

@@ -4,6 +4,7 @@
 `preprocess` do it, with Pillow and NumPy alone, so that a device needs nothing else.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 Mode = Literal["L", "RGB"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-
-MAX_PIXELS = 178_956_970  # where Pillow itself calls an image a decompression bomb
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +82,9 @@ class Preprocessing:
         for name in values:
             if name not in known:
                 raise RequestError(f"{where}: unknown key {name!r}.", did_you_mean(name, known))
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        lists: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         try:
             return cls(**lists)
         except TypeError as error:
@@ -104,9 +105,10 @@ def load_image(path: Path, mode: Mode) -> "Image":
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path)
+        with image:
             return _to_mode(ImageOps.exif_transpose(image), mode)
     except FileNotFoundError:
         raise RequestError(f"{path}: no such image.", "check the path.") from None
@@ -115,8 +117,9 @@ def load_image(path: Path, mode: Mode) -> "Image":
     except UnidentifiedImageError:
         raise RequestError(f"{path} is not an image.", "give a file that Pillow opens.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise RequestError(
-            f"{path} has more than {MAX_PIXELS:,} pixels (a decompression bomb?).",
+            f"{path} has more than {limit} pixels (a decompression bomb?).",
             "shrink the image first.",
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
@@ -140,8 +143,10 @@ def preprocess(image: "Image", steps: Preprocessing) -> npt.NDArray[np.float32]:
     width, height = image.size
     if isinstance(steps.resize, int):  # torchvision's rule: the longer side is cut to an integer
         ratio = steps.resize / min(width, height)
-        size = [steps.resize if side <= min(width, height) else int(side * ratio)
-                for side in (height, width)]
+        size = [
+            steps.resize if side <= min(width, height) else int(side * ratio)
+            for side in (height, width)
+        ]
     else:
         size = list(steps.resize)
     resized = image.resize((size[1], size[0]), Resampling[steps.interpolation.upper()])

@@ -16,7 +16,7 @@ from vit_export.vit.eager import Vit
 @torch.inference_mode()
 def reference_of(vit: Vit, recipes: Sequence[str], samples: Array) -> Reference:
     """Answers to `samples` (M, C, H, W), each image alone, with |fp32 - fp64| for each."""
-    answers = np.concatenate([vit(image).numpy() for image in torch.from_numpy(samples).split(1)])
+    answers = np.concatenate([vit(image).numpy() for image in _alone(torch.from_numpy(samples))])
     exact = _in_fp64(vit, torch.from_numpy(samples)).numpy()
     floors = np.abs(answers - exact).max(axis=1)
     return Reference(
@@ -33,5 +33,10 @@ def _in_fp64(vit: Vit, x: Tensor) -> Tensor:
     stages = [vit.embedding, vit.embedding_norm, *vit.blocks, vit.head]
     for stage in stages:
         promoted = copy.deepcopy(cast("nn.Module", stage)).double()
-        x = torch.cat([promoted(image) for image in x.split(1)])
+        x = torch.cat([promoted(image) for image in _alone(x)])
     return x
+
+
+def _alone(x: Tensor) -> tuple[Tensor, ...]:
+    """Each image as a batch of one."""
+    return torch.split(x, 1)

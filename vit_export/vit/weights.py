@@ -37,7 +37,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0]
         message = f"{path} can't be read as plain tensors ({reason})."
-        raise RequestError(message, "save a state dict: torch.save(model.state_dict(), …).") from None
+        raise RequestError(
+            message, "save a state dict: torch.save(model.state_dict(), …)."
+        ) from None
     return _tensors(loaded, path)
 
 

@@ -7,6 +7,7 @@ the head.
 
 import re
 from collections.abc import Collection
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -48,7 +49,7 @@ def _describe(module: nn.Module) -> VitSpec:
     state = _rename(module.state_dict())
     width, channels, patch, _ = state["embedding.projection.weight"].shape
     grid = round((len(state["embedding.positions"]) - 1) ** 0.5)  # the seed's images are square
-    heads = next(m.num_heads for m in module.modules() if hasattr(m, "num_heads"))
+    heads: Any = next(m.num_heads for m in module.modules() if hasattr(m, "num_heads"))
     norm = next(m for m in module.modules() if isinstance(m, nn.LayerNorm))
     return VitSpec(
         image_size=(grid * patch, grid * patch),

@@ -1,0 +1,1 @@
+"""The ONNX graph: captured from the lowered module, simplified, saved."""
