@@ -5,16 +5,16 @@ Every target has a function of its name here too: `vit_export.onnx(model, "vit.o
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vit_export.batch import Batch
 from vit_export.compare import TOLERANCES, Tolerance
-from vit_export.errors import MissingError, ProofError, RequestError, did_you_mean
-from vit_export.health import Health, examine, versions_of
+from vit_export.errors import MissingError, RequestError
+from vit_export.health import Health, examine
 from vit_export.layers import Summary, parameters_of, summarize
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.page import write_page
@@ -23,38 +23,22 @@ from vit_export.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
 from vit_export.report import to_json
-from vit_export.runtimes import open_artifact
-from vit_export.runtimes.base import Session
+from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.samples import image_samples, make_samples, recipes
 from vit_export.source import Source, load_source, overrides_of
-from vit_export.targets import TARGETS
+from vit_export.targets import find_target
 from vit_export.targets.base import Target
-from vit_export.verdict import Verdict
+from vit_export.verdict import Built, RejectedError, Verdict
+from vit_export.versions import versions_of
 from vit_export.writing import Staged, check_writable, staged
 
-
-class RejectedError(ProofError):
-    """An artifact did not pass; `verdict` says why."""
-
-    def __init__(self, message: str, fix: str, verdict: Verdict) -> None:
-        super().__init__(message, fix)
-        self.verdict = verdict
-
-
-@dataclass(frozen=True)
-class Built:
-    """A proven artifact."""
-
-    path: Path
-    size_bytes: int
-    weights_from: str
-    random_weights: bool
-    verdict: Verdict
+if TYPE_CHECKING:
+    from vit_export.source import Model
 
 
 def build(
     target: str,
-    model: Any,
+    model: "Model",
     out: str | Path,
     *,
     weights: str | Path | None = None,
@@ -89,7 +73,7 @@ def build(
         BuildError: the file could not be made or written.
         RejectedError: it was made, and is not the model; it is kept as OUT.rejected.
     """
-    chosen = _target(target)
+    chosen = find_target(target)
     settings = chosen.settings(options)
     sizes = Batch.parse(batch)
     path = Path(out)
@@ -105,7 +89,7 @@ def build(
         try:
             session = open_artifact(stage.file, threads)
         except RequestError as error:  # what was just written is no artifact
-            return _settle(stage, _unopened(path, manifest, error), source)
+            return _settle(stage, Verdict.unopened(path, manifest.precision, error.message), source)
         verdict = prove(
             session,
             path,
@@ -143,7 +127,7 @@ def validate(
     """
     path = Path(artifact)
     session = open_artifact(path, threads)
-    manifest = _manifest_of(session, path)
+    manifest = read_manifest(session, path)
     with progress("make the samples again"):
         made = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
     reference, source = manifest.reference, Verdict.reference
@@ -184,7 +168,7 @@ def predict(
         raise RequestError(f"top is {top}.", "ask for 1 or more.")
     path = Path(artifact)
     session = open_artifact(path, threads)
-    return predict_images(session, _manifest_of(session, path), [Path(i) for i in images], top)
+    return predict_images(session, read_manifest(session, path), [Path(i) for i in images], top)
 
 
 def summary(
@@ -205,16 +189,6 @@ def models() -> list[tuple[Preset, int]]:
 def doctor() -> list[Health]:
     """What each target finds on this machine."""
     return examine()
-
-
-def _target(name: str) -> Target:
-    if name not in TARGETS:
-        raise RequestError(f"There is no target {name!r}.", did_you_mean(name, TARGETS))
-    missing = [p for p in TARGETS[name].packages if p not in versions_of(TARGETS[name].packages)]
-    if missing:
-        message = f"{name} needs {', '.join(missing)}."
-        raise MissingError(message, f"pip install {' '.join(missing)}")
-    return TARGETS[name]
 
 
 def _reference(source: Source, images: Path | None) -> tuple[Reference, Array]:
@@ -251,14 +225,6 @@ def _manifest(
     )
 
 
-def _manifest_of(session: Session, path: Path) -> Manifest:
-    text = session.manifest_json()
-    if text is None:
-        message = f"{path} carries no manifest of vit-export."
-        raise RequestError(message, "give a file that vit-export wrote.")
-    return Manifest.from_json(text, str(path))
-
-
 def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Reference, str]:
     from vit_export.vit.reference import reference_of
     from vit_export.vit.weights import read_state_dict, vit_with
@@ -270,27 +236,11 @@ def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Referenc
     )
 
 
-def _unopened(path: Path, manifest: Manifest, error: RequestError) -> Verdict:
-    return Verdict(
-        artifact=str(path),
-        runtime="none",
-        precision=manifest.precision,
-        batches=(),
-        against_eager=(),
-        against_alone=(),
-        failures=(error.message,),
-    )
-
-
 def _settle(stage: Staged, verdict: Verdict, source: Source) -> Built:
     if verdict.status != "PROVEN":
         kept = stage.reject(to_json(verdict.to_mapping()))
-        first = verdict.problems[0] if verdict.problems else "nothing could be compared"
-        raise RejectedError(
-            f"{stage.out} is not the model: {first}.",
-            f"see {kept.name} and {kept.name}.json; {stage.out.name} is as it was.",
-            verdict,
-        )
+        fix = f"see {kept.name} and {kept.name}.json; {stage.out.name} is as it was."
+        raise RejectedError(verdict, fix)
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
     stage.commit()
     return Built(stage.out, size, source.weights_from, source.random, verdict)

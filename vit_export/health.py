@@ -1,10 +1,10 @@
 """Which targets work on this machine, with versions, and what to install for the others."""
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 
 from vit_export.targets import TARGETS
 from vit_export.targets.base import Target
+from vit_export.versions import versions_of
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,3 @@ def _examine(target: Target) -> Health:
     missing = tuple(name for name in target.packages if name not in versions)
     fix = f"pip install {' '.join(missing)}" if missing else ""
     return Health(target.name, versions, missing, target.note, fix)
-
-
-def versions_of(packages: tuple[str, ...]) -> dict[str, str]:
-    """The versions of those packages that are installed."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

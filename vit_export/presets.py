@@ -86,6 +86,10 @@ def _read(path: Path) -> Preset:
 def _preprocessing(values: Any, spec: VitSpec, path: Path) -> Preprocessing | None:
     if values is None:
         return None
+    if not isinstance(values, dict):
+        raise RequestError(
+            f"{path}: preprocessing is {values!r}.", "write a [preprocessing] table."
+        )
     steps = Preprocessing.from_mapping({"crop": spec.image_size, **values}, str(path))
     if steps.crop != spec.image_size or len(steps.mean) != spec.channels:
         raise RequestError(
@@ -96,20 +100,23 @@ def _preprocessing(values: Any, spec: VitSpec, path: Path) -> Preprocessing | No
     return steps
 
 
-def _labels(name: str | None, spec: VitSpec, path: Path) -> tuple[str, ...]:
+def _labels(name: Any, spec: VitSpec, path: Path) -> tuple[str, ...]:
     file = _beside(path, name)
     if file is None:
         return ()
-    labels = tuple(file.read_text(encoding="utf-8").split("\n")[: spec.classes])
+    text = file.read_text(encoding="utf-8", errors="replace")
+    labels = tuple(text.removesuffix("\n").split("\n"))
     if len(labels) != spec.classes or not all(labels):
         message = f"{file} does not name {spec.classes} classes, one a line."
         raise RequestError(message, "give one line per class.")
     return labels
 
 
-def _beside(path: Path, name: str | None) -> Path | None:
+def _beside(path: Path, name: Any) -> Path | None:
     if name is None:
         return None
+    if not isinstance(name, str):
+        raise RequestError(f"{path} names the file {name!r}.", "give file names as text.")
     file = path.parent / name
     if not file.is_file():
         raise RequestError(f"{path} names {name!r}, which is not there.", f"put it at {file}.")

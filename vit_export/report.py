@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,7 +17,7 @@ from vit_export.layers import Summary
 from vit_export.prediction import Prediction
 from vit_export.presets import Preset
 from vit_export.progress import Progress, silent
-from vit_export.verdict import Verdict
+from vit_export.verdict import Built, Verdict
 
 
 def to_json(values: Any) -> str:
@@ -66,12 +65,10 @@ def print_verdict(console: Console, verdict: Verdict, *, verbose: bool = False) 
     console.print(f"[bold {colour}]{verdict.status}[/bold {colour}] {escape(_sentence(verdict))}")
 
 
-def print_built(console: Console, path: Path, size_bytes: int, weights_from: str) -> None:
+def print_built(console: Console, built: Built) -> None:
     """Where the file is, how large, and whose weights it holds."""
-    megabytes = f"{size_bytes / 1e6:.1f} MB"
-    console.print(
-        f"{escape(str(path))}: {megabytes}, weights: {escape(weights_from)}", soft_wrap=True
-    )
+    told = f"{built.path}: {built.size_bytes / 1e6:.1f} MB, weights: {built.weights_from}"
+    console.print(escape(told), soft_wrap=True)
 
 
 def print_random_weights(console: Console) -> None:

@@ -12,10 +12,11 @@ from vit_export.spec import VitSpec
 from vit_export.vit.preprocess import Preprocessing
 
 if TYPE_CHECKING:  # torch is heavy, and reading a request must be light
+    from torch import Tensor, nn
+
     from vit_export.vit.eager import Vit
 
-Model = "str | Path | nn.Module | tuple[VitSpec, Mapping[str, Tensor]]"
-"""A preset's name or TOML, a live module of a known family, or a spec with its state dict."""
+    Model = str | Path | nn.Module | tuple[VitSpec, Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +46,7 @@ def parse_image_size(text: str) -> tuple[int, int]:
 
 
 def load_source(
-    model: Any = DEFAULT,
+    model: "Model" = DEFAULT,
     *,
     weights: Path | None = None,
     seed: int = 0,
@@ -55,7 +56,7 @@ def load_source(
     """The eager model that a request means.
 
     Args:
-        model: see `Model`.
+        model: a preset's name or TOML, a live module of a known family, or (VitSpec, state dict).
         weights: a checkpoint for a preset; without it the shipped one, else random from `seed`.
         seed: of random weights.
         image_size: another size than the preset's, for random weights only.
@@ -122,11 +123,13 @@ def _refuse_overrides(file: Path, preset: Preset, overrides: dict[str, Any]) -> 
         )
 
 
-def _from_live(model: Any) -> Source:
+def _from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Source:
     from torch import nn
 
     from vit_export.vit.weights import family_of, vit_with
 
+    spec: VitSpec
+    state: Mapping[str, Tensor]
     if isinstance(model, nn.Module):
         name, state = type(model).__name__, model.state_dict()
         spec = family_of(state, name).describe(model)

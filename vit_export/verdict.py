@@ -1,10 +1,12 @@
-"""What a validation found, as one value: PROVEN or REJECTED, and why."""
+"""What a proof found, as one value: PROVEN or REJECTED, and why; and what became of the file."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 from vit_export.compare import Comparison
+from vit_export.errors import ProofError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,19 @@ class Verdict:
     failures: tuple[str, ...] = ()
     """What went wrong besides numbers: a batch size that does not run, a wrong shape."""
     reference: str = "eager PyTorch, from the manifest"
+
+    @classmethod
+    def unopened(cls, artifact: Path, precision: str, reason: str) -> Self:
+        """The verdict on a file that no runtime opens."""
+        return cls(
+            artifact=str(artifact),
+            runtime="none",
+            precision=precision,
+            batches=(),
+            against_eager=(),
+            against_alone=(),
+            failures=(reason,),
+        )
 
     @property
     def status(self) -> Literal["PROVEN", "REJECTED"]:
@@ -56,3 +71,23 @@ class Verdict:
     def to_mapping(self) -> Mapping[str, Any]:
         """Plain values, for JSON; infinities become strings there (`report`)."""
         return {"status": self.status, "problems": self.problems} | asdict(self)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A proven artifact."""
+
+    path: Path
+    size_bytes: int
+    weights_from: str
+    random_weights: bool
+    verdict: Verdict
+
+
+class RejectedError(ProofError):
+    """An artifact is not the model; `verdict` says why."""
+
+    def __init__(self, verdict: Verdict, fix: str) -> None:
+        first = verdict.problems[0] if verdict.problems else "nothing could be compared"
+        super().__init__(f"{verdict.artifact} is not the model: {first}.", fix)
+        self.verdict = verdict

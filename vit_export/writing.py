@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,14 +90,17 @@ def staged(out: Path) -> Iterator[Staged]:
         RequestError, BuildError: as `check_writable`; a full disk or lost permission later.
     """
     check_writable(out)
-    _sweep(out)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=SUFFIX, dir=out.parent))
-        try:
-            with _locked(folder):
-                yield Staged(out, folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with ExitStack() as cleanup:
+            # Under the parent's lock no other run can take the new folder for a leftover.
+            with _locked(out.parent):
+                _sweep(out)
+                folder = Path(
+                    tempfile.mkdtemp(prefix=f".{out.name}.", suffix=SUFFIX, dir=out.parent)
+                )
+                cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+                cleanup.enter_context(_locked(folder))
+            yield Staged(out, folder)
     except OSError as error:
         message = f"{out} can't be written: {error.strerror or error}."
         raise BuildError(message, "free space or choose another place; OUT is untouched.") from None

@@ -39,7 +39,7 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
     """The graph of `module`, input `image` (B, C, H, W), its nodes named after their modules.
 
     Raises:
-        BuildError: the exporter failed, or wrote another opset than was asked for.
+        BuildError: the exporter came back without a graph.
     """
     size = batch.fixed or EXAMPLE_BATCH
     example = torch.zeros(size, spec.channels, *spec.image_size)
@@ -57,8 +57,8 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
             custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
-    if program is None or program.model.opset_imports[""] != opset:
-        raise BuildError(f"torch {torch.__version__} did not write opset {opset}.", "try opset 20.")
+    if program is None:
+        raise BuildError(f"torch {torch.__version__} captured nothing.", "report this, please.")
     return _named(program.model)
 
 

@@ -6,16 +6,26 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from vit_export.errors import BuildError
+
 LARGEST_FILE_BYTES = 2**31 - 2**20  # protobuf's 2 GB, less room for the graph itself
 EMBEDDED_BYTES = 1024  # smaller tensors stay in the file
 IR_VERSION = 10  # what ONNX Runtime 1.20 opens
 
 
-def save(model: ir.Model, path: Path, *, largest_file_bytes: int = LARGEST_FILE_BYTES) -> None:
+def save(
+    model: ir.Model, path: Path, *, opset: int, largest_file_bytes: int = LARGEST_FILE_BYTES
+) -> None:
     """Writes `model` to `path` and has onnx.checker read it again.
 
     Weights too large for one file go to `path`.<12 hex of their SHA-256>.data.
+
+    Raises:
+        BuildError: the graph is of another opset than was asked for; nothing is written.
     """
+    if dict(model.opset_imports) != {"": opset}:
+        found = dict(model.opset_imports)
+        raise BuildError(f"the graph is of opset {found}, not {opset}.", "take --opset 20.")
     model.ir_version = min(model.ir_version or IR_VERSION, IR_VERSION)
     tensors = [value.const_value for value in model.graph.initializers.values()]
     total = sum(tensor.nbytes for tensor in tensors if tensor is not None)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vit_export.errors import RequestError
+from vit_export.manifest import Manifest
 from vit_export.runtimes import onnxruntime, torchscript
 from vit_export.runtimes.base import Session
 
@@ -35,3 +36,16 @@ def open_artifact(path: Path, threads: int | None = None) -> Session:
     raise RequestError(
         f"{path} is neither ONNX nor TorchScript.", "give a file that vit-export wrote."
     )
+
+
+def read_manifest(session: Session, path: Path) -> Manifest:
+    """The manifest of the artifact that `session` has open from `path`.
+
+    Raises:
+        RequestError: it carries none, or one that can't be read.
+    """
+    text = session.manifest_json()
+    if text is None:
+        message = f"{path} carries no manifest of vit-export."
+        raise RequestError(message, "give a file that vit-export wrote.")
+    return Manifest.from_json(text, str(path))

@@ -8,7 +8,7 @@ from vit_export.errors import MissingError, RequestError
 from vit_export.manifest import KEY
 from vit_export.runtimes.base import Array, RunFailedError
 
-QUIET = 3  # errors only; they come back as exceptions anyway
+QUIET = 4  # fatal only; errors come back as exceptions anyway
 
 
 class OnnxSession:

@@ -33,7 +33,7 @@ def build(vit: "Vit", manifest: Manifest, path: Path, progress: Progress) -> Non
             model = simplify(model)
     model.metadata_props[KEY] = manifest.to_json()
     with progress("write"):
-        save(model, path)
+        save(model, path, opset=int(manifest.settings["opset"]))
 
 
 TARGET = Target(

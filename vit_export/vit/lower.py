@@ -82,6 +82,7 @@ class LoweredEmbedding(nn.Module):
     """Image (B, C, H, W) to tokens (B, N, D)."""
 
     prefix: Tensor | None
+    positions: Tensor
 
     def __init__(self, embedding: PatchEmbedding) -> None:
         super().__init__()
@@ -91,7 +92,8 @@ class LoweredEmbedding(nn.Module):
         self.register_buffer("positions", positions[None].clone())  # (1, patches, D)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.projection(image).flatten(2).transpose(1, 2) + self.positions  # (B, patches, D)
+        x: Tensor = self.projection(image).flatten(2).transpose(1, 2)  # (B, patches, D)
+        x = x + self.positions
         if self.prefix is None:
             return x
         # The one place that must know the batch: a constant is repeated for each image.

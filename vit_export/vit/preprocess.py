@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Mode = Literal["L", "RGB"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
+LONGEST = 100
+"""The longer side over the shorter: beyond, a thin image would be resized to a huge one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
@@ -129,30 +132,42 @@ def load_image(path: Path, mode: Mode) -> "Image":
 def _to_mode(image: "Image", mode: Mode) -> "Image":
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits in I;16 and, from PNG, in I
-        image = Image.fromarray((np.asarray(image, np.float64) / 257).round().astype(np.uint8))
+    if image.mode.startswith("I"):  # 16 bits in I;16 and, from older files, in I
+        grey = np.asarray(image, np.float64).clip(0, 65535) / 257
+        image = Image.fromarray(grey.round().astype(np.uint8))
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
     elif image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
     return image.convert(mode)
 
 
 def preprocess(image: "Image", steps: Preprocessing) -> npt.NDArray[np.float32]:
-    """The model's input for one image, (C, H, W)."""
+    """The model's input for one image, (C, H, W).
+
+    Sizes follow torchvision's Resize and CenterCrop.
+
+    Raises:
+        RequestError: the image is so elongated that resizing it would fill the memory.
+    """
     from PIL.Image import Resampling
 
-    width, height = image.size
-    if isinstance(steps.resize, int):  # torchvision's rule: the longer side is cut to an integer
-        ratio = steps.resize / min(width, height)
-        size = [
-            steps.resize if side <= min(width, height) else int(side * ratio)
-            for side in (height, width)
-        ]
-    else:
-        size = list(steps.resize)
-    resized = image.resize((size[1], size[0]), Resampling[steps.interpolation.upper()])
-    top, left = ((side - cut) // 2 for side, cut in zip(size, steps.crop, strict=True))
+    height, width = _resized(image.height, image.width, steps)
+    resized = image.resize((width, height), Resampling[steps.interpolation.upper()])
+    top, left = (round((height - steps.crop[0]) / 2), round((width - steps.crop[1]) / 2))
     box = (left, top, left + steps.crop[1], top + steps.crop[0])
     pixels = np.asarray(resized.crop(box), np.float32) / np.float32(255)
     pixels = pixels.reshape(*steps.crop, len(steps.mean))  # (H, W, C)
     mean, std = np.array(steps.mean, np.float32), np.array(steps.std, np.float32)
     return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
+
+
+def _resized(height: int, width: int, steps: Preprocessing) -> tuple[int, int]:
+    """Height and width after resizing: of an integer, the shorter side becomes that."""
+    if not isinstance(steps.resize, int):
+        return steps.resize
+    shorter = min(height, width)
+    if max(height, width) > LONGEST * shorter:
+        message = f"an image of {width}x{height} is too elongated."
+        raise RequestError(message, f"crop it to at most {LONGEST}:1.")
+    return steps.resize * height // shorter, steps.resize * width // shorter

@@ -1,0 +1,63 @@
+"""The command line: parse, call the Python twin in `api`, print. One subcommand per target."""
+
+import sys
+
+import click
+
+from vit_export.cli.artifacts import predict, validate
+from vit_export.cli.building import building_command
+from vit_export.cli.listing import doctor, models, summary
+from vit_export.errors import BuildError, RequestError, VitExportError
+from vit_export.targets import TARGETS
+from vit_export.verdict import RejectedError
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vit-export")
+def cli() -> None:
+    """Takes a Vision Transformer from PyTorch to the file a device runs, and proves it."""
+
+
+for _command in (
+    *map(building_command, TARGETS.values()),
+    *(predict, validate, summary, models, doctor),
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Runs the command line and ends the process: the only place that renders errors."""
+    try:
+        cli.main(standalone_mode=False)
+    except VitExportError as error:
+        _fail(error, error.exit_code)
+    except click.ClickException as error:
+        _fail(RequestError(error.format_message(), "see --help."), RequestError.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail(BuildError("interrupted.", "run it again; nothing was changed."), INTERRUPTED)
+    except BrokenPipeError:  # as in `vit-export models | head -1`
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        fix = "check the path, its permissions and the free space."
+        _fail(BuildError(f"{error}.", fix), BuildError.exit_code)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        fix = "take a smaller model or a machine with more memory."
+        _fail(BuildError("out of memory.", fix), BuildError.exit_code)
+    sys.exit(0)
+
+
+def _fail(error: VitExportError, exit_code: int) -> None:
+    from vit_export import report
+
+    if "--json" in sys.argv:
+        values = {"error": error.message, "fix": error.fix, "exit_code": exit_code}
+        if isinstance(error, RejectedError):
+            values["verdict"] = error.verdict.to_mapping()
+        click.echo(report.to_json(values))
+    click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
+    sys.exit(exit_code)

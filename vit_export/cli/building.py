@@ -1,0 +1,63 @@
+"""One command per target, made from what the target says about itself."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import Console
+
+from vit_export.cli.options import (
+    BATCH,
+    CLASSES,
+    IMAGE_SIZE,
+    IMAGES,
+    JSON,
+    MODEL,
+    OUT,
+    QUIET,
+    SEED,
+    THREADS,
+    VERBOSE,
+    WEIGHTS,
+    options,
+    target_option,
+)
+from vit_export.targets.base import Target
+from vit_export.verdict import Built, RejectedError
+
+
+def building_command(target: Target) -> click.Command:
+    """The command that builds `target`; --help shows its summary and its note."""
+
+    @options(
+        *(OUT, MODEL, WEIGHTS, SEED, IMAGE_SIZE, CLASSES, BATCH, IMAGES),
+        *map(target_option, target.options),
+        *(THREADS, JSON, QUIET, VERBOSE),
+    )
+    def command(*, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
+        from vit_export import api, report
+
+        progress = report.stages(Console(stderr=True), quiet=quiet)
+        try:
+            built = api.build(target.name, request.pop("model"), progress=progress, **request)
+        except RejectedError as rejected:
+            if not as_json:
+                report.print_verdict(Console(), rejected.verdict, verbose=verbose)
+            raise
+        _show(built, as_json=as_json, verbose=verbose)
+
+    text = f"{target.summary}\n\n{target.note}"
+    return click.command(target.name, help=text, short_help=target.summary)(command)
+
+
+def _show(built: Built, *, as_json: bool, verbose: bool) -> None:
+    from vit_export import report
+
+    if as_json:
+        values = asdict(built) | {"path": str(built.path), "verdict": built.verdict.to_mapping()}
+        click.echo(report.to_json(values))
+    else:
+        report.print_verdict(Console(), built.verdict, verbose=verbose)
+        report.print_built(Console(), built)
+    if built.random_weights:
+        report.print_random_weights(Console(stderr=True))

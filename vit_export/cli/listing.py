@@ -1,0 +1,59 @@
+"""The commands that build nothing: summary, models and doctor."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import Console
+
+from vit_export.cli.options import CLASSES, IMAGE_SIZE, JSON, MODEL, options
+from vit_export.presets import Preset
+
+
+@click.command()
+@options(MODEL, IMAGE_SIZE, CLASSES, JSON)
+def summary(model: str, image_size: str | None, classes: int | None, *, as_json: bool) -> None:
+    """The model's layers: output shape and parameters of each."""
+    from vit_export import api, report
+
+    found = api.summary(model, image_size=image_size, classes=classes)
+    if as_json:
+        click.echo(report.to_json(asdict(found)))
+    else:
+        report.print_summary(Console(), found)
+
+
+@click.command()
+@options(JSON)
+def models(*, as_json: bool) -> None:
+    """The models that ship, with parameters, image size, and whether they carry weights."""
+    from vit_export import api, report
+
+    found = api.models()
+    if as_json:
+        click.echo(report.to_json([_model(*one) for one in found]))
+    else:
+        report.print_models(Console(), found)
+
+
+def _model(preset: Preset, parameters: int) -> dict[str, Any]:
+    return {
+        "name": preset.name,
+        "parameters": parameters,
+        "weights": preset.weights is not None,
+        "source": preset.source,
+        "spec": asdict(preset.spec),
+    }
+
+
+@click.command()
+@options(JSON)
+def doctor(*, as_json: bool) -> None:
+    """Which targets work on this machine, and what to install for the others."""
+    from vit_export import api, report
+
+    found = api.doctor()
+    if as_json:
+        click.echo(report.to_json([asdict(one) | {"works": one.works} for one in found]))
+    else:
+        report.print_health(Console(), found)

@@ -1,0 +1,82 @@
+"""The options that commands share: one vocabulary everywhere."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vit_export.presets import DEFAULT
+from vit_export.targets.base import Option
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+LARGEST_SEED = 2**63 - 1
+
+MODEL = click.option(
+    "--model",
+    default=DEFAULT,
+    show_default=True,
+    metavar="NAME|FILE.toml",
+    help="Which architecture; `vit-export models` lists them.",
+)
+WEIGHTS = click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Checkpoint: safetensors, or a pickled state dict (.pt, .pth, .bin).",
+)
+OUT = click.option("--out", required=True, type=click.Path(path_type=Path), help="The file.")
+SEED = click.option(
+    "--seed",
+    default=0,
+    type=click.IntRange(0, LARGEST_SEED),
+    metavar="N",
+    show_default="0",
+    help="Of random weights.",
+)
+IMAGE_SIZE = click.option(
+    "--image-size", metavar="HxW", help="Of the exported model, height first; 384 is square."
+)
+CLASSES = click.option("--classes", type=int, metavar="N", help="Rows of a random head.")
+BATCH = click.option(
+    "--batch",
+    default="dynamic",
+    show_default=True,
+    metavar="dynamic|N|MIN:OPT:MAX",
+    help="The batch sizes that the file takes.",
+)
+IMAGES = click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Images to judge on, besides those that ship.",
+)
+THREADS = click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the runtime.")
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress.")
+VERBOSE = click.option("-v", "--verbose", is_flag=True, help="A row for every single answer.")
+ARTIFACT = click.argument("artifact", type=click.Path(path_type=Path))
+
+
+def options(*chosen: Decorator) -> Decorator:
+    """All of `chosen`, in the order in which --help lists them."""
+
+    def apply(command: Command) -> Command:
+        for option in reversed(chosen):
+            command = option(command)
+        return command
+
+    return apply
+
+
+def target_option(option: Option) -> Decorator:
+    """One setting of a target as a flag."""
+    if isinstance(option.default, bool):
+        flags = f"--{option.name}/--no-{option.name}"
+        return click.option(flags, default=option.default, show_default=True, help=option.help)
+    text = f"{option.help} {option.least} to {option.most}."
+    return click.option(
+        f"--{option.name}", default=option.default, metavar="N", show_default=True, help=text
+    )
