@@ -6,11 +6,11 @@ is refused here, by name, before any work starts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from types import UnionType
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any, Literal, Self
 
-from vit_export.errors import RequestError, did_you_mean
+from vit_export.errors import RequestError
+from vit_export.fieldtypes import check_names, check_types
 
 QkvLayout = Literal["interleaved", "stacked"]
 AttentionScale = Literal["width", "head_dim"]
@@ -120,8 +120,7 @@ class VitSpec:
         return self.classes is not None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_type(field.name, getattr(self, field.name), get_type_hints(VitSpec)[field.name])
+        check_types(self)
         self._check_sizes()
         self._check_tokens()
 
@@ -161,7 +160,7 @@ class VitSpec:
             )
         if self.distillation_token and not (self.pool == "token" and self.classifies):
             raise RequestError(
-                "a distillation token needs pool = 'token' and a class count.",
+                "distillation_token needs pool = 'token' and a class count.",
                 "set them, or distillation_token = false.",
             )
         if self.projection is not None and self.classifies:
@@ -176,10 +175,7 @@ class VitSpec:
         Raises:
             RequestError: an unknown field, a value of the wrong type, or a spec that can't be.
         """
-        known = {field.name for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise RequestError(f"{where}: unknown key {name!r}.", did_you_mean(name, known))
+        check_names(values, cls, where)
         values = dict(values)
         size = values.get("image_size")
         if isinstance(size, int):
@@ -190,29 +186,3 @@ class VitSpec:
             return cls(**values)
         except RequestError as error:
             raise RequestError(f"{where}: {error.message}", error.fix) from None
-
-
-def _check_type(name: str, value: object, expected: Any) -> None:
-    if not _is_a(value, expected):
-        wanted = " or ".join(map(repr, get_args(expected))) or expected.__name__
-        message = f"{name} is {value!r}."
-        if get_origin(expected) is Literal and isinstance(value, str):
-            raise RequestError(message, did_you_mean(value, get_args(expected)))
-        raise RequestError(message, f"give {name} as {wanted}.")
-
-
-def _is_a(value: object, expected: Any) -> bool:
-    if get_origin(expected) is Literal:
-        return value in get_args(expected)
-    if get_origin(expected) is UnionType:
-        return any(_is_a(value, one) for one in get_args(expected))
-    if get_origin(expected) is tuple:
-        parts = get_args(expected)
-        return (
-            isinstance(value, tuple) and len(value) == len(parts) and all(map(_is_a, value, parts))
-        )
-    if expected is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if expected is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, expected)

@@ -6,14 +6,15 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from vit_export.errors import RequestError, did_you_mean
+from vit_export.errors import RequestError
+from vit_export.fieldtypes import check_names, check_types
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,14 +41,8 @@ class Preprocessing:
     """Per channel, of values already scaled to 0..1."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         channels = 1 if self.mode == "L" else 3
-        if self.mode not in get_args(Mode):
-            raise RequestError(f"mode is {self.mode!r}.", did_you_mean(self.mode, get_args(Mode)))
-        if self.interpolation not in get_args(Interpolation):
-            known = get_args(Interpolation)
-            raise RequestError(
-                f"interpolation is {self.interpolation!r}.", did_you_mean(self.interpolation, known)
-            )
         for name in ("mean", "std"):
             if len(getattr(self, name)) != channels:
                 message = f"{name} has {len(getattr(self, name))} values for mode {self.mode}."
@@ -81,17 +76,17 @@ class Preprocessing:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
         """The preprocessing with the given fields; `where` names their origin in errors."""
-        known = {field.name for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise RequestError(f"{where}: unknown key {name!r}.", did_you_mean(name, known))
+        check_names(values, cls, where)
         lists: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
         try:
             return cls(**lists)
         except TypeError as error:
-            raise RequestError(f"{where}: {error}.", "give every field of Preprocessing.") from None
+            reason = str(error).rpartition("() ")[2]
+            raise RequestError(
+                f"{where}: {reason}.", "give every value that has no default."
+            ) from None
         except RequestError as error:
             raise RequestError(f"{where}: {error.message}", error.fix) from None
 

@@ -1,0 +1,64 @@
+"""Artifacts that many tests open, built once, from the outside."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import run, run_json
+
+torch.set_num_threads(2)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Paths and verdicts of the Fashion-MNIST model's artifacts, by target."""
+
+    path: dict[str, Path]
+    told: dict[str, dict]
+
+
+@pytest.fixture(scope="session")
+def fashion(tmp_path_factory) -> Exported:
+    folder = tmp_path_factory.mktemp("fashion")
+    path = {"onnx": folder / "f.onnx", "torchscript": folder / "f.pt"}
+    told = {
+        target: run_json(target, "--model", "fashion_mnist", "--out", out)
+        for target, out in path.items()
+    }
+    return Exported(path, told)
+
+
+@pytest.fixture(params=["onnx", "torchscript"])
+def fashion_file(request, fashion) -> Path:
+    """Each of the two artifacts in turn; tests that change it work on a copy."""
+    return fashion.path[request.param]
+
+
+@pytest.fixture(scope="session")
+def fashion_subset() -> tuple[np.ndarray, np.ndarray]:
+    """500 test images (500, 28, 28) and their labels (500,)."""
+    with np.load(Path(__file__).with_name("data") / "fashion_mnist_500.npz") as data:
+        return data["images"], data["labels"]
+
+
+@pytest.fixture
+def tiny_toml(tmp_path) -> Path:
+    """A model that exports quickly: one block."""
+    path = tmp_path / "small.toml"
+    path.write_text(
+        "[vit]\nimage_size = 16\npatch_size = 8\nwidth = 24\ndepth = 1\nheads = 3\nclasses = 5\n"
+        "[preprocessing]\nresize = 16\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n"
+    )
+    return path
+
+
+@pytest.fixture
+def tiny_export(tiny_toml):
+    """Exports the tiny model: `tiny_export("onnx", out, ...)`."""
+
+    def export(target, out, *arguments, **options):
+        return run(target, "--model", tiny_toml, "--out", out, "-q", *arguments, **options)
+
+    return export

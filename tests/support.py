@@ -1,0 +1,101 @@
+"""What test files share: the command line from the outside, small models, what is needed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vit_export import VitSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = str(Path(sys.executable).with_name("vit-export"))
+FASHION = ROOT / "models" / "fashion_mnist"
+TAMPERING = Path(__file__).with_name("tampering.py")
+
+TINY = {
+    "image_size": (16, 24),
+    "patch_size": 8,
+    "width": 24,
+    "depth": 2,
+    "heads": 3,
+    "classes": 5,
+}
+SEED_STYLE = {
+    "qkv_layout": "interleaved",
+    "attention_scale": "width",
+    "norm_before_pool": False,
+    "norm_after_pool": True,
+    "norm_eps": 1e-5,
+    "pool": "mean",
+}
+VARIANTS = {
+    "paper": {},
+    "seed": SEED_STYLE,
+    "one channel": {"channels": 1},
+    "no class token": {"class_token": False, "pool": "patch_mean"},
+    "features": {"classes": None},
+    "projection": {"classes": None, "projection": 7, "norm_before_blocks": True},
+    "swiglu, layer scale": {"mlp": "swiglu", "mlp_hidden": 20, "layer_scale": True},
+    "quick gelu, no biases": {
+        "mlp": "quick_gelu",
+        "qkv_bias": False,
+        "patch_bias": False,
+        "head_bias": False,
+    },
+    "gelu tanh": {"mlp": "gelu_tanh", "mlp_ratio": 2.5},
+    "distilled": {"distillation_token": True},
+    "registers": {"register_tokens": 4, "pool": "patch_mean", "norm_after_pool": True},
+    "registers without positions": {"register_tokens": 2, "positions": "no_registers"},
+    "patch positions": {"register_tokens": 1, "positions": "patches"},
+}
+
+
+def tiny_spec(**changes: object) -> VitSpec:
+    """A ViT that builds in no time."""
+    return VitSpec(**(TINY | changes))
+
+
+def run(
+    *arguments: object, exit_code: int | None = 0, command: str = COMMAND, **options: object
+) -> subprocess.CompletedProcess[str]:
+    """`vit-export ARGUMENTS` in a process of its own, which has to end with `exit_code`."""
+    environment = {**os.environ, "COLUMNS": "200", **options.pop("env", {})}
+    done = subprocess.run(
+        [command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        **options,
+    )
+    told = f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in told, told
+    if exit_code is not None:
+        assert done.returncode == exit_code, told
+    return done
+
+
+def run_json(*arguments: object, **options: object) -> object:
+    """The document that the command prints with --json."""
+    return json.loads(run(*arguments, "--json", **options).stdout)
+
+
+def refused(*arguments: object, exit_code: int, **options: object) -> str:
+    """The message of a command that has to fail in a good way: one error, with a Fix."""
+    done = run(*arguments, exit_code=exit_code, **options)
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("Error: ", "Fix: "))]
+    assert [line.split(":")[0] for line in lines] == ["Error", "Fix"], done.stderr
+    return " ".join(lines)
+
+
+def need(name: str, *, present: bool, fix: str) -> None:
+    """Skips a test loudly where something is missing; fails where it is required."""
+    if present:
+        return
+    message = f"{name} is not here. Fix: {fix}"
+    if name in os.environ.get("VIT_EXPORT_REQUIRE", "").split(","):
+        pytest.fail(message)
+    pytest.skip(message)

@@ -1,0 +1,149 @@
+"""Every rewrite is exact, fires where it should, and leaves a near-miss alone."""
+
+import pytest
+import torch
+from einops import rearrange
+from support import SEED_STYLE, VARIANTS, tiny_spec
+from torch import nn
+
+from vit_export.vit.eager import EncoderBlock, LayerScale, PatchEmbedding, Vit
+from vit_export.vit.lower import (
+    deinterleave_qkv,
+    fold_attention_scale,
+    fold_layer_scale,
+    fold_prefix_positions,
+    lower,
+)
+from vit_export.vit.weights import random_vit
+
+HEADS = 4
+
+
+@pytest.fixture(params=[True, False], ids=["bias", "no bias"])
+def qkv(request):
+    torch.manual_seed(0)
+    return nn.Linear(24, 72, bias=request.param)
+
+
+@pytest.fixture
+def x():
+    return torch.randn(2, 5, 24, generator=torch.Generator().manual_seed(1))
+
+
+def split_interleaved(y):
+    return rearrange(y, "b n (h d qkv) -> qkv b h n d", h=HEADS, qkv=3)
+
+
+def split_stacked(y):
+    return rearrange(y, "b n (qkv h d) -> qkv b h n d", h=HEADS, qkv=3)
+
+
+@torch.no_grad()
+def test_deinterleaving_moves_rows(qkv, x):
+    lowered = deinterleave_qkv(qkv, HEADS, "interleaved")
+    # the same sums, in the order another matrix shape may bring
+    torch.testing.assert_close(
+        split_stacked(lowered(x)), split_interleaved(qkv(x)), rtol=0, atol=1e-6
+    )
+    assert lowered.weight.flatten().sort().values.equal(qkv.weight.flatten().sort().values)
+
+
+@torch.no_grad()
+def test_reshape_is_not_rearrange(qkv, x):
+    """The seed document's lesson: the sizes agree, the numbers do not."""
+    renamed = nn.Linear(24, 72, bias=False)
+    renamed.weight = nn.Parameter(qkv.weight.reshape(HEADS, -1, 3, 24).reshape(72, 24))
+    assert not torch.allclose(
+        split_stacked(renamed(x)), split_interleaved(x @ qkv.weight.T), atol=1e-2
+    )
+
+
+def test_stacked_rows_stay(qkv):
+    assert deinterleave_qkv(qkv, HEADS, "stacked") is qkv
+
+
+@torch.no_grad()
+def test_scale_goes_into_the_query_alone(qkv, x):
+    scaled = fold_attention_scale(qkv, 0.3)
+    query, key, value = split_stacked(qkv(x))
+    torch.testing.assert_close(
+        split_stacked(scaled(x)), torch.stack([query * 0.3, key, value]), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_scale_of_one_stays(qkv):
+    assert fold_attention_scale(qkv, 1.0) is qkv
+
+
+@torch.no_grad()
+def test_layer_scale_goes_into_the_rows(qkv, x):
+    scale = LayerScale(72)
+    nn.init.normal_(scale.gamma)
+    torch.testing.assert_close(fold_layer_scale(qkv, scale)(x), scale(qkv(x)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("other", [nn.Identity(), nn.LayerNorm(72)], ids=["identity", "norm"])
+def test_only_a_layer_scale_is_folded(qkv, other):
+    assert fold_layer_scale(qkv, other) is qkv
+
+
+@pytest.mark.parametrize("positions", ["all", "no_registers", "patches"])
+@torch.no_grad()
+def test_prefix_positions_go_into_the_tokens(positions):
+    spec = tiny_spec(register_tokens=2, distillation_token=True, positions=positions)
+    embedding = PatchEmbedding(spec)
+    image = torch.zeros(1, 3, 16, 24)
+    prefix, patches = fold_prefix_positions(embedding)
+    answer = embedding(image)[0]
+    assert answer[: spec.prefix_tokens].equal(prefix)
+    assert (answer[spec.prefix_tokens :] - embedding.projection.bias).allclose(patches, atol=1e-6)
+
+
+def test_without_prefix_there_is_nothing_to_fold():
+    embedding = PatchEmbedding(tiny_spec(class_token=False, pool="mean"))
+    prefix, patches = fold_prefix_positions(embedding)
+    assert prefix is None
+    assert patches.equal(embedding.positions)
+
+
+def awakened(spec):
+    """Random weights that leave nothing at its neutral start: norms, layer scales, biases."""
+    vit = random_vit(spec, 0)
+    for parameter in vit.parameters():
+        if parameter.ndim == 1:
+            nn.init.normal_(parameter, mean=0.5, std=0.5)
+    return vit
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+@torch.no_grad()
+def test_lowered_model_is_the_einops_model(changes):
+    spec = tiny_spec(**changes)
+    vit = awakened(spec)
+    images = torch.randn(3, spec.channels, *spec.image_size)
+    exact = vit.double()(images.double())
+    floor = (vit.float()(images) - exact).abs().max()
+    error = (lower(vit)(images) - exact).abs().max()
+    assert error < 8 * floor + 1e-6 * exact.abs().max()
+
+
+@pytest.mark.parametrize("changes", [{}, SEED_STYLE, {"layer_scale": True}])
+def test_lowering_leaves_the_model_as_it_was(changes):
+    vit = random_vit(tiny_spec(**changes), 0)
+    before = {name: tensor.clone() for name, tensor in vit.state_dict().items()}
+    modules = [type(module) for module in vit.modules()]
+    lower(vit)
+    assert all(tensor.equal(before[name]) for name, tensor in vit.state_dict().items())
+    assert [type(module) for module in vit.modules()] == modules
+
+
+def test_lowering_does_not_touch_the_mode():
+    vit = Vit(tiny_spec()).train()
+    lower(vit)
+    assert all(module.training for module in vit.modules())
+
+
+def test_lowered_model_has_no_eager_layers():
+    lowered = lower(random_vit(tiny_spec(**SEED_STYLE, layer_scale=True), 0))
+    left = {type(module) for module in lowered.modules()}
+    assert not left & {Vit, EncoderBlock, LayerScale, PatchEmbedding, nn.Dropout}

@@ -1,0 +1,93 @@
+"""The shipped models are those of their tables, and a bad TOML is told what is wrong with it."""
+
+import pytest
+
+from vit_export import RequestError
+from vit_export.layers import parameters_of
+from vit_export.presets import DEFAULT, load_preset, preset_names
+
+# Published counts: Dosovitskiy et al. table 1 (86M, 307M, 632M), timm's exact numbers for the
+# ViT of 224 pixels and 1000 classes, the seed document's table plus its 152,064.
+PARAMETERS = {
+    "einops_vit_base_patch16_224": 86_415_592 + 152_064,
+    "einops_vit_small_patch16_224": 22_050_664,
+    "einops_vit_tiny_patch16_224": 5_717_416,
+    "vit_tiny_patch16_224": 5_717_416,
+    "vit_small_patch16_224": 22_050_664,
+    "vit_base_patch16_224": 86_567_656,
+    "vit_large_patch16_224": 304_326_632,
+    "vit_huge_patch14_224": 632_045_800,
+    "dinov2_giant_patch14_518": 1_136_479_232,
+    "fashion_mnist": 803_338,
+}
+
+
+def test_every_shipped_model_is_listed():
+    assert set(preset_names()) == set(PARAMETERS)
+
+
+@pytest.mark.parametrize(("name", "count"), PARAMETERS.items())
+def test_parameters(name, count):
+    preset = load_preset(name)
+    assert parameters_of(preset.spec) == count
+    assert preset.source
+
+
+def test_default_is_the_seeds():
+    spec = load_preset(DEFAULT).spec
+    assert (spec.heads, spec.attention_scale, spec.qkv_layout) == (8, "width", "interleaved")
+    assert (spec.pool, spec.norm_before_pool, spec.norm_after_pool) == ("mean", False, True)
+
+
+def test_unknown_name_is_told_the_closest():
+    with pytest.raises(RequestError) as refusal:
+        load_preset("vit_base_patch16_244")
+    assert "Did you mean 'vit_base_patch16_224'?" in refusal.value.fix
+
+
+VIT = "[vit]\nimage_size = 16\npatch_size = 8\nwidth = 24\nheads = 3\nclasses = 2\n"
+STEPS = "[preprocessing]\nresize = 16\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n"
+BAD = {
+    "not TOML": ("[vit", "is not TOML"),
+    "no table": ("source = 'x'\n", "has no [vit] table"),
+    "unknown table": ("[vti]\n", "unknown key 'vti'"),
+    "unknown key": (VIT + "dept = 3\n", "unknown key 'dept'"),
+    "patch": (VIT.replace("patch_size = 8", "patch_size = 7"), "patch_size 7 does not divide"),
+    "unknown step": (VIT + STEPS + "means = [1]\n", "unknown key 'means'"),
+    "missing step": (VIT + "[preprocessing]\nresize = 16\n", "missing"),
+    "mean of one": (VIT + STEPS.replace("[0.5, 0.5, 0.5]", "[0.5]", 1), "mean has 1 values"),
+    "mean is a number": (VIT + STEPS.replace("[0.5, 0.5, 0.5]", "0.5", 1), "give mean as a list"),
+    "std of zero": (VIT + STEPS.replace("std = [0.5", "std = [0.0"), "not positive"),
+    "crop of another size": (VIT + STEPS + "crop = [8, 8]\n", "make the two agree"),
+    "small resize": (VIT + STEPS.replace("resize = 16", "resize = 8"), "less than the crop"),
+    "channels": (VIT + "channels = 1\n" + STEPS, "the model takes 1 of"),
+    "steps are a word": ("preprocessing = 'imagenet'\n" + VIT, "preprocessing is 'imagenet'"),
+    "no such weights": ("weights = 'w.safetensors'\n" + VIT, "'w.safetensors', which is not there"),
+    "weights are a number": ("weights = 1\n" + VIT, "names the file 1"),
+    "labels too few": ("labels = 'labels.txt'\n" + VIT, "does not name 2 classes"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_toml(tmp_path, text, message):
+    (tmp_path / "labels.txt").write_text("only one\n")
+    path = tmp_path / "model.toml"
+    path.write_text(text)
+    with pytest.raises(RequestError) as refusal:
+        load_preset(str(path))
+    assert message in str(refusal.value)
+    assert str(tmp_path) in refusal.value.message
+
+
+def test_toml_of_the_users_own(tmp_path):
+    path = tmp_path / "model.toml"
+    path.write_text("labels = 'labels.txt'\n" + VIT + STEPS)
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    preset = load_preset(str(path))
+    assert (preset.name, preset.labels) == ("model", ("cat", "dog"))
+    assert preset.preprocessing.crop == (16, 16)
+
+
+def test_missing_toml():
+    with pytest.raises(RequestError, match=r"nowhere\.toml: No such file"):
+        load_preset("nowhere.toml")

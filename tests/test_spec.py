@@ -1,0 +1,68 @@
+"""What a VitSpec refuses, and the sizes it derives."""
+
+import dataclasses
+
+import pytest
+from support import VARIANTS, tiny_spec
+
+from vit_export import RequestError, VitSpec
+from vit_export.vit.weights import random_vit
+
+REFUSED = [
+    ({"patch_size": 7}, "patch_size 7 does not divide the image of 16x24"),
+    ({"image_size": (16, 20)}, "does not divide the image of 16x20"),
+    ({"heads": 5}, "5 heads do not divide the width 24"),
+    ({"heads": 0}, "heads is 0"),
+    ({"depth": -1}, "depth is -1"),
+    ({"width": 24.0}, "width is 24.0"),
+    ({"mlp": "relu"}, "mlp is 'relu'"),
+    ({"class_token": 1}, "class_token is 1"),
+    ({"image_size": (16,)}, "image_size is (16,)"),
+    ({"image_size": (0, 16)}, "does not divide"),
+    ({"dropout": 1.0}, "dropout is 1.0"),
+    ({"classes": 0}, "classes is 0"),
+    ({"register_tokens": -1}, "register_tokens is -1"),
+    ({"class_token": False}, "needs a class token"),
+    ({"projection": 4}, "exclude each other"),
+    ({"pool": "map"}, "attention pooling (pool = 'map') is not built yet"),
+    ({"distillation_token": True, "classes": None}, "distillation_token"),
+    ({"distillation_token": True, "pool": "mean"}, "distillation_token"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), REFUSED, ids=[str(c) for c, _ in REFUSED])
+def test_what_makes_no_sense_is_refused_by_name(changes, message):
+    with pytest.raises(RequestError) as refusal:
+        tiny_spec(**changes)
+    assert message in refusal.value.message
+    assert refusal.value.fix
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_derived_sizes_are_those_of_the_module(changes):
+    spec = tiny_spec(**changes)
+    vit = random_vit(spec, 0)
+    assert len(vit.embedding.positions) == spec.positioned_prefix + spec.patches
+    assert vit.blocks[0].mlp.contract.in_features == spec.hidden
+    assert spec.tokens == spec.prefix_tokens + 2 * 3
+
+
+def test_mapping_with_a_typo_names_the_field():
+    with pytest.raises(RequestError, match=r"my\.toml: unknown key 'dept'") as refusal:
+        VitSpec.from_mapping({"dept": 3}, "my.toml")
+    assert refusal.value.fix == "Did you mean 'depth'?"
+
+
+def test_mapping_with_a_wrong_value_names_its_origin():
+    with pytest.raises(RequestError, match=r"my\.toml: heads is 'six'"):
+        VitSpec.from_mapping({"heads": "six"}, "my.toml")
+
+
+@pytest.mark.parametrize("size", [32, [32, 32], (32, 32)])
+def test_image_size_may_be_one_side(size):
+    assert VitSpec.from_mapping({"image_size": size}, "here").image_size == (32, 32)
+
+
+def test_spec_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tiny_spec().depth = 3
