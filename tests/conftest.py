@@ -1,5 +1,6 @@
 """Artifacts that many tests open, built once, from the outside."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,3 +63,13 @@ def tiny_export(tiny_toml):
         return run(target, "--model", tiny_toml, "--out", out, "-q", *arguments, **options)
 
     return export
+
+
+@pytest.fixture
+def unwritable(tmp_path) -> Path:
+    """A folder where nobody can make a file, root included."""
+    if os.geteuid() == 0:
+        return Path("/proc")
+    folder = tmp_path / "unwritable"
+    folder.mkdir(mode=0o555)
+    return folder

@@ -62,7 +62,11 @@ def _make(recipe: str, spec: VitSpec, preprocessing: Preprocessing | None) -> Ar
     # RandomState, not Generator: NumPy promises that its stream never changes (NEP 19).
     random = np.random.RandomState(int(argument))
     if kind == "normal":
-        return random.standard_normal(shape).astype(np.float32)
+        # The sum of twelve uniform integers is normal enough, and the same bits on every CPU;
+        # a library's logarithm, which other ways need, is not.
+        uniform = random.randint(0, 2**16, (12, *shape), dtype=np.uint16)
+        centred = uniform.sum(axis=0, dtype=np.int32) - 6 * (2**16 - 1)
+        return centred.astype(np.float32) / np.float32(2**16)
     if kind == "saturated":  # each value at one end of what normalized pixels reach
         low, high = _range(preprocessing)
         return np.where(random.randint(0, 2, shape), high, low).astype(np.float32)

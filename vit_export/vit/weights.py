@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
@@ -30,7 +31,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix not in PICKLES:
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch warns of pickle protocols that it may not read; if so, it raises just after
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         message = f"{path} is not a whole safetensors file ({error})."
         raise RequestError(message, "copy it again; pickles end in .pt, .pth or .bin.") from None

@@ -1,0 +1,139 @@
+"""Weights are read from safe files only, fit exactly or are refused, and hash the same."""
+
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support import SEED_STYLE, tiny_spec
+
+from vit_export import RequestError
+from vit_export.vit.weights import random_vit, read_state_dict, sha256_of, vit_with
+
+SPEC = tiny_spec(**SEED_STYLE)
+
+
+@pytest.fixture
+def state():
+    return random_vit(SPEC, 0).state_dict()
+
+
+def test_every_file_form_gives_the_same_weights(tmp_path, state):
+    save_file(state, tmp_path / "w.safetensors")
+    torch.save(state, tmp_path / "w.pth")
+    hashes = {
+        sha256_of(vit_with(SPEC, read_state_dict(tmp_path / name), name))
+        for name in ("w.safetensors", "w.pth")
+    }
+    assert hashes == {sha256_of(random_vit(SPEC, 0))}
+
+
+def test_another_seed_is_another_hash():
+    assert sha256_of(random_vit(SPEC, 0)) != sha256_of(random_vit(SPEC, 1))
+
+
+def test_random_weights_leave_the_callers_randomness_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    random_vit(SPEC, 0)
+    assert torch.rand(3).equal(expected)
+
+
+def test_half_precision_checkpoints_are_widened(state):
+    vit = vit_with(SPEC, {name: tensor.half() for name, tensor in state.items()}, "here")
+    assert {p.dtype for p in vit.parameters()} == {torch.float32}
+
+
+def misfit(state, kind):
+    changed = dict(state)
+    if kind == "missing":
+        del changed["head.classifier.bias"]
+    elif kind == "unexpected":
+        changed["mask_token"] = torch.zeros(1)
+    else:
+        changed["head.classifier.weight"] = torch.zeros(9, 24)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("missing", "missing: head.classifier.bias"),
+        ("unexpected", "unexpected: mask_token"),
+        ("mis-shaped", "mis-shaped: head.classifier.weight (9, 24) instead of (5, 24)"),
+    ],
+)
+def test_what_does_not_fit_is_named(state, kind, named):
+    with pytest.raises(RequestError) as refusal:
+        vit_with(SPEC, misfit(state, kind), "w.pth")
+    assert named in refusal.value.message
+
+
+def test_weights_of_a_stranger_are_refused_with_the_families():
+    with pytest.raises(RequestError) as refusal:
+        vit_with(SPEC, {"conv1.weight": torch.zeros(1)}, "resnet.pth")
+    assert "conv1.weight" in refusal.value.message
+    assert "einops" in refusal.value.fix
+
+
+class Malicious:
+    """Unpickled, it makes a folder: a harmless stand-in for anything at all."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def write_malice(path):
+    torch.save({"w": Malicious(path.parent / "ran")}, path)
+
+
+def write_plain_pickle(path):
+    path.write_bytes(pickle.dumps({"w": Malicious(path.parent / "ran")}))
+
+
+def write_module(path):
+    torch.save(random_vit(SPEC, 0), path)
+
+
+def write_number(path):
+    torch.save(3, path)
+
+
+def write_half(path):
+    torch.save({"w": torch.zeros(1000)}, path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def write_half_safetensors(path):
+    save_file({"w": torch.zeros(1000)}, path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+BAD = {
+    "malicious": ("w.pth", write_malice),
+    "a plain pickle": ("w.bin", write_plain_pickle),
+    "a whole module": ("w.pt", write_module),
+    "a number": ("w.pt", write_number),
+    "cut off": ("w.pt", write_half),
+    "safetensors cut off": ("w.safetensors", write_half_safetensors),
+    "text": ("w.safetensors", lambda path: path.write_text("weights")),
+    "text as a pickle": ("w.pt", lambda path: path.write_text("weights")),
+    "empty": ("w.pt", lambda path: path.write_bytes(b"")),
+    "folder": ("w.pt", lambda path: path.mkdir()),
+    "missing": ("w.pt", lambda _: None),
+}
+
+
+@pytest.mark.parametrize(("name", "write"), BAD.values(), ids=BAD.keys())
+def test_bad_files_are_refused_and_run_nothing(tmp_path, name, write):
+    path = tmp_path / name
+    write(path)
+    with pytest.raises(RequestError) as refusal:
+        read_state_dict(path)
+    assert str(path) in refusal.value.message
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,211 @@
+"""OUT appears whole or not at all: whoever is killed, full, locked or in the way."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vit_export.errors import BuildError, RequestError
+from vit_export.writing import check_writable, rejected_names, staged
+
+DATA = "out.onnx.{}.data"
+OLD, NEW = DATA.format("0" * 12), DATA.format("1" * 12)
+
+
+@pytest.fixture
+def out(tmp_path):
+    """An earlier OUT with its data file."""
+    path = tmp_path / "out.onnx"
+    path.write_text("old, see " + OLD)
+    (tmp_path / OLD).write_text("old weights")
+    return path
+
+
+def write(stage, content="new, see " + NEW, data=NEW):
+    stage.file.write_text(content)
+    if data:
+        (stage.folder / data).write_text("new weights")
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_committed(out):
+    with staged(out) as stage:
+        write(stage)
+        stage.commit()
+    assert out.read_text().startswith("new")
+    assert names(out.parent) == ["out.onnx", NEW]
+
+
+def test_committed_without_data(out):
+    with staged(out) as stage:
+        write(stage, data=None)
+        stage.commit()
+    assert names(out.parent) == ["out.onnx"]
+
+
+def test_the_same_data_stays(out):
+    with staged(out) as stage:
+        write(stage, data=OLD)
+        stage.commit()
+    assert names(out.parent) == ["out.onnx", OLD]
+
+
+def test_neither_committed_nor_rejected(out):
+    with staged(out) as stage:
+        write(stage)
+    assert names(out.parent) == ["out.onnx", OLD]
+    assert out.read_text().startswith("old")
+
+
+def test_rejected(out):
+    with staged(out) as stage:
+        write(stage)
+        kept = stage.reject("why")
+    assert names(out.parent) == [
+        "out.onnx",
+        OLD,
+        NEW,
+        "out.onnx.rejected",
+        "out.onnx.rejected.json",
+    ]
+    assert out.read_text().startswith("old")
+    assert kept.read_text().startswith("new")
+    assert rejected_names(out)[1].read_text() == "why"
+
+
+def test_success_after_a_rejection_clears_it_away(out):
+    for settle in ("reject", "commit"):
+        with staged(out) as stage:
+            write(stage)
+            stage.reject("why") if settle == "reject" else stage.commit()
+    assert names(out.parent) == ["out.onnx", NEW]
+
+
+def test_an_exception_in_the_middle(out):
+    def interrupted():
+        with staged(out) as stage:
+            write(stage)
+            raise KeyboardInterrupt
+
+    pytest.raises(KeyboardInterrupt, interrupted)
+    assert names(out.parent) == ["out.onnx", OLD]
+
+
+def test_neighbours_are_left_alone(out):
+    for name in ("out.onnx.data", "other.onnx.000000000000.data", "out.onnx.bak"):
+        (out.parent / name).write_text("mine")
+    with staged(out) as stage:
+        write(stage, data=None)
+        stage.commit()
+    assert len(names(out.parent)) == 4
+
+
+# Every system call that changes a file's name or existence, in a process that dies there.
+KILLED = textwrap.dedent("""
+    import os, signal, sys
+    from pathlib import Path
+    from vit_export.writing import staged
+    out, wanted, data = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    steps = 0
+    def counted(call):
+        def step(*a, **k):
+            global steps
+            steps += 1
+            if steps == wanted:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*a, **k)
+        return step
+    for name in ("mkdir", "open", "replace", "rename", "unlink", "rmdir", "close"):
+        setattr(os, name, counted(getattr(os, name)))
+    with staged(out) as stage:
+        stage.file.write_text("new, see " + data)
+        (stage.folder / data).write_text("new weights")
+        stage.commit()
+    print(steps)
+""")
+
+
+def killed_at(step, out):
+    return subprocess.run(
+        [sys.executable, "-c", KILLED, str(out), str(step), NEW],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_killed_between_any_two_steps(tmp_path):
+    steps = 0
+    while True:
+        steps += 1
+        folder = tmp_path / str(steps)
+        folder.mkdir()
+        out = folder / "out.onnx"
+        out.write_text("old, see " + OLD)
+        (folder / OLD).write_text("old weights")
+        done = killed_at(steps, out)
+        content = out.read_text()
+        data = folder / content.rpartition(" ")[2]
+        assert data.read_text() == f"{content[:3]} weights"
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        with staged(out) as stage:  # the next run cleans up what the dead one left
+            write(stage)
+            stage.commit()
+        assert names(folder) == ["out.onnx", NEW]
+    assert steps > 8
+
+
+def test_a_running_neighbour_is_not_swept(out):
+    with staged(out) as first:
+        write(first, content="first, see " + NEW)
+        with staged(out) as second:
+            write(second, content="second")
+            second.commit()
+        first.commit()
+    assert out.read_text().startswith("first")
+
+
+@given(st.permutations(["first commits", "second commits", "first ends", "second ends"]))
+def test_two_runs_never_mix(tmp_path_factory, order):
+    out = tmp_path_factory.mktemp("two") / "out.onnx"
+    runs = {name: staged(out) for name in ("first", "second")}
+    stages = {name: run.__enter__() for name, run in runs.items()}
+    for name, stage in stages.items():
+        write(stage, content=f"{name}, see {NEW}", data=NEW)
+    ended = set()
+    for step in order:
+        name, _, verb = step.partition(" ")
+        if verb == "ends":
+            runs[name].__exit__(None, None, None)
+            ended.add(name)
+        elif name not in ended:
+            stages[name].commit()
+            assert out.read_text().startswith(name)
+            assert (out.parent / NEW).exists()
+    assert set(names(out.parent)) <= {"out.onnx", NEW}
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        ("missing/out.onnx", RequestError, "does not exist"),
+        (".", RequestError, "is a folder"),
+    ],
+)
+def test_where_no_file_can_be(tmp_path, out, error, message):
+    with pytest.raises(error, match=message):
+        check_writable(tmp_path / out)
+
+
+def test_a_place_that_cannot_be_written(unwritable):
+    with pytest.raises(BuildError, match="can't be written"), staged(unwritable / "out.onnx"):
+        pass
