@@ -94,7 +94,8 @@ def test_an_exception_in_the_middle(out):
             write(stage)
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert names(out.parent) == ["out.onnx", OLD]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -50,7 +51,7 @@ def stages(console: Console, *, quiet: bool) -> Progress:
 
 def print_verdict(console: Console, verdict: Verdict, *, verbose: bool = False) -> None:
     """The verdict in a table, a row per sample (or per answer), and a sentence."""
-    table = Table("sample", "batches", "max error", "allowed", "SNR dB", "top-1")
+    table = _table("sample", "batches", "max error", "allowed", "SNR dB", "top-1")
     for name, batches, worst in _rows(verdict, verbose=verbose):
         agrees = {True: "same", False: "DIFFERS", None: "-"}[worst.top1]
         numbers = f"{worst.max_abs:.2e}", f"{worst.allowed:.2e}", f"{worst.snr_db:.1f}"
@@ -62,7 +63,8 @@ def print_verdict(console: Console, verdict: Verdict, *, verbose: bool = False) 
     for recipe in verdict.not_repeated:
         console.print(f"[yellow]![/yellow] {escape(recipe)} could not be made again here exactly")
     colour = "green" if verdict.status == "PROVEN" else "red"
-    console.print(f"[bold {colour}]{verdict.status}[/bold {colour}] {escape(_sentence(verdict))}")
+    status = f"[bold {colour}]{verdict.status}[/bold {colour}]"
+    console.print(status, escape(_sentence(verdict)), soft_wrap=True)
 
 
 def print_built(console: Console, built: Built) -> None:
@@ -78,6 +80,11 @@ def print_random_weights(console: Console) -> None:
         "and size, its answers mean nothing. Fix: --weights FILE, or a model that ships them.",
         soft_wrap=True,
     )
+
+
+def _table(*columns: str) -> Table:
+    """Plain and narrow: it has to fit 80 columns, and to be read in a log."""
+    return Table(*columns, box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
 def _rows(verdict: Verdict, *, verbose: bool) -> Iterator[tuple[str, str, Comparison]]:
@@ -103,7 +110,7 @@ def _sentence(verdict: Verdict) -> str:
 
 def print_predictions(console: Console, predictions: Sequence[Prediction]) -> None:
     """One line per image and class: name and probability."""
-    table = Table("image", "class", "probability")
+    table = _table("image", "class", "probability")
     for found in predictions:
         best = zip(found.classes, found.probabilities, strict=True)
         for i, (name, probability) in enumerate(best):
@@ -126,19 +133,19 @@ def print_summary(console: Console, summary: Summary) -> None:
 
 def print_models(console: Console, presets: Sequence[tuple[Preset, int]]) -> None:
     """One row per preset."""
-    table = Table("model", "parameters", "image", "classes", "weights", "source")
+    table = _table("model", "parameters", "image", "classes", "weights")
     for preset, parameters in presets:
         height, width = preset.spec.image_size
         classes = str(preset.spec.classes or "features")
         weights = "shipped" if preset.weights else "-"
         size = f"{height}x{width}x{preset.spec.channels}"
-        table.add_row(preset.name, f"{parameters:,}", size, classes, weights, preset.source)
+        table.add_row(preset.name, f"{parameters:,}", size, classes, weights)
     console.print(table)
 
 
 def print_health(console: Console, found: Sequence[Health]) -> None:
     """One row per target: does it work here, with which versions, what to install."""
-    table = Table("target", "works", "versions", "note")
+    table = _table("target", "works", "versions", "note")
     for health in found:
         works = "[green]yes[/green]" if health.works else "[red]no[/red]"
         versions = ", ".join(f"{name} {version}" for name, version in health.versions.items())

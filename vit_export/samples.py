@@ -65,7 +65,7 @@ def _make(recipe: str, spec: VitSpec, preprocessing: Preprocessing | None) -> Ar
         # The sum of twelve uniform integers is normal enough, and the same bits on every CPU;
         # a library's logarithm, which other ways need, is not.
         uniform = random.randint(0, 2**16, (12, *shape), dtype=np.uint16)
-        centred = uniform.sum(axis=0, dtype=np.int32) - 6 * (2**16 - 1)
+        centred: npt.NDArray[np.int32] = uniform.sum(axis=0, dtype=np.int32) - 6 * (2**16 - 1)
         return centred.astype(np.float32) / np.float32(2**16)
     if kind == "saturated":  # each value at one end of what normalized pixels reach
         low, high = _range(preprocessing)

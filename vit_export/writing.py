@@ -78,8 +78,11 @@ def check_writable(out: Path) -> None:
         raise RequestError(f"{out} is a folder.", "name a file.")
     if not out.parent.is_dir():
         raise RequestError(f"The folder {out.parent} does not exist.", f"mkdir -p {out.parent}")
-    if not os.access(out.parent, os.W_OK):
-        raise BuildError(f"The folder {out.parent} can't be written.", "choose another OUT.")
+    try:  # to make something there is the one sure test: access() says yes to root anywhere
+        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=SUFFIX, dir=out.parent).cleanup()
+    except OSError as error:
+        message = f"The folder {out.parent} can't be written: {error.strerror}."
+        raise BuildError(message, "choose another OUT.") from None
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vit_export.errors import BuildError
 from vit_export.manifest import Manifest
 from vit_export.progress import Progress
 from vit_export.runtimes.torchscript import EXTRA_FILE
@@ -17,11 +16,7 @@ EXAMPLE_BATCH = 2
 
 
 def build(vit: "Vit", manifest: Manifest, path: Path, progress: Progress) -> None:
-    """Writes `vit` as a TorchScript archive with the manifest among its extra files.
-
-    Raises:
-        BuildError: the archive could not be written.
-    """
+    """Writes `vit` as a TorchScript archive with the manifest among its extra files."""
     import torch
 
     from vit_export.vit.lower import lower
@@ -37,12 +32,10 @@ def build(vit: "Vit", manifest: Manifest, path: Path, progress: Progress) -> Non
         with progress("trace"), torch.no_grad():
             traced = torch.jit.trace(lowered, (example,), check_trace=False)
             frozen = torch.jit.freeze(traced.eval())
-        with progress("write"):
-            try:
-                torch.jit.save(frozen, str(path), _extra_files={EXTRA_FILE: manifest.to_json()})
-            except RuntimeError as error:
-                reason = str(error).partition("\n")[0]
-                raise BuildError(f"{path.name} can't be written: {reason}", "free space.") from None
+        with progress("write"), path.open("wb") as file:
+            # Python writes what LibTorch serialized: on a full disk LibTorch's own writer aborts
+            # the whole process from a destructor, Python raises.
+            torch.jit.save(frozen, file, _extra_files={EXTRA_FILE: manifest.to_json()})
 
 
 TARGET = Target(

@@ -1,0 +1,143 @@
+"""The ONNX graph: what is in it, what must not be, and that it is saved as it was asked for."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+from support import SEED_STYLE, VARIANTS, tiny_spec
+
+from vit_export.batch import Batch
+from vit_export.errors import BuildError
+from vit_export.graph.capture import capture
+from vit_export.graph.save import save
+from vit_export.graph.simplify import simplify
+from vit_export.vit.lower import lower
+from vit_export.vit.weights import random_vit
+
+ONE_BLOCK = tiny_spec(depth=1, **SEED_STYLE)
+
+
+def captured(spec=ONE_BLOCK, opset=20, batch="dynamic"):
+    vit = random_vit(spec, 0)
+    output = "logits" if spec.classifies else "features"
+    return vit, capture(lower(vit), spec, output=output, opset=opset, batch=Batch.parse(batch))
+
+
+def operators(model):
+    return Counter(node.op_type for node in model.graph)
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return captured()[1]
+
+
+def test_nothing_is_computed_about_shapes_but_the_batch(graph):
+    found = operators(graph)
+    assert found["Einsum"] == 0
+    assert found["Shape"] <= 1
+    assert found["Gather"] == 0
+    assert found["Gelu"] == ONE_BLOCK.depth
+    assert found["LayerNormalization"] == 2 * ONE_BLOCK.depth + 1
+    assert found["Softmax"] == ONE_BLOCK.depth
+
+
+def test_a_fixed_batch_needs_no_shape_at_all():
+    _, model = captured(batch="2")
+    assert not {"Shape", "Expand"} & set(operators(simplify(model)))
+
+
+def test_attention_is_not_scaled_again(graph):
+    """The exporter's own attention multiplies twice by the root of a scale that lowering folded."""
+    assert operators(graph)["Mul"] == 0
+    assert operators(graph)["Sqrt"] == 0
+
+
+def test_nodes_are_called_after_their_modules(graph):
+    names = [node.name for node in simplify(graph).graph]
+    assert "blocks.0.attention/Softmax" in names
+    assert "embedding.projection/Conv" in names
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("opset", range(18, 23))
+def test_the_file_is_of_the_opset_that_was_asked_for(tmp_path, opset):
+    vit, model = captured(opset=opset)
+    save(simplify(model), tmp_path / "f.onnx", opset=opset)
+    proto = onnx.load(tmp_path / "f.onnx")
+    assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", opset)]
+    assert proto.ir_version <= 10
+    assert_answers_like(vit, tmp_path / "f.onnx")
+
+
+def test_another_opset_than_asked_for_is_not_written(tmp_path, graph):
+    with pytest.raises(BuildError, match="not 18"):
+        save(graph, tmp_path / "f.onnx", opset=18)
+    assert not (tmp_path / "f.onnx").exists()
+
+
+def assert_answers_like(vit, path, size=3):
+    images = torch.randn(size, vit.spec.channels, *vit.spec.image_size)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {"image": images.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(answer, vit(images).numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_every_kind_of_vit_is_captured(tmp_path, changes):
+    spec = tiny_spec(depth=1, **changes)
+    vit, model = captured(spec)
+    save(simplify(model), tmp_path / "f.onnx", opset=20)
+    assert_answers_like(vit, tmp_path / "f.onnx")
+
+
+def test_the_reference_implementation_of_onnx_agrees(tmp_path):
+    """An evaluator that shares no code with ONNX Runtime: the file means what the standard says."""
+    vit, model = captured()
+    save(simplify(model), tmp_path / "f.onnx", opset=20)
+    images = torch.randn(2, 3, 16, 24)
+    (answer,) = ReferenceEvaluator(str(tmp_path / "f.onnx")).run(None, {"image": images.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(answer, vit(images).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_simplifying_removes_and_never_adds(graph):
+    before, after = operators(graph), operators(simplify(graph.clone()))
+    assert sum(after.values()) <= sum(before.values())
+    assert after["Gemm"] <= before["Gemm"]
+    assert set(after) <= set(before)
+
+
+def test_a_failure_of_onnxsim_is_told(monkeypatch, graph):
+    def broken(*_, **__):
+        raise RuntimeError("segment of doom")
+
+    monkeypatch.setattr("onnxsim.simplify", broken)
+    with pytest.raises(BuildError, match="segment of doom") as failure:
+        simplify(graph.clone())
+    assert "--no-simplify" in failure.value.fix
+
+
+def test_weights_too_large_for_one_file_stand_beside_it(tmp_path, graph):
+    vit, model = captured()
+    out = tmp_path / "f.onnx"
+    save(model, out, opset=20, largest_file_bytes=10_000)
+    (data,) = tmp_path.glob("f.onnx.*.data")
+    assert re.fullmatch(r"f\.onnx\.[0-9a-f]{12}\.data", data.name)
+    assert out.stat().st_size < 10_000 < data.stat().st_size
+    assert_answers_like(vit, out)
+    assert operators(ir.load(out)) == operators(graph)
+
+
+def test_nothing_of_this_machine_is_in_the_file(tmp_path, graph):
+    save(simplify(graph.clone()), tmp_path / "f.onnx", opset=20)
+    content = (tmp_path / "f.onnx").read_bytes()
+    for trace in (b"einops", b"rearrange", b".py", b"site-packages", b"/home", b"vit_export/"):
+        assert trace not in content

@@ -1,0 +1,100 @@
+"""What every target owes its users; a new one is tested by standing in TARGETS."""
+
+import json
+
+import pytest
+from support import need, refused, run, run_json
+
+import vit_export
+from vit_export.errors import MissingError, RequestError
+from vit_export.health import examine
+from vit_export.targets import TARGETS, find_target
+from vit_export.targets.base import Option
+
+
+@pytest.fixture(params=TARGETS)
+def target(request):
+    works = {health.target: health for health in examine()}[request.param]
+    need(request.param, present=works.works, fix=works.fix)
+    return TARGETS[request.param]
+
+
+def test_it_introduces_itself(target):
+    assert target.summary.endswith(".")
+    assert target.suffix.startswith(".")
+    told = run(target.name, "--help").stdout
+    assert target.summary[:40] in told
+    for option in target.options:
+        assert f"--{option.name}" in told
+
+
+def test_it_has_a_twin_in_python(target):
+    assert callable(getattr(vit_export, target.name))
+    assert target.name in vit_export.__all__
+
+
+def test_the_same_request_gives_the_same_bytes(tmp_path, target, tiny_export):
+    """From two folders, with two names: neither a path nor the time is in the file."""
+    files = [tmp_path / "a" / f"one{target.suffix}", tmp_path / "b" / f"one{target.suffix}"]
+    for file in files:
+        file.parent.mkdir()
+        tiny_export(target.name, file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert [path.name for path in files[0].parent.iterdir()] == [files[0].name]
+
+
+@pytest.mark.parametrize("batch", ["1", "5", "2:4:8"])
+def test_it_takes_the_batches_it_was_built_for(tmp_path, target, tiny_toml, batch):
+    out = tmp_path / f"one{target.suffix}"
+    told = run_json(target.name, "--model", tiny_toml, "--out", out, "--batch", batch, "-q")
+    expected = {"1": [1], "5": [5], "2:4:8": [2, 3, 4, 8]}[batch]
+    assert told["verdict"]["batches"] == expected
+    assert told["verdict"]["status"] == "PROVEN"
+
+
+def test_the_verdict_can_be_had_again(tmp_path, target, tiny_export):
+    out = tmp_path / f"one{target.suffix}"
+    built = json.loads(tiny_export(target.name, out, "--json").stdout)["verdict"]
+    again = run_json("validate", out, "-q")
+    assert again["against_eager"] == built["against_eager"]
+
+
+def test_an_earlier_result_survives_a_bad_request(tmp_path, target, tiny_export):
+    out = tmp_path / f"one{target.suffix}"
+    out.write_text("an earlier result")
+    tiny_export(target.name, out, "--batch", "none", exit_code=2)
+    assert out.read_text() == "an earlier result"
+
+
+def test_a_file_cut_in_half_is_no_artifact(tmp_path, fashion_file):
+    half = tmp_path / "half"
+    content = fashion_file.read_bytes()
+    half.write_bytes(content[: len(content) // 2])
+    assert str(half) in refused("validate", half, exit_code=2)
+
+
+def test_options_are_checked():
+    with pytest.raises(RequestError, match="opset 17 is not supported"):
+        TARGETS["onnx"].settings({"opset": 17})
+    with pytest.raises(RequestError, match="opset is '20'"):
+        TARGETS["onnx"].settings({"opset": "20"})
+    with pytest.raises(RequestError, match="simplify is 1"):
+        TARGETS["onnx"].settings({"simplify": 1})
+    with pytest.raises(RequestError, match="no option 'opsett'") as refusal:
+        TARGETS["onnx"].settings({"opsett": 20})
+    assert refusal.value.fix == "Did you mean 'opset'?"
+    assert Option(name="level", default=3, help="").check(7) == 7
+
+
+def test_an_unknown_target():
+    with pytest.raises(RequestError) as refusal:
+        find_target("onxx")
+    assert refusal.value.fix == "Did you mean 'onnx'?"
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setattr("vit_export.targets.versions_of", lambda _: {})
+    with pytest.raises(MissingError) as missing:
+        find_target("torchscript")
+    assert missing.value.fix == "pip install torch"
+    assert missing.value.exit_code == 3
