@@ -1,8 +1,11 @@
 """TorchScript: traced and frozen, for LibTorch."""
 
+import io
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import ZipFile, ZipInfo
 
 from vit_export.manifest import Manifest
 from vit_export.progress import Progress
@@ -13,6 +16,7 @@ if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
     from vit_export.vit.eager import Vit
 
 EXAMPLE_BATCH = 2
+MANGLED = re.compile(rb"[./]___torch_mangle_\d+")
 
 
 def build(vit: "Vit", manifest: Manifest, path: Path, progress: Progress) -> None:
@@ -32,10 +36,26 @@ def build(vit: "Vit", manifest: Manifest, path: Path, progress: Progress) -> Non
         with progress("trace"), torch.no_grad():
             traced = torch.jit.trace(lowered, (example,), check_trace=False)
             frozen = torch.jit.freeze(traced.eval())
-        with progress("write"), path.open("wb") as file:
-            # Python writes what LibTorch serialized: on a full disk LibTorch's own writer aborts
-            # the whole process from a destructor, Python raises.
-            torch.jit.save(frozen, file, _extra_files={EXTRA_FILE: manifest.to_json()})
+            archive = frozen.save_to_buffer(_extra_files={EXTRA_FILE: manifest.to_json()})
+    with progress("write"):
+        _write_reproducibly(archive, path)
+
+
+def _write_reproducibly(archive: bytes, path: Path) -> None:
+    """Writes the zip `archive` less what differs between machines and runs.
+
+    That is: source positions (paths!), an id hashed over them, and the number that LibTorch puts
+    behind a class name when the process has traced before. That Python writes the file has one more
+    reason: on a full disk LibTorch's own writer aborts the process from a destructor.
+    """
+    with ZipFile(io.BytesIO(archive)) as source, ZipFile(path, "w") as target:
+        for record in source.infolist():
+            if not record.filename.endswith((".debug_pkl", "/serialization_id")):
+                name = MANGLED.sub(b"", record.filename.encode()).decode()
+                content = source.read(record)
+                if name.endswith((".py", "/data.pkl")):
+                    content = MANGLED.sub(b"", content)
+                target.writestr(ZipInfo(name), content)  # dated 1980, as by LibTorch
 
 
 TARGET = Target(

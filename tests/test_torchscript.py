@@ -1,0 +1,74 @@
+"""The TorchScript file is LibTorch's alone: no Python, no einops, no path of this machine."""
+
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import need
+
+from vit_export.manifest import Manifest
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.samples import make_samples
+
+PROGRAM = Path(__file__).with_name("libtorch.cpp")
+
+
+@pytest.fixture
+def path(fashion):
+    return fashion.path["torchscript"]
+
+
+def test_nothing_of_python_is_inside(path):
+    with zipfile.ZipFile(path) as archive:
+        code = b"".join(archive.read(name) for name in archive.namelist())
+    for trace in (b"einops", b"rearrange", b"site-packages", b"/home/", str(Path.cwd()).encode()):
+        assert trace not in code
+
+
+def test_attention_is_one_operator(path):
+    """Frozen and lowered: what LibTorch runs fused stays one node."""
+    with pytest.deprecated_call():  # as the README says
+        graph = str(torch.jit.load(str(path)).inlined_graph)
+    assert graph.count("aten::scaled_dot_product_attention") == 4
+    assert "aten::einsum" not in graph
+    assert "prim::GetAttr" not in graph
+
+
+def test_the_manifest_is_inside(path):
+    manifest = read_manifest(open_artifact(path), path)
+    assert isinstance(manifest, Manifest)
+    assert (manifest.target, manifest.model) == ("torchscript", "fashion_mnist")
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """libtorch.cpp, compiled against the LibTorch inside the torch wheel."""
+    compiler = shutil.which("g++")
+    need("libtorch", present=compiler is not None, fix="apt-get install g++, or scripts/test --apt")
+    from torch.utils.cpp_extension import include_paths, library_paths
+
+    out = tmp_path_factory.mktemp("libtorch") / "libtorch"
+    includes = [f"-I{folder}" for folder in include_paths()]
+    libraries = [f for folder in library_paths() for f in (f"-L{folder}", f"-Wl,-rpath,{folder}")]
+    command = [compiler, "-std=c++20", "-O1", PROGRAM, *includes, *libraries]
+    command += ["-ltorch", "-ltorch_cpu", "-lc10", "-o", out]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+@pytest.mark.slow
+def test_libtorch_answers_without_python(tmp_path, path, program):
+    manifest = read_manifest(open_artifact(path), path)
+    reference = manifest.reference
+    samples = make_samples(reference.recipes, manifest.spec, manifest.preprocessing)
+    samples.tofile(tmp_path / "images.f32")
+    command = [program, path, *samples.shape[1:], tmp_path / "images.f32"]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, env={})
+    assert done.returncode == 0, done.stderr
+    answers = np.array([line.split() for line in done.stdout.splitlines()], np.float32)
+    np.testing.assert_allclose(answers, reference.answers, atol=1e-5)
