@@ -14,20 +14,22 @@ from vit_export import targets
 from vit_export.batch import Batch
 from vit_export.cli import main
 from vit_export.graph import capture as capturing
-from vit_export.vit import lower as lowering
 
 
-def tampered_weight(vit):
-    vit.blocks[0].mlp.expand.weight[0, 0] += 0.5
+def tampered_weight(lowered):
+    lowered.blocks[0].mlp.expand.weight[0, 0] += 0.5
 
 
-def scaled_logit(vit):
-    vit.head.classifier.weight[1] *= 1.001
-    vit.head.classifier.bias[1] *= 1.001
+def scaled_logit(lowered):
+    lowered.head.classifier.weight[1] *= 1.001
+    lowered.head.classifier.bias[1] *= 1.001
 
 
-def one_nan(vit):
-    vit.head.classifier.bias[2] = float("nan")
+def one_nan(lowered):
+    lowered.head.classifier.bias[2] = float("nan")
+
+
+IN_PLACE = {"tampered_weight": tampered_weight, "scaled_logit": scaled_logit, "one_nan": one_nan}
 
 
 class ShiftedBatch(nn.Module):
@@ -49,39 +51,37 @@ class BakedBatch(ShiftedBatch):
         return self.inner(image.reshape(2, *image.shape[1:]))
 
 
-def wrapping(wrapper):
-    original = lowering.lower
-    lowering.lower = lambda vit: wrapper(original(vit)).eval()
+def capture_batch_1_only():
+    original = capturing.capture
+    capturing.capture = lambda *a, **k: original(*a, **k | {"batch": Batch.parse("1")})
 
 
-def tamper(kind, vit, manifest):
-    """What the builder gets instead of `vit`; or the stages it calls are changed."""
+def tampered(kind, lowered, target):
+    """What the builder gets instead of `lowered`."""
     if kind == "shifted_batch":
-        wrapping(ShiftedBatch)
-    elif kind == "baked_batch" and manifest.target == "torchscript":
-        wrapping(BakedBatch)
-    elif kind == "baked_batch":
-        original = capturing.capture
-        capturing.capture = lambda *a, **k: original(*a, **k | {"batch": Batch.parse("1")})
-    else:
-        vit = copy.deepcopy(vit)
-        with torch.no_grad():
-            {"tampered_weight": tampered_weight, "scaled_logit": scaled_logit, "one_nan": one_nan}[
-                kind
-            ](vit)
-    return vit
+        return ShiftedBatch(lowered).eval()
+    if kind == "baked_batch" and target == "torchscript":
+        return BakedBatch(lowered).eval()
+    if kind == "baked_batch":
+        capture_batch_1_only()
+        return lowered
+    lowered = copy.deepcopy(lowered)
+    with torch.no_grad():
+        IN_PLACE[kind](lowered)
+    return lowered
 
 
 def install(kind):
     for name, target in targets.TARGETS.items():
 
-        def build(vit, manifest, path, progress, target=target):
-            target.build(tamper(kind, vit, manifest), manifest, path, progress)
+        def build(lowered, manifest, path, progress, target=target):
+            target.build(tampered(kind, lowered, target.name), manifest, path, progress)
 
-        if kind != "nothing":
-            targets.TARGETS[name] = dataclasses.replace(target, build=build)
+        targets.TARGETS[name] = dataclasses.replace(target, build=build)
 
 
 if __name__ == "__main__":
-    install(sys.argv.pop(1))
+    wanted = sys.argv.pop(1)
+    if wanted != "nothing":
+        install(wanted)
     main()

@@ -11,6 +11,8 @@ from support import FASHION, SEED_STYLE, run_json, tiny_spec
 import vit_export
 from vit_export import api
 from vit_export.cli import cli
+from vit_export.report import to_json
+from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.targets import TARGETS
 from vit_export.vit.eager import Vit
 from vit_export.vit.weights import random_vit
@@ -55,7 +57,7 @@ def test_a_live_seed_module(tmp_path, target):
     live = seed_vit.ViT(patch_size=8, emb_size=24, img_size=16, depth=1, n_classes=5, num_heads=3)
     built = getattr(vit_export, target)(live.eval(), tmp_path / "live")
     assert built.verdict.status == "PROVEN"
-    session = api.open_artifact(built.path)
+    session = open_artifact(built.path)
     images = torch.randn(3, 3, 16, 16)
     answers = torch.from_numpy(session.run(images.numpy()))
     torch.testing.assert_close(answers, live(images), rtol=1e-4, atol=1e-5)
@@ -94,18 +96,26 @@ def test_predict(fashion_file):
 
 def test_validate_is_the_commands(fashion_file):
     told = run_json("validate", fashion_file, "-q")
-    assert told == json.loads(api.to_json(vit_export.validate(fashion_file).to_mapping()))
+    assert told == json.loads(to_json(vit_export.validate(fashion_file).to_mapping()))
 
 
 def test_the_manifest_says_what_was_asked(tmp_path):
     spec = tiny_spec(depth=1)
     model = (spec, random_vit(spec, 0).state_dict())
     built = vit_export.onnx(model, tmp_path / "f.onnx", opset=19, batch="1:2:4", simplify=False)
-    manifest = api.read_manifest(api.open_artifact(built.path), built.path)
+    manifest = read_manifest(open_artifact(built.path), built.path)
     assert manifest.settings == {"opset": 19, "simplify": False}
     assert str(manifest.batch) == "1:2:4"
     assert manifest.versions["torch"] == torch.__version__
     assert manifest.spec == spec
+
+
+def test_a_wrong_rewrite_is_noticed_before_anything_is_built(tmp_path, monkeypatch):
+    monkeypatch.setattr("vit_export.vit.lower.deinterleave_qkv", lambda qkv, *_: qkv)
+    spec = tiny_spec(depth=1, **SEED_STYLE)
+    with pytest.raises(vit_export.ProofError, match="the lowered module is not the model"):
+        vit_export.onnx((spec, random_vit(spec, 0).state_dict()), tmp_path / "f.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_progress_opens_around_every_stage(tmp_path):

@@ -26,8 +26,10 @@ ROWS = [
     ["targets"],
     ["proof", "prediction", "layers", "health", "page", "source"],
     ["report"],
+    ["building"],
     ["api"],
     ["cli"],
+    ["__main__"],
 ]
 TOP = {"__init__"}  # hands out the twins
 

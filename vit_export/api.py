@@ -1,18 +1,15 @@
-"""The Python twin of every command, and the only place that orders stages.
+"""The Python twin of every command.
 
-Every target has a function of its name here too: `vit_export.onnx(model, "vit.onnx", opset=18)` is
+Every target has a function of its name too: `vit_export.onnx(model, "vit.onnx", opset=18)` is
 `build("onnx", model, "vit.onnx", opset=18)`.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from vit_export.batch import Batch
-from vit_export.compare import TOLERANCES, Tolerance
+from vit_export.building import build
+from vit_export.compare import Tolerance
 from vit_export.errors import MissingError, RequestError
 from vit_export.health import Health, examine
 from vit_export.layers import Summary, parameters_of, summarize
@@ -22,86 +19,12 @@ from vit_export.prediction import Prediction, predict_images
 from vit_export.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
-from vit_export.report import to_json
 from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.samples import image_samples, make_samples, recipes
-from vit_export.source import Source, load_source, overrides_of
-from vit_export.targets import find_target
-from vit_export.targets.base import Target
-from vit_export.verdict import Built, RejectedError, Verdict
-from vit_export.versions import versions_of
-from vit_export.writing import Staged, check_writable, staged
+from vit_export.samples import make_samples
+from vit_export.source import overrides_of
+from vit_export.verdict import Verdict
 
-if TYPE_CHECKING:
-    from vit_export.source import Model
-
-
-def build(
-    target: str,
-    model: "Model",
-    out: str | Path,
-    *,
-    weights: str | Path | None = None,
-    seed: int = 0,
-    image_size: str | None = None,
-    classes: int | None = None,
-    batch: str = "dynamic",
-    images: str | Path | None = None,
-    threads: int | None = None,
-    progress: Progress = silent,
-    **options: Any,
-) -> Built:
-    """A file of `model` for `target`, proven against eager PyTorch before it takes the name `out`.
-
-    Args:
-        target: a name in `targets.TARGETS`.
-        model: a preset's name or TOML, a live module of a known family, or (VitSpec, state dict).
-        out: the file; only a proven result takes this name.
-        weights: a checkpoint for a preset; without it the shipped weights, else random ones.
-        seed: of random weights.
-        image_size: "HxW" of the exported model.
-        classes: rows of the head; with weights it only checks.
-        batch: `dynamic`, N or MIN:OPT:MAX.
-        images: a folder of images to judge on, besides the samples that ship.
-        threads: of the runtime that proves the file.
-        progress: opened around every stage.
-        options: the target's own (`Target.options`).
-
-    Raises:
-        RequestError: the request makes no sense.
-        MissingError: a package of the target is not installed.
-        BuildError: the file could not be made or written.
-        RejectedError: it was made, and is not the model; it is kept as OUT.rejected.
-    """
-    chosen = find_target(target)
-    settings = chosen.settings(options)
-    sizes = Batch.parse(batch)
-    path = Path(out)
-    check_writable(path)
-    with progress("load"):
-        file = Path(weights) if weights is not None else None
-        source = load_source(model, weights=file, seed=seed, image_size=image_size, classes=classes)
-    with progress("answer in eager PyTorch"):
-        reference, samples = _reference(source, Path(images) if images is not None else None)
-    manifest = _manifest(chosen, source, sizes, settings, reference)
-    with staged(path) as stage:
-        chosen.build(source.vit, manifest, stage.file, progress)
-        try:
-            session = open_artifact(stage.file, threads)
-        except RequestError as error:  # what was just written is no artifact
-            return _settle(stage, Verdict.unopened(path, manifest.precision, error.message), source)
-        verdict = prove(
-            session,
-            path,
-            reference,
-            samples,
-            batch=sizes,
-            precision=manifest.precision,
-            tolerance=TOLERANCES[manifest.precision],
-            classifies=manifest.spec.classifies,
-            progress=progress,
-        )
-        return _settle(stage, verdict, source)
+__all__ = ["build", "doctor", "models", "predict", "summary", "validate"]
 
 
 def validate(
@@ -191,40 +114,6 @@ def doctor() -> list[Health]:
     return examine()
 
 
-def _reference(source: Source, images: Path | None) -> tuple[Reference, Array]:
-    from vit_export.vit.reference import reference_of
-
-    names = recipes(source.preprocessing)
-    made = make_samples(names, source.vit.spec, source.preprocessing)
-    if images is not None:
-        more, extra = image_samples(images, source.preprocessing)
-        names, made = [*names, *more], np.concatenate([made, extra])
-    return reference_of(source.vit, names, made), made
-
-
-def _manifest(
-    target: Target, source: Source, batch: Batch, settings: dict[str, Any], reference: Reference
-) -> Manifest:
-    from vit_export.vit.weights import sha256_of
-
-    return Manifest(
-        target=target.name,
-        model=source.name,
-        spec=source.vit.spec,
-        overrides=source.overrides,
-        precision="fp32",
-        batch=batch,
-        weights_sha256=sha256_of(source.vit),
-        weights_from=source.weights_from,
-        preprocessing=source.preprocessing,
-        labels=source.labels,
-        versions=versions_of(("vit-export", *target.packages, "numpy", "pillow")),
-        settings=settings,
-        tolerance=asdict(TOLERANCES["fp32"]),
-        reference=reference.made_anywhere(),
-    )
-
-
 def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Reference, str]:
     from vit_export.vit.reference import reference_of
     from vit_export.vit.weights import read_state_dict, vit_with
@@ -234,13 +123,3 @@ def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Referenc
         reference_of(vit, manifest.reference.recipes, samples),
         f"eager PyTorch, afresh from {weights.name}",
     )
-
-
-def _settle(stage: Staged, verdict: Verdict, source: Source) -> Built:
-    if verdict.status != "PROVEN":
-        kept = stage.reject(to_json(verdict.to_mapping()))
-        fix = f"see {kept.name} and {kept.name}.json; {stage.out.name} is as it was."
-        raise RejectedError(verdict, fix)
-    size = sum(file.stat().st_size for file in stage.folder.iterdir())
-    stage.commit()
-    return Built(stage.out, size, source.weights_from, source.random, verdict)

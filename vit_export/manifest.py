@@ -7,7 +7,7 @@ request gives the same bytes.
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -40,16 +40,19 @@ class Reference:
     floors: tuple[float, ...]
     """Largest |fp32 - fp64| of each answer."""
 
-    def made_anywhere(self) -> Self:
-        """The part whose samples need no file of the user's."""
-        kept = [i for i, recipe in enumerate(self.recipes) if not recipe.startswith("image:")]
+    def only(self, kept: Sequence[int]) -> Self:
+        """The part about the samples at these positions."""
         return replace(
             self,
             recipes=tuple(self.recipes[i] for i in kept),
             digests=tuple(self.digests[i] for i in kept),
-            answers=self.answers[kept],
+            answers=self.answers[list(kept)],
             floors=tuple(self.floors[i] for i in kept),
         )
+
+    def made_anywhere(self) -> Self:
+        """The part whose samples need no file of the user's."""
+        return self.only([i for i, one in enumerate(self.recipes) if not one.startswith("image:")])
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; the answers as base64 of little-endian fp32, bit for bit."""

@@ -12,8 +12,10 @@ from vit_export.writing import staged
 if TYPE_CHECKING:  # matplotlib is heavy, and only a page needs it
     from matplotlib.axes import Axes
 
-DECADES_BELOW = 1e-2
+LEAST_SHARE = 1e-2
 """Where an error of zero is drawn on a logarithmic axis, in units of what is allowed."""
+MOST_NAMES = 40
+"""With more samples than this their names would cover each other."""
 
 
 def write_page(path: Path, verdict: Verdict, manifest: Manifest) -> None:
@@ -50,12 +52,15 @@ def _plot(verdict: Verdict) -> str:
 def _draw_errors(axes: "Axes", verdict: Verdict) -> None:
     for batch in verdict.batches:
         found = [c for c in verdict.against_eager if c.batch == batch]
-        shares = [max(c.max_abs / c.allowed, DECADES_BELOW) for c in found if c.allowed]
+        shares = [max(c.max_abs / c.allowed, LEAST_SHARE) for c in found if c.allowed]
         names = [c.sample for c in found if c.allowed]
         axes.plot(names, shares, "o", alpha=0.7, label=f"batch {batch}")
     axes.axhline(1, color="tab:red", label="allowed")
     axes.set(yscale="log", ylabel="max error / allowed", title="Against eager PyTorch")
-    axes.tick_params("x", rotation=40)
+    if len({c.sample for c in verdict.against_eager}) <= MOST_NAMES:
+        axes.tick_params("x", rotation=40)
+    else:
+        axes.set_xticks([])
     axes.legend(fontsize=7)
 
 

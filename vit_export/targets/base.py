@@ -10,7 +10,7 @@ from vit_export.manifest import Manifest
 from vit_export.progress import Progress
 
 if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
-    from vit_export.vit.eager import Vit
+    from vit_export.vit.lower import LoweredVit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,8 @@ class Target:
     packages: tuple[str, ...]
     """What has to be installed, by the names pip knows."""
     options: tuple[Option, ...] = ()
-    build: Callable[["Vit", Manifest, Path, Progress], None]
-    """Writes the artifact of a model, with its manifest inside, to a path."""
+    build: Callable[["LoweredVit", Manifest, Path, Progress], None]
+    """Writes the artifact of a lowered model, with its manifest inside, to a path."""
     extra: str = field(default="")
     """The pip extra that installs `packages`; empty where the base install has them."""
 

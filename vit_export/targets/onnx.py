@@ -8,22 +8,19 @@ from vit_export.progress import Progress
 from vit_export.targets.base import Option, Target
 
 if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
-    from vit_export.vit.eager import Vit
+    from vit_export.vit.lower import LoweredVit
 
 
-def build(vit: "Vit", manifest: Manifest, path: Path, progress: Progress) -> None:
-    """Writes `vit` as an ONNX file with the manifest in its metadata."""
+def build(lowered: "LoweredVit", manifest: Manifest, path: Path, progress: Progress) -> None:
+    """Writes `lowered` as an ONNX file with the manifest in its metadata."""
     from vit_export.graph.capture import capture
     from vit_export.graph.save import save
     from vit_export.graph.simplify import simplify
-    from vit_export.vit.lower import lower
 
-    with progress("lower"):
-        lowered = lower(vit)
     with progress("capture"):
         model = capture(
             lowered,
-            vit.spec,
+            manifest.spec,
             output=manifest.output_name,
             opset=int(manifest.settings["opset"]),
             batch=manifest.batch,

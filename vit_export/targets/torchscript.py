@@ -13,23 +13,18 @@ from vit_export.runtimes.torchscript import EXTRA_FILE
 from vit_export.targets.base import Target
 
 if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
-    from vit_export.vit.eager import Vit
+    from vit_export.vit.lower import LoweredVit
 
 EXAMPLE_BATCH = 2
 MANGLED = re.compile(rb"[./]___torch_mangle_\d+")
 
 
-def build(vit: "Vit", manifest: Manifest, path: Path, progress: Progress) -> None:
-    """Writes `vit` as a TorchScript archive with the manifest among its extra files."""
+def build(lowered: "LoweredVit", manifest: Manifest, path: Path, progress: Progress) -> None:
+    """Writes `lowered` as a TorchScript archive with the manifest among its extra files."""
     import torch
 
-    from vit_export.vit.lower import lower
-
-    with progress("lower"):
-        lowered = lower(vit)
-    example = torch.zeros(
-        manifest.batch.fixed or EXAMPLE_BATCH, vit.spec.channels, *vit.spec.image_size
-    )
+    spec = manifest.spec
+    example = torch.zeros(manifest.batch.fixed or EXAMPLE_BATCH, spec.channels, *spec.image_size)
     with warnings.catch_warnings():
         # PyTorch deprecates TorchScript; doctor and the README say so, once, in words.
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is", DeprecationWarning)
