@@ -23,6 +23,7 @@ from torch.nn import functional
 from vit_export.spec import VitSpec
 from vit_export.vit.eager import Vit
 
+DATASET_PACKAGE = "dataset-fashion-mnist"
 DATASET = Path("/usr/share/datasets/fashion-mnist")
 MODEL = Path(__file__).resolve().parent.parent / "models" / "fashion_mnist"
 SMOOTHING = 0.1
@@ -103,6 +104,8 @@ def train(model: Vit, images: Tensor, labels: Tensor, epochs: int, batch: int) -
 @click.option("--batch", default=128, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def main(epochs: int, batch: int, seed: int) -> None:
+    if not DATASET.is_dir():
+        raise click.ClickException(f"{DATASET} is missing. Fix: apt-get install {DATASET_PACKAGE}")
     torch.manual_seed(seed)
     config = tomllib.loads((MODEL / "fashion_mnist.toml").read_text())
     model = Vit(VitSpec.from_mapping(config["vit"], "fashion_mnist.toml"))

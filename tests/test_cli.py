@@ -134,6 +134,35 @@ def test_interrupted(earlier, after):
     assert "Traceback" not in told
 
 
+def test_killed_and_tried_again(tmp_path, tiny_toml):
+    """kill -9 while it works: OUT is untouched, and the next run leaves nothing behind."""
+    out = tmp_path / "f.onnx"
+    out.write_text("an earlier result")
+    command = [COMMAND, "onnx", "--model", str(tiny_toml), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "lower" in line:
+                break
+        while not list(tmp_path.glob(".f.onnx.*.partial")):
+            time.sleep(0.01)
+        process.kill()
+    assert out.read_text() == "an earlier result"
+    run(*command[1:], "-q")
+    assert {path.name for path in tmp_path.iterdir()} == {"f.onnx", tiny_toml.name}
+
+
+def test_two_runs_of_one_out(tmp_path, tiny_toml):
+    """Whoever ends last wins, whole: its manifest and its weights belong together."""
+    out = tmp_path / "f.onnx"
+    command = [COMMAND, "onnx", "--model", str(tiny_toml), "--out", str(out), "-q", "--seed"]
+    runs = [subprocess.Popen([*command, seed], stdout=subprocess.PIPE) for seed in "12"]
+    for process in runs:
+        process.communicate()
+    assert [process.returncode for process in runs] == [0, 0]
+    run("validate", out, "-q")
+    assert {path.name for path in tmp_path.iterdir()} == {"f.onnx", tiny_toml.name}
+
+
 @pytest.mark.parametrize("command", ["predict", "validate"])
 @pytest.mark.parametrize("content", [b"", b"\x08\x0a", b"PK\x03\x04", b"text", b"\x08" * 5000])
 def test_what_is_no_artifact(tmp_path, command, content):

@@ -66,6 +66,19 @@ def test_nodes_are_called_after_their_modules(graph):
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize(
+    ("batch", "size", "classes", "output"),
+    [("dynamic", "batch", 5, "logits"), ("4", 4, 5, "logits"), ("1", 1, None, "features")],
+)
+def test_inputs_and_outputs_have_names_and_sizes(tmp_path, batch, size, classes, output):
+    _, model = captured(tiny_spec(depth=1, classes=classes), batch=batch)
+    save(simplify(model), tmp_path / "f.onnx", opset=20)
+    session = onnxruntime.InferenceSession(tmp_path / "f.onnx")
+    (image,), (answer,) = session.get_inputs(), session.get_outputs()
+    assert (image.name, image.shape, image.type) == ("image", [size, 3, 16, 24], "tensor(float)")
+    assert (answer.name, answer.shape) == (output, [size, classes or 24])
+
+
 @pytest.mark.parametrize("opset", range(18, 23))
 def test_the_file_is_of_the_opset_that_was_asked_for(tmp_path, opset):
     vit, model = captured(opset=opset)

@@ -1,9 +1,7 @@
 """What every target owes its users; a new one is tested by standing in TARGETS."""
 
-import json
-
 import pytest
-from support import need, refused, run, run_json
+from support import need, refused, run
 
 import vit_export
 from vit_export.errors import MissingError, RequestError
@@ -46,17 +44,16 @@ def test_the_same_request_gives_the_same_bytes(tmp_path, target, tiny_export):
 @pytest.mark.parametrize("batch", ["1", "5", "2:4:8"])
 def test_it_takes_the_batches_it_was_built_for(tmp_path, target, tiny_toml, batch):
     out = tmp_path / f"one{target.suffix}"
-    told = run_json(target.name, "--model", tiny_toml, "--out", out, "--batch", batch, "-q")
-    expected = {"1": [1], "5": [5], "2:4:8": [2, 3, 4, 8]}[batch]
-    assert told["verdict"]["batches"] == expected
-    assert told["verdict"]["status"] == "PROVEN"
+    built = getattr(vit_export, target.name)(tiny_toml, out, batch=batch)
+    expected = {"1": (1,), "5": (5,), "2:4:8": (2, 3, 4, 8)}[batch]
+    assert built.verdict.batches == expected
+    assert built.verdict.status == "PROVEN"
 
 
-def test_the_verdict_can_be_had_again(tmp_path, target, tiny_export):
-    out = tmp_path / f"one{target.suffix}"
-    built = json.loads(tiny_export(target.name, out, "--json").stdout)["verdict"]
-    again = run_json("validate", out, "-q")
-    assert again["against_eager"] == built["against_eager"]
+def test_the_verdict_can_be_had_again(tmp_path, target, tiny_toml):
+    built = getattr(vit_export, target.name)(tiny_toml, tmp_path / f"one{target.suffix}")
+    again = vit_export.validate(built.path)
+    assert again.against_eager == built.verdict.against_eager
 
 
 def test_an_earlier_result_survives_a_bad_request(tmp_path, target, tiny_export):
