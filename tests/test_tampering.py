@@ -4,7 +4,9 @@ import json
 import sys
 
 import pytest
-from support import TAMPERING, refused, run
+from support import TAMPERING, run
+
+import vit_export
 
 WRONG = {
     "tampered_weight": "off by",
@@ -34,7 +36,7 @@ def test_is_rejected(tmp_path, tiny_toml, kind, problem, target):
     report = json.loads((tmp_path / "out.file.rejected.json").read_text())
     assert report == told["verdict"]
     # what was kept is the wrong file itself: it fails again
-    refused("validate", tmp_path / "out.file.rejected", "-q", exit_code=4)
+    assert vit_export.validate(tmp_path / "out.file.rejected").status == "REJECTED"
 
 
 def test_the_harness_itself_changes_nothing(tmp_path, tiny_toml):
