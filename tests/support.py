@@ -49,6 +49,7 @@ VARIANTS = {
     "distilled": {"distillation_token": True},
     "registers": {"register_tokens": 4, "pool": "patch_mean", "norm_after_pool": True},
     "registers without positions": {"register_tokens": 2, "positions": "no_registers"},
+    "token and patches": {"pool": "token_patch_mean"},
     "patch positions": {"register_tokens": 1, "positions": "patches"},
 }
 

@@ -9,8 +9,8 @@ from support import SEED_STYLE, tiny_spec
 from torch import nn
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTForImageClassification
 
+from vit_export.loading import load_source
 from vit_export.presets import load_preset
-from vit_export.source import load_source
 from vit_export.vit.eager import MultiHeadAttention, Vit
 
 IMAGES = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(1))

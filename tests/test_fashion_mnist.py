@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 from support import FASHION, ROOT, need, run, run_json
 
+from vit_export.loading import load_source
 from vit_export.presets import load_preset
 from vit_export.runtimes import open_artifact
-from vit_export.source import load_source
 from vit_export.vit.preprocess import load_image, preprocess
 
 SAMPLES = sorted((FASHION / "images").glob("*.png"))

@@ -7,7 +7,8 @@ from support import SEED_STYLE, tiny_spec
 from torch import nn
 
 from vit_export import RequestError
-from vit_export.source import load_source, parse_image_size
+from vit_export.loading import load_source
+from vit_export.source import parse_image_size
 from vit_export.vit.eager import Vit
 
 TINY = "einops_vit_tiny_patch16_224"
@@ -87,7 +88,7 @@ def test_an_unknown_module_is_refused_with_the_families(model):
     assert "einops ViT of the seed document" in refusal.value.fix
 
 
-@pytest.mark.parametrize("model", [3, None, (1, 2), (tiny_spec(),)])
+@pytest.mark.parametrize("model", [3, [], (1, 2), (tiny_spec(),)])
 def test_what_is_no_model(model):
     with pytest.raises(RequestError, match="is not a model"):
         load_source(model)

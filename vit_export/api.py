@@ -95,10 +95,10 @@ def predict(
 
 
 def summary(
-    model: str = DEFAULT, *, image_size: str | None = None, classes: int | None = None
+    model: str | None = None, *, image_size: str | None = None, classes: int | None = None
 ) -> Summary:
     """The layer table of a preset: layer, output shape, parameters; no weights are made."""
-    preset = load_preset(model)
+    preset = load_preset(model or DEFAULT)
     spec = replace(preset.spec, **overrides_of(preset.spec, image_size, classes))
     return summarize(preset.name, spec)
 
@@ -115,8 +115,9 @@ def doctor() -> list[Health]:
 
 
 def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Reference, str]:
+    from vit_export.vit.checkpoint import read_state_dict
     from vit_export.vit.reference import reference_of
-    from vit_export.vit.weights import read_state_dict, vit_with
+    from vit_export.vit.weights import vit_with
 
     vit = vit_with(manifest.spec, read_state_dict(weights), str(weights))
     return (

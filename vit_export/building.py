@@ -9,6 +9,7 @@ import numpy as np
 from vit_export.batch import Batch
 from vit_export.compare import TOLERANCES
 from vit_export.errors import RequestError
+from vit_export.loading import load_source
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
@@ -16,7 +17,7 @@ from vit_export.report import to_json
 from vit_export.runtimes import open_artifact
 from vit_export.runtimes.module import ModuleSession
 from vit_export.samples import image_samples, make_samples, recipes
-from vit_export.source import Source, load_source
+from vit_export.source import Source, told_of
 from vit_export.targets import find_target
 from vit_export.targets.base import Target
 from vit_export.verdict import Built, RejectedError, Verdict
@@ -24,7 +25,7 @@ from vit_export.versions import versions_of
 from vit_export.writing import Staged, check_writable, staged
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from vit_export.source import Model
+    from vit_export.loading import Model
     from vit_export.vit.lower import LoweredVit
 
 STAGE_SAMPLES = [0, 3]
@@ -35,10 +36,15 @@ STAGE_BATCH = Batch(1, 1, 2)
 
 def build(
     target: str,
-    model: "Model",
+    model: "Model | None",
     out: str | Path,
     *,
     weights: str | Path | None = None,
+    heads: int | None = None,
+    activation: str | None = None,
+    pool: str | None = None,
+    norm_eps: float | None = None,
+    trained_size: str | None = None,
     seed: int = 0,
     image_size: str | None = None,
     classes: int | None = None,
@@ -52,9 +58,15 @@ def build(
 
     Args:
         target: a name in `targets.TARGETS`.
-        model: a preset's name or TOML, a live module of a known family, or (VitSpec, state dict).
+        model: a preset's name or TOML, a live module of a known family, or (VitSpec, state dict);
+            None with `weights` means that the checkpoint decides.
         out: the file; only a proven result takes this name.
-        weights: a checkpoint for a preset; without it the shipped weights, else random ones.
+        weights: a checkpoint, file or folder; without it the shipped weights, else random ones.
+        heads: of the checkpoint, where its tensors and its config.json do not tell; so are
+        activation: `gelu`, `gelu_tanh` or `quick_gelu`,
+        pool: a value of `VitSpec.pool`,
+        norm_eps: the epsilon of its LayerNorms, and
+        trained_size: "HxW" of its images, if they were not square.
         seed: of random weights.
         image_size: "HxW" of the exported model.
         classes: rows of the head; with weights it only checks.
@@ -76,8 +88,14 @@ def build(
     path = Path(out)
     check_writable(path)
     with progress("load"):
-        file = Path(weights) if weights is not None else None
-        source = load_source(model, weights=file, seed=seed, image_size=image_size, classes=classes)
+        source = load_source(
+            model,
+            weights=Path(weights) if weights is not None else None,
+            seed=seed,
+            image_size=image_size,
+            classes=classes,
+            told=told_of(heads, activation, pool, norm_eps, trained_size),
+        )
     with progress("answer in eager PyTorch"):
         reference, samples = _reference(source, Path(images) if images is not None else None)
     with progress("lower"):

@@ -16,7 +16,7 @@ QkvLayout = Literal["interleaved", "stacked"]
 AttentionScale = Literal["width", "head_dim"]
 Mlp = Literal["gelu", "gelu_tanh", "quick_gelu", "swiglu"]
 Positions = Literal["all", "no_registers", "patches"]
-Pool = Literal["mean", "token", "patch_mean", "map"]
+Pool = Literal["mean", "token", "patch_mean", "token_patch_mean", "map"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,8 @@ class VitSpec:
     positions: Positions = "all"
     """Which tokens the position embedding covers; registers go in after it where it skips them."""
     pool: Pool = "token"
-    """`mean` runs over all tokens, prefix included; `patch_mean` over the patches alone."""
+    """`mean` runs over all tokens, prefix included; `patch_mean` over the patches alone;
+    `token_patch_mean` puts the class token and the mean of the patches side by side."""
     projection: int | None = None
     """Width of a projection without bias behind the pooled token (CLIP's embedding)."""
     classes: int | None = None
@@ -110,9 +111,14 @@ class VitSpec:
         return float(per**-0.5)
 
     @property
+    def pooled_width(self) -> int:
+        """Length of the pooled vector."""
+        return self.width * (2 if self.pool == "token_patch_mean" else 1)
+
+    @property
     def outputs(self) -> int:
         """Length of the answer to one image."""
-        return self.classes or self.projection or self.width
+        return self.classes or self.projection or self.pooled_width
 
     @property
     def classifies(self) -> bool:
@@ -154,9 +160,15 @@ class VitSpec:
                 "attention pooling (pool = 'map') is not built yet.",
                 "take pool = 'token', 'mean' or 'patch_mean'.",
             )
-        if self.pool == "token" and not self.class_token:
+        if self.pool.startswith("token") and not self.class_token:
             raise RequestError(
-                "pool = 'token' needs a class token.", "set class_token = true or pool = 'mean'."
+                f"pool = {self.pool!r} needs a class token.",
+                "set class_token = true or pool = 'mean'.",
+            )
+        if self.pool == "token_patch_mean" and self.norm_after_pool:
+            raise RequestError(
+                "norm_after_pool has no meaning with pool = 'token_patch_mean'.",
+                "set norm_after_pool = false.",
             )
         if self.distillation_token and not (self.pool == "token" and self.classifies):
             raise RequestError(

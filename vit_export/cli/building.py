@@ -6,22 +6,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from vit_export.cli.options import (
-    BATCH,
-    CLASSES,
-    IMAGE_SIZE,
-    IMAGES,
-    JSON,
-    MODEL,
-    OUT,
-    QUIET,
-    SEED,
-    THREADS,
-    VERBOSE,
-    WEIGHTS,
-    options,
-    target_option,
-)
+from vit_export.cli import options as shared
+from vit_export.cli.options import options, target_option
 from vit_export.targets.base import Target
 from vit_export.verdict import Built, RejectedError
 
@@ -30,9 +16,11 @@ def building_command(target: Target) -> click.Command:
     """The command that builds `target`; --help shows its summary and its note."""
 
     @options(
-        *(OUT, MODEL, WEIGHTS, SEED, IMAGE_SIZE, CLASSES, BATCH, IMAGES),
+        *(shared.OUT, shared.MODEL, shared.WEIGHTS),
+        *(shared.HEADS, shared.ACTIVATION, shared.POOL, shared.NORM_EPS, shared.TRAINED_SIZE),
+        *(shared.SEED, shared.IMAGE_SIZE, shared.CLASSES, shared.BATCH, shared.IMAGES),
         *map(target_option, target.options),
-        *(THREADS, JSON, QUIET, VERBOSE),
+        *(shared.THREADS, shared.JSON, shared.QUIET, shared.VERBOSE),
     )
     def command(*, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
         from vit_export import api, report

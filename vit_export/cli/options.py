@@ -16,16 +16,32 @@ LARGEST_SEED = 2**63 - 1
 
 MODEL = click.option(
     "--model",
-    default=DEFAULT,
-    show_default=True,
+    show_default=f"{DEFAULT}; with --weights alone the checkpoint decides",
     metavar="NAME|FILE.toml",
     help="Which architecture; `vit-export models` lists them.",
 )
 WEIGHTS = click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Checkpoint: safetensors, or a pickled state dict (.pt, .pth, .bin).",
+    metavar="FILE|DIR",
+    help="Checkpoint: safetensors, a pickled state dict (.pt, .pth, .bin), or a folder of them.",
+)
+HEADS = click.option("--heads", type=int, metavar="N", help="Of the checkpoint, if it can't tell.")
+ACTIVATION = click.option(
+    "--activation",
+    type=click.Choice(["gelu", "gelu_tanh", "quick_gelu"]),
+    help="Of the checkpoint, if it can't tell.",
+)
+POOL = click.option(
+    "--pool",
+    type=click.Choice(["token", "mean", "patch_mean", "token_patch_mean"]),
+    help="How the checkpoint's model was trained to pool, where not as its family does.",
+)
+NORM_EPS = click.option(
+    "--norm-eps", type=float, metavar="X", help="Of the checkpoint's LayerNorms, if not as usual."
+)
+TRAINED_SIZE = click.option(
+    "--trained-size", metavar="HxW", help="Of the checkpoint's images, if they were not square."
 )
 OUT = click.option("--out", required=True, type=click.Path(path_type=Path), help="The file.")
 SEED = click.option(

@@ -152,14 +152,13 @@ class Head(nn.Module):
         self.norm = _norm(spec, wanted=spec.norm_before_pool)
         self.pooled_norm = _norm(spec, wanted=spec.norm_after_pool)
         self.classifier = self.distillation_classifier = nn.Identity()
+        width = spec.pooled_width
         if spec.projection is not None:
-            self.classifier = nn.Linear(spec.width, spec.projection, bias=False)
+            self.classifier = nn.Linear(width, spec.projection, bias=False)
         if spec.classes is not None:
-            self.classifier = nn.Linear(spec.width, spec.classes, bias=spec.head_bias)
+            self.classifier = nn.Linear(width, spec.classes, bias=spec.head_bias)
             if spec.distillation_token:
-                self.distillation_classifier = nn.Linear(
-                    spec.width, spec.classes, bias=spec.head_bias
-                )
+                self.distillation_classifier = nn.Linear(width, spec.classes, bias=spec.head_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(x)
@@ -169,12 +168,15 @@ class Head(nn.Module):
         return answer
 
     def pool(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, D)."""
+        """(B, N, D) to (B, D), or (B, 2D) where two vectors stand side by side."""
         if self.spec.pool == "token":
             return x[:, 0]
-        if self.spec.pool == "patch_mean":
-            x = x[:, self.spec.prefix_tokens :]
-        return x.mean(dim=1)
+        if self.spec.pool == "mean":
+            return x.mean(dim=1)
+        patches = x[:, self.spec.prefix_tokens :].mean(dim=1)
+        if self.spec.pool == "token_patch_mean":
+            return torch.cat([x[:, 0], patches], dim=1)
+        return patches
 
 
 def _norm(spec: VitSpec, *, wanted: bool) -> nn.Module:

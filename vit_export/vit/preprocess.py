@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Mode = Literal["L", "RGB"]
+Centre = Literal["round", "floor"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 LONGEST = 100
@@ -35,6 +36,8 @@ class Preprocessing:
     """The shorter side, keeping the aspect ratio, or both sides outright."""
     crop: tuple[int, int]
     """What the model takes; cut from the centre."""
+    centre: Centre = "round"
+    """Where half a pixel goes: torchvision rounds it to even, `transformers` down."""
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -149,7 +152,8 @@ def preprocess(image: "Image", steps: Preprocessing) -> npt.NDArray[np.float32]:
 
     height, width = _resized(image.height, image.width, steps)
     resized = image.resize((width, height), Resampling[steps.interpolation.upper()])
-    top, left = (round((height - steps.crop[0]) / 2), round((width - steps.crop[1]) / 2))
+    whole = round if steps.centre == "round" else int
+    top, left = whole((height - steps.crop[0]) / 2), whole((width - steps.crop[1]) / 2)
     box = (left, top, left + steps.crop[1], top + steps.crop[0])
     pixels = np.asarray(resized.crop(box), np.float32) / np.float32(255)
     pixels = pixels.reshape(*steps.crop, len(steps.mean))  # (H, W, C)

@@ -1,9 +1,39 @@
-"""The checkpoint families, one file each; a new one is one file and one line here."""
+"""The checkpoint families; a new one is one file and one line here.
 
-from vit_export.vit.families import einops
-from vit_export.vit.families.base import Family
+The first whose marks are all there is taken, so one that adds a mark stands before the plainer.
+"""
+
+from vit_export.errors import RequestError
+from vit_export.vit.families import clip, einops, huggingface, timm, torchvision
+from vit_export.vit.families.base import Family, StateDict
 
 FAMILIES: tuple[Family, ...] = (
     einops.OURS,  # the names of `vit.eager.Vit`
     einops.SEED,  # nn.Sequential names of blog-style einops ViTs
+    timm.DINOV2,  # timm's names and a mask token
+    timm.TIMM_CLIP,  # timm's names and a norm before the blocks
+    timm.TIMM,
+    huggingface.DEIT_TEACHER,  # DeiT's names and a second classifier
+    huggingface.DEIT,  # ViT's names and a distillation token
+    huggingface.VIT,
+    huggingface.DINOV2,
+    clip.HUGGING_FACE,
+    clip.OPENAI,
+    torchvision.TORCHVISION,
 )
+
+
+def family_of(state: StateDict, where: str) -> Family:
+    """The family whose names `state` has.
+
+    Raises:
+        RequestError: none; the message lists the known ones.
+    """
+    for family in FAMILIES:
+        if family.recognises(state.keys()):
+            return family
+    known = ", ".join(family.name for family in FAMILIES)
+    first = ", ".join(list(state)[:3])
+    raise RequestError(
+        f"{where}: its tensors ({first}, …) are of no family that is known.", f"known: {known}."
+    )

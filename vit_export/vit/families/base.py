@@ -1,23 +1,121 @@
-"""What a checkpoint family is: how to recognise it and how to read it."""
+"""What a checkpoint family is: how to recognise it, and what its names and conventions mean."""
 
+import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from vit_export.spec import VitSpec
+from vit_export.errors import RequestError
 
 StateDict = Mapping[str, Tensor]
+Facts = dict[str, Any]
+"""Fields of VitSpec, as far as they are known."""
+
+FUSED = {
+    "attention.qkv": ("attention.query", "attention.key", "attention.value"),
+    "mlp.expand": ("mlp.gate", "mlp.up"),
+}
+"""Our layers that some families keep in parts, in the order of their rows."""
+TOKENS = {"class_token", "distillation_token", "register_tokens", "positions"}
 
 
 @dataclass(frozen=True)
+class Renamed:
+    """The tensors of a checkpoint under our names, and those that the model has no use for."""
+
+    tensors: dict[str, Tensor]
+    unused: dict[str, str]
+    """Name to reason."""
+
+
+def nothing_known(_: Any) -> Facts:
+    """No facts at all."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
-    """One way of naming the tensors of a ViT."""
+    """One way of naming the tensors of a ViT. All names are regular expressions."""
 
     name: str
-    recognises: Callable[[Collection[str]], bool]
-    """Whether tensor names are of this family."""
-    rename: Callable[[StateDict], dict[str, Tensor]]
-    """The same tensors under the names of `vit.eager.Vit`."""
-    describe: Callable[[nn.Module], VitSpec]
-    """The spec of a live module of this family."""
+    marks: tuple[str, ...]
+    """Names that a checkpoint of this family has, and of no family listed before it."""
+    names: Mapping[str, str]
+    """Their names to ours (those of `vit.eager.Vit`), with parts in the terms of `FUSED`."""
+    unused: Mapping[str, str] = field(default_factory=dict)
+    """Names to the reason why the model does without them."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Names to what they mean, where that is not built yet."""
+    transposed: frozenset[str] = frozenset()
+    """Our names whose tensors the family keeps the other way round."""
+    conventions: Facts = field(default_factory=dict)
+    """What holds for every model of the family; its file gives the source."""
+    config_facts: Callable[[Mapping[str, Any]], Facts] = nothing_known
+    """What a config.json of the family tells."""
+    module_facts: Callable[[nn.Module], Facts] = nothing_known
+    """What a live module of the family tells."""
+    preprocessing: Mapping[str, Any] | None = None
+    """The family's documented default; sizes relative to a crop of 224."""
+
+    def recognises(self, names: Collection[str]) -> bool:
+        """Whether every mark is among `names`."""
+        return all(any(re.fullmatch(mark, name) for name in names) for mark in self.marks)
+
+    def rename(self, state: StateDict) -> Renamed:
+        """The tensors of `state` under our names.
+
+        Names the family does not know stay as they are: loading reports them as unexpected.
+
+        Raises:
+            RequestError: a part of the model that is not built yet.
+        """
+        tensors: dict[str, Tensor] = {}
+        unused: dict[str, str] = {}
+        for name, tensor in state.items():
+            self._refuse(name)
+            reason = _first(self.unused, name)
+            if reason is not None:
+                unused[name] = reason
+            else:
+                ours = _translate(self.names, name)
+                tensors[ours] = _shaped(ours, tensor.T if ours in self.transposed else tensor)
+        return Renamed(_fuse(tensors), unused)
+
+    def _refuse(self, name: str) -> None:
+        meaning = _first(self.refused, name)
+        if meaning is not None:
+            raise RequestError(
+                f"{name}: {meaning} of {self.name} is not built yet.", "export another model."
+            )
+
+
+def _first(table: Mapping[str, str], name: str) -> str | None:
+    return next((told for pattern, told in table.items() if re.fullmatch(pattern, name)), None)
+
+
+def _translate(table: Mapping[str, str], name: str) -> str:
+    for pattern, ours in table.items():
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, ours, name)
+    return name
+
+
+def _shaped(name: str, tensor: Tensor) -> Tensor:
+    """Tokens and positions as (N, D): others keep an axis for the batch, or none for one token."""
+    if name.removeprefix("embedding.") in TOKENS:
+        return tensor.reshape(-1, tensor.shape[-1])
+    return tensor
+
+
+def _fuse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Layers that came in parts, whole; a layer with a part missing stays as it is."""
+    for whole, parts in FUSED.items():
+        for name in [name for name in tensors if parts[0] in name]:
+            names = [name.replace(parts[0], part) for part in parts]
+            if all(part in tensors for part in names):
+                fused = torch.cat([tensors.pop(part) for part in names])
+                tensors[name.replace(parts[0], whole)] = fused
+    return tensors

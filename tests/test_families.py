@@ -1,0 +1,447 @@
+"""Every checkpoint family against the library it comes from: the same answers, or told why not."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from safetensors.torch import save_file
+from support import SEED_STYLE, tiny_spec
+from timm_models import (
+    QuickGELU,
+    SwiGLUPacked,
+    VisionTransformer,
+    VisionTransformerDistilled,
+)
+from torch import nn
+
+from vit_export import RequestError
+from vit_export.loading import load_source
+from vit_export.vit.checkpoint import read_checkpoint
+from vit_export.vit.families import FAMILIES, family_of
+from vit_export.vit.families.torchvision import TORCHVISION
+from vit_export.vit.preprocess import preprocess
+from vit_export.vit.processor import from_processor
+from vit_export.vit.weights import random_vit
+
+IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+SIZES |= {"image_size": 16, "patch_size": 8, "attn_implementation": "eager"}
+
+
+def awake(module):
+    """Every parameter random: nothing stays at a neutral start that would hide a mistake."""
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, mean=0.05, std=0.3)
+    return module.eval()
+
+
+def assert_alike(source, expected):
+    with torch.no_grad():
+        torch.testing.assert_close(source.vit(IMAGES), expected, rtol=1e-4, atol=2e-5)
+
+
+HF = {
+    "ViT": (
+        transformers.ViTForImageClassification,
+        transformers.ViTConfig(**SIZES, intermediate_size=96, num_labels=5),
+    ),
+    "ViT without biases, another activation": (
+        transformers.ViTForImageClassification,
+        transformers.ViTConfig(
+            **SIZES,
+            intermediate_size=50,
+            num_labels=2,
+            qkv_bias=False,
+            hidden_act="gelu_pytorch_tanh",
+            layer_norm_eps=1e-3,
+        ),
+    ),
+    "ViT that hands out features": (
+        transformers.ViTModel,
+        transformers.ViTConfig(**SIZES, intermediate_size=96),
+    ),
+    "DeiT": (
+        transformers.DeiTForImageClassification,
+        transformers.DeiTConfig(**SIZES, intermediate_size=96, num_labels=5),
+    ),
+    "DeiT with teacher": (
+        transformers.DeiTForImageClassificationWithTeacher,
+        transformers.DeiTConfig(**SIZES, intermediate_size=96, num_labels=5),
+    ),
+    "DINOv2": (transformers.Dinov2Model, transformers.Dinov2Config(**SIZES)),
+    "DINOv2 with SwiGLU": (
+        transformers.Dinov2Model,
+        transformers.Dinov2Config(**SIZES, use_swiglu_ffn=True),
+    ),
+    "DINOv2 that classifies": (
+        transformers.Dinov2ForImageClassification,
+        transformers.Dinov2Config(**SIZES, num_labels=5),
+    ),
+    "DINOv2 with registers": (
+        transformers.Dinov2WithRegistersModel,
+        transformers.Dinov2WithRegistersConfig(**SIZES, num_register_tokens=3),
+    ),
+    "DINOv2 with registers that classifies": (
+        transformers.Dinov2WithRegistersForImageClassification,
+        transformers.Dinov2WithRegistersConfig(**SIZES, num_labels=5),
+    ),
+    "CLIP": (
+        transformers.CLIPVisionModel,
+        transformers.CLIPVisionConfig(**SIZES, intermediate_size=96),
+    ),
+    "CLIP with projection": (
+        transformers.CLIPVisionModelWithProjection,
+        transformers.CLIPVisionConfig(
+            **SIZES, intermediate_size=96, projection_dim=7, hidden_act="gelu"
+        ),
+    ),
+}
+
+
+@pytest.fixture(params=HF, ids=HF.keys())
+def hugging_face(request):
+    """A small model of `transformers` and its own answer."""
+    kind, config = HF[request.param]
+    model = awake(kind(config))
+    with torch.no_grad():
+        answer = model(IMAGES)
+    names = ("logits", "image_embeds", "pooler_output")
+    if "features" in request.param:  # the class token itself, without ViTModel's tanh pooler
+        return model, answer.last_hidden_state[:, 0]
+    return model, next(answer[name] for name in names if name in answer)
+
+
+def test_hugging_face_folders(tmp_path, hugging_face):
+    """Published names: those that save_pretrained writes."""
+    model, expected = hugging_face
+    model.save_pretrained(tmp_path)
+    assert_alike(load_source(weights=tmp_path), expected)
+
+
+def test_hugging_face_modules_in_memory(hugging_face):
+    """The newer names: those of a live module."""
+    model, expected = hugging_face
+    assert_alike(load_source(model), expected)
+
+
+def test_hugging_face_shards(tmp_path, hugging_face):
+    model, expected = hugging_face
+    model.save_pretrained(tmp_path, max_shard_size="20KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert_alike(load_source(weights=tmp_path), expected)
+
+
+TIMM_SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+TIMM = {
+    "augreg": {"num_classes": 5},
+    "without classes": {"num_classes": 0},
+    "average pooling": {"num_classes": 5, "global_pool": "avg"},
+    "DeiT-III": {"num_classes": 5, "init_values": 0.1, "no_embed_class": True},
+    "DINOv2": {"num_classes": 0, "init_values": 1.0},
+    "DINOv2 with registers": {
+        "num_classes": 0,
+        "init_values": 1.0,
+        "reg_tokens": 4,
+        "no_embed_class": True,
+    },
+    "SwiGLU": {"num_classes": 0, "mlp_layer": SwiGLUPacked, "mlp_ratio": 4, "act_layer": nn.SiLU},
+    "without biases": {"num_classes": 3, "qkv_bias": False},
+    "no class token": {"num_classes": 3, "class_token": False, "global_pool": "avg"},
+}
+
+
+@pytest.fixture(params=TIMM, ids=TIMM.keys())
+def timm_model(request):
+    return awake(VisionTransformer(**TIMM_SIZES, **TIMM[request.param]))
+
+
+@torch.no_grad()
+def test_timm_files(tmp_path, timm_model):
+    save_file(timm_model.state_dict(), tmp_path / "w.safetensors")
+    source = load_source(weights=tmp_path / "w.safetensors", told={"heads": 3})
+    assert_alike(source, timm_model(IMAGES))
+
+
+@torch.no_grad()
+def test_timm_modules_in_memory(timm_model):
+    assert_alike(load_source(timm_model), timm_model(IMAGES))
+
+
+@torch.no_grad()
+def test_timm_distilled(tmp_path):
+    model = awake(VisionTransformerDistilled(**TIMM_SIZES, num_classes=5))
+    torch.save({"model": model.state_dict()}, tmp_path / "deit.pth")
+    assert_alike(load_source(weights=tmp_path / "deit.pth", told={"heads": 3}), model(IMAGES))
+
+
+@torch.no_grad()
+def test_timm_clip_asks_for_the_activation(tmp_path):
+    sizes = TIMM_SIZES | {"num_classes": 5, "pre_norm": True, "act_layer": QuickGELU}
+    model = awake(VisionTransformer(**sizes, norm_layer=nn.LayerNorm))
+    path = tmp_path / "clip.pth"
+    torch.save(model.state_dict(), path)
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=path, told={"heads": 3})
+    assert "don't tell mlp" in refusal.value.message
+    assert "--activation gelu|gelu_tanh|quick_gelu" in refusal.value.fix
+    assert_alike(load_source(weights=path, told={"heads": 3, "mlp": "quick_gelu"}), model(IMAGES))
+    assert_alike(load_source(model), model(IMAGES))
+
+
+def test_attention_pooling_is_refused_by_name():
+    model = VisionTransformer(**TIMM_SIZES, num_classes=0, global_pool="map")
+    with pytest.raises(RequestError, match="attention pooling of timm"):
+        load_source(model)
+
+
+def renamed(state, *pairs):
+    made = dict(state)
+    for old, new in pairs:
+        made = {name.replace(old, new): tensor for name, tensor in made.items()}
+    return made
+
+
+@torch.no_grad()
+def test_original_dinov2(tmp_path):
+    """By hand, from dinov2/models/vision_transformer.py: positions cover the class token."""
+    kind, config = HF["DINOv2 with registers"]
+    theirs = awake(kind(config))
+    oracle = theirs(IMAGES).pooler_output
+    source = load_source(theirs)
+    state = source.vit.state_dict()
+    names = [
+        ("embedding.class_token", "cls_token"),
+        ("embedding.register_tokens", "register_tokens"),
+        ("embedding.positions", "pos_embed"),
+        ("embedding.projection", "patch_embed.proj"),
+        ("attention_norm", "norm1"),
+        ("mlp_norm", "norm2"),
+        ("attention_scale", "ls1"),
+        ("mlp_scale", "ls2"),
+        ("attention.projection", "attn.proj"),
+        ("attention", "attn"),
+        ("mlp.expand", "mlp.fc1"),
+        ("mlp.contract", "mlp.fc2"),
+        ("head.norm", "norm"),
+    ]
+    original = renamed(state, *names) | {"mask_token": torch.zeros(1, 24)}
+    for name in ("cls_token", "register_tokens", "pos_embed"):
+        original[name] = original[name][None]
+    torch.save(original, tmp_path / "dinov2.pth")
+    loaded = load_source(weights=tmp_path / "dinov2.pth", told={"heads": 3})
+    assert family_of(original, "").name == "DINOv2"
+    assert loaded.unused == {"mask_token": "it stands for hidden patches, in training only"}
+    assert_alike(loaded, oracle)
+
+
+@torch.no_grad()
+def test_openai_clip(tmp_path):
+    """By hand, from clip/model.py: fused in_proj, the projection the other way round."""
+    kind, config = HF["CLIP with projection"]
+    theirs = awake(kind(config))
+    state = load_source(theirs).vit.state_dict()
+    names = [
+        ("embedding.class_token", "class_embedding"),
+        ("embedding.positions", "positional_embedding"),
+        ("embedding.projection", "conv1"),
+        ("embedding_norm", "ln_pre"),
+        ("blocks", "transformer.resblocks"),
+        ("attention_norm", "ln_1"),
+        ("mlp_norm", "ln_2"),
+        ("attention.qkv.", "attn.in_proj_"),
+        ("attention.projection", "attn.out_proj"),
+        ("mlp.expand", "mlp.c_fc"),
+        ("mlp.contract", "mlp.c_proj"),
+        ("head.norm", "ln_post"),
+        ("head.classifier.weight", "proj"),
+    ]
+    original = {f"visual.{name}": tensor for name, tensor in renamed(state, *names).items()}
+    original["visual.proj"] = original["visual.proj"].T
+    original["visual.class_embedding"] = original["visual.class_embedding"][0]
+    text = {"logit_scale": torch.ones(()), "transformer.resblocks.0.ln_1.bias": torch.ones(9)}
+    original |= text
+    torch.save(original, tmp_path / "clip.pt")
+    loaded = load_source(weights=tmp_path / "clip.pt", told={"heads": 3, "mlp": "gelu"})
+    assert loaded.unused.keys() == text.keys()
+    assert_alike(loaded, theirs(IMAGES).image_embeds)
+
+
+@torch.no_grad()
+def test_torchvision(tmp_path):
+    """By hand, from torchvision/models/vision_transformer.py, both namings of the MLP."""
+    kind, config = HF["ViT"]
+    config = transformers.ViTConfig(**config.to_dict() | {"layer_norm_eps": 1e-6})
+    theirs = awake(kind(config))
+    state = load_source(theirs).vit.state_dict()
+    names = [
+        ("embedding.class_token", "class_token"),
+        ("embedding.positions", "encoder.pos_embedding"),
+        ("embedding.projection", "conv_proj"),
+        ("blocks.", "encoder.layers.encoder_layer_"),
+        ("attention_norm", "ln_1"),
+        ("mlp_norm", "ln_2"),
+        ("attention.qkv.", "self_attention.in_proj_"),
+        ("attention.projection", "self_attention.out_proj"),
+        ("head.norm", "encoder.ln"),
+        ("head.classifier", "heads.head"),
+    ]
+    for expand, contract in (("mlp.0", "mlp.3"), ("mlp.linear_1", "mlp.linear_2")):
+        mlp = [("mlp.expand", expand), ("mlp.contract", contract)]
+        torch.save(renamed(state, *names, *mlp), tmp_path / "vit.pth")
+        loaded = load_source(weights=tmp_path / "vit.pth", told={"heads": 3})
+        assert_alike(loaded, theirs(IMAGES).logits)
+
+
+def test_torchvision_fixes_the_heads_of_its_widths():
+    assert TORCHVISION.conventions["heads"][768] == 12
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_ema"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_wrapped_checkpoints(tmp_path, wrapper, prefix):
+    state = VisionTransformer(**TIMM_SIZES, num_classes=5).state_dict()
+    wrapped = {prefix + name: tensor for name, tensor in state.items()}
+    torch.save({wrapper: wrapped, "epoch": 3}, tmp_path / "w.pth")
+    assert read_checkpoint(tmp_path / "w.pth").tensors.keys() == state.keys()
+
+
+def timm_file(tmp_path, **changes):
+    model = awake(VisionTransformer(**TIMM_SIZES | changes, num_classes=5))
+    path = tmp_path / "timm.pth"
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def test_what_no_tensor_tells_is_asked_for(tmp_path):
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=timm_file(tmp_path))
+    assert "don't tell heads" in refusal.value.message
+    assert "--heads N" in refusal.value.fix
+
+
+def test_our_own_names_tell_no_conventions(tmp_path):
+    vit = random_vit(tiny_spec(image_size=(16, 16), **SEED_STYLE), 0)
+    save_file(vit.state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=tmp_path / "w.safetensors")
+    assert "--model NAME" in refusal.value.fix
+
+
+def test_images_that_are_not_square(tmp_path):
+    path = timm_file(tmp_path, img_size=(16, 24))
+    with pytest.raises(RequestError, match="7 positions don't tell") as refusal:
+        load_source(weights=path, told={"heads": 3})
+    assert refusal.value.fix == "give --trained-size HxW."
+    source = load_source(weights=path, told={"heads": 3, "image_size": (16, 24)})
+    assert source.vit.spec.image_size == (16, 24)
+    with pytest.raises(RequestError, match="not those of 32x32"):
+        load_source(weights=path, told={"heads": 3, "image_size": (32, 32)})
+
+
+def test_a_preset_completes_and_is_held_to(tmp_path):
+    toml = tmp_path / "mine.toml"
+    vit = (
+        "[vit]\nimage_size = 16\npatch_size = 8\nwidth = 24\ndepth = 2\nheads = 3\nclasses = 1000\n"
+    )
+    toml.write_text(vit)
+    source = load_source(str(toml), weights=timm_file(tmp_path))
+    assert (source.vit.spec.heads, source.vit.spec.classes) == (3, 5)
+    toml.write_text(vit.replace("depth = 2", "depth = 3"))
+    with pytest.raises(RequestError, match="depth is 2, not 3"):
+        load_source(str(toml), weights=timm_file(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda s: s.pop("blocks.1.norm1.bias"), "missing: blocks.1.attention_norm.bias"),
+        (lambda s: s.update(rope=torch.zeros(1)), "unexpected: rope"),
+        (
+            lambda s: s.update({"norm.bias": torch.zeros(9)}),
+            "mis-shaped: head.norm.bias (9,) instead of (24,)",
+        ),
+    ],
+)
+def test_every_tensor_is_accounted_for(tmp_path, change, told):
+    path = timm_file(tmp_path)
+    state = torch.load(path)
+    change(state)
+    torch.save(state, path)
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=path, told={"heads": 3})
+    assert told in refusal.value.message
+
+
+def test_labels_and_preprocessing_come_from_the_folder(tmp_path):
+    kind, config = HF["ViT"]
+    names = ["ant", "bee", "cat", "dog", "elk"]
+    config = transformers.ViTConfig(**config.to_dict() | {"id2label": dict(enumerate(names))})
+    awake(kind(config)).save_pretrained(tmp_path)
+    processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16}, resample=3)
+    processor.save_pretrained(tmp_path)
+    source = load_source(weights=tmp_path)
+    assert source.labels == tuple(names)
+    assert source.preprocessing.interpolation == "bicubic"
+
+
+PROCESSORS = {
+    "ViT": (transformers.ViTImageProcessorPil, {"size": {"height": 16, "width": 16}}),
+    "CLIP": (
+        transformers.CLIPImageProcessorPil,
+        {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}},
+    ),
+    "DINOv2": (
+        transformers.BitImageProcessorPil,
+        {"size": {"shortest_edge": 23}, "crop_size": {"height": 16, "width": 16}},
+    ),
+    "DeiT": (
+        transformers.DeiTImageProcessorPil,
+        {"size": {"height": 21, "width": 21}, "crop_size": {"height": 16, "width": 16}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROCESSORS)
+@pytest.mark.parametrize("size", [(40, 64), (63, 41), (16, 16), (19, 170)])
+def test_preprocessing_is_that_of_transformers(tmp_path, name, size):
+    kind, options = PROCESSORS[name]
+    oracle = kind(**options)
+    oracle.save_pretrained(tmp_path)
+    values = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    steps = from_processor(values, (16, 16), "here")
+    pixels = np.random.RandomState(0).randint(0, 256, (*size, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    expected = oracle(image, return_tensors="np")["pixel_values"][0]
+    np.testing.assert_allclose(preprocess(image, steps), expected, atol=1e-6)
+
+
+def test_an_unknown_checkpoint_names_every_family(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=tmp_path / "resnet.pth")
+    assert all(family.name in refusal.value.fix for family in FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "of other weights files: none"),
+        ({"a.pth": b"", "b.pth": b""}, "a.pth, b.pth"),
+        ({"model.safetensors.index.json": b"{}"}, "has no weight_map"),
+        ({"model.safetensors.index.json": b"{"}, "can't be read"),
+        (
+            {"model.safetensors.index.json": b'{"weight_map": {"w": "../../etc/passwd"}}'},
+            "passwd: no such weights file",
+        ),
+    ],
+)
+def test_bad_folders(tmp_path, files, message):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=tmp_path)
+    assert message in refusal.value.message

@@ -1,0 +1,59 @@
+"""timm's models, imported beside a stand-in for torchvision, which does not import beside the CPU
+build of torch. timm needs its names at import, and none of them for a Vision Transformer; the
+stand-in is gone afterwards, so that nothing else takes it for the real one.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+import types
+
+
+class _Meta(type):
+    def __getattr__(cls, name):
+        return _anything(name)
+
+
+def _anything(name):
+    """A class whose every attribute is another one like it."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return _Meta(name, (), {})
+
+
+class _Module(types.ModuleType):
+    def __getattr__(self, name):
+        made = _anything(name)
+        setattr(self, name, made)
+        return made
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path=None, target=None):  # noqa: ARG002 the finder's signature
+        if name.partition(".")[0] == "torchvision":
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
+        return None
+
+    def create_module(self, spec):
+        return _Module(spec.name)
+
+    def exec_module(self, module):
+        pass
+
+
+_finder = _Finder()
+_missing = importlib.util.find_spec("torchvision") is None
+if _missing:
+    sys.meta_path.insert(0, _finder)
+try:
+    from timm.layers import QuickGELU, SwiGLUPacked
+    from timm.models.deit import VisionTransformerDistilled
+    from timm.models.vision_transformer import VisionTransformer
+finally:
+    if _missing:
+        sys.meta_path.remove(_finder)
+        for _name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[_name]
+
+__all__ = ["QuickGELU", "SwiGLUPacked", "VisionTransformer", "VisionTransformerDistilled"]

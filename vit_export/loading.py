@@ -1,0 +1,140 @@
+"""From a request to the eager model it means: a preset, a checkpoint, or a model in memory."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vit_export.errors import RequestError
+from vit_export.presets import DEFAULT, Preset, load_preset
+from vit_export.source import Source, overrides_of
+from vit_export.spec import VitSpec
+from vit_export.trained import from_checkpoint
+
+if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from torch import Tensor, nn
+
+    Model = str | Path | nn.Module | tuple[VitSpec, Mapping[str, Tensor]]
+
+
+def load_source(
+    model: "Model | None" = None,
+    *,
+    weights: Path | None = None,
+    seed: int = 0,
+    image_size: str | None = None,
+    classes: int | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> Source:
+    """The eager model that a request means.
+
+    Args:
+        model: a preset's name or TOML, a live module of a known family, or (VitSpec, state dict);
+            without it the checkpoint decides, and without that it is the default preset.
+        weights: a checkpoint; without it a preset's shipped weights, else random from `seed`.
+        seed: of random weights.
+        image_size: another size than the preset's, for random weights only.
+        classes: another number of classes, for random weights only; else it is checked.
+        told: fields of VitSpec that a checkpoint's tensors do not show, for `weights` only.
+
+    Raises:
+        RequestError: no such model, or weights, size and classes that do not fit it.
+    """
+    if model is not None and not isinstance(model, str | Path):
+        if weights or image_size or classes or told:
+            raise RequestError(
+                "weights, image_size, classes and the like go with a preset.",
+                "the model has its own already.",
+            )
+        return _from_live(model)
+    if weights is not None:
+        preset = None if model is None else load_preset(str(model))
+        return _checked(from_checkpoint(weights, preset, dict(told or {})), image_size, classes)
+    if told:
+        raise RequestError(f"{', '.join(told)} go with a checkpoint.", "give --weights too.")
+    preset = load_preset(str(model or DEFAULT))
+    if preset.weights is not None:
+        return _checked(_shipped(preset, preset.weights), image_size, classes)
+    return _random(preset, seed, overrides_of(preset.spec, image_size, classes))
+
+
+def _shipped(preset: Preset, weights: Path) -> Source:
+    from vit_export.vit.checkpoint import read_checkpoint
+    from vit_export.vit.weights import vit_with
+
+    return Source(
+        name=preset.name,
+        vit=vit_with(preset.spec, read_checkpoint(weights).tensors, str(weights)),
+        weights_from=weights.name,
+        random=False,
+        overrides={},
+        preprocessing=preset.preprocessing,
+        labels=preset.labels,
+    )
+
+
+def _random(preset: Preset, seed: int, overrides: dict[str, Any]) -> Source:
+    from vit_export.vit.weights import random_vit
+
+    spec = replace(preset.spec, **overrides)
+    steps = preset.preprocessing
+    return Source(
+        name=preset.name,
+        vit=random_vit(spec, seed),
+        weights_from=f"random, seed {seed}",
+        random=True,
+        overrides=overrides,
+        preprocessing=steps.at(spec.image_size) if steps and overrides else steps,
+        labels=preset.labels if "classes" not in overrides else (),
+    )
+
+
+def _checked(source: Source, image_size: str | None, classes: int | None) -> Source:
+    """`source`, whose weights are trained: a size and a count of classes can only be confirmed."""
+    spec, name = source.vit.spec, source.weights_from
+    overrides = overrides_of(spec, image_size, classes)
+    if "image_size" in overrides:
+        height, width = spec.image_size
+        raise RequestError(
+            f"{name} has positions for {height}x{width}; resampling them is not built yet.",
+            "leave --image-size out.",
+        )
+    if "classes" in overrides:
+        raise RequestError(
+            f"{name} is for {spec.classes or 'no'} classes, not {overrides['classes']}.",
+            "leave --classes out.",
+        )
+    return source
+
+
+def _from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Source:
+    from torch import nn
+
+    from vit_export.vit.families import family_of
+    from vit_export.vit.infer import infer_spec
+    from vit_export.vit.weights import fill, vit_with
+
+    steps = None
+    if isinstance(model, nn.Module):
+        name, state = type(model).__name__, model.state_dict()
+        family = family_of(state, name)
+        tensors = family.rename(state).tensors
+        facts = family.conventions | family.module_facts(model)
+        spec = facts["spec"] if "spec" in facts else infer_spec(tensors, facts, name)
+        vit = fill(spec, tensors, name)
+    elif isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], VitSpec):  # noqa: PLR2004
+        name, vit = "VitSpec", vit_with(*model, "the state dict")
+    else:
+        raise RequestError(
+            f"{type(model).__name__} is not a model.",
+            "give a preset's name, a live module, or (VitSpec, state dict).",
+        )
+    return Source(
+        name=name,
+        vit=vit,
+        weights_from="a live module" if isinstance(model, nn.Module) else "a state dict",
+        random=False,
+        overrides={},
+        preprocessing=steps,
+        labels=(),
+    )

@@ -1,0 +1,89 @@
+"""A trained model as its checkpoint tells it: tensors, the JSON files beside them, and the rest.
+
+What no file tells comes from a preset of the same architecture or from explicit options.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vit_export.errors import RequestError
+from vit_export.presets import Preset
+from vit_export.source import Source
+from vit_export.spec import VitSpec
+from vit_export.vit.preprocess import Preprocessing
+
+if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from vit_export.vit.checkpoint import Checkpoint
+    from vit_export.vit.families.base import Family
+
+CONVENTIONS = ("heads", "mlp", "qkv_layout", "attention_scale", "norm_eps", "pool")
+ARCHITECTURE = ("width", "depth", "patch_size", "channels", "hidden")
+
+
+def from_checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Source:
+    """A trained model as its checkpoint tells it, completed by `preset` and by what was `told`.
+
+    Raises:
+        RequestError: a checkpoint that can't be read, told apart or completed, or does not fit.
+    """
+    from vit_export.vit.checkpoint import read_checkpoint
+    from vit_export.vit.families import family_of
+    from vit_export.vit.infer import infer_spec
+    from vit_export.vit.weights import fill
+
+    checkpoint = read_checkpoint(path)
+    family = family_of(checkpoint.tensors, str(path))
+    renamed = family.rename(checkpoint.tensors)
+    facts = family.conventions | family.config_facts(checkpoint.config)
+    facts |= _conventions_of(preset) | told
+    spec = infer_spec(renamed.tensors, facts, str(path))
+    if preset is not None:
+        _check_architecture(spec, preset, path)
+    steps = _preprocessing(checkpoint, family, preset, spec)
+    return Source(
+        name=preset.name if preset else path.stem,
+        vit=fill(spec, renamed.tensors, str(path)),
+        weights_from=path.name,
+        random=False,
+        overrides=told,
+        preprocessing=steps,
+        labels=_labels(checkpoint.config, preset, spec),
+        unused=renamed.unused,
+    )
+
+
+def _conventions_of(preset: Preset | None) -> dict[str, Any]:
+    return {name: getattr(preset.spec, name) for name in CONVENTIONS} if preset else {}
+
+
+def _check_architecture(spec: VitSpec, preset: Preset, path: Path) -> None:
+    for name in ARCHITECTURE:
+        found, wanted = getattr(spec, name), getattr(preset.spec, name)
+        if found != wanted:
+            raise RequestError(
+                f"{path} does not fit {preset.name}: {name} is {found}, not {wanted}.",
+                "give the --model these weights were trained as, or none.",
+            )
+
+
+def _preprocessing(
+    checkpoint: "Checkpoint", family: "Family", preset: Preset | None, spec: VitSpec
+) -> Preprocessing | None:
+    from vit_export.vit.processor import from_defaults, from_processor
+
+    if checkpoint.processor:
+        where = str(checkpoint.file.parent / "preprocessor_config.json")
+        return from_processor(checkpoint.processor, spec.image_size, where)
+    if preset is not None:
+        steps = preset.preprocessing
+        return steps.at(spec.image_size) if steps and steps.crop != spec.image_size else steps
+    return from_defaults(family.preprocessing, spec.image_size, spec.channels, family.name)
+
+
+def _labels(config: Mapping[str, Any], preset: Preset | None, spec: VitSpec) -> tuple[str, ...]:
+    names = {str(key): str(name) for key, name in config.get("id2label", {}).items()}
+    labels = tuple(names.get(str(i), "") for i in range(spec.classes or 0))
+    if labels and all(labels):
+        return labels
+    return preset.labels if preset and len(preset.labels) == spec.classes else ()

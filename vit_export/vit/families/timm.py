@@ -1,0 +1,101 @@
+"""timm's `vision_transformer`, and the original DINOv2, whose names differ from it in a few.
+
+Conventions from timm/models/vision_transformer.py: LayerNorm epsilon 1e-6 (but 1e-5 for the CLIP
+towers, which have `norm_pre`), stacked qkv; `fc_norm` comes with the mean over the patches,
+`norm` with the class token. DINOv2's vision_transformer.py: epsilon 1e-6 as well.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from vit_export.vit.families.base import Facts, Family
+
+NAMES = {
+    r"cls_token": "embedding.class_token",
+    r"dist_token": "embedding.distillation_token",
+    r"reg_token": "embedding.register_tokens",
+    r"pos_embed": "embedding.positions",
+    r"patch_embed\.proj\.(\w+)": r"embedding.projection.\1",
+    r"norm_pre\.(\w+)": r"embedding_norm.\1",
+    r"blocks\.(\d+)\.norm1\.(\w+)": r"blocks.\1.attention_norm.\2",
+    r"blocks\.(\d+)\.attn\.qkv\.(\w+)": r"blocks.\1.attention.qkv.\2",
+    r"blocks\.(\d+)\.attn\.proj\.(\w+)": r"blocks.\1.attention.projection.\2",
+    r"blocks\.(\d+)\.ls1\.gamma": r"blocks.\1.attention_scale.gamma",
+    r"blocks\.(\d+)\.norm2\.(\w+)": r"blocks.\1.mlp_norm.\2",
+    r"blocks\.(\d+)\.mlp\.fc1\.(\w+)": r"blocks.\1.mlp.expand.\2",
+    r"blocks\.(\d+)\.mlp\.fc2\.(\w+)": r"blocks.\1.mlp.contract.\2",
+    r"blocks\.(\d+)\.ls2\.gamma": r"blocks.\1.mlp_scale.gamma",
+    r"norm\.(\w+)": r"head.norm.\1",
+    r"fc_norm\.(\w+)": r"head.pooled_norm.\1",
+    r"head\.(\w+)": r"head.classifier.\1",
+    r"head_dist\.(\w+)": r"head.distillation_classifier.\1",
+}
+CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim"}
+ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "swiglu"}
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+INCEPTION = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+
+
+def _config_facts(config: Mapping[str, Any]) -> Facts:
+    """What timm's config.json tells: its `model_args`; the architecture's name tells nothing."""
+    arguments = config.get("model_args", {})
+    known = {"num_heads": "heads"}
+    return {ours: arguments[theirs] for theirs, ours in known.items() if theirs in arguments}
+
+
+def _module_facts(module: nn.Module) -> Facts:
+    block: Any = module.blocks[0]  # type: ignore[index]
+    pools = {"token": "token", "avg": "patch_mean"}
+    facts = {"heads": block.attn.num_heads, "norm_eps": block.norm1.eps}
+    activation = ACTIVATIONS.get(type(block.mlp.act).__name__)
+    if activation:
+        facts["mlp"] = activation
+    pool = pools.get(str(getattr(module, "global_pool", "token")))
+    return facts | ({"pool": pool} if pool else {})
+
+
+TIMM = Family(
+    name="timm vision_transformer",
+    marks=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight"),
+    names=NAMES,
+    refused={r"attn_pool\..*": "attention pooling", r".*\.[qk]_norm\..*": "query and key norms"},
+    conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6},
+    config_facts=_config_facts,
+    module_facts=_module_facts,
+    preprocessing={"resize": 248, **INCEPTION},
+)
+
+# CLIP towers: timm does not keep in the tensors whether the activation is QuickGELU, so none is
+# assumed; epsilon 1e-5 as in its `vit_base_patch32_clip_224`.
+TIMM_CLIP = Family(
+    name="timm vision_transformer with norm_pre (CLIP)",
+    marks=(*TIMM.marks, r"norm_pre\.weight"),
+    names=NAMES,
+    refused=TIMM.refused,
+    conventions=CONVENTIONS | {"norm_eps": 1e-5},
+    config_facts=_config_facts,
+    module_facts=_module_facts,
+    preprocessing={
+        "resize": 224,
+        "mean": [0.48145466, 0.4578275, 0.40821073],
+        "std": [0.26862954, 0.26130258, 0.27577711],
+    },
+)
+
+DINOV2 = Family(
+    name="DINOv2",
+    marks=(r"blocks\.0\.ls1\.gamma", r"mask_token"),
+    names=NAMES
+    | {
+        r"register_tokens": "embedding.register_tokens",
+        r"blocks\.(\d+)\.mlp\.w12\.(\w+)": r"blocks.\1.mlp.expand.\2",
+        r"blocks\.(\d+)\.mlp\.w3\.(\w+)": r"blocks.\1.mlp.contract.\2",
+    },
+    unused={r"mask_token": "it stands for hidden patches, in training only"},
+    conventions=CONVENTIONS
+    | {"mlp": "gelu", "norm_eps": 1e-6, "pool": "token", "positions": "no_registers"},
+    module_facts=lambda module: {"heads": module.num_heads},
+    preprocessing={"resize": 256, **IMAGENET},
+)

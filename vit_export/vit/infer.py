@@ -1,0 +1,135 @@
+"""The spec of a checkpoint: what its tensors show, completed by facts from elsewhere.
+
+Shapes show the sizes; nothing shows the number of heads, the activation or the epsilon of the
+norms. Those come from the family's conventions, a config.json, a preset or an explicit option, in
+that order, the later over the earlier, and are never guessed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from math import isqrt
+from typing import Any
+
+from torch import Tensor
+
+from vit_export.errors import RequestError
+from vit_export.spec import VitSpec
+from vit_export.vit.families.base import Facts
+
+Tensors = Mapping[str, Tensor]
+
+ASKED_FOR = {
+    "heads": "--heads N",
+    "mlp": "--activation gelu|gelu_tanh|quick_gelu",
+    "norm_eps": "--norm-eps X",
+    "qkv_layout": "--model NAME",
+    "attention_scale": "--model NAME",
+    "pool": "--pool token|mean|patch_mean",
+}
+"""What no tensor shows, and the option that says it."""
+ANCHORS = ("embedding.projection.weight", "embedding.positions", "blocks.0.mlp.contract.weight")
+
+
+def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
+    """The spec of a model with these tensors, under our names.
+
+    Args:
+        tensors: of the checkpoint, renamed.
+        facts: fields of VitSpec known from elsewhere. `image_size` is used where positions are not
+            square; `heads` may be a mapping from width.
+        where: names the checkpoint in errors.
+
+    Raises:
+        RequestError: tensors without which nothing can be told, or facts that nobody gave.
+    """
+    missing = [name for name in ANCHORS if name not in tensors]
+    if missing:
+        message = f"{where}: {', '.join(missing)} of the model can't be found."
+        raise RequestError(message, "give a whole checkpoint.")
+    shown = _sizes(tensors) | _parts(tensors)
+    known = {name: value for name, value in facts.items() if name in _FIELDS} | shown
+    known["heads"] = _heads(facts.get("heads"), shown["width"])
+    known |= _positions(tensors, known, facts.get("image_size"), where)
+    if "pool" not in facts:  # timm's fc_norm comes with the mean over the patches
+        known["pool"] = "patch_mean" if shown["norm_after_pool"] else "token"
+    if _is_gated(tensors):
+        known["mlp"] = "swiglu"
+    unknown = [name for name in ASKED_FOR if known.get(name) is None]
+    if unknown:
+        options = " ".join(dict.fromkeys(ASKED_FOR[name] for name in unknown))
+        message = f"{where}: its tensors don't tell {', '.join(unknown)}."
+        raise RequestError(message, f"give {options}, or --model NAME of the same architecture.")
+    return VitSpec(**known)
+
+
+_FIELDS = {field.name for field in fields(VitSpec)}
+
+
+def _sizes(tensors: Tensors) -> Facts:
+    width, channels, patch, _ = tensors["embedding.projection.weight"].shape
+    classifier = tensors.get("head.classifier.weight")
+    rows = None if classifier is None else len(classifier)
+    projects = rows is not None and "embedding_norm.weight" in tensors
+    projects = projects and "head.classifier.bias" not in tensors  # CLIP's projection has none
+    return {
+        "width": width,
+        "channels": channels,
+        "patch_size": patch,
+        "depth": len({name.split(".")[1] for name in tensors if name.startswith("blocks.")}),
+        "mlp_hidden": tensors["blocks.0.mlp.contract.weight"].shape[1],
+        "projection": rows if projects else None,
+        "classes": None if projects else rows,
+    }
+
+
+def _parts(tensors: Tensors) -> Facts:
+    registers = tensors.get("embedding.register_tokens")
+    return {
+        "patch_bias": "embedding.projection.bias" in tensors,
+        "qkv_bias": "blocks.0.attention.qkv.bias" in tensors,
+        "head_bias": "head.classifier.bias" in tensors or "head.classifier.weight" not in tensors,
+        "norm_before_blocks": "embedding_norm.weight" in tensors,
+        "norm_before_pool": "head.norm.weight" in tensors,
+        "norm_after_pool": "head.pooled_norm.weight" in tensors,
+        "layer_scale": "blocks.0.attention_scale.gamma" in tensors,
+        "class_token": "embedding.class_token" in tensors,
+        "distillation_token": "embedding.distillation_token" in tensors,
+        "register_tokens": 0 if registers is None else len(registers),
+    }
+
+
+def _heads(told: Any, width: int) -> int | None:
+    heads: int | None = told.get(width) if isinstance(told, Mapping) else told
+    return heads
+
+
+def _is_gated(tensors: Tensors) -> bool:
+    expand = tensors.get("blocks.0.mlp.expand.weight")
+    hidden = tensors["blocks.0.mlp.contract.weight"].shape[1]
+    return expand is not None and len(expand) == 2 * hidden
+
+
+def _positions(tensors: Tensors, known: Facts, size: Any, where: str) -> Facts:
+    """Which tokens the positions cover, and the size of image that leaves."""
+    count, patch = len(tensors["embedding.positions"]), known["patch_size"]
+    registers = known["register_tokens"]
+    prefix = known["class_token"] + known["distillation_token"] + registers
+    covered = {"all": prefix, "no_registers": prefix - registers, "patches": 0}
+    kinds = (known["positions"],) if "positions" in known else tuple(covered)
+    if size is not None:
+        wanted = (size[0] // patch) * (size[1] // patch)
+        fitting = [(kind, size) for kind in kinds if count - covered[kind] == wanted]
+    else:
+        fitting = [
+            (kind, (side * patch, side * patch))
+            for kind in kinds
+            if (side := isqrt(max(count - covered[kind], 0))) ** 2 == count - covered[kind]
+        ]
+    # with few tokens several kinds cover the same ones, and are the same
+    if len({covered[kind] for kind, _ in fitting}) != 1:
+        message = f"{where}: {count} positions don't tell the size of the images."
+        if size is not None:
+            message = f"{where}: {count} positions are not those of {size[0]}x{size[1]} images."
+        raise RequestError(message, "give --trained-size HxW.")
+    kind, size = fitting[0]
+    return {"positions": kind, "image_size": tuple(size)}
