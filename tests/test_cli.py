@@ -72,13 +72,23 @@ def test_bad_models(earlier, tmp_path, line, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "not a whole safetensors"), (b"x" * 99, "not a whole safetensors"), (None, "not fit")],
+    [
+        (b"", "not a whole safetensors"),
+        (b"x" * 99, "not a whole safetensors"),
+        (None, "don't tell"),
+    ],
 )
 def test_bad_weights(earlier, tmp_path, content, message):
     weights = tmp_path / "w.safetensors"
     whole = (FASHION / "fashion_mnist.safetensors").read_bytes()
     weights.write_bytes(whole if content is None else content)
     assert message in refused(*export(earlier, "--weights", weights), exit_code=2)
+
+
+def test_weights_of_another_model(earlier):
+    weights = FASHION / "fashion_mnist.safetensors"
+    arguments = ("--model", "vit_tiny_patch16_224", "--weights", weights)
+    assert "width is 128, not 192" in refused(*export(earlier, *arguments), exit_code=2)
 
 
 def test_truncated_weights(earlier, tmp_path):

@@ -8,7 +8,7 @@ import torch
 import transformers
 from PIL import Image
 from safetensors.torch import save_file
-from support import SEED_STYLE, tiny_spec
+from support import FASHION, SEED_STYLE, run, run_json, tiny_spec
 from timm_models import (
     QuickGELU,
     SwiGLUPacked,
@@ -355,6 +355,22 @@ def test_a_preset_completes_and_is_held_to(tmp_path):
         load_source(str(toml), weights=timm_file(tmp_path))
 
 
+@torch.no_grad()
+def test_a_preset_does_not_overrule_the_checkpoint(tmp_path):
+    """Neither its epsilon nor its pooling: the file's own family and tensors know better."""
+    toml = tmp_path / "mine.toml"
+    sizes = "image_size = 16\npatch_size = 8\nwidth = 24\ndepth = 2\nheads = 3\nclasses = 5\n"
+    toml.write_text(f"[vit]\n{sizes}")
+    config = transformers.ViTConfig(**SIZES, intermediate_size=96, layer_norm_eps=0.1)
+    theirs = awake(transformers.ViTForImageClassification(config))
+    theirs.save_pretrained(tmp_path)
+    assert_alike(load_source(str(toml), weights=tmp_path), theirs(IMAGES).logits)
+    average = awake(VisionTransformer(**TIMM_SIZES, num_classes=5, global_pool="avg"))
+    save_file(average.state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").unlink()
+    assert_alike(load_source(str(toml), weights=tmp_path), average(IMAGES))
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -386,6 +402,37 @@ def test_labels_and_preprocessing_come_from_the_folder(tmp_path):
     source = load_source(weights=tmp_path)
     assert source.labels == tuple(names)
     assert source.preprocessing.interpolation == "bicubic"
+
+
+def test_a_fine_tuned_folder_from_end_to_end(tmp_path):
+    """What a user has after fine-tuning, through the command line, to class names."""
+    names = ["ant", "bee", "cat", "dog", "elk"]
+    config = transformers.ViTConfig(**SIZES, intermediate_size=96, id2label=dict(enumerate(names)))
+    theirs = awake(transformers.ViTForImageClassification(config))
+    theirs.save_pretrained(tmp_path / "mine")
+    processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16})
+    processor.save_pretrained(tmp_path / "mine")
+    run("onnx", "--weights", tmp_path / "mine", "--out", tmp_path / "mine.onnx", "-q")
+    image = FASHION / "images" / "bag_1.png"
+    (found,) = run_json("predict", tmp_path / "mine.onnx", image)
+    with Image.open(image) as opened, torch.no_grad():
+        inputs = processor(opened.convert("RGB"), return_tensors="pt")["pixel_values"]
+        probabilities = theirs(inputs).logits[0].softmax(0)
+    order = probabilities.argsort(descending=True)
+    assert found["classes"] == [names[i] for i in order]
+    assert found["probabilities"] == pytest.approx(probabilities[order].tolist(), abs=1e-5)
+    again = run_json("validate", tmp_path / "mine.onnx", "--weights", tmp_path / "mine", "-q")
+    assert again["status"] == "PROVEN"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_widened_and_said(tmp_path, dtype):
+    model = awake(VisionTransformer(**TIMM_SIZES, num_classes=5)).to(dtype)
+    save_file(model.state_dict(), tmp_path / "half.safetensors")
+    source = load_source(weights=tmp_path / "half.safetensors", told={"heads": 3})
+    assert_alike(source, model.float()(IMAGES))
+    assert source.weights_from == f"half.safetensors, {str(dtype).removeprefix('torch.')} widened"
 
 
 PROCESSORS = {

@@ -15,9 +15,10 @@ from vit_export.vit.preprocess import Preprocessing
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.vit.checkpoint import Checkpoint
-    from vit_export.vit.families.base import Family
+    from vit_export.vit.families.base import Family, StateDict
 
-CONVENTIONS = ("heads", "mlp", "qkv_layout", "attention_scale", "norm_eps", "pool")
+LEFT_OPEN = ("heads", "mlp")
+CONVENTIONS = (*LEFT_OPEN, "qkv_layout", "attention_scale", "norm_eps", "pool")
 ARCHITECTURE = ("width", "depth", "patch_size", "channels", "hidden")
 
 
@@ -35,8 +36,8 @@ def from_checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> 
     checkpoint = read_checkpoint(path)
     family = family_of(checkpoint.tensors, str(path))
     renamed = family.rename(checkpoint.tensors)
-    facts = family.conventions | family.config_facts(checkpoint.config)
-    facts |= _conventions_of(preset) | told
+    facts = _completed_by(preset, family) | family.conventions
+    facts |= family.config_facts(checkpoint.config) | told
     spec = infer_spec(renamed.tensors, facts, str(path))
     if preset is not None:
         _check_architecture(spec, preset, path)
@@ -44,7 +45,7 @@ def from_checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> 
     return Source(
         name=preset.name if preset else path.stem,
         vit=fill(spec, renamed.tensors, str(path)),
-        weights_from=path.name,
+        weights_from=path.name + _widened(renamed.tensors),
         random=False,
         overrides=told,
         preprocessing=steps,
@@ -53,8 +54,16 @@ def from_checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> 
     )
 
 
-def _conventions_of(preset: Preset | None) -> dict[str, Any]:
-    return {name: getattr(preset.spec, name) for name in CONVENTIONS} if preset else {}
+def _widened(tensors: "StateDict") -> str:
+    """Said of weights that are not fp32: they are made so, exactly."""
+    found = sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values()} - {"float32"})
+    return f", {' and '.join(found)} widened" if found else ""
+
+
+def _completed_by(preset: Preset | None, family: "Family") -> dict[str, Any]:
+    """What a preset adds: for names with conventions of their own only what those leave open."""
+    names = LEFT_OPEN if family.conventions else CONVENTIONS
+    return {name: getattr(preset.spec, name) for name in names} if preset else {}
 
 
 def _check_architecture(spec: VitSpec, preset: Preset, path: Path) -> None:

@@ -22,11 +22,11 @@ ASKED_FOR = {
     "heads": "--heads N",
     "mlp": "--activation gelu|gelu_tanh|quick_gelu",
     "norm_eps": "--norm-eps X",
-    "qkv_layout": "--model NAME",
-    "attention_scale": "--model NAME",
+    "qkv_layout": None,
+    "attention_scale": None,
     "pool": "--pool token|mean|patch_mean",
 }
-"""What no tensor shows, and the option that says it."""
+"""What no tensor shows, and the option that says it; None where only a preset does."""
 ANCHORS = ("embedding.projection.weight", "embedding.positions", "blocks.0.mlp.contract.weight")
 
 
@@ -56,9 +56,10 @@ def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
         known["mlp"] = "swiglu"
     unknown = [name for name in ASKED_FOR if known.get(name) is None]
     if unknown:
-        options = " ".join(dict.fromkeys(ASKED_FOR[name] for name in unknown))
+        options = list(dict.fromkeys(filter(None, (ASKED_FOR[name] for name in unknown))))
+        single = f"{' '.join(options)}, or " if all(ASKED_FOR[name] for name in unknown) else ""
         message = f"{where}: its tensors don't tell {', '.join(unknown)}."
-        raise RequestError(message, f"give {options}, or --model NAME of the same architecture.")
+        raise RequestError(message, f"give {single}--model NAME of the same architecture.")
     return VitSpec(**known)
 
 
