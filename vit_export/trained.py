@@ -4,6 +4,7 @@ What no file tells comes from a preset of the same architecture or from explicit
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,11 @@ from vit_export.vit.preprocess import Preprocessing
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.vit.checkpoint import Checkpoint
-    from vit_export.vit.families.base import Family, StateDict
+    from vit_export.vit.families.base import Facts, Family, StateDict
 
 LEFT_OPEN = ("heads", "mlp")
 CONVENTIONS = (*LEFT_OPEN, "qkv_layout", "attention_scale", "norm_eps", "pool")
-ARCHITECTURE = ("width", "depth", "patch_size", "channels", "hidden")
+ARCHITECTURE = ("width", "depth", "patch_size", "channels", "mlp_hidden")
 
 
 def from_checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Source:
@@ -30,7 +31,7 @@ def from_checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> 
     """
     from vit_export.vit.checkpoint import read_checkpoint
     from vit_export.vit.families import family_of
-    from vit_export.vit.infer import infer_spec
+    from vit_export.vit.infer import infer_spec, sizes_of
     from vit_export.vit.weights import fill
 
     checkpoint = read_checkpoint(path)
@@ -38,9 +39,9 @@ def from_checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> 
     renamed = family.rename(checkpoint.tensors)
     facts = _completed_by(preset, family) | family.conventions
     facts |= family.config_facts(checkpoint.config) | told
-    spec = infer_spec(renamed.tensors, facts, str(path))
     if preset is not None:
-        _check_architecture(spec, preset, path)
+        _check_architecture(sizes_of(renamed.tensors, str(path)), preset, path)
+    spec = infer_spec(renamed.tensors, facts, str(path))
     steps = _preprocessing(checkpoint, family, preset, spec)
     return Source(
         name=preset.name if preset else path.stem,
@@ -66,9 +67,10 @@ def _completed_by(preset: Preset | None, family: "Family") -> dict[str, Any]:
     return {name: getattr(preset.spec, name) for name in names} if preset else {}
 
 
-def _check_architecture(spec: VitSpec, preset: Preset, path: Path) -> None:
+def _check_architecture(sizes: "Facts", preset: Preset, path: Path) -> None:
+    expected = asdict(preset.spec) | {"mlp_hidden": preset.spec.hidden}
     for name in ARCHITECTURE:
-        found, wanted = getattr(spec, name), getattr(preset.spec, name)
+        found, wanted = sizes[name], expected[name]
         if found != wanted:
             raise RequestError(
                 f"{path} does not fit {preset.name}: {name} is {found}, not {wanted}.",

@@ -42,11 +42,7 @@ def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
     Raises:
         RequestError: tensors without which nothing can be told, or facts that nobody gave.
     """
-    missing = [name for name in ANCHORS if name not in tensors]
-    if missing:
-        message = f"{where}: {', '.join(missing)} of the model can't be found."
-        raise RequestError(message, "give a whole checkpoint.")
-    shown = _sizes(tensors) | _parts(tensors)
+    shown = sizes_of(tensors, where) | _parts(tensors)
     known = {name: value for name, value in facts.items() if name in _FIELDS} | shown
     known["heads"] = _heads(facts.get("heads"), shown["width"])
     known |= _positions(tensors, known, facts.get("image_size"), where)
@@ -60,13 +56,25 @@ def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
         single = f"{' '.join(options)}, or " if all(ASKED_FOR[name] for name in unknown) else ""
         message = f"{where}: its tensors don't tell {', '.join(unknown)}."
         raise RequestError(message, f"give {single}--model NAME of the same architecture.")
-    return VitSpec(**known)
+    try:
+        return VitSpec(**known)
+    except RequestError as error:
+        raise RequestError(f"{where}: {error.message}", error.fix) from None
 
 
 _FIELDS = {field.name for field in fields(VitSpec)}
 
 
-def _sizes(tensors: Tensors) -> Facts:
+def sizes_of(tensors: Tensors, where: str) -> Facts:
+    """The sizes that the shapes of a whole checkpoint show.
+
+    Raises:
+        RequestError: tensors without which nothing can be told are missing.
+    """
+    missing = [name for name in ANCHORS if name not in tensors]
+    if missing:
+        message = f"{where}: {', '.join(missing)} of the model can't be found."
+        raise RequestError(message, "give a whole checkpoint.")
     width, channels, patch, _ = tensors["embedding.projection.weight"].shape
     classifier = tensors.get("head.classifier.weight")
     rows = None if classifier is None else len(classifier)
