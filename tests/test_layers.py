@@ -21,7 +21,7 @@ ROWS = [
     ["vit/eager"],
     ["vit/families"],
     ["vit/checkpoint", "vit/infer", "vit/weights"],
-    ["vit/lower", "vit/reference"],
+    ["vit/lower", "vit/reference", "vit/resample"],
     ["graph/capture", "graph/simplify", "graph/save"],
     ["runtimes"],
     ["targets"],

@@ -47,7 +47,7 @@ _missing = importlib.util.find_spec("torchvision") is None
 if _missing:
     sys.meta_path.insert(0, _finder)
 try:
-    from timm.layers import QuickGELU, SwiGLUPacked
+    from timm.layers import QuickGELU, SwiGLUPacked, resample_abs_pos_embed
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.vision_transformer import VisionTransformer
 finally:
@@ -56,4 +56,10 @@ finally:
         for _name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[_name]
 
-__all__ = ["QuickGELU", "SwiGLUPacked", "VisionTransformer", "VisionTransformerDistilled"]
+__all__ = [
+    "QuickGELU",
+    "SwiGLUPacked",
+    "VisionTransformer",
+    "VisionTransformerDistilled",
+    "resample_abs_pos_embed",
+]

@@ -33,7 +33,7 @@ def load_source(
             without it the checkpoint decides, and without that it is the default preset.
         weights: a checkpoint; without it a preset's shipped weights, else random from `seed`.
         seed: of random weights.
-        image_size: another size than the preset's, for random weights only.
+        image_size: another size than the model's; trained positions are resampled to it.
         classes: another number of classes, for random weights only; else it is checked.
         told: fields of VitSpec that a checkpoint's tensors do not show, for `weights` only.
 
@@ -41,20 +41,19 @@ def load_source(
         RequestError: no such model, or weights, size and classes that do not fit it.
     """
     if model is not None and not isinstance(model, str | Path):
-        if weights or image_size or classes or told:
+        if weights or told:
             raise RequestError(
-                "weights, image_size, classes and the like go with a preset.",
-                "the model has its own already.",
+                "weights and what tells of them go with a preset.", "the model has its own already."
             )
-        return _from_live(model)
+        return _adapted(_from_live(model), image_size, classes)
     if weights is not None:
         preset = None if model is None else load_preset(str(model))
-        return _checked(from_checkpoint(weights, preset, dict(told or {})), image_size, classes)
+        return _adapted(from_checkpoint(weights, preset, dict(told or {})), image_size, classes)
     if told:
         raise RequestError(f"{', '.join(told)} go with a checkpoint.", "give --weights too.")
     preset = load_preset(str(model or DEFAULT))
     if preset.weights is not None:
-        return _checked(_shipped(preset, preset.weights), image_size, classes)
+        return _adapted(_shipped(preset, preset.weights), image_size, classes)
     return _random(preset, seed, overrides_of(preset.spec, image_size, classes))
 
 
@@ -89,22 +88,26 @@ def _random(preset: Preset, seed: int, overrides: dict[str, Any]) -> Source:
     )
 
 
-def _checked(source: Source, image_size: str | None, classes: int | None) -> Source:
-    """`source`, whose weights are trained: a size and a count of classes can only be confirmed."""
-    spec, name = source.vit.spec, source.weights_from
+def _adapted(source: Source, image_size: str | None, classes: int | None) -> Source:
+    """`source`, whose weights are trained, at another size; its classes can only be confirmed."""
+    spec, steps = source.vit.spec, source.preprocessing
     overrides = overrides_of(spec, image_size, classes)
-    if "image_size" in overrides:
-        height, width = spec.image_size
-        raise RequestError(
-            f"{name} has positions for {height}x{width}; resampling them is not built yet.",
-            "leave --image-size out.",
-        )
     if "classes" in overrides:
         raise RequestError(
-            f"{name} is for {spec.classes or 'no'} classes, not {overrides['classes']}.",
+            f"{source.weights_from} is for {spec.classes or 'no'} classes, not {classes}.",
             "leave --classes out.",
         )
-    return source
+    if not overrides:
+        return source
+    from vit_export.vit.resample import resized
+
+    size = overrides["image_size"]
+    return replace(
+        source,
+        vit=resized(source.vit, size),
+        preprocessing=steps.at(size) if steps else None,
+        overrides={**source.overrides, **overrides, "trained_size": spec.image_size},
+    )
 
 
 def _from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Source:

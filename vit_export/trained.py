@@ -48,7 +48,7 @@ def from_checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> 
         vit=fill(spec, renamed.tensors, str(path)),
         weights_from=path.name + _widened(renamed.tensors),
         random=False,
-        overrides=told,
+        overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
         preprocessing=steps,
         labels=_labels(checkpoint.config, preset, spec),
         unused=renamed.unused,
