@@ -50,6 +50,8 @@ VARIANTS = {
     "registers": {"register_tokens": 4, "pool": "patch_mean", "norm_after_pool": True},
     "registers without positions": {"register_tokens": 2, "positions": "no_registers"},
     "token and patches": {"pool": "token_patch_mean"},
+    "attention pooling": {"class_token": False, "pool": "map", "classes": None},
+    "attention pooling, classes": {"pool": "map", "mlp": "gelu_tanh"},
     "patch positions": {"register_tokens": 1, "positions": "patches"},
 }
 

@@ -58,7 +58,7 @@ BAD_MODELS = {
     "patch": ("patch_size = 9", "patch_size 9 does not divide the image of 224x224"),
     "heads": ("heads = 7", "7 heads do not divide the width 768"),
     "a typo": ("widht = 8", "unknown key 'widht'. Fix: Did you mean 'width'?"),
-    "not built yet": ("pool = 'map'", "not built yet"),
+    "no such pool": ("pool = 'sum'", "pool is 'sum'"),
     "no TOML": ("pool == ", "is not TOML"),
 }
 

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from support import FASHION, SEED_STYLE, run, run_json, tiny_spec
 from timm_models import (
+    GELUTanh,
     QuickGELU,
     SwiGLUPacked,
     VisionTransformer,
@@ -88,6 +89,18 @@ HF = {
     "DINOv2 with registers that classifies": (
         transformers.Dinov2WithRegistersForImageClassification,
         transformers.Dinov2WithRegistersConfig(**SIZES, num_labels=5),
+    ),
+    "SigLIP": (
+        transformers.SiglipVisionModel,
+        transformers.SiglipVisionConfig(**SIZES, intermediate_size=50),
+    ),
+    "SigLIP that classifies": (
+        transformers.SiglipForImageClassification,
+        transformers.SiglipConfig(
+            vision_config=SIZES | {"intermediate_size": 50},
+            text_config=SIZES | {"bos_token_id": None, "eos_token_id": None},
+            num_labels=5,
+        ),
     ),
     "CLIP": (
         transformers.CLIPVisionModel,
@@ -192,9 +205,21 @@ def test_timm_clip_asks_for_the_activation(tmp_path):
     assert_alike(load_source(model), model(IMAGES))
 
 
-def test_attention_pooling_is_refused_by_name():
-    model = VisionTransformer(**TIMM_SIZES, num_classes=0, global_pool="map")
-    with pytest.raises(RequestError, match="attention pooling of timm"):
+@torch.no_grad()
+def test_timm_siglip(tmp_path):
+    sizes = TIMM_SIZES | {"num_classes": 0, "class_token": False, "global_pool": "map"}
+    model = awake(VisionTransformer(**sizes, act_layer=GELUTanh))
+    path = tmp_path / "siglip.pth"
+    torch.save(model.state_dict(), path)
+    with pytest.raises(RequestError, match="don't tell mlp"):
+        load_source(weights=path, told={"heads": 3})
+    assert_alike(load_source(weights=path, told={"heads": 3, "mlp": "gelu_tanh"}), model(IMAGES))
+    assert_alike(load_source(model), model(IMAGES))
+
+
+def test_what_is_not_built_is_refused_by_name():
+    model = VisionTransformer(**TIMM_SIZES, num_classes=0, qk_norm=True)
+    with pytest.raises(RequestError, match="query and key norms of timm"):
         load_source(model)
 
 

@@ -6,13 +6,21 @@ from einops import rearrange
 from support import SEED_STYLE, VARIANTS, tiny_spec
 from torch import nn
 
-from vit_export.vit.eager import EncoderBlock, LayerScale, PatchEmbedding, Vit
-from vit_export.vit.lower import (
+from vit_export.vit.eager import (
+    AttentionPool,
+    EncoderBlock,
+    Head,
+    LayerScale,
+    PatchEmbedding,
+    Vit,
+)
+from vit_export.vit.lower import lower, lower_head
+from vit_export.vit.rewrites import (
     deinterleave_qkv,
     fold_attention_scale,
     fold_layer_scale,
     fold_prefix_positions,
-    lower,
+    fold_probe,
 )
 from vit_export.vit.weights import random_vit
 
@@ -104,6 +112,21 @@ def test_without_prefix_there_is_nothing_to_fold():
     prefix, patches = fold_prefix_positions(embedding)
     assert prefix is None
     assert patches.equal(embedding.positions)
+
+
+@torch.no_grad()
+def test_the_probe_asks_the_same_of_every_image():
+    spec = tiny_spec(pool="map")
+    pool = AttentionPool(spec)
+    query = fold_probe(pool)
+    assert query.shape == (1, spec.heads, 1, spec.head_dim)
+    expected = (pool.qkv(pool.probe)[0, : spec.width] * spec.head_dim**-0.5).reshape(query.shape)
+    assert query.equal(expected)
+
+
+def test_a_head_without_a_probe_stays():
+    head = Head(tiny_spec())
+    assert lower_head(head, 7) is head
 
 
 def awakened(spec):

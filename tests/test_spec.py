@@ -24,7 +24,7 @@ REFUSED = [
     ({"register_tokens": -1}, "register_tokens is -1"),
     ({"class_token": False}, "needs a class token"),
     ({"projection": 4}, "exclude each other"),
-    ({"pool": "map"}, "attention pooling (pool = 'map') is not built yet"),
+    ({"pool": "sum"}, "pool is 'sum'"),
     ({"pool": "token_patch_mean", "norm_after_pool": True}, "norm_after_pool has no meaning"),
     ({"distillation_token": True, "classes": None}, "distillation_token"),
     ({"distillation_token": True, "pool": "mean"}, "distillation_token"),

@@ -47,7 +47,7 @@ _missing = importlib.util.find_spec("torchvision") is None
 if _missing:
     sys.meta_path.insert(0, _finder)
 try:
-    from timm.layers import QuickGELU, SwiGLUPacked, resample_abs_pos_embed
+    from timm.layers import GELUTanh, QuickGELU, SwiGLUPacked, resample_abs_pos_embed
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.vision_transformer import VisionTransformer
 finally:
@@ -57,6 +57,7 @@ finally:
             del sys.modules[_name]
 
 __all__ = [
+    "GELUTanh",
     "QuickGELU",
     "SwiGLUPacked",
     "VisionTransformer",

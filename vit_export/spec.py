@@ -60,7 +60,8 @@ class VitSpec:
     """Which tokens the position embedding covers; registers go in after it where it skips them."""
     pool: Pool = "token"
     """`mean` runs over all tokens, prefix included; `patch_mean` over the patches alone;
-    `token_patch_mean` puts the class token and the mean of the patches side by side."""
+    `token_patch_mean` puts the class token and the mean of the patches side by side; `map` has a
+    learned probe attend over all tokens."""
     projection: int | None = None
     """Width of a projection without bias behind the pooled token (CLIP's embedding)."""
     classes: int | None = None
@@ -155,11 +156,6 @@ class VitSpec:
     def _check_tokens(self) -> None:
         if self.register_tokens < 0:
             raise RequestError(f"register_tokens is {self.register_tokens}.", "give 0 or more.")
-        if self.pool == "map":
-            raise RequestError(
-                "attention pooling (pool = 'map') is not built yet.",
-                "take pool = 'token', 'mean' or 'patch_mean'.",
-            )
         if self.pool.startswith("token") and not self.class_token:
             raise RequestError(
                 f"pool = {self.pool!r} needs a class token.",

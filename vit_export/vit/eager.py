@@ -140,9 +140,37 @@ class EncoderBlock(nn.Module):
         return out
 
 
+class AttentionPool(nn.Module):
+    """Tokens (B, N, D) to (B, D): a learned probe attends over them, then an MLP.
+
+    The multi-head attention pooling of arXiv:2106.04560, which SigLIP has.
+    """
+
+    def __init__(self, spec: VitSpec) -> None:
+        super().__init__()
+        self.heads = spec.heads
+        self.scale = spec.head_dim**-0.5
+        self.probe = nn.Parameter(torch.randn(1, spec.width))
+        self.qkv = nn.Linear(spec.width, 3 * spec.width, bias=spec.qkv_bias)
+        self.projection = nn.Linear(spec.width, spec.width)
+        self.norm = nn.LayerNorm(spec.width, eps=spec.norm_eps)
+        self.mlp = FeedForward(spec)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pattern = "... (qkv h d) -> qkv ... h d"
+        query = rearrange(self.qkv(self.probe), pattern, qkv=3, h=self.heads)[0]  # (1, h, d)
+        _, keys, values = rearrange(self.qkv(x), pattern, qkv=3, h=self.heads)  # (B, N, h, d)
+        energy = torch.einsum("qhd,bnhd->bhqn", query, keys) * self.scale
+        out = torch.einsum("bhqn,bnhd->bqhd", energy.softmax(dim=-1), values)
+        pooled = self.projection(rearrange(out, "b 1 h d -> b (h d)"))
+        answer: Tensor = pooled + self.mlp(self.norm(pooled))
+        return answer
+
+
 class Head(nn.Module):
     """Tokens (B, N, D) to the answer (B, classes): norm, pool, norm, classify, as the spec says."""
 
+    attention_pool: nn.Module
     classifier: nn.Module
     distillation_classifier: nn.Module
 
@@ -151,6 +179,7 @@ class Head(nn.Module):
         self.spec = spec
         self.norm = _norm(spec, wanted=spec.norm_before_pool)
         self.pooled_norm = _norm(spec, wanted=spec.norm_after_pool)
+        self.attention_pool = AttentionPool(spec) if spec.pool == "map" else nn.Identity()
         self.classifier = self.distillation_classifier = nn.Identity()
         width = spec.pooled_width
         if spec.projection is not None:
@@ -169,6 +198,9 @@ class Head(nn.Module):
 
     def pool(self, x: Tensor) -> Tensor:
         """(B, N, D) to (B, D), or (B, 2D) where two vectors stand side by side."""
+        if self.spec.pool == "map":
+            attended: Tensor = self.attention_pool(x)
+            return attended
         if self.spec.pool == "token":
             return x[:, 0]
         if self.spec.pool == "mean":

@@ -1,9 +1,8 @@
 """The same model for exporters: no einops, no shape arithmetic in Python, one canonical form.
 
-Each rewrite is a small function over weights, exact up to fp32 rounding, that hands back the very
-layer it was given where there is nothing to do. Layers that are export-friendly already (patch
-convolution, norms, classifier) are shared with the eager model, not copied. B is the batch, N the
-tokens, D the width, h the heads and d the channels of a head.
+What is rewritten stands in `rewrites`. Layers that are export-friendly already (patch convolution,
+norms, classifier) are shared with the eager model, not copied. B is the batch, N the tokens, D the
+width, h the heads and d the channels of a head.
 """
 
 from typing import cast
@@ -12,70 +11,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_export.spec import QkvLayout
 from vit_export.vit.eager import (
     ACTIVATIONS,
+    AttentionPool,
     EncoderBlock,
     FeedForward,
     Head,
-    LayerScale,
     MultiHeadAttention,
     PatchEmbedding,
     Vit,
 )
+from vit_export.vit.rewrites import (
+    deinterleave_qkv,
+    fold_attention_scale,
+    fold_layer_scale,
+    fold_prefix_positions,
+    fold_probe,
+    linear_of,
+)
 
 
-def deinterleave_qkv(qkv: nn.Linear, heads: int, layout: QkvLayout) -> nn.Linear:
-    """The fused projection with rows in the order (qkv h d); `interleaved` has (h d qkv).
-
-    A reshape to the wanted sizes would only rename the rows; they have to move.
-    """
-    if layout == "stacked":
-        return qkv
-    row = torch.arange(qkv.out_features).reshape(heads, -1, 3).permute(2, 0, 1).flatten()
-    bias = None if qkv.bias is None else qkv.bias[row]
-    return _linear(qkv.weight[row], bias)
-
-
-def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
-    """The fused projection, (qkv h d), whose query rows carry the factor on attention logits."""
-    if scale == 1.0:
-        return qkv
-    factor = torch.ones(qkv.out_features)
-    factor[: qkv.out_features // 3] = scale
-    bias = None if qkv.bias is None else qkv.bias * factor
-    return _linear(qkv.weight * factor[:, None], bias)
-
-
-def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
-    """The linear before a LayerScale with its factors in the rows; unscaled it stays as it is."""
-    if not isinstance(scale, LayerScale):
-        return linear
-    bias = None if linear.bias is None else linear.bias * scale.gamma
-    return _linear(linear.weight * scale.gamma[:, None], bias)
-
-
-def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Tensor]:
-    """Prefix tokens with their positions added, (P, D) or None, and the patches' positions."""
-    covered = embedding.spec.positioned_prefix
-    positions = embedding.positions[covered:]  # (patches, D)
-    tokens = (embedding.class_token, embedding.distillation_token, embedding.register_tokens)
-    present = [token for token in tokens if token is not None]
-    if not present:
-        return None, positions
-    prefix = torch.cat(present)
-    return torch.cat(
-        [prefix[:covered] + embedding.positions[:covered], prefix[covered:]]
-    ), positions
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    rows, columns = weight.shape
-    linear = nn.Linear(columns, rows, bias=bias is not None, device="meta")
-    linear.weight = nn.Parameter(weight, requires_grad=False)
-    if bias is not None:
-        linear.bias = nn.Parameter(bias, requires_grad=False)
-    return linear
+def lower_head(head: Head, tokens: int) -> Head:
+    """The head with a lowered attention pool; one without any stays as it is."""
+    if not isinstance(head.attention_pool, AttentionPool):
+        return head
+    with torch.device("meta"):
+        lowered = Head(head.spec)
+    for name, layer in head.named_children():  # shared, and the eager head is left alone
+        setattr(lowered, name, layer)
+    lowered.attention_pool = LoweredAttentionPool(head.attention_pool, tokens)
+    return lowered
 
 
 class LoweredEmbedding(nn.Module):
@@ -146,6 +111,33 @@ class LoweredFeedForward(nn.Module):
         return contracted
 
 
+class LoweredAttentionPool(nn.Module):
+    """Attention pooling, (B, N, D) to (B, D); what the probe asks is a constant."""
+
+    query: Tensor
+
+    def __init__(self, pool: AttentionPool, tokens: int) -> None:
+        super().__init__()
+        width = pool.projection.in_features
+        self.register_buffer("query", fold_probe(pool))  # (1, h, 1, d)
+        bias = None if pool.qkv.bias is None else pool.qkv.bias[width:]
+        self.key_value = linear_of(pool.qkv.weight[width:], bias)
+        self.projection, self.norm = pool.projection, pool.norm
+        self.mlp = LoweredFeedForward(pool.mlp, nn.Identity())
+        self.per_head = (-1, tokens, pool.heads, width // pool.heads)
+        self.merged = (-1, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        keys, values = (
+            part.reshape(self.per_head).transpose(1, 2)  # (B, h, N, d)
+            for part in self.key_value(x).chunk(2, dim=-1)
+        )
+        attention = (self.query @ keys.transpose(2, 3)).softmax(dim=-1)  # (B, h, 1, N)
+        pooled = self.projection((attention @ values).reshape(self.merged))
+        lowered: Tensor = pooled + self.mlp(self.norm(pooled))
+        return lowered
+
+
 class LoweredBlock(nn.Module):
     """One encoder block, (B, N, D) to (B, N, D)."""
 
@@ -171,7 +163,7 @@ class LoweredVit(nn.Module):
         self.embedding_norm = vit.embedding_norm
         blocks = cast("list[EncoderBlock]", list(vit.blocks))
         self.blocks = nn.ModuleList(LoweredBlock(block, vit.spec.tokens) for block in blocks)
-        self.head: Head = vit.head
+        self.head = lower_head(vit.head, vit.spec.tokens)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.embedding_norm(self.embedding(image))

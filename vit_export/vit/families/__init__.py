@@ -4,7 +4,7 @@ The first whose marks are all there is taken, so one that adds a mark stands bef
 """
 
 from vit_export.errors import RequestError
-from vit_export.vit.families import clip, einops, huggingface, timm, torchvision
+from vit_export.vit.families import clip, einops, huggingface, siglip, timm, torchvision
 from vit_export.vit.families.base import Family, StateDict
 
 FAMILIES: tuple[Family, ...] = (
@@ -12,12 +12,15 @@ FAMILIES: tuple[Family, ...] = (
     einops.SEED,  # nn.Sequential names of blog-style einops ViTs
     timm.DINOV2,  # timm's names and a mask token
     timm.TIMM_CLIP,  # timm's names and a norm before the blocks
+    timm.TIMM_SIGLIP,  # timm's names and a pool with a probe
     timm.TIMM,
     huggingface.DEIT_TEACHER,  # DeiT's names and a second classifier
     huggingface.DEIT,  # ViT's names and a distillation token
     huggingface.VIT,
     huggingface.DINOV2,
     clip.HUGGING_FACE,
+    siglip.CLASSIFIER,  # SigLIP's names and a classifier
+    siglip.VISION_MODEL,
     clip.OPENAI,
     torchvision.TORCHVISION,
 )

@@ -16,10 +16,11 @@ Facts = dict[str, Any]
 
 FUSED = {
     "attention.qkv": ("attention.query", "attention.key", "attention.value"),
+    "attention_pool.qkv": ("attention_pool.query", "attention_pool.key_value"),
     "mlp.expand": ("mlp.gate", "mlp.up"),
 }
 """Our layers that some families keep in parts, in the order of their rows."""
-TOKENS = {"class_token", "distillation_token", "register_tokens", "positions"}
+TOKENS = ("class_token", "distillation_token", "register_tokens", "positions", "probe")
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _translate(table: Mapping[str, str], name: str) -> str:
 
 def _shaped(name: str, tensor: Tensor) -> Tensor:
     """Tokens and positions as (N, D): others keep an axis for the batch, or none for one token."""
-    if name.removeprefix("embedding.") in TOKENS:
+    if name.endswith(TOKENS):
         return tensor.reshape(-1, tensor.shape[-1])
     return tensor
 

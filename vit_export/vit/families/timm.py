@@ -47,7 +47,7 @@ def _config_facts(config: Mapping[str, Any]) -> Facts:
 
 def _module_facts(module: nn.Module) -> Facts:
     block: Any = module.blocks[0]  # type: ignore[index]
-    pools = {"token": "token", "avg": "patch_mean"}
+    pools = {"token": "token", "avg": "patch_mean", "map": "map"}
     facts = {"heads": block.attn.num_heads, "norm_eps": block.norm1.eps}
     activation = ACTIVATIONS.get(type(block.mlp.act).__name__)
     if activation:
@@ -60,7 +60,7 @@ TIMM = Family(
     name="timm vision_transformer",
     marks=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight"),
     names=NAMES,
-    refused={r"attn_pool\..*": "attention pooling", r".*\.[qk]_norm\..*": "query and key norms"},
+    refused={r".*\.[qk]_norm\..*": "query and key norms"},
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6},
     config_facts=_config_facts,
     module_facts=_module_facts,
@@ -82,6 +82,27 @@ TIMM_CLIP = Family(
         "mean": [0.48145466, 0.4578275, 0.40821073],
         "std": [0.26862954, 0.26130258, 0.27577711],
     },
+)
+
+# SigLIP towers: as with CLIP, the tensors do not tell which GELU.
+TIMM_SIGLIP = Family(
+    name="timm vision_transformer with attn_pool (SigLIP)",
+    marks=(*TIMM.marks, r"attn_pool\.latent"),
+    names=NAMES
+    | {
+        r"attn_pool\.latent": "head.attention_pool.probe",
+        r"attn_pool\.q\.(\w+)": r"head.attention_pool.query.\1",
+        r"attn_pool\.kv\.(\w+)": r"head.attention_pool.key_value.\1",
+        r"attn_pool\.proj\.(\w+)": r"head.attention_pool.projection.\1",
+        r"attn_pool\.norm\.(\w+)": r"head.attention_pool.norm.\1",
+        r"attn_pool\.mlp\.fc1\.(\w+)": r"head.attention_pool.mlp.expand.\1",
+        r"attn_pool\.mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
+    },
+    refused=TIMM.refused,
+    conventions=CONVENTIONS | {"norm_eps": 1e-6, "pool": "map"},
+    config_facts=_config_facts,
+    module_facts=_module_facts,
+    preprocessing={"resize": [224, 224], **INCEPTION},
 )
 
 DINOV2 = Family(

@@ -1,0 +1,71 @@
+"""The rewrites of lowering: small functions over weights, exact up to fp32 rounding.
+
+Each hands back the very layer it was given where there is nothing to do. D is the width, h the
+heads and d the channels of a head.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from vit_export.spec import QkvLayout
+from vit_export.vit.eager import AttentionPool, LayerScale, PatchEmbedding
+
+
+def deinterleave_qkv(qkv: nn.Linear, heads: int, layout: QkvLayout) -> nn.Linear:
+    """The fused projection with rows in the order (qkv h d); `interleaved` has (h d qkv).
+
+    A reshape to the wanted sizes would only rename the rows; they have to move.
+    """
+    if layout == "stacked":
+        return qkv
+    row = torch.arange(qkv.out_features).reshape(heads, -1, 3).permute(2, 0, 1).flatten()
+    bias = None if qkv.bias is None else qkv.bias[row]
+    return linear_of(qkv.weight[row], bias)
+
+
+def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
+    """The fused projection, (qkv h d), whose query rows carry the factor on attention logits."""
+    if scale == 1.0:
+        return qkv
+    factor = torch.ones(qkv.out_features)
+    factor[: qkv.out_features // 3] = scale
+    bias = None if qkv.bias is None else qkv.bias * factor
+    return linear_of(qkv.weight * factor[:, None], bias)
+
+
+def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
+    """The linear before a LayerScale with its factors in the rows; unscaled it stays as it is."""
+    if not isinstance(scale, LayerScale):
+        return linear
+    bias = None if linear.bias is None else linear.bias * scale.gamma
+    return linear_of(linear.weight * scale.gamma[:, None], bias)
+
+
+def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Tensor]:
+    """Prefix tokens with their positions added, (P, D) or None, and the patches' positions."""
+    covered = embedding.spec.positioned_prefix
+    positions = embedding.positions[covered:]  # (patches, D)
+    tokens = (embedding.class_token, embedding.distillation_token, embedding.register_tokens)
+    present = [token for token in tokens if token is not None]
+    if not present:
+        return None, positions
+    prefix = torch.cat(present)
+    return torch.cat(
+        [prefix[:covered] + embedding.positions[:covered], prefix[covered:]]
+    ), positions
+
+
+def fold_probe(pool: AttentionPool) -> Tensor:
+    """The scaled query of an attention pool, (1, h, 1, d): the same for every image."""
+    query: Tensor = pool.qkv(pool.probe)[0, : pool.projection.in_features] * pool.scale
+    return query.reshape(1, pool.heads, 1, -1)
+
+
+def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A linear layer that holds these tensors: (out, in) and (out,) or none."""
+    rows, columns = weight.shape
+    linear = nn.Linear(columns, rows, bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias, requires_grad=False)
+    return linear
