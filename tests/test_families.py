@@ -263,6 +263,13 @@ def test_original_dinov2(tmp_path):
     assert_alike(loaded, oracle)
 
 
+def test_unused_tensors_are_told(tmp_path):
+    kind, config = HF["DINOv2"]
+    awake(kind(config)).save_pretrained(tmp_path / "dino")
+    told = run("onnx", "--weights", tmp_path / "dino", "--out", tmp_path / "dino.onnx", "-q")
+    assert "unused: embeddings.mask_token: it stands for hidden patches" in told.stdout
+
+
 @torch.no_grad()
 def test_openai_clip(tmp_path):
     """By hand, from clip/model.py: fused in_proj, the projection the other way round."""

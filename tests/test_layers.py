@@ -28,7 +28,7 @@ ROWS = [
     ["targets"],
     ["proof", "prediction", "layers", "health", "page", "source"],
     ["trained"],
-    ["loading"],
+    ["loading", "inspection"],
     ["report"],
     ["building"],
     ["api"],

@@ -12,6 +12,7 @@ from vit_export.building import build
 from vit_export.compare import Tolerance
 from vit_export.errors import MissingError, RequestError
 from vit_export.health import Health, examine
+from vit_export.inspection import Inspection, inspect_path
 from vit_export.layers import Summary, parameters_of, summarize
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.page import write_page
@@ -24,7 +25,7 @@ from vit_export.samples import make_samples
 from vit_export.source import overrides_of
 from vit_export.verdict import Verdict
 
-__all__ = ["build", "doctor", "models", "predict", "summary", "validate"]
+__all__ = ["build", "doctor", "inspect", "models", "predict", "summary", "validate"]
 
 
 def validate(
@@ -107,6 +108,15 @@ def models() -> list[tuple[Preset, int]]:
     """Every preset that ships, with its number of parameters."""
     presets = [load_preset(name) for name in preset_names()]
     return [(preset, parameters_of(preset.spec)) for preset in presets]
+
+
+def inspect(path: str | Path) -> Inspection:
+    """What a checkpoint or an artifact is; nothing is exported.
+
+    Raises:
+        RequestError: neither a checkpoint of a known family nor an artifact of ours.
+    """
+    return inspect_path(Path(path))
 
 
 def doctor() -> list[Health]:

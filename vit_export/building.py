@@ -182,4 +182,4 @@ def _settle(stage: Staged, verdict: Verdict, source: Source) -> Built:
         raise RejectedError(verdict, fix)
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
     stage.commit()
-    return Built(stage.out, size, source.weights_from, source.random, verdict)
+    return Built(stage.out, size, source.weights_from, source.random, verdict, dict(source.unused))

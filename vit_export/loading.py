@@ -47,8 +47,11 @@ def load_source(
             )
         return _adapted(_from_live(model), image_size, classes)
     if weights is not None:
+        from vit_export.vit.checkpoint import read_checkpoint
+
         preset = None if model is None else load_preset(str(model))
-        return _adapted(from_checkpoint(weights, preset, dict(told or {})), image_size, classes)
+        trained = from_checkpoint(read_checkpoint(weights), preset, dict(told or {}))
+        return _adapted(trained, image_size, classes)
     if told:
         raise RequestError(f"{', '.join(told)} go with a checkpoint.", "give --weights too.")
     preset = load_preset(str(model or DEFAULT))

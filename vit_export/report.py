@@ -14,6 +14,7 @@ from rich.table import Table
 
 from vit_export.compare import Comparison
 from vit_export.health import Health
+from vit_export.inspection import Inspection
 from vit_export.layers import Summary
 from vit_export.prediction import Prediction
 from vit_export.presets import Preset
@@ -71,6 +72,12 @@ def print_built(console: Console, built: Built) -> None:
     """Where the file is, how large, and whose weights it holds."""
     told = f"{built.path}: {built.size_bytes / 1e6:.1f} MB, weights: {built.weights_from}"
     console.print(escape(told), soft_wrap=True)
+    _print_unused(console, built.unused)
+
+
+def _print_unused(console: Console, unused: Mapping[str, str]) -> None:
+    for name, reason in unused.items():
+        console.print(f"unused: {escape(name)}: {escape(reason)}", soft_wrap=True)
 
 
 def print_random_weights(console: Console) -> None:
@@ -129,6 +136,20 @@ def print_summary(console: Console, summary: Summary) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def print_inspection(console: Console, found: Inspection) -> None:
+    """What is known of a file, a line each; then what is left out, and what is missing."""
+    console.print(f"{escape(found.path)}: {found.kind}, {escape(found.family)}", soft_wrap=True)
+    console.print(f"{found.parameters:,} parameters, {found.labels} labels", highlight=False)
+    table = _table("field", "value")
+    for name, value in {**(found.spec or {}), **(found.preprocessing or {})}.items():
+        table.add_row(name, escape(str(value)))
+    if found.spec:
+        console.print(table)
+    _print_unused(console, found.unused)
+    for told in found.missing:
+        console.print(f"[yellow]missing:[/yellow] {escape(told)}", soft_wrap=True)
 
 
 def print_models(console: Console, presets: Sequence[tuple[Preset, int]]) -> None:

@@ -23,18 +23,19 @@ CONVENTIONS = (*LEFT_OPEN, "qkv_layout", "attention_scale", "norm_eps", "pool")
 ARCHITECTURE = ("width", "depth", "patch_size", "channels", "mlp_hidden")
 
 
-def from_checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Source:
+def from_checkpoint(
+    checkpoint: "Checkpoint", preset: Preset | None, told: dict[str, Any]
+) -> Source:
     """A trained model as its checkpoint tells it, completed by `preset` and by what was `told`.
 
     Raises:
-        RequestError: a checkpoint that can't be read, told apart or completed, or does not fit.
+        RequestError: a checkpoint that can't be told apart or completed, or does not fit.
     """
-    from vit_export.vit.checkpoint import read_checkpoint
     from vit_export.vit.families import family_of
     from vit_export.vit.infer import infer_spec, sizes_of
     from vit_export.vit.weights import fill
 
-    checkpoint = read_checkpoint(path)
+    path = checkpoint.path
     family = family_of(checkpoint.tensors, str(path))
     renamed = family.rename(checkpoint.tensors)
     facts = _completed_by(preset, family) | family.conventions
@@ -84,7 +85,7 @@ def _preprocessing(
     from vit_export.vit.processor import from_defaults, from_processor
 
     if checkpoint.processor:
-        where = str(checkpoint.file.parent / "preprocessor_config.json")
+        where = f"the preprocessor_config.json of {checkpoint.path}"
         return from_processor(checkpoint.processor, spec.image_size, where)
     if preset is not None:
         steps = preset.preprocessing

@@ -1,7 +1,7 @@
 """What a proof found, as one value: PROVEN or REJECTED, and why; and what became of the file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -82,6 +82,8 @@ class Built:
     weights_from: str
     random_weights: bool
     verdict: Verdict
+    unused: Mapping[str, str] = field(default_factory=dict)
+    """Tensors of the checkpoint that the model has no use for, with the reason."""
 
 
 class RejectedError(ProofError):

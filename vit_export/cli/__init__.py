@@ -6,7 +6,7 @@ import click
 
 from vit_export.cli.artifacts import predict, validate
 from vit_export.cli.building import building_command
-from vit_export.cli.listing import doctor, models, summary
+from vit_export.cli.listing import doctor, inspect, models, summary
 from vit_export.errors import BuildError, RequestError, VitExportError
 from vit_export.targets import TARGETS
 from vit_export.verdict import RejectedError
@@ -22,7 +22,7 @@ def cli() -> None:
 
 for _command in (
     *map(building_command, TARGETS.values()),
-    *(predict, validate, summary, models, doctor),
+    *(predict, validate, inspect, summary, models, doctor),
 ):
     cli.add_command(_command)
 

@@ -1,6 +1,7 @@
-"""The commands that build nothing: summary, models and doctor."""
+"""The commands that build nothing: inspect, summary, models and doctor."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,6 +9,19 @@ from rich.console import Console
 
 from vit_export.cli.options import CLASSES, IMAGE_SIZE, JSON, MODEL, options
 from vit_export.presets import Preset
+
+
+@click.command()
+@options(click.argument("path", type=click.Path(path_type=Path)), JSON)
+def inspect(path: Path, *, as_json: bool) -> None:
+    """What PATH is, a checkpoint or an artifact: family, spec, preprocessing, what is missing."""
+    from vit_export import api, report
+
+    found = api.inspect(path)
+    if as_json:
+        click.echo(report.to_json(asdict(found)))
+    else:
+        report.print_inspection(Console(), found)
 
 
 @click.command()

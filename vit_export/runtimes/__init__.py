@@ -15,7 +15,7 @@ Opener = Callable[[Path, int | None], Session]
 
 RUNTIMES: dict[bytes, Opener] = {
     b"PK\x03\x04": torchscript.TorchScriptSession,  # a zip archive
-    b"\x08": onnxruntime.OnnxSession,  # field 1 of ModelProto, ir_version
+    onnxruntime.MAGIC: onnxruntime.OnnxSession,
 }
 """Openers by a file's first bytes."""
 

@@ -8,6 +8,8 @@ from vit_export.errors import MissingError, RequestError
 from vit_export.manifest import KEY
 from vit_export.runtimes.base import Array, RunFailedError
 
+MAGIC = b"\x08"
+"""How an ONNX file begins: field 1 of ModelProto, ir_version."""
 QUIET = 4  # fatal only; errors come back as exceptions anyway
 
 

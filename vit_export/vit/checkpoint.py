@@ -37,12 +37,13 @@ PREFIXES = ("module.", "_orig_mod.")
 class Checkpoint:
     """Tensors under the names of their file, and the JSON files beside it."""
 
-    file: Path
+    path: Path
+    """The file or folder that was asked for."""
     tensors: dict[str, Tensor]
     config: Mapping[str, Any] = field(default_factory=dict)
     """config.json: the architecture, and the labels."""
     processor: Mapping[str, Any] = field(default_factory=dict)
-    """preprocessor_config.json."""
+    """preprocessor_config.json, which says how images are read."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -54,7 +55,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     file = _file_in(path) if path.is_dir() else path
     tensors = _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
     return Checkpoint(
-        file=file,
+        path=path,
         tensors=tensors,
         config=_read_json(file.parent / "config.json", optional=True),
         processor=_read_json(file.parent / "preprocessor_config.json", optional=True),

@@ -1,0 +1,61 @@
+"""`inspect` tells a file by its content, and what it would take to export it."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support import FASHION, refused, run, run_json
+from timm_models import VisionTransformer
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+
+@pytest.fixture
+def timm_state():
+    sizes = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    return VisionTransformer(**sizes, num_classes=5).state_dict()
+
+
+def test_a_folder(tmp_path):
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+    sizes |= {"image_size": 16, "patch_size": 8, "intermediate_size": 96}
+    labels = dict(enumerate("abc"))
+    ViTForImageClassification(ViTConfig(**sizes, id2label=labels)).save_pretrained(tmp_path)
+    ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
+    told = run_json("inspect", tmp_path)
+    assert (told["kind"], told["family"]) == ("checkpoint", "Hugging Face ViT")
+    assert (told["spec"]["heads"], told["labels"], told["missing"]) == (3, 3, [])
+    assert told["preprocessing"]["resize"] == [16, 16]
+    text = run("inspect", tmp_path).stdout
+    assert "Hugging Face ViT" in text
+    assert "patch_size" in text
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_what_is_missing(tmp_path, timm_state, name):
+    path = tmp_path / name
+    save_file(timm_state, path) if name.endswith("safetensors") else torch.save(timm_state, path)
+    told = run_json("inspect", path)
+    assert told["family"] == "timm vision_transformer"
+    assert told["parameters"] == sum(tensor.numel() for tensor in timm_state.values())
+    assert told["spec"] is None
+    assert "--heads N" in told["missing"][0]
+    assert "missing:" in run("inspect", path).stdout
+
+
+def test_an_artifact(fashion_file):
+    told = run_json("inspect", fashion_file)
+    assert told["kind"] == "artifact"
+    assert "fp32, batch dynamic" in told["family"]
+    assert (told["parameters"], told["labels"]) == (803_338, 10)
+
+
+def test_our_own_weights_need_their_preset():
+    told = run_json("inspect", FASHION / "fashion_mnist.safetensors")
+    assert "--model NAME" in told["missing"][0]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04"])
+def test_neither(tmp_path, content):
+    path = tmp_path / "file"
+    if content is not None:
+        path.write_bytes(content)
+    assert str(path) in refused("inspect", path, exit_code=2)

@@ -1,0 +1,101 @@
+"""What a file is, told by its content: a checkpoint that could be exported, or an artifact."""
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vit_export.errors import RequestError
+from vit_export.layers import parameters_of
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.runtimes.onnxruntime import MAGIC as ONNX_MAGIC
+from vit_export.runtimes.torchscript import EXTRA_FILE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """A checkpoint or an artifact, unexported."""
+
+    path: str
+    kind: Literal["checkpoint", "artifact"]
+    family: str
+    """Whose names a checkpoint has, or the target of an artifact."""
+    parameters: int
+    spec: Mapping[str, Any] | None
+    """None where `missing` says what it takes to complete it."""
+    preprocessing: Mapping[str, Any] | None
+    labels: int
+    """How many classes have a name."""
+    unused: Mapping[str, str] = field(default_factory=dict)
+    """Tensors that the model has no use for, with the reason."""
+    missing: tuple[str, ...] = ()
+    """What has to be said before it can be exported, in words."""
+
+
+def inspect_path(path: Path) -> Inspection:
+    """What `path` holds.
+
+    Raises:
+        RequestError: neither a checkpoint of a known family nor an artifact of ours.
+    """
+    if not path.exists():
+        raise RequestError(f"{path}: no such file or folder.", "check the path.")
+    return _artifact(path) if _is_artifact(path) else _checkpoint(path)
+
+
+def _is_artifact(path: Path) -> bool:
+    """ONNX by its first byte; of the zip files the one that carries our manifest or code."""
+    if not path.is_file():
+        return False
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            return file.read(1) == ONNX_MAGIC and path.suffix != ".safetensors"
+    with zipfile.ZipFile(path) as archive:
+        inside = [name.partition("/")[2] for name in archive.namelist()]
+    return any(name.startswith("code/") or name == f"extra/{EXTRA_FILE}" for name in inside)
+
+
+def _artifact(path: Path) -> Inspection:
+    manifest = read_manifest(open_artifact(path), path)
+    steps = manifest.preprocessing
+    return Inspection(
+        path=str(path),
+        kind="artifact",
+        family=f"{manifest.target}, {manifest.precision}, batch {manifest.batch}",
+        parameters=parameters_of(manifest.spec),
+        spec=asdict(manifest.spec),
+        preprocessing=steps.to_mapping() if steps else None,
+        labels=len(manifest.labels),
+    )
+
+
+def _checkpoint(path: Path) -> Inspection:
+    from vit_export.trained import from_checkpoint
+    from vit_export.vit.checkpoint import read_checkpoint
+    from vit_export.vit.families import family_of
+
+    checkpoint = read_checkpoint(path)
+    family = family_of(checkpoint.tensors, str(path))
+    renamed = family.rename(checkpoint.tensors)
+    found = Inspection(
+        path=str(path),
+        kind="checkpoint",
+        family=family.name,
+        parameters=sum(tensor.numel() for tensor in renamed.tensors.values()),
+        spec=None,
+        preprocessing=None,
+        labels=0,
+        unused=renamed.unused,
+    )
+    try:
+        source = from_checkpoint(checkpoint, None, {})
+    except RequestError as error:
+        return replace(found, missing=(f"{error.message} Fix: {error.fix}",))
+    steps = source.preprocessing
+    return replace(
+        found,
+        spec=asdict(source.vit.spec),
+        preprocessing=steps.to_mapping() if steps else None,
+        labels=len(source.labels),
+    )
