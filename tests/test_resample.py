@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+import transformers
 from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
 from timm_models import VisionTransformer, resample_abs_pos_embed
 
 from vit_export.loading import load_source
-from vit_export.vit.resample import POSITIONS, fitted, resized
+from vit_export.vit.families.base import Resampling
+from vit_export.vit.resample import resized
 from vit_export.vit.weights import random_vit
 
 SQUARE = tiny_spec(image_size=(32, 32))
@@ -43,8 +45,53 @@ def test_all_else_is_shared():
 
 
 def test_the_same_size_changes_nothing():
-    state = random_vit(SQUARE, 0).state_dict()
-    torch.testing.assert_close(fitted(state, SQUARE, SQUARE)[POSITIONS], state[POSITIONS])
+    vit = random_vit(SQUARE, 0)
+    same = resized(vit, (32, 32)).embedding.positions
+    torch.testing.assert_close(same, vit.embedding.positions)
+
+
+SIZES = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
+SIZES |= {"image_size": 32, "patch_size": 8, "attn_implementation": "eager"}
+MLP = {"intermediate_size": 50}
+TRANSFORMERS = {
+    "ViT": (transformers.ViTForImageClassification, transformers.ViTConfig(**SIZES, **MLP)),
+    "DeiT": (transformers.DeiTForImageClassification, transformers.DeiTConfig(**SIZES, **MLP)),
+    "DINOv2": (transformers.Dinov2Model, transformers.Dinov2Config(**SIZES)),
+    "DINOv2 with registers": (
+        transformers.Dinov2WithRegistersModel,
+        transformers.Dinov2WithRegistersConfig(**SIZES),
+    ),
+    "CLIP": (transformers.CLIPVisionModel, transformers.CLIPVisionConfig(**SIZES, **MLP)),
+    "SigLIP": (transformers.SiglipVisionModel, transformers.SiglipVisionConfig(**SIZES, **MLP)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+@pytest.mark.parametrize("size", [(48, 40), (24, 16)])
+@torch.no_grad()
+def test_transformers_at_another_size(tmp_path, name, size):
+    """Each family as its own code moves the positions: antialiased or not."""
+    kind, config = TRANSFORMERS[name]
+    torch.manual_seed(0)
+    theirs = kind(config).eval()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, mean=0.05, std=0.3)
+    theirs.save_pretrained(tmp_path)
+    images = torch.randn(2, 3, *size)
+    options = {} if "DINOv2" in name else {"interpolate_pos_encoding": True}
+    answer = theirs(images, **options)
+    expected = answer["logits"] if "logits" in answer else answer["pooler_output"]
+    source = load_source(weights=tmp_path, image_size=f"{size[0]}x{size[1]}")
+    torch.testing.assert_close(source.vit(images), expected, rtol=1e-4, atol=2e-5)
+
+
+def test_an_offset_shifts_the_grid_and_keeps_its_size():
+    """The original DINOv2 adds 0.1 of a patch to the scale: nearly the same, and not the same."""
+    vit = random_vit(SQUARE, 0)
+    plain = resized(vit, (48, 48), Resampling(antialias=False)).embedding.positions
+    shifted = resized(vit, (48, 48), Resampling(antialias=False, offset=0.1)).embedding.positions
+    assert shifted.shape == plain.shape
+    assert 1e-4 < (shifted - plain).abs().max() < 0.05
 
 
 @torch.no_grad()

@@ -126,6 +126,7 @@ def doctor() -> list[Health]:
 
 def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Reference, str]:
     from vit_export.vit.checkpoint import read_state_dict
+    from vit_export.vit.families.base import Resampling
     from vit_export.vit.reference import reference_of
     from vit_export.vit.resample import resized
     from vit_export.vit.weights import vit_with
@@ -134,7 +135,9 @@ def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Referenc
     trained_size = tuple(manifest.overrides.get("trained_size", spec.image_size))
     trained = replace(spec, image_size=trained_size)
     vit = vit_with(trained, read_state_dict(weights), str(weights))
-    vit = vit if trained == spec else resized(vit, spec.image_size)
+    if trained != spec:
+        told = manifest.overrides.get("resampling")
+        vit = resized(vit, spec.image_size, Resampling(**told) if told else None)
     return (
         reference_of(vit, manifest.reference.recipes, samples),
         f"eager PyTorch, afresh from {weights.name}",

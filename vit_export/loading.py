@@ -1,7 +1,7 @@
 """From a request to the eager model it means: a preset, a checkpoint, or a model in memory."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,9 +107,14 @@ def _adapted(source: Source, image_size: str | None, classes: int | None) -> Sou
     size = overrides["image_size"]
     return replace(
         source,
-        vit=resized(source.vit, size),
+        vit=resized(source.vit, size, source.resampling),
         preprocessing=steps.at(size) if steps else None,
-        overrides={**source.overrides, **overrides, "trained_size": spec.image_size},
+        overrides={
+            **source.overrides,
+            **overrides,
+            "trained_size": spec.image_size,
+            "resampling": asdict(source.resampling) if source.resampling else None,
+        },
     )
 
 
@@ -120,10 +125,11 @@ def _from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Sou
     from vit_export.vit.infer import infer_spec
     from vit_export.vit.weights import fill, vit_with
 
-    steps = None
+    resampling = None
     if isinstance(model, nn.Module):
         name, state = type(model).__name__, model.state_dict()
         family = family_of(state, name)
+        resampling = family.resampling
         tensors = family.rename(state).tensors
         facts = family.conventions | family.module_facts(model)
         spec = facts["spec"] if "spec" in facts else infer_spec(tensors, facts, name)
@@ -141,6 +147,7 @@ def _from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Sou
         weights_from="a live module" if isinstance(model, nn.Module) else "a state dict",
         random=False,
         overrides={},
-        preprocessing=steps,
+        preprocessing=None,
         labels=(),
+        resampling=resampling,
     )

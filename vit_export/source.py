@@ -11,6 +11,7 @@ from vit_export.vit.preprocess import Preprocessing
 
 if TYPE_CHECKING:  # torch is heavy, and reading a request must be light
     from vit_export.vit.eager import Vit
+    from vit_export.vit.families.base import Resampling
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,6 +26,8 @@ class Source:
     overrides: Mapping[str, Any]
     preprocessing: Preprocessing | None
     labels: tuple[str, ...]
+    resampling: "Resampling | None" = None
+    """How its family moves positions to another grid; None for timm's way."""
     unused: Mapping[str, str] = field(default_factory=dict)
     """Tensors of the checkpoint that the model has no use for, with the reason."""
 

@@ -52,6 +52,7 @@ def from_checkpoint(
         overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
         preprocessing=steps,
         labels=_labels(checkpoint.config, preset, spec),
+        resampling=family.resampling,
         unused=renamed.unused,
     )
 

@@ -27,7 +27,12 @@ ASKED_FOR = {
     "pool": "--pool token|mean|patch_mean",
 }
 """What no tensor shows, and the option that says it; None where only a preset does."""
-ANCHORS = ("embedding.projection.weight", "embedding.positions", "blocks.0.mlp.contract.weight")
+ANCHORS = {
+    "embedding.projection.weight": 4,
+    "embedding.positions": 2,
+    "blocks.0.mlp.contract.weight": 2,
+}
+"""Tensors without which nothing can be told, and how many axes they have."""
 
 
 def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
@@ -71,10 +76,10 @@ def sizes_of(tensors: Tensors, where: str) -> Facts:
     Raises:
         RequestError: tensors without which nothing can be told are missing.
     """
-    missing = [name for name in ANCHORS if name not in tensors]
-    if missing:
-        message = f"{where}: {', '.join(missing)} of the model can't be found."
-        raise RequestError(message, "give a whole checkpoint.")
+    for name, axes in ANCHORS.items():
+        if name not in tensors or tensors[name].ndim != axes or not tensors[name].numel():
+            message = f"{where}: {name} of the model is missing or has no {axes} axes."
+            raise RequestError(message, "give a whole checkpoint.")
     width, channels, patch, _ = tensors["embedding.projection.weight"].shape
     classifier = tensors.get("head.classifier.weight")
     rows = None if classifier is None else len(classifier)

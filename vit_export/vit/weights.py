@@ -28,6 +28,7 @@ def fill(spec: VitSpec, tensors: StateDict, where: str) -> Vit:
         vit = Vit(spec)
     wanted = vit.state_dict()
     _check_fit({name: tensor.shape for name, tensor in wanted.items()}, tensors, where)
+    _check_types(tensors, where)
     fp32 = {name: tensor.detach().to(torch.float32) for name, tensor in tensors.items()}
     vit.load_state_dict(fp32, assign=True)
     return vit.eval().requires_grad_(requires_grad=False)
@@ -48,6 +49,14 @@ def _check_fit(wanted: dict[str, torch.Size], found: StateDict, where: str) -> N
         message = f"{where} does not fit the model: {'; '.join(told)}."
         fix = "give the --model (and --image-size, --classes) these weights were trained with."
         raise RequestError(message, fix)
+
+
+def _check_types(tensors: StateDict, where: str) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            message = f"{where}: {name} is {dtype}, not floating point."
+            raise RequestError(message, "give the weights before they were quantized.")
 
 
 def _some(names: list[str]) -> str:

@@ -10,6 +10,7 @@ from vit_export.vit.families.base import Family, StateDict
 FAMILIES: tuple[Family, ...] = (
     einops.OURS,  # the names of `vit.eager.Vit`
     einops.SEED,  # nn.Sequential names of blog-style einops ViTs
+    timm.DINOV2_WITH_REGISTERS,
     timm.DINOV2,  # timm's names and a mask token
     timm.TIMM_CLIP,  # timm's names and a norm before the blocks
     timm.TIMM_SIGLIP,  # timm's names and a pool with a probe
@@ -17,6 +18,7 @@ FAMILIES: tuple[Family, ...] = (
     huggingface.DEIT_TEACHER,  # DeiT's names and a second classifier
     huggingface.DEIT,  # ViT's names and a distillation token
     huggingface.VIT,
+    huggingface.DINOV2_WITH_REGISTERS,
     huggingface.DINOV2,
     clip.HUGGING_FACE,
     siglip.CLASSIFIER,  # SigLIP's names and a classifier

@@ -32,6 +32,15 @@ class Renamed:
     """Name to reason."""
 
 
+@dataclass(frozen=True)
+class Resampling:
+    """How a family brings its positions to another grid: bicubic, and ..."""
+
+    antialias: bool = True
+    offset: float = 0.0
+    """Patches added to a side when the scale is computed (the original DINOv2's 0.1)."""
+
+
 def nothing_known(_: Any) -> Facts:
     """No facts at all."""
     return {}
@@ -58,6 +67,8 @@ class Family:
     """What a config.json of the family tells."""
     module_facts: Callable[[nn.Module], Facts] = nothing_known
     """What a live module of the family tells."""
+    resampling: Resampling = Resampling()
+    """What its own code does; antialiased without offset is timm's way."""
     preprocessing: Mapping[str, Any] | None = None
     """The family's documented default; sizes relative to a crop of 224."""
 
@@ -82,7 +93,8 @@ class Family:
                 unused[name] = reason
             else:
                 ours = _translate(self.names, name)
-                tensors[ours] = _shaped(ours, tensor.T if ours in self.transposed else tensor)
+                turned = ours in self.transposed and tensor.ndim == 2  # noqa: PLR2004 a matrix
+                tensors[ours] = _shaped(ours, tensor.T if turned else tensor)
         return Renamed(_fuse(tensors), unused)
 
     def _refuse(self, name: str) -> None:
@@ -106,17 +118,18 @@ def _translate(table: Mapping[str, str], name: str) -> str:
 
 def _shaped(name: str, tensor: Tensor) -> Tensor:
     """Tokens and positions as (N, D): others keep an axis for the batch, or none for one token."""
-    if name.endswith(TOKENS):
+    if name.endswith(TOKENS) and tensor.ndim and tensor.numel():
         return tensor.reshape(-1, tensor.shape[-1])
     return tensor
 
 
 def _fuse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Layers that came in parts, whole; a layer with a part missing stays as it is."""
+    """Layers that came in parts, whole; one with parts missing or misfit stays as it is."""
     for whole, parts in FUSED.items():
         for name in [name for name in tensors if parts[0] in name]:
             names = [name.replace(parts[0], part) for part in parts]
-            if all(part in tensors for part in names):
+            found = [tensors[part] for part in names if part in tensors and tensors[part].ndim]
+            if len(found) == len(names) and len({part.shape[1:] for part in found}) == 1:
                 fused = torch.cat([tensors.pop(part) for part in names])
                 tensors[name.replace(parts[0], whole)] = fused
     return tensors

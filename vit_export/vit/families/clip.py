@@ -6,7 +6,7 @@ plain GELU: no tensor tells, so without a config.json it has to be said.
 """
 
 from vit_export.vit.families.base import Facts, Family
-from vit_export.vit.families.huggingface import config_facts, module_facts
+from vit_export.vit.families.huggingface import PLAIN, config_facts, module_facts
 from vit_export.vit.families.timm import TIMM_CLIP
 
 BLOCK = r"visual\.transformer\.resblocks\.(\d+)\."
@@ -71,5 +71,6 @@ HUGGING_FACE = Family(
     conventions=CONVENTIONS,
     config_facts=config_facts,
     module_facts=module_facts,
+    resampling=PLAIN,
     preprocessing=TIMM_CLIP.preprocessing,
 )

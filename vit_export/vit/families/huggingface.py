@@ -6,11 +6,12 @@ epsilon without a config.json: 1e-12 for ViT and DeiT, 1e-6 for DINOv2 (their co
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from vit_export.vit.families.base import Facts, Family
+from vit_export.vit.families.base import Facts, Family, Resampling
 from vit_export.vit.families.timm import IMAGENET, INCEPTION
 
 PREFIX = r"(?:[a-z0-9_]+\.)?"
@@ -39,6 +40,8 @@ VIT_NAMES = SHARED | {
     LAYER + r"output\.dense\.(\w+)": r"blocks.\1.mlp.contract.\2",
 }
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim", "pool": "token"}
+PLAIN = Resampling(antialias=False)
+"""Every `interpolate_pos_encoding` there but that of DINOv2 with registers."""
 UNUSED = {
     EMBEDDING + r"mask_token": "it stands for hidden patches, in training only",
     PREFIX + r"pooler\.dense\.(\w+)": "features are the class token after the norm, unpooled",
@@ -84,6 +87,7 @@ VIT = Family(
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-12},
     config_facts=config_facts,
     module_facts=module_facts,
+    resampling=PLAIN,
     preprocessing={"resize": [224, 224], "interpolation": "bilinear", **INCEPTION},
 )
 
@@ -102,6 +106,7 @@ DEIT_TEACHER = Family(
     conventions=VIT.conventions,
     config_facts=config_facts,
     module_facts=module_facts,
+    resampling=PLAIN,
     preprocessing={"resize": 256, **IMAGENET},
 )
 DEIT = Family(
@@ -112,6 +117,7 @@ DEIT = Family(
     conventions=VIT.conventions,
     config_facts=config_facts,
     module_facts=module_facts,
+    resampling=PLAIN,
     preprocessing={"resize": 256, **IMAGENET},
 )
 
@@ -132,5 +138,13 @@ DINOV2 = Family(
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6, "positions": "no_registers"},
     config_facts=_dinov2_facts,
     module_facts=_dinov2_module_facts,
+    resampling=PLAIN,
     preprocessing={"resize": 256, **IMAGENET},
+)
+
+DINOV2_WITH_REGISTERS = replace(
+    DINOV2,
+    name="Hugging Face DINOv2 with registers",
+    marks=(*DINOV2.marks, EMBEDDING + r"register_tokens"),
+    resampling=Resampling(antialias=True),
 )

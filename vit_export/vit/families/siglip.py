@@ -7,7 +7,7 @@ the probe aside and pools by the mean.
 from vit_export.vit.families.base import Facts, Family
 from vit_export.vit.families.clip import HUGGING_FACE as CLIP
 from vit_export.vit.families.clip import LAYER, TEXT, VISION
-from vit_export.vit.families.huggingface import config_facts, module_facts
+from vit_export.vit.families.huggingface import PLAIN, config_facts, module_facts
 from vit_export.vit.families.timm import INCEPTION
 
 CONVENTIONS: Facts = {
@@ -36,6 +36,7 @@ VISION_MODEL = Family(
     conventions=CONVENTIONS | {"pool": "map"},
     config_facts=config_facts,
     module_facts=module_facts,
+    resampling=PLAIN,
     preprocessing=PREPROCESSING,
 )
 
@@ -47,5 +48,6 @@ CLASSIFIER = Family(
     conventions=CONVENTIONS | {"pool": "mean"},
     config_facts=config_facts,
     module_facts=module_facts,
+    resampling=PLAIN,
     preprocessing=PREPROCESSING,
 )

@@ -6,11 +6,12 @@ towers, which have `norm_pre`), stacked qkv; `fc_norm` comes with the mean over 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from vit_export.vit.families.base import Facts, Family
+from vit_export.vit.families.base import Facts, Family, Resampling
 
 NAMES = {
     r"cls_token": "embedding.class_token",
@@ -118,5 +119,13 @@ DINOV2 = Family(
     conventions=CONVENTIONS
     | {"mlp": "gelu", "norm_eps": 1e-6, "pool": "token", "positions": "no_registers"},
     module_facts=lambda module: {"heads": module.num_heads},
+    resampling=Resampling(antialias=False, offset=0.1),  # as hubconf.py builds those models
     preprocessing={"resize": 256, **IMAGENET},
+)
+
+DINOV2_WITH_REGISTERS = replace(
+    DINOV2,
+    name="DINOv2 with registers",
+    marks=(*DINOV2.marks, r"register_tokens"),
+    resampling=Resampling(antialias=True),
 )
