@@ -232,6 +232,44 @@ def test_what_is_not_built_is_refused_by_name():
         load_source(model)
 
 
+class Tempered(VisionTransformer):
+    """The same names, and a forward of its own."""
+
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+def test_a_module_that_computes_something_else_is_refused():
+    """The proof is about the user's module, not about what its names suggest."""
+    model = awake(Tempered(**TIMM_SIZES, num_classes=5))
+    with pytest.raises(RequestError, match="Tempered computes something else"):
+        load_source(model)
+    changed = awake(VisionTransformer(**TIMM_SIZES, num_classes=5))
+    for block in changed.blocks:
+        block.mlp.act = nn.GELU(approximate="tanh")  # its class does not tell
+    with pytest.raises(RequestError, match="computes something else"):
+        load_source(changed)
+
+
+def test_an_activation_that_is_not_known_is_refused(tmp_path):
+    model = VisionTransformer(**TIMM_SIZES, num_classes=5, act_layer=nn.ReLU)
+    with pytest.raises(RequestError, match="mlp is 'ReLU'"):
+        load_source(model)
+    config = transformers.ViTConfig(**SIZES, intermediate_size=96, hidden_act="relu")
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
+    with pytest.raises(RequestError, match="mlp is 'relu'"):
+        load_source(weights=tmp_path)
+
+
+@torch.no_grad()
+def test_a_live_module_stays_as_it_is():
+    model = awake(VisionTransformer(**TIMM_SIZES, num_classes=5)).half().train()
+    source = load_source(model)
+    assert model.training
+    assert {p.dtype for p in model.parameters()} == {torch.float16}
+    assert_alike(source, model.float().eval()(IMAGES))
+
+
 def renamed(state, *pairs):
     made = dict(state)
     for old, new in pairs:

@@ -27,7 +27,7 @@ ROWS = [
     ["runtimes"],
     ["targets"],
     ["proof", "prediction", "layers", "health", "page", "source"],
-    ["trained"],
+    ["trained", "live"],
     ["loading", "inspection"],
     ["report"],
     ["building"],

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.errors import RequestError
+from vit_export.live import from_live
 from vit_export.presets import DEFAULT, Preset, load_preset
 from vit_export.source import Source, overrides_of
-from vit_export.spec import VitSpec
 from vit_export.trained import from_checkpoint
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from torch import Tensor, nn
+
+    from vit_export.spec import VitSpec
 
     Model = str | Path | nn.Module | tuple[VitSpec, Mapping[str, Tensor]]
 
@@ -45,7 +47,7 @@ def load_source(
             raise RequestError(
                 "weights and what tells of them go with a preset.", "the model has its own already."
             )
-        return _adapted(_from_live(model), image_size, classes)
+        return _adapted(from_live(model), image_size, classes)
     if weights is not None:
         from vit_export.vit.checkpoint import read_checkpoint
 
@@ -115,39 +117,4 @@ def _adapted(source: Source, image_size: str | None, classes: int | None) -> Sou
             "trained_size": spec.image_size,
             "resampling": asdict(source.resampling) if source.resampling else None,
         },
-    )
-
-
-def _from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Source:
-    from torch import nn
-
-    from vit_export.vit.families import family_of
-    from vit_export.vit.infer import infer_spec
-    from vit_export.vit.weights import fill, vit_with
-
-    resampling = None
-    if isinstance(model, nn.Module):
-        name, state = type(model).__name__, model.state_dict()
-        family = family_of(state, name)
-        resampling = family.resampling
-        tensors = family.rename(state).tensors
-        facts = family.conventions | family.module_facts(model)
-        spec = facts["spec"] if "spec" in facts else infer_spec(tensors, facts, name)
-        vit = fill(spec, tensors, name)
-    elif isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], VitSpec):  # noqa: PLR2004
-        name, vit = "VitSpec", vit_with(*model, "the state dict")
-    else:
-        raise RequestError(
-            f"{type(model).__name__} is not a model.",
-            "give a preset's name, a live module, or (VitSpec, state dict).",
-        )
-    return Source(
-        name=name,
-        vit=vit,
-        weights_from="a live module" if isinstance(model, nn.Module) else "a state dict",
-        random=False,
-        overrides={},
-        preprocessing=None,
-        labels=(),
-        resampling=resampling,
     )

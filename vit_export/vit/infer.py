@@ -52,7 +52,8 @@ def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
     known["heads"] = _heads(facts.get("heads"), shown["width"])
     known |= _positions(tensors, known, facts.get("image_size"), where)
     if "pool" not in facts:  # timm's fc_norm comes with the mean over the patches
-        known["pool"] = "patch_mean" if shown["norm_after_pool"] else "token"
+        averages = shown["norm_after_pool"] or not shown["class_token"]
+        known["pool"] = "patch_mean" if averages else "token"
     if _is_gated(tensors):
         known["mlp"] = "swiglu"
     unknown = [name for name in ASKED_FOR if known.get(name) is None]

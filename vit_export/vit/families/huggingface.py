@@ -16,7 +16,12 @@ from vit_export.vit.families.timm import IMAGENET, INCEPTION
 
 PREFIX = r"(?:[a-z0-9_]+\.)?"
 LAYER = PREFIX + r"(?:encoder\.)?layers?\.(\d+)\."
-ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "quick_gelu": "quick_gelu"}
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+}
 EMBEDDING = PREFIX + r"embeddings\."
 ATTENTION = LAYER + r"attention\."
 SHARED = {
@@ -53,8 +58,8 @@ def config_facts(config: Mapping[str, Any]) -> Facts:
     config = config.get("vision_config", config)
     names = {"num_attention_heads": "heads", "layer_norm_eps": "norm_eps"}
     facts: Facts = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
-    if config.get("hidden_act") in ACTIVATIONS:
-        facts["mlp"] = ACTIVATIONS[config["hidden_act"]]
+    if "hidden_act" in config:  # one that is not known is refused by VitSpec, by its name
+        facts["mlp"] = ACTIVATIONS.get(config["hidden_act"], config["hidden_act"])
     size = config.get("image_size")
     if size is not None:
         facts["image_size"] = tuple(size) if isinstance(size, list | tuple) else (size, size)

@@ -50,9 +50,8 @@ def _module_facts(module: nn.Module) -> Facts:
     block: Any = module.blocks[0]  # type: ignore[index]
     pools = {"token": "token", "avg": "patch_mean", "map": "map"}
     facts = {"heads": block.attn.num_heads, "norm_eps": block.norm1.eps}
-    activation = ACTIVATIONS.get(type(block.mlp.act).__name__)
-    if activation:
-        facts["mlp"] = activation
+    activation = type(block.mlp.act).__name__  # one that is not known is refused, by its name
+    facts["mlp"] = ACTIVATIONS.get(activation, activation)
     pool = pools.get(str(getattr(module, "global_pool", "token")))
     return facts | ({"pool": pool} if pool else {})
 
