@@ -62,7 +62,8 @@ def config_facts(config: Mapping[str, Any]) -> Facts:
         facts["mlp"] = ACTIVATIONS.get(config["hidden_act"], config["hidden_act"])
     size = config.get("image_size")
     if size is not None:
-        facts["image_size"] = tuple(size) if isinstance(size, list | tuple) else (size, size)
+        height, width = size if isinstance(size, list | tuple) else (size, size)
+        facts["image_size"] = (int(height), int(width))
     return facts
 
 
@@ -98,7 +99,8 @@ VIT = Family(
 
 # With a teacher the two classifiers are averaged; without one the distillation token is a token
 # like a register: it has a position and no classifier.
-DEIT_TEACHER = Family(
+DEIT_TEACHER = replace(
+    VIT,
     name="Hugging Face DeiT with teacher",
     marks=(EMBEDDING + r"distillation_token", r"distillation_classifier\.weight"),
     names=VIT_NAMES
@@ -107,22 +109,13 @@ DEIT_TEACHER = Family(
         r"cls_classifier\.(\w+)": r"head.classifier.\1",
         r"distillation_classifier\.(\w+)": r"head.distillation_classifier.\1",
     },
-    unused=UNUSED,
-    conventions=VIT.conventions,
-    config_facts=config_facts,
-    module_facts=module_facts,
-    resampling=PLAIN,
     preprocessing={"resize": 256, **IMAGENET},
 )
-DEIT = Family(
+DEIT = replace(
+    VIT,
     name="Hugging Face DeiT",
     marks=(EMBEDDING + r"distillation_token", LAYER + r"layernorm_before\.weight"),
     names=VIT_NAMES | {EMBEDDING + r"distillation_token": "embedding.register_tokens"},
-    unused=UNUSED,
-    conventions=VIT.conventions,
-    config_facts=config_facts,
-    module_facts=module_facts,
-    resampling=PLAIN,
     preprocessing={"resize": 256, **IMAGENET},
 )
 

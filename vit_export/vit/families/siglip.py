@@ -4,6 +4,8 @@ Conventions from SiglipVisionConfig: LayerNorm epsilon 1e-6, tanh GELU. Its imag
 the probe aside and pools by the mean.
 """
 
+from dataclasses import replace
+
 from vit_export.vit.families.base import Facts, Family
 from vit_export.vit.families.clip import HUGGING_FACE as CLIP
 from vit_export.vit.families.clip import LAYER, TEXT, VISION
@@ -40,14 +42,11 @@ VISION_MODEL = Family(
     preprocessing=PREPROCESSING,
 )
 
-CLASSIFIER = Family(
+CLASSIFIER = replace(
+    VISION_MODEL,
     name="Hugging Face SigLIP classifier",
     marks=(r"classifier\.weight", *VISION_MODEL.marks),
     names={**CLIP.names} | {r"classifier\.(\w+)": r"head.classifier.\1"},
     unused=UNUSED | {HEAD + r".*": "the classifier pools by the mean, without the probe"},
     conventions=CONVENTIONS | {"pool": "mean"},
-    config_facts=config_facts,
-    module_facts=module_facts,
-    resampling=PLAIN,
-    preprocessing=PREPROCESSING,
 )

@@ -69,14 +69,11 @@ TIMM = Family(
 
 # CLIP towers: timm does not keep in the tensors whether the activation is QuickGELU, so none is
 # assumed; epsilon 1e-5 as in its `vit_base_patch32_clip_224`.
-TIMM_CLIP = Family(
+TIMM_CLIP = replace(
+    TIMM,
     name="timm vision_transformer with norm_pre (CLIP)",
     marks=(*TIMM.marks, r"norm_pre\.weight"),
-    names=NAMES,
-    refused=TIMM.refused,
     conventions=CONVENTIONS | {"norm_eps": 1e-5},
-    config_facts=_config_facts,
-    module_facts=_module_facts,
     preprocessing={
         "resize": 224,
         "mean": [0.48145466, 0.4578275, 0.40821073],
@@ -85,7 +82,8 @@ TIMM_CLIP = Family(
 )
 
 # SigLIP towers: as with CLIP, the tensors do not tell which GELU.
-TIMM_SIGLIP = Family(
+TIMM_SIGLIP = replace(
+    TIMM,
     name="timm vision_transformer with attn_pool (SigLIP)",
     marks=(*TIMM.marks, r"attn_pool\.latent"),
     names=NAMES
@@ -98,10 +96,7 @@ TIMM_SIGLIP = Family(
         r"attn_pool\.mlp\.fc1\.(\w+)": r"head.attention_pool.mlp.expand.\1",
         r"attn_pool\.mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
     },
-    refused=TIMM.refused,
     conventions=CONVENTIONS | {"norm_eps": 1e-6, "pool": "map"},
-    config_facts=_config_facts,
-    module_facts=_module_facts,
     preprocessing={"resize": [224, 224], **INCEPTION},
 )
 
