@@ -310,6 +310,32 @@ def test_original_dinov2(tmp_path):
     assert_alike(loaded, oracle)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("config.json", {"image_size": "large"}),
+        ("config.json", {"image_size": [1, 2, 3]}),
+        ("config.json", {"num_attention_heads": "three"}),
+        ("config.json", {"hidden_act": ["gelu"]}),
+        ("config.json", {"id2label": ["ant", "bee"]}),
+        ("config.json", {"vision_config": 3}),
+        ("preprocessor_config.json", {"size": "large"}),
+        ("preprocessor_config.json", {"size": {}}),
+        ("preprocessor_config.json", {"rescale_factor": None}),
+        ("preprocessor_config.json", {"resample": 9}),
+        ("preprocessor_config.json", {"image_mean": 0.5}),
+    ],
+)
+def test_json_that_makes_no_sense(tmp_path, name, values):
+    kind, config = HF["ViT"]
+    kind(config).save_pretrained(tmp_path)
+    path = tmp_path / name
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(before | values))
+    with pytest.raises(RequestError):
+        load_source(weights=tmp_path)
+
+
 def test_unused_tensors_are_told(tmp_path):
     kind, config = HF["DINOv2"]
     awake(kind(config)).save_pretrained(tmp_path / "dino")

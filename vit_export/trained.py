@@ -3,7 +3,8 @@
 What no file tells comes from a preset of the same architecture or from explicit options.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,11 +40,14 @@ def from_checkpoint(
     family = family_of(checkpoint.tensors, str(path))
     renamed = family.rename(checkpoint.tensors)
     facts = _completed_by(preset, family) | family.conventions
-    facts |= family.config_facts(checkpoint.config) | told
+    with _understood(path):
+        facts |= family.config_facts(checkpoint.config) | told
     if preset is not None:
         _check_architecture(sizes_of(renamed.tensors, str(path)), preset, path)
     spec = infer_spec(renamed.tensors, facts, str(path))
-    steps = _preprocessing(checkpoint, family, preset, spec)
+    with _understood(path):
+        steps = _preprocessing(checkpoint, family, preset, spec)
+        labels = _labels(checkpoint.config, preset, spec)
     return Source(
         name=preset.name if preset else path.stem,
         vit=fill(spec, renamed.tensors, str(path)),
@@ -51,10 +55,20 @@ def from_checkpoint(
         random=False,
         overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
         preprocessing=steps,
-        labels=_labels(checkpoint.config, preset, spec),
+        labels=labels,
         resampling=family.resampling,
         unused=renamed.unused,
     )
+
+
+@contextmanager
+def _understood(path: Path) -> Iterator[None]:
+    """JSON beside a checkpoint is anybody's: what has another shape than expected is told so."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        message = f"{path}: its JSON files hold what can't be understood ({error!r})."
+        raise RequestError(message, "copy them again, or give the weights file alone.") from None
 
 
 def _widened(tensors: "StateDict") -> str:
