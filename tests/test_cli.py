@@ -248,6 +248,12 @@ def test_an_artifact_that_was_changed_later(tmp_path, fashion):
     assert "is not the model" in refused("validate", path, "-q", exit_code=4)
 
 
+def test_without_a_command_there_is_help():
+    done = run(exit_code=2)
+    assert done.stderr.startswith("Usage: ")
+    assert "Fix:" not in done.stderr
+
+
 def test_help_is_light():
     """No library that takes long to load stands between the user and --help."""
     heavy = {"torch", "onnx", "onnxruntime", "matplotlib", "PIL", "transformers", "einops"}
@@ -270,7 +276,8 @@ def test_an_onnx_file_needs_no_torch(fashion, command):
         "from vit_export.cli import cli\n"
         f"cli.main({arguments!r}, standalone_mode=False)"
     )
-    run("-c", script, command=sys.executable)
+    done = run("-c", script, command=sys.executable)
+    assert {"predict": "Bag", "validate": "PROVEN"}[command] in done.stdout
 
 
 def test_models():

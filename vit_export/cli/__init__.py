@@ -33,6 +33,9 @@ def main() -> None:
         cli.main(standalone_mode=False)
     except VitExportError as error:
         _fail(error, error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        click.echo(help_text.format_message(), err=True)
+        sys.exit(RequestError.exit_code)
     except click.ClickException as error:
         _fail(RequestError(error.format_message(), "see --help."), RequestError.exit_code)
     except (KeyboardInterrupt, click.Abort):
