@@ -27,6 +27,7 @@ DATASET_PACKAGE = "dataset-fashion-mnist"
 DATASET = Path("/usr/share/datasets/fashion-mnist")
 MODEL = Path(__file__).resolve().parent.parent / "models" / "fashion_mnist"
 SMOOTHING = 0.1
+EVEN_ODDS = 0.5
 console = Console()
 
 
@@ -47,7 +48,7 @@ def normalize(images: Tensor, preprocessing: dict[str, list[float]]) -> Tensor:
 def augment(images: Tensor) -> Tensor:
     """Each image flipped at random, shifted by up to two pixels, with one patch erased."""
     count = len(images)
-    flip = torch.randint(0, 2, (count,), dtype=torch.bool)
+    flip = torch.rand(count) < EVEN_ODDS
     images = torch.where(flip[:, None, None, None], images.flip(-1), images)
     rows = torch.randint(0, 5, (count, 1)) + torch.arange(28)
     columns = torch.randint(0, 5, (count, 1)) + torch.arange(28)
