@@ -52,6 +52,9 @@ VARIANTS = {
     "token and patches": {"pool": "token_patch_mean"},
     "attention pooling": {"class_token": False, "pool": "map", "classes": None},
     "attention pooling, classes": {"pool": "map", "mlp": "gelu_tanh"},
+    "tokens": {"pool": "none", "classes": None},
+    "tokens without a norm": {"pool": "none", "classes": None, "norm_before_pool": False},
+    "distilled features": {"distillation_token": True, "classes": None},
     "patch positions": {"register_tokens": 1, "positions": "patches"},
 }
 

@@ -61,7 +61,7 @@ def test_a_live_seed_module(tmp_path, target):
     images = torch.randn(3, 3, 16, 16)
     answers = torch.from_numpy(session.run(images.numpy()))
     torch.testing.assert_close(answers, live(images), rtol=1e-4, atol=1e-5)
-    assert not built.random_weights
+    assert not built.origin.random_weights
 
 
 def test_a_spec_with_its_state_dict(tmp_path):

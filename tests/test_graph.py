@@ -9,6 +9,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from support import SEED_STYLE, VARIANTS, tiny_spec
 
@@ -17,6 +18,7 @@ from vit_export.errors import BuildError
 from vit_export.graph.capture import capture
 from vit_export.graph.save import save
 from vit_export.graph.simplify import simplify
+from vit_export.graph.wire import write_model
 from vit_export.vit.lower import lower
 from vit_export.vit.weights import random_vit
 
@@ -154,3 +156,34 @@ def test_nothing_of_this_machine_is_in_the_file(tmp_path, graph):
     content = (tmp_path / "f.onnx").read_bytes()
     for trace in (b"einops", b"rearrange", b".py", b"site-packages", b"/home", b"vit_export/"):
         assert trace not in content
+
+
+SEVERAL_LENGTHS = [0, 1, 31, 32, 33, 2**12 - 1, 2**12, 2**19]  # bytes round 2**7, 2**14 and 2**21
+
+
+def test_the_streamed_file_is_what_protobuf_would_write(tmp_path):
+    """Parsed by protobuf itself: every length of its encoding, and nothing is lost or added."""
+    model = captured()[1]
+    for size in SEVERAL_LENGTHS:
+        tensor = ir.tensor(np.arange(size, dtype=np.float32), name=f"weight_{size}")
+        model.graph.register_initializer(ir.Value(name=tensor.name, const_value=tensor))
+    expected = {
+        value.name: value.const_value.numpy() for value in model.graph.initializers.values()
+    }
+    weights = {name: model.graph.initializers.pop(name).const_value for name in list(expected)}
+    write_model(ir.to_proto(model), weights, tmp_path / "f.onnx")
+    proto = onnx.load(tmp_path / "f.onnx")
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
+    del proto.graph.initializer[:]
+    assert proto == ir.to_proto(model)
+
+
+def test_an_invalid_graph_is_not_written(tmp_path):
+    model = captured()[1]
+    model.graph.node(0).attributes["colour"] = ir.AttrString("colour", "red")
+    with pytest.raises(BuildError, match="not valid ONNX"):
+        save(model, tmp_path / "f.onnx", opset=20)
+    assert not (tmp_path / "f.onnx").exists()

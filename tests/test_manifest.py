@@ -92,8 +92,3 @@ BAD = {
 def test_a_broken_manifest_is_refused(text):
     with pytest.raises(RequestError):
         Manifest.from_json(text, "file.onnx")
-
-
-def test_outputs_are_named_after_what_they_are():
-    assert manifest().output_name == "logits"
-    assert manifest(spec=tiny_spec(classes=None)).output_name == "features"

@@ -64,6 +64,10 @@ def in_16_bits(image):
     return Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
 
 
+def saved_as(tmp_path, name, image):
+    return saved(tmp_path, image, name, **({"lossless": True} if name.endswith("webp") else {}))
+
+
 MODES = {
     "greyscale": (lambda image: image.convert("L"), "image.png"),
     "palette": (lambda image: image.quantize(64), "image.gif"),
@@ -72,16 +76,36 @@ MODES = {
     "bilevel": (lambda image: image.convert("1"), "image.bmp"),
     "cmyk": (lambda image: image.convert("CMYK"), "image.tiff"),
     "colour": (lambda image: image, "image.ppm"),
+    "ycbcr": (lambda image: image.convert("YCbCr"), "image.tiff"),
+    "jpeg": (lambda image: image, "image.jpg"),
 }
+ODD_SIZES = [(37, 61), (101, 33)]
 
 
 @pytest.mark.parametrize(("change", "name"), MODES.values(), ids=MODES.keys())
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_every_mode_is_read(tmp_path, change, name, mode):
-    image = change(Image.fromarray(gradient(40, 40)))
-    options = {"lossless": True} if name.endswith("webp") else {}
-    found = load_image(saved(tmp_path, image, name, **options), mode)
-    np.testing.assert_array_equal(np.asarray(found), np.asarray(image.convert(mode)))
+    path = saved_as(tmp_path, name, change(Image.fromarray(gradient(40, 40))))
+    with Image.open(path) as image:
+        expected = image.convert(mode)
+    np.testing.assert_array_equal(np.asarray(load_image(path, mode)), np.asarray(expected))
+
+
+@pytest.mark.parametrize(("change", "name"), MODES.values(), ids=MODES.keys())
+@pytest.mark.parametrize("size", ODD_SIZES)
+def test_numbers_of_every_mode_are_those_of_transformers(tmp_path, change, name, size):
+    """From the file on: another's code makes it RGB, resizes, crops and normalizes."""
+    path = saved_as(tmp_path, name, change(Image.fromarray(gradient(*size))))
+    oracle = CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 24, "width": 24}
+    )
+    with Image.open(path) as image:
+        expected = oracle(image, return_tensors="np")["pixel_values"][0]
+    steps = dataclasses.replace(
+        STEPS, mean=tuple(oracle.image_mean), std=tuple(oracle.image_std), centre="floor"
+    )
+    found = preprocess(load_image(path, "RGB"), steps)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["image.png", "image.tiff"])

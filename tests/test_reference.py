@@ -18,7 +18,7 @@ def test_floors(changes):
     samples = samples.astype(np.float32)
     found = reference_of(vit, ["normal"] * 4, samples)
     assert {p.dtype for p in vit.parameters()} == {torch.float32}
-    assert found.answers.shape == (4, spec.outputs)
+    assert found.answers.shape == (4, *spec.answer_shape)
     images = torch.from_numpy(samples)
     alone = torch.cat([vit(image[None]) for image in images])
     assert torch.equal(torch.from_numpy(found.answers), alone)

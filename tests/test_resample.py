@@ -7,6 +7,7 @@ from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
 from timm_models import VisionTransformer, resample_abs_pos_embed
 
 from vit_export.loading import load_source
+from vit_export.request import Wanted
 from vit_export.vit.families.base import Resampling
 from vit_export.vit.resample import resized
 from vit_export.vit.weights import random_vit
@@ -81,7 +82,7 @@ def test_transformers_at_another_size(tmp_path, name, size):
     options = {} if "DINOv2" in name else {"interpolate_pos_encoding": True}
     answer = theirs(images, **options)
     expected = answer["logits"] if "logits" in answer else answer["pooler_output"]
-    source = load_source(weights=tmp_path, image_size=f"{size[0]}x{size[1]}")
+    source = load_source(weights=tmp_path, wanted=Wanted(image_size=f"{size[0]}x{size[1]}"))
     torch.testing.assert_close(source.vit(images), expected, rtol=1e-4, atol=2e-5)
 
 
@@ -101,7 +102,7 @@ def test_a_live_timm_model_at_another_size():
     model = VisionTransformer(
         img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=5
     ).eval()
-    source = load_source(model, image_size="48x40")
+    source = load_source(model, wanted=Wanted(image_size="48x40"))
     model.set_input_size((48, 40))
     images = torch.randn(2, 3, 48, 40)
     torch.testing.assert_close(source.vit(images), model(images), rtol=1e-4, atol=1e-5)

@@ -8,6 +8,7 @@ from torch import nn
 
 from vit_export import RequestError
 from vit_export.loading import load_source
+from vit_export.request import Wanted
 from vit_export.source import parse_image_size
 from vit_export.vit.eager import Vit
 
@@ -39,19 +40,19 @@ def test_a_preset_with_weights():
 
 
 def test_overrides_are_taken_and_told():
-    source = load_source(TINY, image_size="64x96", classes=7)
+    source = load_source(TINY, wanted=Wanted(image_size="64x96", classes=7))
     assert (source.vit.spec.image_size, source.vit.spec.classes) == ((64, 96), 7)
     assert source.overrides == {"image_size": (64, 96), "classes": 7}
     assert source.preprocessing.crop == (64, 96)
 
 
 def test_the_same_values_are_no_overrides():
-    assert load_source("fashion_mnist", image_size="28", classes=10).overrides == {}
+    assert load_source("fashion_mnist", wanted=Wanted(image_size="28", classes=10)).overrides == {}
 
 
 def test_trained_classes_are_not_bent():
     with pytest.raises(RequestError, match="is for 10 classes, not 11"):
-        load_source("fashion_mnist", classes=11)
+        load_source("fashion_mnist", wanted=Wanted(classes=11))
 
 
 @torch.no_grad()
@@ -94,4 +95,4 @@ def test_a_live_model_has_its_own_weights():
     with pytest.raises(RequestError, match="go with a preset"):
         load_source(Vit(tiny_spec()), told={"heads": 3})
     with pytest.raises(RequestError, match="is for 5 classes, not 3"):
-        load_source(Vit(tiny_spec()), classes=3)
+        load_source(Vit(tiny_spec()), wanted=Wanted(classes=3))

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+import torch
 from support import VARIANTS, tiny_spec
 
 from vit_export import RequestError, VitSpec
@@ -26,7 +27,8 @@ REFUSED = [
     ({"projection": 4}, "exclude each other"),
     ({"pool": "sum"}, "pool is 'sum'"),
     ({"pool": "token_patch_mean", "norm_after_pool": True}, "norm_after_pool has no meaning"),
-    ({"distillation_token": True, "classes": None}, "distillation_token"),
+    ({"pool": "none"}, "leaves nothing to classify"),
+    ({"pool": "none", "classes": None, "norm_after_pool": True}, "leaves nothing to classify"),
     ({"distillation_token": True, "pool": "mean"}, "distillation_token"),
 ]
 
@@ -46,6 +48,16 @@ def test_derived_sizes_are_those_of_the_module(changes):
     assert len(vit.embedding.positions) == spec.positioned_prefix + spec.patches
     assert vit.blocks[0].mlp.contract.in_features == spec.hidden
     assert spec.tokens == spec.prefix_tokens + 2 * 3
+    answer = vit(torch.zeros(2, spec.channels, *spec.image_size))
+    assert answer.shape == (2, *spec.answer_shape)
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [({}, "logits"), ({"classes": None}, "features"), (VARIANTS["tokens"], "tokens")],
+)
+def test_answers_are_named_after_what_they_are(changes, answer):
+    assert tiny_spec(**changes).answer == answer
 
 
 def test_mapping_with_a_typo_names_the_field():

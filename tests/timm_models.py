@@ -48,6 +48,7 @@ if _missing:
     sys.meta_path.insert(0, _finder)
 try:
     from timm.layers import GELUTanh, QuickGELU, SwiGLUPacked, resample_abs_pos_embed
+    from timm.models import create_model, list_models, save_for_hf
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.vision_transformer import VisionTransformer
 finally:
@@ -62,5 +63,8 @@ __all__ = [
     "SwiGLUPacked",
     "VisionTransformer",
     "VisionTransformerDistilled",
+    "create_model",
+    "list_models",
     "resample_abs_pos_embed",
+    "save_for_hf",
 ]

@@ -5,7 +5,7 @@ Every target has a function of its name too: `vit_export.onnx(model, "vit.onnx",
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from vit_export.building import build
@@ -20,9 +20,10 @@ from vit_export.prediction import Prediction, predict_images
 from vit_export.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
+from vit_export.request import overrides_of
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.samples import make_samples
-from vit_export.source import overrides_of
+from vit_export.spec import VitSpec
 from vit_export.verdict import Verdict
 
 __all__ = ["build", "doctor", "inspect", "models", "predict", "summary", "validate"]
@@ -127,17 +128,18 @@ def doctor() -> list[Health]:
 def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Reference, str]:
     from vit_export.vit.checkpoint import read_state_dict
     from vit_export.vit.families.base import Resampling
+    from vit_export.vit.outputs import with_outputs
     from vit_export.vit.reference import reference_of
     from vit_export.vit.resample import resized
     from vit_export.vit.weights import vit_with
 
-    spec = manifest.spec
-    trained_size = tuple(manifest.overrides.get("trained_size", spec.image_size))
-    trained = replace(spec, image_size=trained_size)
+    spec, changed = manifest.spec, manifest.overrides
+    trained = VitSpec.from_mapping(changed.get("trained", asdict(spec)), "the manifest")
     vit = vit_with(trained, read_state_dict(weights), str(weights))
-    if trained != spec:
-        told = manifest.overrides.get("resampling")
+    if trained.image_size != spec.image_size:
+        told = changed.get("resampling")
         vit = resized(vit, spec.image_size, Resampling(**told) if told else None)
+    vit = with_outputs(vit, spec.answer)
     return (
         reference_of(vit, manifest.reference.recipes, samples),
         f"eager PyTorch, afresh from {weights.name}",

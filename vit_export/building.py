@@ -14,13 +14,14 @@ from vit_export.manifest import Array, Manifest, Reference
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
 from vit_export.report import to_json
+from vit_export.request import Numbers, Outputs, Wanted, steps_of, told_of
 from vit_export.runtimes import open_artifact
 from vit_export.runtimes.module import ModuleSession
 from vit_export.samples import image_samples, make_samples, recipes
-from vit_export.source import Source, told_of
+from vit_export.source import Source
 from vit_export.targets import find_target
 from vit_export.targets.base import Target
-from vit_export.verdict import Built, RejectedError, Verdict
+from vit_export.verdict import Built, Origin, RejectedError, Verdict
 from vit_export.versions import versions_of
 from vit_export.writing import Staged, check_writable, staged
 
@@ -48,6 +49,13 @@ def build(
     seed: int = 0,
     image_size: str | None = None,
     classes: int | None = None,
+    outputs: Outputs | None = None,
+    labels: str | Path | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+    resize: str | int | None = None,
+    crop: str | float | None = None,
+    interpolation: str | None = None,
     batch: str = "dynamic",
     images: str | Path | None = None,
     threads: int | None = None,
@@ -70,6 +78,13 @@ def build(
         seed: of random weights.
         image_size: "HxW" of the exported model.
         classes: rows of the head; with weights it only checks.
+        outputs: `logits`, `features` (pooled, without classifier) or `tokens` (all of them).
+        labels: a file that names the classes, one a line, or JSON.
+        mean: of the pixels 0..1, one number or one per channel; so is
+        std: their standard deviation.
+        resize: the shorter side before the crop, or "HxW".
+        crop: what the model takes, in pixels, or as a share of the resized image (0.875).
+        interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
         batch: `dynamic`, N or MIN:OPT:MAX.
         images: a folder of images to judge on, besides the samples that ship.
         threads: of the runtime that proves the file.
@@ -84,41 +99,33 @@ def build(
     """
     chosen = find_target(target)
     settings = chosen.settings(options)
-    sizes = Batch.parse(batch)
-    path = Path(out)
+    path, sizes = Path(out), Batch.parse(batch)
+    told = told_of(heads, activation, pool, norm_eps, trained_size)
+    wanted = Wanted(
+        image_size=image_size,
+        classes=classes,
+        outputs=outputs,
+        labels=_path(labels),
+        steps=steps_of(mean, std, resize, crop, interpolation),
+    )
     check_writable(path)
     with progress("load"):
-        source = load_source(
-            model,
-            weights=Path(weights) if weights is not None else None,
-            seed=seed,
-            image_size=image_size,
-            classes=classes,
-            told=told_of(heads, activation, pool, norm_eps, trained_size),
-        )
+        source = load_source(model, weights=_path(weights), seed=seed, told=told, wanted=wanted)
     with progress("answer in eager PyTorch"):
-        reference, samples = _reference(source, Path(images) if images is not None else None)
+        reference, samples = _reference(source, _path(images))
     with progress("lower"):
         lowered = _lowered(source, reference, samples)
     manifest = _manifest(chosen, source, sizes, settings, reference)
+    origin = Origin(source.weights_from, source.random, dict(source.unused))
     with staged(path) as stage:
         chosen.build(lowered, manifest, stage.file, progress)
-        try:
-            session = open_artifact(stage.file, threads)
-        except RequestError as error:  # what was just written is no artifact
-            return _settle(stage, Verdict.unopened(path, manifest.precision, error.message), source)
-        verdict = prove(
-            session,
-            path,
-            reference,
-            samples,
-            batch=sizes,
-            precision=manifest.precision,
-            tolerance=TOLERANCES[manifest.precision],
-            classifies=manifest.spec.classifies,
-            progress=progress,
-        )
-        return _settle(stage, verdict, source)
+        del source, lowered  # the weights are in the file: nobody holds them twice while it runs
+        verdict = _judged(stage, manifest, (reference, samples), threads, progress)
+        return _settle(stage, verdict, origin)
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)
 
 
 def _reference(source: Source, images: Path | None) -> tuple[Reference, Array]:
@@ -175,11 +182,35 @@ def _manifest(
     )
 
 
-def _settle(stage: Staged, verdict: Verdict, source: Source) -> Built:
+def _judged(
+    stage: Staged,
+    manifest: Manifest,
+    expected: tuple[Reference, Array],
+    threads: int | None,
+    progress: Progress,
+) -> Verdict:
+    """The verdict on the staged file, opened as its user will open it."""
+    try:
+        session = open_artifact(stage.file, threads)
+    except RequestError as error:  # what was just written is no artifact
+        return Verdict.unopened(stage.out, manifest.precision, error.message)
+    return prove(
+        session,
+        stage.out,
+        *expected,
+        batch=manifest.batch,
+        precision=manifest.precision,
+        tolerance=TOLERANCES[manifest.precision],
+        classifies=manifest.spec.classifies,
+        progress=progress,
+    )
+
+
+def _settle(stage: Staged, verdict: Verdict, origin: Origin) -> Built:
     if verdict.status != "PROVEN":
         kept = stage.reject(to_json(verdict.to_mapping()))
         fix = f"see {kept.name} and {kept.name}.json; {stage.out.name} is as it was."
         raise RejectedError(verdict, fix)
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
     stage.commit()
-    return Built(stage.out, size, source.weights_from, source.random, verdict, dict(source.unused))
+    return Built(path=stage.out, size_bytes=size, origin=origin, verdict=verdict)

@@ -1,6 +1,6 @@
 """How near an answer has to be to the reference: tolerances in one table, judged per sample.
 
-NumPy only, no I/O. M is the number of samples, K the length of an answer.
+NumPy only, no I/O.
 """
 
 import math
@@ -71,7 +71,7 @@ def compare(
     batch: int = 1,
     row: int = 0,
 ) -> Comparison:
-    """One sample's `answer` (K,) against its `reference` (K,), non-finite values first.
+    """One sample's `answer` against its `reference` of the same shape, non-finite values first.
 
     `floor` is the largest |fp32 - fp64| of the reference for this sample.
     """

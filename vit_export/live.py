@@ -82,7 +82,7 @@ def _check_answers(module: "nn.Module", vit: "Vit", name: str) -> None:
     names = recipes(None)[:2]
     samples = make_samples(names, vit.spec, None)
     expected = reference_of(vit, names, samples)
-    for found in _answers(module, samples, vit.spec.outputs):
+    for found in _answers(module, samples, vit.spec.answer_shape):
         judged = zip(expected.answers, found, expected.floors, strict=True)
         if all(
             compare(ours, theirs, ROOM * floor, FP32, classifies=False, sample=name).passed
@@ -95,8 +95,8 @@ def _check_answers(module: "nn.Module", vit: "Vit", name: str) -> None:
     )
 
 
-def _answers(module: "nn.Module", samples: Array, outputs: int) -> Iterator[Array]:
-    """What could be the module's answers, (M, K) each; a copy answers, the module stays so."""
+def _answers(module: "nn.Module", samples: Array, shape: tuple[int, ...]) -> Iterator[Array]:
+    """What could be the module's answers, (M, *shape) each; a copy answers, the module stays so."""
     import copy
 
     import torch
@@ -108,5 +108,5 @@ def _answers(module: "nn.Module", samples: Array, outputs: int) -> Iterator[Arra
     candidates = [answer, *(getattr(answer, name, None) for name in ANSWERS)]
     candidates += [tokens[:, 0]] if tokens is not None else []
     for found in candidates:
-        if isinstance(found, torch.Tensor) and found.shape == (len(samples), outputs):
+        if isinstance(found, torch.Tensor) and found.shape == (len(samples), *shape):
             yield found.numpy()

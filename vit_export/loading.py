@@ -1,14 +1,16 @@
 """From a request to the eager model it means: a preset, a checkpoint, or a model in memory."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vit_export.adaptation import adapted
 from vit_export.errors import RequestError
 from vit_export.live import from_live
 from vit_export.presets import DEFAULT, Preset, load_preset
-from vit_export.source import Source, overrides_of
+from vit_export.request import NOTHING, Wanted, overrides_of
+from vit_export.source import Source
 from vit_export.trained import from_checkpoint
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -24,9 +26,8 @@ def load_source(
     *,
     weights: Path | None = None,
     seed: int = 0,
-    image_size: str | None = None,
-    classes: int | None = None,
     told: Mapping[str, Any] | None = None,
+    wanted: Wanted = NOTHING,
 ) -> Source:
     """The eager model that a request means.
 
@@ -35,31 +36,36 @@ def load_source(
             without it the checkpoint decides, and without that it is the default preset.
         weights: a checkpoint; without it a preset's shipped weights, else random from `seed`.
         seed: of random weights.
-        image_size: another size than the model's; trained positions are resampled to it.
-        classes: another number of classes, for random weights only; else it is checked.
         told: fields of VitSpec that a checkpoint's tensors do not show, for `weights` only.
+        wanted: what the model shall be that it is not; trained positions are resampled to another
+            size, and another number of classes is for random weights only, else it is checked.
 
     Raises:
-        RequestError: no such model, or weights, size and classes that do not fit it.
+        RequestError: no such model, or weights and wishes that do not fit it.
     """
+    return adapted(_found(model, weights, seed, dict(told or {}), wanted), wanted)
+
+
+def _found(
+    model: "Model | None", weights: Path | None, seed: int, told: dict[str, Any], wanted: Wanted
+) -> Source:
     if model is not None and not isinstance(model, str | Path):
         if weights or told:
             raise RequestError(
                 "weights and what tells of them go with a preset.", "the model has its own already."
             )
-        return _adapted(from_live(model), image_size, classes)
+        return from_live(model)
     if weights is not None:
         from vit_export.vit.checkpoint import read_checkpoint
 
         preset = None if model is None else load_preset(str(model))
-        trained = from_checkpoint(read_checkpoint(weights), preset, dict(told or {}))
-        return _adapted(trained, image_size, classes)
+        return from_checkpoint(read_checkpoint(weights), preset, told)
     if told:
         raise RequestError(f"{', '.join(told)} go with a checkpoint.", "give --weights too.")
     preset = load_preset(str(model or DEFAULT))
     if preset.weights is not None:
-        return _adapted(_shipped(preset, preset.weights), image_size, classes)
-    return _random(preset, seed, overrides_of(preset.spec, image_size, classes))
+        return _shipped(preset, preset.weights)
+    return _random(preset, seed, overrides_of(preset.spec, wanted.image_size, wanted.classes))
 
 
 def _shipped(preset: Preset, weights: Path) -> Source:
@@ -90,31 +96,4 @@ def _random(preset: Preset, seed: int, overrides: dict[str, Any]) -> Source:
         overrides=overrides,
         preprocessing=steps.at(spec.image_size) if steps and overrides else steps,
         labels=preset.labels if "classes" not in overrides else (),
-    )
-
-
-def _adapted(source: Source, image_size: str | None, classes: int | None) -> Source:
-    """`source`, whose weights are trained, at another size; its classes can only be confirmed."""
-    spec, steps = source.vit.spec, source.preprocessing
-    overrides = overrides_of(spec, image_size, classes)
-    if "classes" in overrides:
-        raise RequestError(
-            f"{source.weights_from} is for {spec.classes or 'no'} classes, not {classes}.",
-            "leave --classes out.",
-        )
-    if not overrides:
-        return source
-    from vit_export.vit.resample import resized
-
-    size = overrides["image_size"]
-    return replace(
-        source,
-        vit=resized(source.vit, size, source.resampling),
-        preprocessing=steps.at(size) if steps else None,
-        overrides={
-            **source.overrides,
-            **overrides,
-            "trained_size": spec.image_size,
-            "resampling": asdict(source.resampling) if source.resampling else None,
-        },
     )

@@ -29,14 +29,14 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reference:
-    """The eager model's answers, and how exact they are. M samples, answers of length K."""
+    """The eager model's answers, and how exact they are. M samples."""
 
     recipes: tuple[str, ...]
     """How each sample is made (`samples.make_samples`)."""
     digests: tuple[str, ...]
     """SHA-256 of each sample, to tell whether it was made again exactly."""
     answers: Array
-    """(M, K)"""
+    """(M, *spec.answer_shape)"""
     floors: tuple[float, ...]
     """Largest |fp32 - fp64| of each answer."""
 
@@ -93,11 +93,6 @@ class Manifest:
     tolerance: Mapping[str, Any]
     reference: Reference
     layout: int = LAYOUT
-
-    @property
-    def output_name(self) -> str:
-        """`logits` of a classifier, `features` of everything else."""
-        return "logits" if self.spec.classifies else "features"
 
     def to_json(self) -> str:
         """One line of JSON, the same for the same manifest."""

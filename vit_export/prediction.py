@@ -31,7 +31,9 @@ def predict_images(
         ProofError: the answer is not finite.
     """
     if not manifest.spec.classifies:
-        raise RequestError(f"{manifest.model} has no classes: it answers features.", "use run().")
+        raise RequestError(
+            f"{manifest.model} has no classes: it answers {manifest.spec.answer}.", "use run()."
+        )
     if manifest.preprocessing is None:
         raise RequestError(
             f"{manifest.model} came without preprocessing.", "export it from a TOML that has it."

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_export.errors import RequestError, did_you_mean
+from vit_export.labels import read_labels
 from vit_export.spec import VitSpec
 from vit_export.vit.preprocess import Preprocessing
 
@@ -102,14 +103,7 @@ def _preprocessing(values: Any, spec: VitSpec, path: Path) -> Preprocessing | No
 
 def _labels(name: Any, spec: VitSpec, path: Path) -> tuple[str, ...]:
     file = _beside(path, name)
-    if file is None:
-        return ()
-    text = file.read_text(encoding="utf-8", errors="replace")
-    labels = tuple(text.removesuffix("\n").split("\n"))
-    if len(labels) != spec.classes or not all(labels):
-        message = f"{file} does not name {spec.classes} classes, one a line."
-        raise RequestError(message, "give one line per class.")
-    return labels
+    return () if file is None else read_labels(file, spec.classes or 0)
 
 
 def _beside(path: Path, name: Any) -> Path | None:

@@ -79,7 +79,7 @@ class _Judge:
         for start in range(0, len(order), size):
             chosen = list(order[start : start + size])
             answers = session.run(np.ascontiguousarray(samples[chosen]))
-            expected = (size, self.reference.answers.shape[1])
+            expected = (size, *self.reference.answers.shape[1:])
             if answers.shape != expected:
                 message = f"it answers {answers.shape} instead of {expected}"
                 raise RunFailedError(message, "export the model again.")

@@ -70,9 +70,9 @@ def print_verdict(console: Console, verdict: Verdict, *, verbose: bool = False) 
 
 def print_built(console: Console, built: Built) -> None:
     """Where the file is, how large, and whose weights it holds."""
-    told = f"{built.path}: {built.size_bytes / 1e6:.1f} MB, weights: {built.weights_from}"
+    told = f"{built.path}: {built.size_bytes / 1e6:.1f} MB, weights: {built.origin.weights_from}"
     console.print(escape(told), soft_wrap=True)
-    _print_unused(console, built.unused)
+    _print_unused(console, built.origin.unused)
 
 
 def _print_unused(console: Console, unused: Mapping[str, str]) -> None:

@@ -16,7 +16,8 @@ QkvLayout = Literal["interleaved", "stacked"]
 AttentionScale = Literal["width", "head_dim"]
 Mlp = Literal["gelu", "gelu_tanh", "quick_gelu", "swiglu"]
 Positions = Literal["all", "no_registers", "patches"]
-Pool = Literal["mean", "token", "patch_mean", "token_patch_mean", "map"]
+Pool = Literal["mean", "token", "patch_mean", "token_patch_mean", "map", "none"]
+Answer = Literal["logits", "features", "tokens"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +55,15 @@ class VitSpec:
     layer_scale: bool = False
     class_token: bool = True
     distillation_token: bool = False
-    """DeiT's second token, with a head of its own; the two answers are averaged."""
+    """DeiT's second token; where the model classifies it has a head of its own, and the two answers
+    are averaged."""
     register_tokens: int = 0
     positions: Positions = "all"
     """Which tokens the position embedding covers; registers go in after it where it skips them."""
     pool: Pool = "token"
     """`mean` runs over all tokens, prefix included; `patch_mean` over the patches alone;
     `token_patch_mean` puts the class token and the mean of the patches side by side; `map` has a
-    learned probe attend over all tokens."""
+    learned probe attend over all tokens; `none` hands all of them out."""
     projection: int | None = None
     """Width of a projection without bias behind the pooled token (CLIP's embedding)."""
     classes: int | None = None
@@ -117,9 +119,18 @@ class VitSpec:
         return self.width * (2 if self.pool == "token_patch_mean" else 1)
 
     @property
-    def outputs(self) -> int:
-        """Length of the answer to one image."""
-        return self.classes or self.projection or self.pooled_width
+    def answer(self) -> Answer:
+        """What the answer to an image is."""
+        if self.classes is not None:
+            return "logits"
+        return "tokens" if self.pool == "none" else "features"
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of the answer to one image: (K,), or (N, D) of tokens."""
+        if self.pool == "none":
+            return self.tokens, self.width
+        return (self.classes or self.projection or self.pooled_width,)
 
     @property
     def classifies(self) -> bool:
@@ -166,14 +177,20 @@ class VitSpec:
                 "norm_after_pool has no meaning with pool = 'token_patch_mean'.",
                 "set norm_after_pool = false.",
             )
-        if self.distillation_token and not (self.pool == "token" and self.classifies):
+        if self.distillation_token and self.pool not in {"token", "none"}:
             raise RequestError(
-                "distillation_token needs pool = 'token' and a class count.",
-                "set them, or distillation_token = false.",
+                "distillation_token needs pool = 'token'.",
+                "set that, or distillation_token = false.",
             )
         if self.projection is not None and self.classifies:
             raise RequestError(
                 "projection and classes exclude each other.", "keep the one the model has."
+            )
+        pooled = self.classifies or self.projection is not None or self.norm_after_pool
+        if self.pool == "none" and pooled:
+            raise RequestError(
+                "pool = 'none' leaves nothing to classify, project or norm.",
+                "leave classes, projection and norm_after_pool out, or set a pool.",
             )
 
     @classmethod

@@ -3,13 +3,14 @@
 What no file tells comes from a preset of the same architecture or from explicit options.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.errors import RequestError
+from vit_export.labels import labels_in
 from vit_export.presets import Preset
 from vit_export.source import Source
 from vit_export.spec import VitSpec
@@ -38,24 +39,25 @@ def from_checkpoint(
 
     path = checkpoint.path
     family = family_of(checkpoint.tensors, str(path))
+    where = f"{path} ({family.name})"
     renamed = family.rename(checkpoint.tensors)
     facts = _completed_by(preset, family) | family.conventions
     with _understood(path):
         facts |= family.config_facts(checkpoint.config) | told
     if preset is not None:
-        _check_architecture(sizes_of(renamed.tensors, str(path)), preset, path)
-    spec = infer_spec(renamed.tensors, facts, str(path))
+        _check_architecture(sizes_of(renamed.tensors, where), preset, path)
+    spec = infer_spec(renamed.tensors, facts, where)
     with _understood(path):
         steps = _preprocessing(checkpoint, family, preset, spec)
-        labels = _labels(checkpoint.config, preset, spec)
+        labels = labels_in(checkpoint.config, spec.classes or 0)
     return Source(
         name=preset.name if preset else path.stem,
-        vit=fill(spec, renamed.tensors, str(path)),
+        vit=fill(spec, renamed.tensors, where),
         weights_from=path.name + _widened(renamed.tensors),
         random=False,
         overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
         preprocessing=steps,
-        labels=labels,
+        labels=labels or (preset.labels if preset and preset.spec.classes == spec.classes else ()),
         resampling=family.resampling,
         unused=renamed.unused,
     )
@@ -102,15 +104,10 @@ def _preprocessing(
     if checkpoint.processor:
         where = f"the preprocessor_config.json of {checkpoint.path}"
         return from_processor(checkpoint.processor, spec.image_size, where)
+    told = family.config_preprocessing(checkpoint.config)
+    if told is not None:
+        return Preprocessing.from_mapping(told, str(checkpoint.path)).at(spec.image_size)
     if preset is not None:
         steps = preset.preprocessing
         return steps.at(spec.image_size) if steps and steps.crop != spec.image_size else steps
     return from_defaults(family.preprocessing, spec.image_size, spec.channels, family.name)
-
-
-def _labels(config: Mapping[str, Any], preset: Preset | None, spec: VitSpec) -> tuple[str, ...]:
-    names = {str(key): str(name) for key, name in config.get("id2label", {}).items()}
-    labels = tuple(names.get(str(i), "") for i in range(spec.classes or 0))
-    if labels and all(labels):
-        return labels
-    return preset.labels if preset and len(preset.labels) == spec.classes else ()

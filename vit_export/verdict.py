@@ -1,7 +1,7 @@
 """What a proof found, as one value: PROVEN or REJECTED, and why; and what became of the file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -74,16 +74,24 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Whose weights an artifact holds."""
+
+    weights_from: str
+    random_weights: bool
+    """Right for speed and size, worthless for answers."""
+    unused: Mapping[str, str]
+    """Tensors of the checkpoint that the model has no use for, with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Built:
     """A proven artifact."""
 
     path: Path
     size_bytes: int
-    weights_from: str
-    random_weights: bool
+    origin: Origin
     verdict: Verdict
-    unused: Mapping[str, str] = field(default_factory=dict)
-    """Tensors of the checkpoint that the model has no use for, with the reason."""
 
 
 class RejectedError(ProofError):

@@ -18,7 +18,9 @@ def building_command(target: Target) -> click.Command:
     @options(
         *(shared.OUT, shared.MODEL, shared.WEIGHTS),
         *(shared.HEADS, shared.ACTIVATION, shared.POOL, shared.NORM_EPS, shared.TRAINED_SIZE),
-        *(shared.SEED, shared.IMAGE_SIZE, shared.CLASSES, shared.BATCH, shared.IMAGES),
+        *(shared.SEED, shared.IMAGE_SIZE, shared.CLASSES, shared.OUTPUTS, shared.LABELS),
+        *(shared.MEAN, shared.STD, shared.RESIZE, shared.CROP, shared.INTERPOLATION),
+        *(shared.BATCH, shared.IMAGES),
         *map(target_option, target.options),
         *(shared.THREADS, shared.JSON, shared.QUIET, shared.VERBOSE),
     )
@@ -42,10 +44,15 @@ def _show(built: Built, *, as_json: bool, verbose: bool) -> None:
     from vit_export import report
 
     if as_json:
-        values = asdict(built) | {"path": str(built.path), "verdict": built.verdict.to_mapping()}
+        values = {
+            "path": str(built.path),
+            "size_bytes": built.size_bytes,
+            **asdict(built.origin),
+            "verdict": built.verdict.to_mapping(),
+        }
         click.echo(report.to_json(values))
     else:
         report.print_verdict(Console(), built.verdict, verbose=verbose)
         report.print_built(Console(), built)
-    if built.random_weights:
+    if built.origin.random_weights:
         report.print_random_weights(Console(stderr=True))

@@ -34,7 +34,7 @@ ACTIVATION = click.option(
 )
 POOL = click.option(
     "--pool",
-    type=click.Choice(["token", "mean", "patch_mean", "token_patch_mean"]),
+    type=click.Choice(["token", "mean", "patch_mean", "token_patch_mean", "map"]),
     help="How the checkpoint's model was trained to pool, where not as its family does.",
 )
 NORM_EPS = click.option(
@@ -56,6 +56,30 @@ IMAGE_SIZE = click.option(
     "--image-size", metavar="HxW", help="Of the exported model, height first; 384 is square."
 )
 CLASSES = click.option("--classes", type=int, metavar="N", help="Rows of a random head.")
+OUTPUTS = click.option(
+    "--outputs",
+    type=click.Choice(["logits", "features", "tokens"]),
+    help="The pooled features or all tokens, in place of what the model answers.",
+)
+LABELS = click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Class names: one a line, or JSON.",
+)
+MEAN = click.option("--mean", metavar="X,X,X", help="Of pixels 0..1; one number is for each.")
+STD = click.option("--std", metavar="X,X,X", help="Of pixels 0..1; one number is for each.")
+RESIZE = click.option(
+    "--resize", metavar="N|HxW", help="The shorter side before the crop, or both sides."
+)
+CROP = click.option(
+    "--crop", metavar="HxW|SHARE", help="What the model takes, or its share of the resized side."
+)
+INTERPOLATION = click.option(
+    "--interpolation",
+    type=click.Choice(["nearest", "bilinear", "bicubic", "lanczos"]),
+    help="Of the resize.",
+)
 BATCH = click.option(
     "--batch",
     default="dynamic",

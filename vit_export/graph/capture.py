@@ -59,7 +59,7 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
         )
     if program is None:
         raise BuildError(f"torch {torch.__version__} captured nothing.", "report this, please.")
-    return _named(program.model)
+    return _named(_released(program.model))
 
 
 @contextlib.contextmanager
@@ -75,6 +75,14 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _released(model: ir.Model) -> ir.Model:
+    """A copy that alone holds the weights: onnxscript's rules remember the last graph they saw."""
+    copy: ir.Model = model.clone()
+    for value in model.graph.initializers.values():
+        value.const_value = None
+    return copy
 
 
 def _named(model: ir.Model) -> ir.Model:

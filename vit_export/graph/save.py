@@ -7,6 +7,8 @@ import onnx
 import onnx_ir as ir
 
 from vit_export.errors import BuildError
+from vit_export.graph.weightless import weights_as_inputs
+from vit_export.graph.wire import write_model
 
 LARGEST_FILE_BYTES = 2**31 - 2**20  # protobuf's 2 GB, less room for the graph itself
 EMBEDDED_BYTES = 1024  # smaller tensors stay in the file
@@ -16,24 +18,37 @@ IR_VERSION = 10  # what ONNX Runtime 1.20 opens
 def save(
     model: ir.Model, path: Path, *, opset: int, largest_file_bytes: int = LARGEST_FILE_BYTES
 ) -> None:
-    """Writes `model` to `path` and has onnx.checker read it again.
+    """Has onnx.checker look at `model` and writes it to `path`.
 
     Weights too large for one file go to `path`.<12 hex of their SHA-256>.data.
 
     Raises:
-        BuildError: the graph is of another opset than was asked for; nothing is written.
+        BuildError: the graph is not valid ONNX or of another opset than was asked for; nothing
+            is written.
     """
     if dict(model.opset_imports) != {"": opset}:
         found = dict(model.opset_imports)
         raise BuildError(f"the graph is of opset {found}, not {opset}.", "take --opset 20.")
     model.ir_version = min(model.ir_version or IR_VERSION, IR_VERSION)
-    tensors = [value.const_value for value in model.graph.initializers.values()]
-    total = sum(tensor.nbytes for tensor in tensors if tensor is not None)
-    if total <= largest_file_bytes:
-        ir.save(model, path)
-    else:
+    with weights_as_inputs(model) as weights:
+        proto = ir.to_proto(model)
+        _check(proto)
+    if sum(tensor.nbytes for tensor in weights.values()) > largest_file_bytes:
         _save_external(model, path)
-    onnx.checker.check_model(str(path), full_check=True)
+        return
+    inputs = [value for value in proto.graph.input if value.name not in weights]
+    del proto.graph.input[:]
+    proto.graph.input.extend(inputs)
+    write_model(proto, weights, path)
+
+
+def _check(proto: onnx.ModelProto) -> None:
+    """Nothing, when the graph is valid; its weights need not be there for that."""
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = str(error).partition("\n")[0]
+        raise BuildError(f"the graph is not valid ONNX: {reason}", "report this.") from None
 
 
 def _save_external(model: ir.Model, path: Path) -> None:

@@ -8,8 +8,8 @@ that needs the weights' values.
 import onnx_ir as ir
 
 from vit_export.errors import BuildError
+from vit_export.graph.weightless import weights_as_inputs
 
-LARGE_BYTES = 1024
 SKIPPED = [
     # A rank-3 MatMul + Add would become Reshape, Gemm, Reshape: 2 nodes more per linear layer,
     # and no faster anywhere it was measured.
@@ -25,23 +25,15 @@ def simplify(model: ir.Model) -> ir.Model:
     """
     import onnxsim
 
-    graph = model.graph
-    weights = {
-        name: value
-        for name, value in graph.initializers.items()
-        if value.const_value is not None and value.const_value.nbytes > LARGE_BYTES
-    }
-    for name, value in weights.items():
-        del graph.initializers[name]
-        graph.inputs.append(value)
-    try:
-        proto, _ = onnxsim.simplify(ir.to_proto(model), skipped_optimizers=SKIPPED)
-    except Exception as error:  # noqa: BLE001 it raises whatever its C++ core throws
-        raise BuildError(f"onnxsim failed: {error}", "export with --no-simplify.") from None
+    with weights_as_inputs(model) as weights:
+        try:
+            proto, _ = onnxsim.simplify(ir.to_proto(model), skipped_optimizers=SKIPPED)
+        except Exception as error:  # noqa: BLE001 it raises whatever its C++ core throws
+            raise BuildError(f"onnxsim failed: {error}", "export with --no-simplify.") from None
     simplified: ir.Model = ir.from_proto(proto)
     for value in list(simplified.graph.inputs):
-        if value.name in weights:
+        if value.name is not None and value.name in weights:
             simplified.graph.inputs.remove(value)
-            value.const_value = weights[value.name].const_value
+            value.const_value = weights[value.name]
             simplified.graph.register_initializer(value)
     return simplified

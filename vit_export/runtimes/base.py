@@ -23,7 +23,7 @@ class Session(Protocol):
     """Name and version of what runs it."""
 
     def run(self, images: Array) -> Array:
-        """Answers (B, K) to `images` (B, C, H, W).
+        """Answers (B, …) to `images` (B, C, H, W).
 
         Raises:
             RunFailedError: the runtime refuses; the message is its own.

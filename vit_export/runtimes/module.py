@@ -16,7 +16,7 @@ class ModuleSession:
         self.runtime = "eager PyTorch"
 
     def run(self, images: Array) -> Array:
-        """Answers (B, K) to images (B, C, H, W)."""
+        """Answers (B, …) to images (B, C, H, W)."""
         import torch
 
         with torch.inference_mode():

@@ -39,7 +39,7 @@ class OnnxSession:
         self._input = self._session.get_inputs()[0].name
 
     def run(self, images: Array) -> Array:
-        """Answers (B, K) to images (B, C, H, W)."""
+        """Answers (B, …) to images (B, C, H, W)."""
         try:
             (answer,) = self._session.run(None, {self._input: images})
         except Exception as error:  # noqa: BLE001 its exceptions share no base class

@@ -33,7 +33,7 @@ class TorchScriptSession:
             raise RequestError(message, "copy it again, or export anew.") from None
 
     def run(self, images: Array) -> Array:
-        """Answers (B, K) to images (B, C, H, W)."""
+        """Answers (B, …) to images (B, C, H, W)."""
         import torch
 
         try:

@@ -21,7 +21,7 @@ def build(lowered: "LoweredVit", manifest: Manifest, path: Path, progress: Progr
         model = capture(
             lowered,
             manifest.spec,
-            output=manifest.output_name,
+            output=manifest.spec.answer,
             opset=int(manifest.settings["opset"]),
             batch=manifest.batch,
         )

@@ -29,8 +29,9 @@ NAMES = (
 """What a folder is searched for, in this order; else its only weights file is taken."""
 WRAPPERS = ("model_ema", "state_dict", "model", "model_state_dict")
 """Keys under which training scripts keep the tensors; averaged weights first."""
-PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
+PREFIXES = ("module.", "_orig_mod.", "model.", "timm_model.")
+"""What DataParallel, torch.compile, Lightning and `transformers`' wrapper of timm put before every
+name."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +55,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     file = _file_in(path) if path.is_dir() else path
     tensors = _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
+    tensors = _unprefixed(tensors)
     return Checkpoint(
         path=path,
         tensors=tensors,
@@ -120,7 +122,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         raise RequestError(
             message, "save a state dict: torch.save(model.state_dict(), …)."
         ) from None
-    return _unprefixed(_unwrapped(loaded, path))
+    return _unwrapped(loaded, path)
 
 
 def _unwrapped(loaded: object, path: Path) -> dict[str, Tensor]:

@@ -168,7 +168,7 @@ class AttentionPool(nn.Module):
 
 
 class Head(nn.Module):
-    """Tokens (B, N, D) to the answer (B, classes): norm, pool, norm, classify, as the spec says."""
+    """Tokens (B, N, D) to the answer: norm, pool, norm, classify, as the spec says."""
 
     attention_pool: nn.Module
     classifier: nn.Module
@@ -192,12 +192,15 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(x)
         answer: Tensor = self.classifier(self.pooled_norm(self.pool(x)))
-        if self.spec.distillation_token:  # arXiv:2012.12877, section 3: the mean of both heads
+        if self.spec.distillation_token and self.spec.classifies:
+            # arXiv:2012.12877, section 3: the mean of both heads
             answer = (answer + self.distillation_classifier(self.pooled_norm(x[:, 1]))) / 2
         return answer
 
     def pool(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, D), or (B, 2D) where two vectors stand side by side."""
+        """(B, N, D) to (B, D), or (B, 2D) where two vectors stand side by side; or unpooled."""
+        if self.spec.pool == "none":
+            return x
         if self.spec.pool == "map":
             attended: Tensor = self.attention_pool(x)
             return attended
@@ -222,8 +225,8 @@ class Vit(nn.Module):
         spec: what to build.
 
     `forward(image, mask)` takes images (B, C, H, W), already normalized, and answers (B, classes),
-    or features (B, D) without a classifier. `mask`, boolean and broadcastable to (B, h, N, N), is
-    true where a query (third axis) may look at a key (fourth axis).
+    features (B, D) without a classifier, or tokens (B, N, D) without a pool. `mask`, boolean and
+    broadcastable to (B, h, N, N), is true where a query (third axis) may look at a key (fourth).
     """
 
     def __init__(self, spec: VitSpec) -> None:
@@ -239,4 +242,4 @@ class Vit(nn.Module):
         for block in self.blocks:
             x = block(x, mask)  # (B, N, D)
         answer: Tensor = self.head(x)
-        return answer  # (B, classes)
+        return answer  # (B, *spec.answer_shape)

@@ -24,7 +24,7 @@ ASKED_FOR = {
     "norm_eps": "--norm-eps X",
     "qkv_layout": None,
     "attention_scale": None,
-    "pool": "--pool token|mean|patch_mean",
+    "pool": "--pool token|mean|patch_mean|token_patch_mean",
 }
 """What no tensor shows, and the option that says it; None where only a preset does."""
 ANCHORS = {
@@ -51,9 +51,9 @@ def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
     known = {name: value for name, value in facts.items() if name in _FIELDS} | shown
     known["heads"] = _heads(facts.get("heads"), shown["width"])
     known |= _positions(tensors, known, facts.get("image_size"), where)
-    if "pool" not in facts:  # timm's fc_norm comes with the mean over the patches
-        averages = shown["norm_after_pool"] or not shown["class_token"]
-        known["pool"] = "patch_mean" if averages else "token"
+    known["pool"] = facts.get("pool") or _pool(shown)
+    if _takes_two_vectors(tensors, shown["width"]):
+        known["pool"] = "token_patch_mean"
     if _is_gated(tensors):
         known["mlp"] = "swiglu"
     unknown = [name for name in ASKED_FOR if known.get(name) is None]
@@ -116,6 +116,18 @@ def _parts(tensors: Tensors) -> Facts:
 def _heads(told: Any, width: int) -> int | None:
     heads: int | None = told.get(width) if isinstance(told, Mapping) else told
     return heads
+
+
+def _pool(shown: Facts) -> str:
+    """Timm's fc_norm comes with the mean over the patches."""
+    averages = shown["norm_after_pool"] or not shown["class_token"]
+    return "patch_mean" if averages else "token"
+
+
+def _takes_two_vectors(tensors: Tensors, width: int) -> bool:
+    """Whether the classifier reads the class token and the mean of the patches side by side."""
+    classifier = tensors.get("head.classifier.weight")
+    return classifier is not None and classifier.ndim == 2 and classifier.shape[1] == 2 * width  # noqa: PLR2004
 
 
 def _is_gated(tensors: Tensors) -> bool:

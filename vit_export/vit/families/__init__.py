@@ -32,13 +32,25 @@ def family_of(state: StateDict, where: str) -> Family:
     """The family whose names `state` has.
 
     Raises:
-        RequestError: none; the message lists the known ones.
+        RequestError: none; the message names the closest, and lists the known ones.
     """
     for family in FAMILIES:
         if family.recognises(state.keys()):
             return family
-    known = ", ".join(family.name for family in FAMILIES)
     first = ", ".join(list(state)[:3])
     raise RequestError(
-        f"{where}: its tensors ({first}, …) are of no family that is known.", f"known: {known}."
+        f"{where}: its tensors ({first}, …) are of no family that is known.{_closest(state)}",
+        f"known: {', '.join(family.name for family in FAMILIES)}.",
+    )
+
+
+def _closest(state: StateDict) -> str:
+    """The family that knows most of the names, and what it misses to be it."""
+    closest = max(FAMILIES, key=lambda family: family.known(state))
+    if not closest.known(state):
+        return ""
+    missing = [mark for mark in closest.marks if not closest.has(mark, state)]
+    return (
+        f" The closest is {closest.name}, which knows {closest.known(state)} of the {len(state)} "
+        f"names, and has to have {', '.join(missing)}."
     )

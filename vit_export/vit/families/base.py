@@ -46,6 +46,10 @@ def nothing_known(_: Any) -> Facts:
     return {}
 
 
+def no_steps(_: Any) -> None:
+    """No preprocessing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """One way of naming the tensors of a ViT. All names are regular expressions."""
@@ -65,6 +69,8 @@ class Family:
     """What holds for every model of the family; its file gives the source."""
     config_facts: Callable[[Mapping[str, Any]], Facts] = nothing_known
     """What a config.json of the family tells."""
+    config_preprocessing: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] = no_steps
+    """The fields of Preprocessing that a config.json of the family tells, if it tells them."""
     module_facts: Callable[[nn.Module], Facts] = nothing_known
     """What a live module of the family tells."""
     resampling: Resampling = Resampling()
@@ -74,7 +80,17 @@ class Family:
 
     def recognises(self, names: Collection[str]) -> bool:
         """Whether every mark is among `names`."""
-        return all(any(re.fullmatch(mark, name) for name in names) for mark in self.marks)
+        return all(self.has(mark, names) for mark in self.marks)
+
+    @staticmethod
+    def has(mark: str, names: Collection[str]) -> bool:
+        """Whether `mark` is among `names`."""
+        return any(re.fullmatch(mark, name) for name in names)
+
+    def known(self, names: Collection[str]) -> int:
+        """How many of `names` mean something in this family."""
+        patterns = (*self.names, *self.unused, *self.refused)
+        return sum(any(re.fullmatch(one, name) for one in patterns) for name in names)
 
     def rename(self, state: StateDict) -> Renamed:
         """The tensors of `state` under our names.

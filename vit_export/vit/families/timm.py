@@ -5,12 +5,12 @@ towers, which have `norm_pre`), stacked qkv; `fc_norm` comes with the mean over 
 `norm` with the class token. DINOv2's vision_transformer.py: epsilon 1e-6 as well.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
+from vit_export.vit.families import timm_config
 from vit_export.vit.families.base import Facts, Family, Resampling
 
 NAMES = {
@@ -39,20 +39,12 @@ IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 INCEPTION = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
 
-def _config_facts(config: Mapping[str, Any]) -> Facts:
-    """What timm's config.json tells: its `model_args`; the architecture's name tells nothing."""
-    arguments = config.get("model_args", {})
-    known = {"num_heads": "heads"}
-    return {ours: arguments[theirs] for theirs, ours in known.items() if theirs in arguments}
-
-
 def _module_facts(module: nn.Module) -> Facts:
     block: Any = module.blocks[0]  # type: ignore[index]
-    pools = {"token": "token", "avg": "patch_mean", "map": "map"}
     facts = {"heads": block.attn.num_heads, "norm_eps": block.norm1.eps}
     activation = type(block.mlp.act).__name__  # one that is not known is refused, by its name
     facts["mlp"] = ACTIVATIONS.get(activation, activation)
-    pool = pools.get(str(getattr(module, "global_pool", "token")))
+    pool = timm_config.POOLS.get(str(getattr(module, "global_pool", "token")))
     return facts | ({"pool": pool} if pool else {})
 
 
@@ -62,7 +54,8 @@ TIMM = Family(
     names=NAMES,
     refused={r".*\.[qk]_norm\..*": "query and key norms"},
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6},
-    config_facts=_config_facts,
+    config_facts=timm_config.facts,
+    config_preprocessing=timm_config.preprocessing,
     module_facts=_module_facts,
     preprocessing={"resize": 248, **INCEPTION},
 )

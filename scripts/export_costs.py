@@ -1,0 +1,101 @@
+"""What an export costs: wall time and peak memory of the whole command, validation included.
+
+    python scripts/export_costs.py            # Ti, S, B, L and H: about ten minutes, 12 GB of disk
+    python scripts/export_costs.py vit_tiny_patch16_224
+
+Each model gets a checkpoint of random weights in a temporary folder; then `vit-export onnx` runs on
+it in a process of its own. Memory is the largest sum of PSS over that process and its children,
+read twenty times a second; PSS counts a shared page once, in parts (man 5 proc, smaps_rollup).
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+MODELS = [
+    f"vit_{size}"
+    for size in (
+        "tiny_patch16_224",
+        "small_patch16_224",
+        "base_patch16_224",
+        "large_patch16_224",
+        "huge_patch14_224",
+    )
+]
+COMMAND = Path(sys.executable).with_name("vit-export")
+SECONDS_BETWEEN_READINGS = 0.05
+ALLOWED = "2.5 x weights + 1000 MB"
+
+
+def main() -> None:
+    """Prints one row per model, as Markdown."""
+    parser = argparse.ArgumentParser(description="Wall time and peak memory of exports.")
+    parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL")
+    print("| model | weights MB | wall s | peak MB | allowed MB |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for model in parser.parse_args().models:
+        with tempfile.TemporaryDirectory() as folder:
+            weights = Path(folder, "weights.safetensors")
+            megabytes = write_checkpoint(model, weights)
+            out = Path(folder, "vit.onnx")
+            request = [COMMAND, "onnx", "--model", model, "--weights", weights, "--out", out, "-q"]
+            seconds, peak = watched([str(part) for part in request])
+        allowed = 2.5 * megabytes + 1000
+        row = f"{megabytes:.0f} | {seconds:.0f} | {peak:.0f} | {allowed:.0f}"
+        print(f"| {model} | {row} |", flush=True)
+
+
+def write_checkpoint(model: str, path: Path) -> float:
+    """Random weights of `model`, made in a process of their own, in megabytes."""
+    code = (
+        "import sys; from safetensors.torch import save_file\n"
+        "from vit_export.presets import load_preset\n"
+        "from vit_export.vit.weights import random_vit\n"
+        "save_file(random_vit(load_preset(sys.argv[1]).spec, 0).state_dict(), sys.argv[2])"
+    )
+    subprocess.run([sys.executable, "-c", code, model, str(path)], check=True)
+    return path.stat().st_size / 1e6
+
+
+def watched(request: list[str]) -> tuple[float, float]:
+    """Seconds that `request` takes, and the megabytes that it and its children hold at most."""
+    peak, started = 0.0, time.perf_counter()
+    with subprocess.Popen(request, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            peak = max(peak, sum(map(pss, descendants(process.pid))))
+            time.sleep(SECONDS_BETWEEN_READINGS)
+    if process.returncode:
+        sys.exit(f"{' '.join(request)} ended with {process.returncode}")
+    return time.perf_counter() - started, peak
+
+
+def descendants(pid: int) -> list[int]:
+    """`pid` and all processes below it."""
+    found = [pid]
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in read(listed).split():
+            found += descendants(int(child))
+    return found
+
+
+def pss(pid: int) -> float:
+    """Proportional set size of one process, in megabytes."""
+    for line in read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+def read(path: Path) -> str:
+    """A file of /proc; empty when the process has just ended."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""What a request changes of a model: its answer, its labels, its preprocessing."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
+
+from vit_export import RequestError
+from vit_export.labels import read_labels
+from vit_export.loading import load_source
+from vit_export.request import Wanted, steps_of
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.vit.eager import Vit
+from vit_export.vit.outputs import with_outputs
+from vit_export.vit.weights import random_vit
+
+SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+SIZES |= {"image_size": 16, "patch_size": 8, "intermediate_size": 96}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A classifier as `transformers` saves it, and the model."""
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(**SIZES, num_labels=5)
+    model = transformers.ViTForImageClassification(config).eval()
+    model.save_pretrained(tmp_path / "vit")
+    return tmp_path / "vit", model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("target", ["onnx", "torchscript"])
+def test_all_tokens_of_a_classifier(tmp_path, folder, target):
+    """Those of `transformers`, after its final norm; the proof can be repeated from the weights."""
+    path, model = folder
+    out = tmp_path / "tokens"
+    told = run_json(target, "--weights", path, "--outputs", "tokens", "--out", out, "-q")
+    assert {one["top1"] for one in told["verdict"]["against_eager"]} == {None}
+    session = open_artifact(out)
+    images = torch.randn(3, 3, 16, 16)
+    expected = model.vit(images).last_hidden_state
+    np.testing.assert_allclose(session.run(images.numpy()), expected, rtol=1e-4, atol=2e-5)
+    manifest = read_manifest(session, out)
+    assert (manifest.spec.answer, manifest.labels) == ("tokens", ())
+    again = run_json("validate", out, "--weights", path, "-q")
+    assert again["status"] == "PROVEN"
+    assert "it answers tokens" in refused("predict", out, FASHION / "images/bag_1.png", exit_code=2)
+
+
+@torch.no_grad()
+def test_features_of_a_classifier(folder):
+    path, model = folder
+    source = load_source(weights=path, wanted=Wanted(outputs="features", image_size="24"))
+    images = torch.randn(2, 3, 24, 24)
+    expected = model.vit(images, interpolate_pos_encoding=True).last_hidden_state[:, 0]
+    torch.testing.assert_close(source.vit(images), expected, rtol=1e-4, atol=2e-5)
+    assert source.overrides["trained"]["classes"] == 5
+    assert source.overrides["trained"]["image_size"] == (16, 16)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("changes", [{}, SEED_STYLE, {"distillation_token": True}])
+def test_tokens_are_what_the_pool_would_see(changes):
+    vit = random_vit(tiny_spec(**changes), 0)
+    seen = []
+    vit.head.norm.register_forward_hook(lambda _, __, tokens: seen.append(tokens))
+    images = torch.randn(2, 3, 16, 24)
+    vit(images)
+    assert torch.equal(with_outputs(vit, "tokens")(images), seen[0])
+    assert with_outputs(vit, "logits") is vit
+
+
+@pytest.mark.parametrize(
+    ("changes", "outputs"),
+    [
+        ({"classes": None}, "logits"),
+        ({"classes": None, "pool": "none"}, "features"),
+        ({}, "attention"),
+    ],
+)
+def test_answers_that_the_model_does_not_have(changes, outputs):
+    with pytest.raises(RequestError, match=f"has no {outputs}"):
+        with_outputs(random_vit(tiny_spec(**changes), 0), outputs)
+
+
+def test_labels_and_preprocessing_of_the_command_line(tmp_path, folder):
+    path, _ = folder
+    names = ["ant", "bee", "cat", "dog", "elk"]
+    (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
+    steps = ["--mean", "0.1,0.2,0.3", "--std", "0.5", "--crop", "0.8", "--interpolation", "bicubic"]
+    out = tmp_path / "f.onnx"
+    labels = ["--labels", tmp_path / "names.txt"]
+    run("onnx", "--weights", path, *labels, *steps, "--out", out, "-q")
+    (found,) = run_json("predict", out, FASHION / "images" / "bag_1.png")
+    assert set(found["classes"]) == set(names)
+    told = run_json("inspect", out)["preprocessing"]
+    assert (told["mean"], told["std"]) == ([0.1, 0.2, 0.3], [0.5] * 3)
+    assert (told["resize"], told["crop"], told["interpolation"]) == (20, [16, 16], "bicubic")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", "ant\nbee"),
+        ("a.txt", "ant\nbee\n"),
+        ("a.json", '["ant", "bee"]'),
+        ("a.json", '{"1": "bee", "0": "ant"}'),
+        ("config.json", '{"id2label": {"0": "ant", "1": "bee"}}'),
+    ],
+)
+def test_label_files(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert read_labels(tmp_path / name, 2) == ("ant", "bee")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"ant", "does not name 2 classes, but 1"),
+        ("a.txt", b"ant\n\n", "does not name 2 classes"),
+        ("a.txt", b"\xff\xfe\x00", "can't be read"),
+        ("a.json", b'{"0": "ant", "2": "cat"}', "does not name 2 classes, but 1"),
+        ("a.json", b"3", "neither a list nor an object"),
+        ("a.json", b"[", "can't be read"),
+    ],
+)
+def test_bad_label_files(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RequestError) as refusal:
+        read_labels(tmp_path / name, 2)
+    assert message in refusal.value.message
+
+
+STEPS = {"mean": "0.5", "std": "0.25", "resize": "20", "crop": None, "interpolation": None}
+
+
+def steps(**changes):
+    return steps_of(**STEPS | changes)
+
+
+def test_preprocessing_for_a_model_that_came_without():
+    live = Vit(tiny_spec(channels=1)).eval()
+    made = load_source(live, wanted=Wanted(steps=steps(resize="30x40"))).preprocessing
+    assert (made.mode, made.resize, made.crop) == ("L", (30, 40), (16, 24))
+    assert (made.mean, made.std) == ((0.5,), (0.25,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": "a,b"}, "mean is 'a,b'"),
+        ({"mean": "0.5,0.5"}, "mean has 2 values"),
+        ({"std": "-1"}, "not positive"),
+        ({"resize": "big"}, "'big' is no image size"),
+        ({"resize": None}, "came without preprocessing"),
+        ({"crop": "0.9"}, "tells the resize already"),
+        ({"crop": "32"}, "images of 16x24, not of 32x32"),
+        ({"crop": "-1"}, "'-1' is no image size"),
+        ({"resize": "20x20"}, "leaves less than the crop"),
+    ],
+)
+def test_preprocessing_that_makes_no_sense(changes, message):
+    with pytest.raises(RequestError) as refusal:
+        load_source(Vit(tiny_spec()), wanted=Wanted(steps=steps(**changes)))
+    assert message in refusal.value.message
+
+
+def test_labels_of_a_model_without_classes(tmp_path):
+    (tmp_path / "names.txt").write_text("ant")
+    with pytest.raises(RequestError, match="no classes to label"):
+        load_source(Vit(tiny_spec(classes=None)), wanted=Wanted(labels=tmp_path / "names.txt"))
+
+
+def test_the_answers_of_a_bad_request_come_before_the_work(tmp_path):
+    out = tmp_path / "f.onnx"
+    message = refused("onnx", "--mean", "x", "--out", out, exit_code=2)
+    assert "give numbers: --mean 0.5,0.5,0.5" in message
+    assert json.loads(run("onnx", "--crop", "big", "--out", out, "--json", exit_code=2).stdout)

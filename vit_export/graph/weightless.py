@@ -1,0 +1,29 @@
+"""A graph whose weights stand aside, so that what is done to it costs nothing per parameter."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import onnx_ir as ir
+
+LARGE_BYTES = 1024
+"""Smaller initializers are constants that a pass may want to see: they stay."""
+
+
+@contextmanager
+def weights_as_inputs(model: ir.Model) -> Iterator[Mapping[str, ir.TensorProtocol]]:
+    """Inside, the large initializers of `model` are inputs of it; hands them out by name."""
+    graph = model.graph
+    weights = {
+        name: value
+        for name, value in graph.initializers.items()
+        if value.const_value is not None and value.const_value.nbytes > LARGE_BYTES
+    }
+    for name, value in weights.items():
+        del graph.initializers[name]
+        graph.inputs.append(value)
+    try:
+        yield {name: v.const_value for name, v in weights.items() if v.const_value is not None}
+    finally:
+        for value in weights.values():
+            graph.inputs.remove(value)
+            graph.register_initializer(value)
