@@ -23,6 +23,8 @@ ROWS = [
     ["vit/families"],
     ["vit/checkpoint", "vit/infer", "vit/weights"],
     ["vit/rewrites", "vit/reference", "vit/resample", "vit/outputs"],
+    ["vit/lower_block"],
+    ["vit/lower_last"],
     ["vit/lower"],
     ["graph/weightless", "graph/wire"],
     ["graph/capture", "graph/simplify", "graph/save"],

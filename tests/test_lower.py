@@ -5,22 +5,22 @@ import torch
 from einops import rearrange
 from support import SEED_STYLE, VARIANTS, tiny_spec
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from vit_export.vit.eager import (
-    AttentionPool,
-    EncoderBlock,
-    Head,
-    LayerScale,
-    PatchEmbedding,
-    Vit,
-)
-from vit_export.vit.lower import lower, lower_head
+from vit_export import VitSpec
+from vit_export.vit.eager import AttentionPool, EncoderBlock, LayerScale, PatchEmbedding, Vit
+from vit_export.vit.lower import lower
+from vit_export.vit.lower_block import LoweredBlock
+from vit_export.vit.lower_last import MeanBlock, TokenBlock
 from vit_export.vit.rewrites import (
+    average_classifiers,
     deinterleave_qkv,
     fold_attention_scale,
     fold_layer_scale,
     fold_prefix_positions,
     fold_probe,
+    pad_hidden,
+    rows_of,
 )
 from vit_export.vit.weights import random_vit
 
@@ -124,9 +124,75 @@ def test_the_probe_asks_the_same_of_every_image():
     assert query.equal(expected)
 
 
-def test_a_head_without_a_probe_stays():
-    head = Head(tiny_spec())
-    assert lower_head(head, 7) is head
+@pytest.mark.parametrize("bias", [True, False])
+@torch.no_grad()
+def test_two_classifiers_are_one(bias):
+    torch.manual_seed(0)
+    first, second = nn.Linear(6, 5, bias=bias), nn.Linear(6, 5, bias=bias)
+    token, other = torch.randn(2, 3, 6)
+    averaged = average_classifiers(first, second)(torch.cat([token, other], dim=1))
+    torch.testing.assert_close(averaged, (first(token) + second(other)) / 2)
+
+
+ALIASED = 512  # channels: rows of 2048 bytes
+
+
+@pytest.mark.parametrize("mlp", ["gelu", "gelu_tanh", "quick_gelu", "swiglu"])
+@torch.no_grad()
+def test_a_hidden_width_that_aliases_is_padded(mlp):
+    spec = tiny_spec(mlp=mlp, mlp_hidden=ALIASED, depth=1)
+    vit = awakened(spec)
+    mlp, images = lower(vit).blocks[-1].mlp, torch.randn(2, 3, 16, 24)
+    assert mlp.contract.in_features == ALIASED + 16
+    assert mlp.expand.out_features % (ALIASED + 16) == 0
+    torch.testing.assert_close(lower(vit)(images), vit(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [ALIASED - 4, ALIASED + 4, 768])
+def test_other_hidden_widths_stay(hidden):
+    layers = nn.Linear(24, hidden), nn.Linear(hidden, 24)
+    assert pad_hidden(*layers) == layers
+
+
+def test_rows_of_a_linear(qkv, x):
+    torch.testing.assert_close(rows_of(qkv, 24, 48)(x), qkv(x)[..., 24:48])
+    torch.testing.assert_close(rows_of(qkv, 24, None)(x), qkv(x)[..., 24:])
+
+
+SHORTER = [
+    ({}, TokenBlock),
+    ({"distillation_token": True}, TokenBlock),
+    (SEED_STYLE, MeanBlock),
+    (SEED_STYLE | {"pool": "patch_mean"}, MeanBlock),
+    ({"pool": "mean"}, LoweredBlock),  # the norm stands before the mean
+    ({"pool": "token_patch_mean"}, LoweredBlock),
+    ({"pool": "map"}, LoweredBlock),
+    ({"pool": "none", "classes": None}, LoweredBlock),
+]
+
+
+@pytest.mark.parametrize(("changes", "kind"), SHORTER, ids=[str(c) for c, _ in SHORTER])
+def test_the_last_block_computes_what_the_pool_looks_at(changes, kind):
+    assert type(lower(random_vit(tiny_spec(**changes), 0)).blocks[-1]) is kind
+
+
+@pytest.mark.parametrize(
+    ("changes", "least", "most"),
+    [({}, 0.90, 0.94), (SEED_STYLE, 0.96, 0.98), ({"pool": "map", "classes": None}, 0.99, 1.01)],
+)
+@torch.no_grad()
+def test_arithmetic_before_and_after(changes, least, most):
+    """Counted by PyTorch on the meta device, of ViT-B at its own size, against the eager module."""
+    spec = VitSpec(**{"classes": 1000} | changes)
+    with torch.device("meta"):
+        vit, image = Vit(spec).eval(), torch.empty(1, 3, 224, 224)
+        lowered = lower(vit)
+    flops = []
+    for module in (vit, lowered):
+        with FlopCounterMode(display=False) as counter:
+            module(image)
+        flops.append(counter.get_total_flops())
+    assert least < flops[1] / flops[0] < most
 
 
 def awakened(spec):

@@ -1,5 +1,6 @@
 """The way from a model to a proven file: every stage, in its order, and nothing else."""
 
+import gc
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,8 @@ def build(
     origin = Origin(source.weights_from, source.random, dict(source.unused))
     with staged(path) as stage:
         chosen.build(lowered, manifest, stage.file, progress)
-        del source, lowered  # the weights are in the file: nobody holds them twice while it runs
+        del source, lowered  # the weights are in the file: nobody holds them twice while it runs,
+        gc.collect()  # nor do the cycles that exporters leave behind
         verdict = _judged(stage, manifest, (reference, samples), threads, progress)
         return _settle(stage, verdict, origin)
 

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import copy
 import logging
 import warnings
 from collections import Counter
@@ -30,8 +31,14 @@ def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
     return op.MatMul(op.Softmax(energy, axis=-1), value)
 
 
+def _split(x: Any, size: int, dim: int = 0) -> Any:
+    """Equal parts in one node; the exporter's own version makes a sequence and picks from it."""
+    return op.Split(x, axis=dim, num_outputs=x.shape[dim] // size)
+
+
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.aten.scaled_dot_product_attention.default: _attention
+    torch.ops.aten.scaled_dot_product_attention.default: _attention,
+    torch.ops.aten.split.Tensor: _split,
 }
 
 
@@ -46,7 +53,7 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
     dynamic = None if batch.fixed else ({0: torch.export.Dim("batch", min=1)},)
     with _quiet():
         program = torch.onnx.export(
-            module,
+            _hollow(module),
             (example,),
             input_names=[INPUT],
             output_names=[output],
@@ -55,11 +62,31 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
             dynamo=True,
             external_data=False,
             custom_translation_table=TRANSLATIONS,
+            optimize=False,  # onnxsim and our own passes do that, each proven
             verbose=False,
         )
     if program is None:
         raise BuildError(f"torch {torch.__version__} captured nothing.", "report this, please.")
-    return _named(_released(program.model))
+    return _with_values(_named(program.model), module)
+
+
+def _hollow(module: nn.Module) -> nn.Module:
+    """A twin whose tensors have shapes and no memory: a graph is the same for all weights."""
+    hollow = {
+        id(tensor): nn.Parameter(torch.zeros(()).expand(tensor.shape), requires_grad=False)
+        for tensor in (*module.parameters(), *module.buffers())
+    }
+    return copy.deepcopy(module, hollow)
+
+
+def _with_values(model: ir.Model, module: nn.Module) -> ir.Model:
+    """The graph with the tensors of `module`, by their names; they are not copied."""
+    tensors = module.state_dict()
+    for name, value in model.graph.initializers.items():
+        if name in tensors:
+            array = tensors[name].detach().contiguous().numpy()
+            value.const_value = ir.tensor(array, name=name)
+    return model
 
 
 @contextlib.contextmanager
@@ -75,14 +102,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _released(model: ir.Model) -> ir.Model:
-    """A copy that alone holds the weights: onnxscript's rules remember the last graph they saw."""
-    copy: ir.Model = model.clone()
-    for value in model.graph.initializers.values():
-        value.const_value = None
-    return copy
 
 
 def _named(model: ir.Model) -> ir.Model:

@@ -6,9 +6,15 @@ heads and d the channels of a head.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vit_export.spec import QkvLayout
 from vit_export.vit.eager import AttentionPool, LayerScale, PatchEmbedding
+
+BYTES = 4
+"""Of an fp32 number."""
+ALIASED_BYTES = 2048
+PADDED_CHANNELS = 16
 
 
 def deinterleave_qkv(qkv: nn.Linear, heads: int, layout: QkvLayout) -> nn.Linear:
@@ -59,6 +65,42 @@ def fold_probe(pool: AttentionPool) -> Tensor:
     """The scaled query of an attention pool, (1, h, 1, d): the same for every image."""
     query: Tensor = pool.qkv(pool.probe)[0, : pool.projection.in_features] * pool.scale
     return query.reshape(1, pool.heads, 1, -1)
+
+
+def average_classifiers(first: nn.Module, second: nn.Module) -> nn.Linear:
+    """One linear over two vectors side by side that answers the mean of two linears."""
+    both = [layer for layer in (first, second) if isinstance(layer, nn.Linear)]
+    weight = torch.cat([layer.weight for layer in both], dim=1) / 2
+    biases = [layer.bias for layer in both if layer.bias is not None]
+    return linear_of(weight, torch.stack(biases).mean(dim=0) if biases else None)
+
+
+def pad_hidden(expand: nn.Linear, contract: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
+    """An MLP's two layers with channels of zero between them, where its rows alias in the cache.
+
+    Rows whose starts lie a multiple of half a page apart share sets of the L1 cache (32 KB, eight
+    ways, on every x86 of ten years): a matrix product that reads a dozen rows at once evicts its
+    own input. Sixteen channels more cost 0.5% and gave 10 to 40% of such a product back
+    (`scripts/bench_aliasing.py`). Zero channels stay zero through every activation.
+    """
+    hidden, halves = contract.in_features, expand.out_features // contract.in_features
+    if hidden * BYTES % ALIASED_BYTES:
+        return expand, contract
+    weight = expand.weight.unflatten(0, (halves, hidden))  # gate and value of a gated MLP apart
+    rows = functional.pad(weight, (0, 0, 0, PADDED_CHANNELS)).flatten(0, 1)
+    bias = None
+    if expand.bias is not None:
+        bias = functional.pad(expand.bias.unflatten(0, (halves, hidden)), (0, PADDED_CHANNELS))
+    columns = functional.pad(contract.weight, (0, PADDED_CHANNELS))
+    return linear_of(rows, None if bias is None else bias.flatten()), linear_of(
+        columns, contract.bias
+    )
+
+
+def rows_of(linear: nn.Linear, first: int, end: int | None) -> nn.Linear:
+    """The part of a linear layer that answers with these rows."""
+    bias = None if linear.bias is None else linear.bias[first:end]
+    return linear_of(linear.weight[first:end], bias)
 
 
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
