@@ -111,7 +111,7 @@ def test_the_manifest_says_what_was_asked(tmp_path):
 
 
 def test_a_wrong_rewrite_is_noticed_before_anything_is_built(tmp_path, monkeypatch):
-    monkeypatch.setattr("vit_export.vit.lower.deinterleave_qkv", lambda qkv, *_: qkv)
+    monkeypatch.setattr("vit_export.vit.lower_block.deinterleave_qkv", lambda qkv, *_: qkv)
     spec = tiny_spec(depth=1, **SEED_STYLE)
     with pytest.raises(vit_export.ProofError, match="the lowered module is not the model"):
         vit_export.onnx((spec, random_vit(spec, 0).state_dict()), tmp_path / "f.onnx")

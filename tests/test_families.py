@@ -9,6 +9,7 @@ import published_dinov2
 import pytest
 import torch
 import transformers
+from foreign_names import TORCHVISION_MLP, as_dinov2, as_openai, as_torchvision
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -270,39 +271,15 @@ def test_a_live_module_stays_as_it_is():
     assert_alike(source, model.float().eval()(IMAGES))
 
 
-def renamed(state, *pairs):
-    made = dict(state)
-    for old, new in pairs:
-        made = {name.replace(old, new): tensor for name, tensor in made.items()}
-    return made
-
-
 @torch.no_grad()
 def test_original_dinov2(tmp_path):
-    """By hand, from dinov2/models/vision_transformer.py: positions cover the class token."""
+    """Positions cover the class token, and no register."""
     kind, config = HF["DINOv2 with registers"]
     theirs = awake(kind(config))
     oracle = theirs(IMAGES).pooler_output
     source = load_source(theirs)
     state = source.vit.state_dict()
-    names = [
-        ("embedding.class_token", "cls_token"),
-        ("embedding.register_tokens", "register_tokens"),
-        ("embedding.positions", "pos_embed"),
-        ("embedding.projection", "patch_embed.proj"),
-        ("attention_norm", "norm1"),
-        ("mlp_norm", "norm2"),
-        ("attention_scale", "ls1"),
-        ("mlp_scale", "ls2"),
-        ("attention.projection", "attn.proj"),
-        ("attention", "attn"),
-        ("mlp.expand", "mlp.fc1"),
-        ("mlp.contract", "mlp.fc2"),
-        ("head.norm", "norm"),
-    ]
-    original = renamed(state, *names) | {"mask_token": torch.zeros(1, 24)}
-    for name in ("cls_token", "register_tokens", "pos_embed"):
-        original[name] = original[name][None]
+    original = as_dinov2(state)
     torch.save(original, tmp_path / "dinov2.pth")
     loaded = load_source(weights=tmp_path / "dinov2.pth", told={"heads": 3})
     assert family_of(original, "").name == "DINOv2 with registers"
@@ -345,28 +322,10 @@ def test_unused_tensors_are_told(tmp_path):
 
 @torch.no_grad()
 def test_openai_clip(tmp_path):
-    """By hand, from clip/model.py: fused in_proj, the projection the other way round."""
     kind, config = HF["CLIP with projection"]
     theirs = awake(kind(config))
     state = load_source(theirs).vit.state_dict()
-    names = [
-        ("embedding.class_token", "class_embedding"),
-        ("embedding.positions", "positional_embedding"),
-        ("embedding.projection", "conv1"),
-        ("embedding_norm", "ln_pre"),
-        ("blocks", "transformer.resblocks"),
-        ("attention_norm", "ln_1"),
-        ("mlp_norm", "ln_2"),
-        ("attention.qkv.", "attn.in_proj_"),
-        ("attention.projection", "attn.out_proj"),
-        ("mlp.expand", "mlp.c_fc"),
-        ("mlp.contract", "mlp.c_proj"),
-        ("head.norm", "ln_post"),
-        ("head.classifier.weight", "proj"),
-    ]
-    original = {f"visual.{name}": tensor for name, tensor in renamed(state, *names).items()}
-    original["visual.proj"] = original["visual.proj"].T
-    original["visual.class_embedding"] = original["visual.class_embedding"][0]
+    original = as_openai(state)
     text = {"logit_scale": torch.ones(()), "transformer.resblocks.0.ln_1.bias": torch.ones(9)}
     original |= text
     torch.save(original, tmp_path / "clip.pt")
@@ -377,26 +336,13 @@ def test_openai_clip(tmp_path):
 
 @torch.no_grad()
 def test_torchvision(tmp_path):
-    """By hand, from torchvision/models/vision_transformer.py, both namings of the MLP."""
+    """Both namings of the MLP."""
     kind, config = HF["ViT"]
     config = transformers.ViTConfig(**config.to_dict() | {"layer_norm_eps": 1e-6})
     theirs = awake(kind(config))
     state = load_source(theirs).vit.state_dict()
-    names = [
-        ("embedding.class_token", "class_token"),
-        ("embedding.positions", "encoder.pos_embedding"),
-        ("embedding.projection", "conv_proj"),
-        ("blocks.", "encoder.layers.encoder_layer_"),
-        ("attention_norm", "ln_1"),
-        ("mlp_norm", "ln_2"),
-        ("attention.qkv.", "self_attention.in_proj_"),
-        ("attention.projection", "self_attention.out_proj"),
-        ("head.norm", "encoder.ln"),
-        ("head.classifier", "heads.head"),
-    ]
-    for expand, contract in (("mlp.0", "mlp.3"), ("mlp.linear_1", "mlp.linear_2")):
-        mlp = [("mlp.expand", expand), ("mlp.contract", contract)]
-        torch.save(renamed(state, *names, *mlp), tmp_path / "vit.pth")
+    for mlp in TORCHVISION_MLP:
+        torch.save(as_torchvision(state, mlp), tmp_path / "vit.pth")
         loaded = load_source(weights=tmp_path / "vit.pth", told={"heads": 3})
         assert_alike(loaded, theirs(IMAGES).logits)
 
@@ -406,12 +352,14 @@ def test_torchvision_fixes_the_heads_of_its_widths():
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_ema"])
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "model."])
 def test_wrapped_checkpoints(tmp_path, wrapper, prefix):
     state = VisionTransformer(**TIMM_SIZES, num_classes=5).state_dict()
     wrapped = {prefix + name: tensor for name, tensor in state.items()}
     torch.save({wrapper: wrapped, "epoch": 3}, tmp_path / "w.pth")
-    assert read_checkpoint(tmp_path / "w.pth").tensors.keys() == state.keys()
+    save_file(wrapped, tmp_path / "w.safetensors")
+    for name in ("w.pth", "w.safetensors"):
+        assert read_checkpoint(tmp_path / name).tensors.keys() == state.keys()
 
 
 def timm_file(tmp_path, **changes):
@@ -617,6 +565,31 @@ def test_preprocessing_is_that_of_transformers(tmp_path, name, size):
     image = Image.fromarray(pixels)
     expected = oracle(image, return_tensors="np")["pixel_values"][0]
     np.testing.assert_allclose(preprocess(image, steps), expected, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "name", ["DINOv2 that classifies", "DINOv2 with registers that classifies"]
+)
+def test_a_classifier_of_two_vectors_tells_the_pool(tmp_path, name):
+    """Without a config.json: its columns are twice the width."""
+    kind, config = HF[name]
+    model = awake(kind(config))
+    torch.save(model.state_dict(), tmp_path / "dinov2.pth")
+    source = load_source(weights=tmp_path / "dinov2.pth", told={"heads": 3})
+    assert_alike(source, model(IMAGES).logits)
+
+
+def test_the_closest_family_is_named(tmp_path):
+    state = VisionTransformer(**TIMM_SIZES, num_classes=5).state_dict()
+    known = len(state)
+    state["patch_embed.weight"] = state.pop("patch_embed.proj.weight")
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=tmp_path / "w.pth")
+    told = f"knows {known - 1} of the {known} names, and has to have "
+    assert f"The closest is timm vision_transformer, which {told}" in refusal.value.message
+    assert "patch_embed.proj.weight" in refusal.value.message.partition("has to have")[2]
 
 
 def test_an_unknown_checkpoint_names_every_family(tmp_path):

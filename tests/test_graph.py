@@ -143,12 +143,12 @@ def test_a_failure_of_onnxsim_is_told(monkeypatch, graph):
 def test_weights_too_large_for_one_file_stand_beside_it(tmp_path, graph):
     vit, model = captured()
     out = tmp_path / "f.onnx"
-    save(simplify(model), out, opset=20, largest_file_bytes=10_000)
+    save(simplify(model), out, opset=20, largest_file_bytes=20_000)
     (data,) = tmp_path.glob("f.onnx.*.data")
     assert re.fullmatch(r"f\.onnx\.[0-9a-f]{12}\.data", data.name)
-    assert out.stat().st_size < 10_000 < data.stat().st_size
+    assert out.stat().st_size < 20_000 < data.stat().st_size
     assert_answers_like(vit, out)
-    assert operators(ir.load(out)) == operators(graph)
+    assert operators(ir.load(out)) == operators(simplify(graph.clone()))
 
 
 def test_nothing_of_this_machine_is_in_the_file(tmp_path, graph):

@@ -43,6 +43,11 @@ def test_figures_agree():
 
 
 @pytest.mark.slow
+def test_the_transcripts_of_the_families():
+    run(ROOT / "scripts" / "readme_families.py", "--check", command=sys.executable)
+
+
+@pytest.mark.slow
 def test_the_transcript_is_that_of_the_demo():
     done = subprocess.run(
         [ROOT / "scripts" / "demo"], capture_output=True, text=True, check=False, cwd=ROOT

@@ -8,8 +8,7 @@ from torch import nn
 
 from vit_export import RequestError
 from vit_export.loading import load_source
-from vit_export.request import Wanted
-from vit_export.source import parse_image_size
+from vit_export.request import Wanted, parse_image_size
 from vit_export.vit.eager import Vit
 
 TINY = "einops_vit_tiny_patch16_224"

@@ -71,7 +71,7 @@ def average_classifiers(first: nn.Module, second: nn.Module) -> nn.Linear:
     """One linear over two vectors side by side that answers the mean of two linears."""
     both = [layer for layer in (first, second) if isinstance(layer, nn.Linear)]
     weight = torch.cat([layer.weight for layer in both], dim=1) / 2
-    biases = [layer.bias for layer in both if layer.bias is not None]
+    biases: list[Tensor] = [layer.bias for layer in both if layer.bias is not None]
     return linear_of(weight, torch.stack(biases).mean(dim=0) if biases else None)
 
 

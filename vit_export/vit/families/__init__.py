@@ -46,11 +46,11 @@ def family_of(state: StateDict, where: str) -> Family:
 
 def _closest(state: StateDict) -> str:
     """The family that knows most of the names, and what it misses to be it."""
-    closest = max(FAMILIES, key=lambda family: family.known(state))
+    closest = max(FAMILIES, key=lambda family: (family.known(state), -len(family.missing(state))))
     if not closest.known(state):
         return ""
-    missing = [mark for mark in closest.marks if not closest.has(mark, state)]
+    missing = ", ".join(mark.replace("\\", "") for mark in closest.missing(state))
     return (
         f" The closest is {closest.name}, which knows {closest.known(state)} of the {len(state)} "
-        f"names, and has to have {', '.join(missing)}."
+        f"names, and has to have {missing}."
     )

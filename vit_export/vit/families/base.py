@@ -80,16 +80,15 @@ class Family:
 
     def recognises(self, names: Collection[str]) -> bool:
         """Whether every mark is among `names`."""
-        return all(self.has(mark, names) for mark in self.marks)
+        return not self.missing(names)
 
-    @staticmethod
-    def has(mark: str, names: Collection[str]) -> bool:
-        """Whether `mark` is among `names`."""
-        return any(re.fullmatch(mark, name) for name in names)
+    def missing(self, names: Collection[str]) -> list[str]:
+        """The marks that are not among `names`."""
+        return [m for m in self.marks if not any(re.fullmatch(m, name) for name in names)]
 
     def known(self, names: Collection[str]) -> int:
-        """How many of `names` mean something in this family."""
-        patterns = (*self.names, *self.unused, *self.refused)
+        """How many of `names` are of this family's image model."""
+        patterns = (*self.names, *self.refused)
         return sum(any(re.fullmatch(one, name) for one in patterns) for name in names)
 
     def rename(self, state: StateDict) -> Renamed:

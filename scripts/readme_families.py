@@ -1,0 +1,195 @@
+"""Writes the transcripts of README.md's "Your own checkpoint": one export per checkpoint family.
+
+    python scripts/readme_families.py            # writes them (three minutes)
+    python scripts/readme_families.py --check    # fails when they are out of date
+
+Each checkpoint is made by the library it belongs to, small and with random weights; where the
+library can't run beside the CPU build of torch, tests/foreign_names.py names the tensors.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import timm_models  # noqa: E402 after tests/ is on the path
+import transformers  # noqa: E402 as above
+from foreign_names import as_dinov2, as_openai, as_torchvision  # noqa: E402 as above
+from seed_vit import ViT as SeedVit  # noqa: E402 as above
+
+from vit_export import VitSpec  # noqa: E402 as above
+from vit_export.vit.weights import random_vit  # noqa: E402 as above
+
+README = ROOT / "README.md"
+BEGIN, END = "<!-- families: scripts/readme_families.py -->\n", "<!-- end of families -->"
+HUGGING_FACE = {"hidden_size": 192, "num_attention_heads": 3, "num_hidden_layers": 4}
+TINY = {"width": 192, "heads": 3, "depth": 4}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One checkpoint and what is typed to export it."""
+
+    family: str
+    make: Callable[[Path], object]
+    """Writes the checkpoint into a folder."""
+    request: str
+
+
+def saved_pth(name: str, make: Callable[[], dict[str, torch.Tensor]]) -> Callable[[Path], object]:
+    """A file as `torch.save(model.state_dict(), name)` writes it."""
+    return lambda folder: torch.save(make(), folder / name)
+
+
+def saved_folder(name: str, make: Callable[[], torch.nn.Module]) -> Callable[[Path], object]:
+    """A folder as `model.save_pretrained(name)` writes it."""
+    return lambda folder: make().save_pretrained(folder / name)
+
+
+def seed() -> dict[str, torch.Tensor]:
+    """The ViT of the seed document."""
+    return SeedVit(emb_size=192, depth=4, num_heads=3, n_classes=10).state_dict()
+
+
+def fine_tuned(folder: Path) -> None:
+    """A classifier of five flowers with its processor, as after fine-tuning."""
+    names = ["daisy", "dandelion", "rose", "sunflower", "tulip"]
+    config = transformers.ViTConfig(
+        **HUGGING_FACE, intermediate_size=768, id2label=dict(enumerate(names))
+    )
+    transformers.ViTForImageClassification(config).save_pretrained(folder / "flowers")
+    transformers.ViTImageProcessorPil().save_pretrained(folder / "flowers")
+
+
+def timm_folder(folder: Path) -> None:
+    """What `timm.models.save_for_hf` writes, or a download of a timm model holds."""
+    model = timm_models.create_model("deit3_small_patch16_224", num_classes=10, depth=4)
+    timm_models.save_for_hf(model, folder / "deit3", safe_serialization=True)
+
+
+def ours(**changes: object) -> dict[str, torch.Tensor]:
+    """Tensors under our names, to be named by hand."""
+    return dict(random_vit(VitSpec(**TINY | changes), 0).state_dict())
+
+
+def timm_clip() -> dict[str, torch.Tensor]:
+    """Timm's CLIP tower: the activation is in its code, not in its tensors."""
+    model = timm_models.create_model("vit_xsmall_patch16_clip_224", num_classes=0, depth=4)
+    return model.state_dict()
+
+
+EXAMPLES = [
+    Example("the seed document's einops ViT", saved_pth("seed.pth", seed), "seed.pth --heads 3"),
+    Example("timm, a folder with its config.json", timm_folder, "deit3"),
+    Example(
+        "timm's CLIP tower, a bare state dict",
+        saved_pth("clip.pth", timm_clip),
+        "clip.pth --heads 4 --activation gelu",
+    ),
+    Example("Hugging Face ViT, fine-tuned for five classes", fine_tuned, "flowers"),
+    Example(
+        "Hugging Face DINOv2 at another resolution, all tokens",
+        saved_folder(
+            "dinov2",
+            lambda: transformers.Dinov2Model(transformers.Dinov2Config(**HUGGING_FACE)),
+        ),
+        "dinov2 --image-size 280x224 --outputs tokens",
+    ),
+    Example(
+        "Hugging Face CLIP with its projection",
+        saved_folder(
+            "clip",
+            lambda: transformers.CLIPVisionModelWithProjection(
+                transformers.CLIPVisionConfig(**HUGGING_FACE, intermediate_size=768)
+            ),
+        ),
+        "clip",
+    ),
+    Example(
+        "Hugging Face SigLIP",
+        saved_folder(
+            "siglip",
+            lambda: transformers.SiglipVisionModel(
+                transformers.SiglipVisionConfig(**HUGGING_FACE, intermediate_size=768)
+            ),
+        ),
+        "siglip",
+    ),
+    Example(
+        "torchvision",
+        saved_pth("vit_b_16.pth", lambda: as_torchvision(ours(width=768, heads=12, classes=1000))),
+        "vit_b_16.pth",
+    ),
+    Example(
+        "OpenAI CLIP's image tower",
+        saved_pth(
+            "ViT-B-16.pt",
+            lambda: as_openai(ours(norm_before_blocks=True, projection=512, patch_bias=False)),
+        ),
+        "ViT-B-16.pt --heads 3 --activation quick_gelu",
+    ),
+    Example(
+        "original DINOv2 with registers",
+        saved_pth(
+            "dinov2_vits14_reg4.pth",
+            lambda: as_dinov2(
+                ours(
+                    patch_size=14,
+                    register_tokens=4,
+                    layer_scale=True,
+                    positions="no_registers",
+                )
+            ),
+        ),
+        "dinov2_vits14_reg4.pth --heads 3",
+    ),
+]
+
+
+def transcript(example: Example) -> str:
+    """What is typed, and the end of what is printed: the verdict, the file, what was left out."""
+    torch.manual_seed(0)
+    request = f"vit-export onnx --weights {example.request} --out vit.onnx"
+    with tempfile.TemporaryDirectory() as folder:
+        example.make(Path(folder))
+        environment = {**os.environ, "COLUMNS": "200"}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+        done = subprocess.run(
+            [*request.split(), "--quiet"],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        sys.exit(f"{example.family}: {done.stderr}")
+    lines = done.stdout.splitlines()
+    told = lines[next(i for i, line in enumerate(lines) if line.startswith("PROVEN")) :]
+    return "\n".join([f"# {example.family}", f"$ {request}", *told])
+
+
+def main() -> None:
+    """Writes the part of README.md, or compares it."""
+    transformers.logging.disable_progress_bar()
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    block = "```\n" + "\n\n".join(transcript(example) for example in EXAMPLES) + "\n```\n"
+    wanted = before + BEGIN + block + END + after
+    if "--check" not in sys.argv:
+        README.write_text(wanted, encoding="utf-8")
+    elif wanted != text:
+        sys.exit("README.md: the families changed. Fix: python scripts/readme_families.py")
+
+
+if __name__ == "__main__":
+    main()
