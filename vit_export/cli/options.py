@@ -113,6 +113,15 @@ def options(*chosen: Decorator) -> Decorator:
 
 def target_option(option: Option) -> Decorator:
     """One setting of a target as a flag."""
+    if option.choices:
+        names = (f"--{option.flag or option.name}", option.name)
+        return click.option(
+            *names,
+            default=option.default,
+            type=click.Choice(option.choices),
+            show_default=True,
+            help=option.help,
+        )
     if isinstance(option.default, bool):
         flags = f"--{option.name}/--no-{option.name}"
         return click.option(flags, default=option.default, show_default=True, help=option.help)

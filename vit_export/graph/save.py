@@ -26,8 +26,8 @@ def save(
         BuildError: the graph is not valid ONNX or of another opset than was asked for; nothing
             is written.
     """
-    if dict(model.opset_imports) != {"": opset}:
-        found = dict(model.opset_imports)
+    if model.opset_imports.get("") != opset:
+        found = model.opset_imports.get("")
         raise BuildError(f"the graph is of opset {found}, not {opset}.", "take --opset 20.")
     model.ir_version = min(model.ir_version or IR_VERSION, IR_VERSION)
     with weights_as_inputs(model) as weights:

@@ -18,17 +18,26 @@ class Option:
     """One setting of a target: a keyword in Python, a flag on the command line."""
 
     name: str
-    default: bool | int
+    """The keyword in Python, and the flag where `flag` is empty."""
+    default: bool | int | str
     help: str
     least: int | None = None
     most: int | None = None
+    choices: tuple[str, ...] = ()
+    """Of a word."""
+    flag: str = ""
 
-    def check(self, value: object) -> bool | int:
+    def check(self, value: object) -> bool | int | str:
         """`value`, when it can be this setting.
 
         Raises:
             RequestError: of the wrong type or out of range.
         """
+        if self.choices:
+            if value not in self.choices:
+                fix = did_you_mean(str(value), self.choices)
+                raise RequestError(f"{self.name} is {value!r}.", fix)
+            return str(value)
         if isinstance(value, bool) and isinstance(self.default, bool):
             return value
         if not isinstance(value, int) or isinstance(value, bool) or isinstance(self.default, bool):
@@ -58,7 +67,7 @@ class Target:
     extra: str = field(default="")
     """The pip extra that installs `packages`; empty where the base install has them."""
 
-    def settings(self, given: Mapping[str, Any]) -> dict[str, bool | int]:
+    def settings(self, given: Mapping[str, Any]) -> dict[str, bool | int | str]:
         """A value for every option, from `given` or the default.
 
         Raises:

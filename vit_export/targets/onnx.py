@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
 def build(lowered: "LoweredVit", manifest: Manifest, path: Path, progress: Progress) -> None:
     """Writes `lowered` as an ONNX file with the manifest in its metadata."""
     from vit_export.graph.capture import capture
+    from vit_export.graph.optimize import optimize
     from vit_export.graph.save import save
     from vit_export.graph.simplify import simplify
 
@@ -28,6 +29,8 @@ def build(lowered: "LoweredVit", manifest: Manifest, path: Path, progress: Progr
     if manifest.settings["simplify"]:
         with progress("simplify"):
             model = simplify(model)
+    with progress("optimize"):
+        optimize(model, str(manifest.settings["flavour"]))
     model.metadata_props[KEY] = manifest.to_json()
     with progress("write"):
         save(model, path, opset=int(manifest.settings["opset"]))
@@ -40,6 +43,13 @@ TARGET = Target(
     packages=("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "onnxruntime"),
     options=(
         Option(name="opset", default=20, least=18, most=22, help="Version of the operator set."),
+        Option(
+            name="flavour",
+            flag="for",
+            default="portable",
+            choices=("portable", "onnxruntime", "openvino", "tensorrt"),
+            help="The runtime it is for; `onnxruntime` takes operators of that runtime's own.",
+        ),
         Option(name="simplify", default=True, help="Run onnxsim, proven after like all else."),
     ),
     build=build,

@@ -1,0 +1,237 @@
+"""Every pass fires, leaves a near-miss alone, does nothing the second time, and is exact."""
+
+from collections import Counter
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+from support import SEED_STYLE, VARIANTS, tiny_spec
+
+from vit_export import BuildError
+from vit_export.batch import Batch
+from vit_export.graph import optimize as optimizing
+from vit_export.graph.capture import capture
+from vit_export.graph.optimize import optimize
+from vit_export.graph.passes import FLAVOURS, PASSES, Pass
+from vit_export.graph.passes.chains import merge_chains
+from vit_export.graph.passes.constants import lift_constants
+from vit_export.graph.passes.initializers import share_initializers
+from vit_export.graph.passes.multi_head_attention import fuse_attention
+from vit_export.graph.passes.projections import split_projections
+from vit_export.graph.passes.quick_gelu import fuse_quick_gelu
+from vit_export.graph.passes.reshapes import fix_reshapes
+from vit_export.graph.passes.unused import remove_unused
+from vit_export.graph.save import save
+from vit_export.graph.simplify import simplify
+from vit_export.vit.lower import lower
+from vit_export.vit.weights import random_vit
+
+QUICK = {"mlp": "quick_gelu", "depth": 2}
+
+
+def graph_of(text):
+    """A model from ONNX's own text form."""
+    return ir.from_onnx_text(text)
+
+
+def operators(model):
+    return Counter(node.op_type for node in model.graph)
+
+
+def captured(**changes):
+    spec = tiny_spec(**changes)
+    vit = random_vit(spec, 0)
+    return vit, capture(
+        lower(vit), spec, output=spec.answer, opset=20, batch=Batch.parse("dynamic")
+    )
+
+
+def answers(model, path, images):
+    save(model, path, opset=20)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"image": images})[0]
+
+
+def ran(text, feeds):
+    proto = ir.to_proto(graph_of(text)) if isinstance(text, str) else ir.to_proto(text)
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    return session.run(None, feeds)[0]
+
+
+HEAD = '<ir_version: 10, opset_import: ["" : 20]> '
+X = np.random.RandomState(0).standard_normal((4, 6)).astype(np.float32)
+BIG = "<float[4, 6] w = {1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8,9,1,2,3,4,5,6}, float[4] b = {1,2,3,4}>"
+HALVES = "Split <axis = -1, num_outputs = 2>"
+SMALL_W = "<float[2, 6] w = {1,2,3,4,5,6,7,8,9,1,2,3}>"
+BASE = "agraph (float[4, 6] x) => (float[{shape}] y) "
+
+SMALL = {
+    "a constant": (
+        lift_constants,
+        "{ c = Constant <value = float[6] {1, 2, 3, 4, 5, 6}> () y = Add(x, c) }",
+        "4, 6",
+        {"Add": 1},
+    ),
+    "two transposes": (
+        merge_chains,
+        "{ a = Transpose <perm = [1, 0]> (x) d = Transpose <perm = [1, 0]> (a) y = Neg(d) }",
+        "4, 6",
+        {"Neg": 1},
+    ),
+    "two reshapes": (
+        merge_chains,
+        "<int64[2] s = {2, 12}, int64[2] t = {8, 3}> { a = Reshape(x, s) y = Reshape(a, t) }",
+        "8, 3",
+        {"Reshape": 1},
+    ),
+    "equal initializers": (
+        share_initializers,
+        "<float[1] s = {2}, float[1] t = {2}> { a = Mul(x, s) y = Add(a, t) }",
+        "4, 6",
+        {"Mul": 1, "Add": 1},
+    ),
+    "a node without a reader": (
+        remove_unused,
+        "{ a = Exp(x) y = Neg(x) }",
+        "4, 6",
+        {"Neg": 1},
+    ),
+    "a projection that is split": (
+        split_projections,
+        f"{BIG} {{ a = Gemm <transB = 1> (x, w, b) c, d = {HALVES} (a) e = Exp(d) y = Sub(c, e) }}",
+        "4, 2",
+        {"Gemm": 2, "Exp": 1, "Sub": 1},
+    ),
+    "quick gelu": (
+        fuse_quick_gelu,
+        "<float s = {1.702}> { a = Mul(x, s) b = Sigmoid(a) y = Mul(x, b) }",
+        "4, 6",
+        {"QuickGelu": 1},
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "body", "shape", "left"), SMALL.values(), ids=SMALL.keys())
+def test_a_pass_fires_and_is_exact(change, body, shape, left):
+    text = HEAD + BASE.format(shape=shape) + body
+    model = graph_of(text)
+    assert change(model) > 0
+    if change is not remove_unused:
+        remove_unused(model)
+    assert operators(model) == left
+    np.testing.assert_allclose(ran(model, {"x": X}), ran(text, {"x": X}), rtol=1e-5, atol=1e-6)
+    assert change(model) == 0
+
+
+NEAR_MISSES = {
+    "a reshape that copies axes": (
+        merge_chains,
+        "<int64[2] s = {2, 12}, int64[3] t = {0, 6, 2}> { a = Reshape(x, s) y = Reshape(a, t) }",
+        "2, 6, 2",
+    ),
+    "a transpose that moves": (merge_chains, "{ y = Transpose <perm = [1, 0]> (x) }", "6, 4"),
+    "initializers that differ": (
+        share_initializers,
+        "<float[1] s = {2}, float[1] t = {3}> { a = Mul(x, s) y = Add(a, t) }",
+        "4, 6",
+    ),
+    "a projection that something else reads too": (
+        split_projections,
+        f"{SMALL_W} {{ a = Gemm <transB = 1> (x, w) c, d = {HALVES} (a) e = Add(c, d) y = Add(a, e)}}",
+        "4, 2",
+    ),
+    "a split by rows": (
+        split_projections,
+        f"{SMALL_W} {{ a = Gemm <transB = 1> (x, w) c, y = Split <axis = 0, num_outputs = 2> (a) }}",
+        "2, 2",
+    ),
+    "a sigmoid of something else": (
+        fuse_quick_gelu,
+        "<float s = {1.702}> { a = Exp(x) c = Mul(a, s) b = Sigmoid(c) y = Mul(x, b) }",
+        "4, 6",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "body", "shape"), NEAR_MISSES.values(), ids=NEAR_MISSES.keys())
+def test_a_near_miss_stays(change, body, shape):
+    model = graph_of(HEAD + BASE.format(shape=shape) + body)
+    before = operators(model)
+    assert change(model) == 0
+    assert operators(model) == before
+
+
+@torch.no_grad()
+def test_computed_shapes_become_constants():
+    _, model = captured()
+    lift_constants(model)
+    assert fix_reshapes(model) > 0
+    assert fix_reshapes(model) == 0
+    remove_unused(model)
+    assert operators(model)["Shape"] <= 1
+
+
+@torch.no_grad()
+def test_every_attention_of_a_vit_is_fused():
+    _, model = captured(depth=3)
+    model = simplify(model)
+    assert fuse_attention(model) == 3
+    assert operators(model)["Softmax"] == 3  # its nodes are there until unused ones go
+    remove_unused(model)
+    assert operators(model)["Softmax"] == 0
+    assert fuse_attention(model) == 0
+
+
+@torch.no_grad()
+def test_attention_with_a_mask_is_not_touched():
+    _, model = captured(depth=1)
+    model = simplify(model)
+    (softmax,) = [node for node in model.graph if node.op_type == "Softmax"]
+    mask = ir.node("Add", [softmax.inputs[0], softmax.inputs[0]])
+    model.graph.insert_before(softmax, mask)
+    softmax.replace_input_with(0, mask.outputs[0])
+    assert fuse_attention(model) == 0
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("simplified", [True, False], ids=["onnxsim", "alone"])
+@pytest.mark.parametrize("changes", [{}, SEED_STYLE, QUICK], ids=["paper", "seed", "quick gelu"])
+@torch.no_grad()
+def test_all_passes_together_keep_the_answers(tmp_path, flavour, simplified, changes):
+    vit, model = captured(**changes)
+    model = simplify(model) if simplified else model
+    optimize(model, flavour)
+    assert set(optimize(model, flavour).values()) == {0}
+    images = torch.randn(3, 3, 16, 24)
+    found = answers(model, tmp_path / "f.onnx", images.numpy())
+    np.testing.assert_allclose(found, vit(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+@torch.no_grad()
+def test_every_kind_of_vit_has_a_flavour_for_onnxruntime(tmp_path, changes):
+    vit, model = captured(**changes)
+    model = simplify(model)
+    optimize(model, "onnxruntime")
+    found = operators(model)
+    assert found["MultiHeadAttention"] == 2
+    assert found["Split"] == 0 or changes.get("mlp") == "swiglu"
+    images = torch.randn(2, vit.spec.channels, 16, 24)
+    answer = answers(model, tmp_path / "f.onnx", images.numpy())
+    np.testing.assert_allclose(answer, vit(images), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_failing_pass_is_told_with_those_before_it(monkeypatch):
+    def breaks_the_graph(model):
+        model.graph.node(0).attributes["colour"] = ir.AttrString("colour", "red")
+        return 1
+
+    passes = (*PASSES[:2], Pass(breaks_the_graph, "a test"))
+    monkeypatch.setattr(optimizing, "PASSES", passes)
+    with pytest.raises(BuildError) as failure:
+        optimize(captured(depth=1)[1])
+    assert "pass breaks_the_graph failed: ValidationError" in failure.value.message
+    assert "Before it ran: lift_constants, fix_reshapes." in failure.value.message

@@ -1,0 +1,43 @@
+"""Attention in one node of ONNX Runtime's own domain, which fuses softmax and both products."""
+
+import numpy as np
+import onnx_ir as ir
+
+from vit_export.graph.attention import Attention, attentions
+from vit_export.graph.nodes import MICROSOFT, initializer, replace_node, scope
+
+
+def fuse_attention(model: ir.Model) -> int:
+    """Replaces softmax(q k) v by com.microsoft.MultiHeadAttention; says how many.
+
+    The scale stands in the weights of the queries, and there is no mask.
+    """
+    found = attentions(model.graph)
+    for attention in found:
+        _replace(model, attention)
+    return len(found)
+
+
+def _replace(model: ir.Model, attention: Attention) -> None:
+    name = f"{scope(attention.joined)}/MultiHeadAttention"
+    lengths = (attention.queries, attention.keys, attention.keys)
+    inputs = [
+        _in_three_axes(model.graph, attention, value, length)
+        for value, length in zip(attention.inputs, lengths, strict=True)
+    ]
+    heads = {"num_heads": attention.heads, "scale": 1.0}
+    made = ir.node("MultiHeadAttention", inputs, heads, domain=MICROSOFT, name=name)
+    joined = attention.joined.outputs[0].shape
+    batch = None if joined is None else joined[0]
+    made.outputs[0].shape = ir.Shape([batch, attention.queries, attention.width])
+    replace_node(model, attention.joined, made)
+
+
+def _in_three_axes(graph: ir.Graph, attention: Attention, value: ir.Value, length: int) -> ir.Value:
+    """`value`, (B·N, D), as (B, N, D)."""
+    name = f"{value.name}/in_three_axes"
+    shape = np.array([-1, length, attention.width], np.int64)
+    node = ir.node("Reshape", [value, initializer(graph, f"{name}/shape", shape)], name=name)
+    node.outputs[0].name, node.outputs[0].type = name, value.type
+    graph.insert_before(attention.joined, node)
+    return node.outputs[0]
