@@ -16,6 +16,7 @@ from support import SEED_STYLE, VARIANTS, tiny_spec
 from vit_export.batch import Batch
 from vit_export.errors import BuildError
 from vit_export.graph.capture import capture
+from vit_export.graph.optimize import optimize
 from vit_export.graph.save import save
 from vit_export.graph.simplify import simplify
 from vit_export.graph.wire import write_model
@@ -109,8 +110,13 @@ def assert_answers_like(vit, path, size=3):
 def test_every_kind_of_vit_is_captured(tmp_path, changes):
     spec = tiny_spec(depth=1, **changes)
     vit, model = captured(spec)
-    save(simplify(model), tmp_path / "f.onnx", opset=20)
-    assert_answers_like(vit, tmp_path / "f.onnx")
+    model = simplify(model)
+    for flavour in ("portable", "onnxruntime"):
+        optimize(model, flavour)
+        save(model, tmp_path / "f.onnx", opset=20)
+        assert_answers_like(vit, tmp_path / "f.onnx")
+    assert operators(model)["MultiHeadAttention"] == 1
+    assert operators(model)["Split"] == 0
 
 
 def test_the_reference_implementation_of_onnx_agrees(tmp_path):

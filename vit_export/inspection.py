@@ -4,13 +4,18 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from vit_export.errors import RequestError
 from vit_export.layers import parameters_of
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.runtimes.onnxruntime import MAGIC as ONNX_MAGIC
 from vit_export.runtimes.torchscript import EXTRA_FILE
+from vit_export.spec import VitSpec
+from vit_export.writing import data_files
+
+if TYPE_CHECKING:  # onnx is heavy, and a checkpoint is inspected without it
+    from vit_export.graph.audit import Audit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,12 @@ class Inspection:
     """Tensors that the model has no use for, with the reason."""
     missing: tuple[str, ...] = ()
     """What has to be said before it can be exported, in words."""
+    size_bytes: int = 0
+    """Of the files of an artifact."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Where an artifact comes from: versions, weights."""
+    audit: "Audit | None" = None
+    """Of an ONNX file."""
 
 
 def inspect_path(path: Path) -> Inspection:
@@ -59,6 +70,7 @@ def _is_artifact(path: Path) -> bool:
 def _artifact(path: Path) -> Inspection:
     manifest = read_manifest(open_artifact(path), path)
     steps = manifest.preprocessing
+    files = [path, *data_files(path)]
     return Inspection(
         path=str(path),
         kind="artifact",
@@ -67,7 +79,23 @@ def _artifact(path: Path) -> Inspection:
         spec=asdict(manifest.spec),
         preprocessing=steps.to_mapping() if steps else None,
         labels=len(manifest.labels),
+        size_bytes=sum(file.stat().st_size for file in files),
+        metadata={
+            "model": manifest.model,
+            "weights": manifest.weights_from,
+            "weights sha256": manifest.weights_sha256,
+            **manifest.versions,
+        },
+        audit=_audit(path, manifest.spec) if manifest.target == "onnx" else None,
     )
+
+
+def _audit(path: Path, spec: VitSpec) -> "Audit":
+    import onnx_ir
+
+    from vit_export.graph.audit import audit
+
+    return audit(onnx_ir.load(path), spec)
 
 
 def _checkpoint(path: Path) -> Inspection:

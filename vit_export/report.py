@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -20,6 +20,9 @@ from vit_export.prediction import Prediction
 from vit_export.presets import Preset
 from vit_export.progress import Progress, silent
 from vit_export.verdict import Built, Verdict
+
+if TYPE_CHECKING:  # it comes from a heavy module, and only inspect has one
+    from vit_export.graph.audit import Audit
 
 
 def to_json(values: Any) -> str:
@@ -145,11 +148,32 @@ def print_inspection(console: Console, found: Inspection) -> None:
     table = _table("field", "value")
     for name, value in {**(found.spec or {}), **(found.preprocessing or {})}.items():
         table.add_row(name, escape(str(value)))
+    for name, value in found.metadata.items():
+        table.add_row(name, escape(value))
     if found.spec:
         console.print(table)
+    if found.audit is not None:
+        _print_audit(console, found.audit, found.size_bytes)
     _print_unused(console, found.unused)
     for told in found.missing:
         console.print(f"[yellow]missing:[/yellow] {escape(told)}", soft_wrap=True)
+
+
+def _print_audit(console: Console, audit: "Audit", size_bytes: int) -> None:
+    """Fusions, operators, arithmetic and types of an ONNX file, a line each."""
+    counts = ", ".join(f"{count} {name}" for name, count in audit.operators.items())
+    types = ", ".join(f"{count:,} {name}" for name, count in audit.dtypes.items())
+    domains = "".join(f", {name}" for name in audit.domains)
+    for fusion in audit.fusions:
+        colour = "green" if fusion.whole else "yellow"
+        console.print(f"[{colour}]{escape(str(fusion))}[/{colour}]", highlight=False)
+    size = f"{size_bytes / 1e6:.1f} MB, dynamic: {', '.join(audit.dynamic_axes) or 'nothing'}"
+    told = [
+        f"{audit.nodes} nodes: {counts}",
+        f"{audit.flops / 1e9:.2f} GFLOP an image in products; numbers: {types}",
+        f"opset {audit.opset}{domains}, IR {audit.ir_version}, {size}",
+    ]
+    console.print(escape("\n".join(told)), highlight=False, soft_wrap=True)
 
 
 def print_models(console: Console, presets: Sequence[tuple[Preset, int]]) -> None:

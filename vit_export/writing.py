@@ -37,7 +37,7 @@ class Staged:
         with _locked(self.out.parent):
             data = self._move_data()
             self.file.replace(self.out)
-            for former in _data_files(self.out):
+            for former in data_files(self.out):
                 if former not in data:
                     former.unlink()
             for leftover in rejected_names(self.out):
@@ -55,7 +55,7 @@ class Staged:
 
     def _move_data(self) -> set[Path]:
         moved = set()
-        for data in _data_files(self.file):
+        for data in data_files(self.file):
             home = self.out.parent / data.name
             data.replace(home)
             moved.add(home)
@@ -109,7 +109,7 @@ def staged(out: Path) -> Iterator[Staged]:
         raise BuildError(message, "free space or choose another place; OUT is untouched.") from None
 
 
-def _data_files(out: Path) -> list[Path]:
+def data_files(out: Path) -> list[Path]:
     """The external weights of `out`: OUT.<12 hex>.data beside it."""
     pattern = re.compile(re.escape(out.name) + r"\.[0-9a-f]{12}\.data")
     return [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]

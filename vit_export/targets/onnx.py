@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vit_export.errors import BuildError
 from vit_export.manifest import KEY, Manifest
+from vit_export.presets import preset_names
 from vit_export.progress import Progress
 from vit_export.targets.base import Option, Target
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
 
 def build(lowered: "LoweredVit", manifest: Manifest, path: Path, progress: Progress) -> None:
     """Writes `lowered` as an ONNX file with the manifest in its metadata."""
+    from vit_export.graph.audit import audit
     from vit_export.graph.capture import capture
     from vit_export.graph.optimize import optimize
     from vit_export.graph.save import save
@@ -31,6 +34,9 @@ def build(lowered: "LoweredVit", manifest: Manifest, path: Path, progress: Progr
             model = simplify(model)
     with progress("optimize"):
         optimize(model, str(manifest.settings["flavour"]))
+    missing = audit(model, manifest.spec).missing
+    if missing and manifest.model in preset_names():  # of ours every fusion is known to happen
+        raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
     model.metadata_props[KEY] = manifest.to_json()
     with progress("write"):
         save(model, path, opset=int(manifest.settings["opset"]))
@@ -48,7 +54,7 @@ TARGET = Target(
             flag="for",
             default="portable",
             choices=("portable", "onnxruntime", "openvino", "tensorrt"),
-            help="The runtime it is for; `onnxruntime` takes operators of that runtime's own.",
+            help="The runtime it is for; onnxruntime brings operators of its own.",
         ),
         Option(name="simplify", default=True, help="Run onnxsim, proven after like all else."),
     ),

@@ -27,9 +27,7 @@ def _replace(model: ir.Model, attention: Attention) -> None:
     ]
     heads = {"num_heads": attention.heads, "scale": 1.0}
     made = ir.node("MultiHeadAttention", inputs, heads, domain=MICROSOFT, name=name)
-    joined = attention.joined.outputs[0].shape
-    batch = None if joined is None else joined[0]
-    made.outputs[0].shape = ir.Shape([batch, attention.queries, attention.width])
+    made.outputs[0].shape = _shape(attention, attention.queries)
     replace_node(model, attention.joined, made)
 
 
@@ -38,6 +36,12 @@ def _in_three_axes(graph: ir.Graph, attention: Attention, value: ir.Value, lengt
     name = f"{value.name}/in_three_axes"
     shape = np.array([-1, length, attention.width], np.int64)
     node = ir.node("Reshape", [value, initializer(graph, f"{name}/shape", shape)], name=name)
-    node.outputs[0].name, node.outputs[0].type = name, value.type
+    made = node.outputs[0]
+    made.name, made.type, made.shape = name, value.type, _shape(attention, length)
     graph.insert_before(attention.joined, node)
-    return node.outputs[0]
+    return made
+
+
+def _shape(attention: Attention, length: int) -> ir.Shape:
+    shape = attention.joined.outputs[0].shape
+    return ir.Shape([shape[0] if shape is not None else None, length, attention.width])
