@@ -134,7 +134,7 @@ def test_two_classifiers_are_one(bias):
     torch.testing.assert_close(averaged, (first(token) + second(other)) / 2)
 
 
-ALIASED = 512  # channels: rows of 2048 bytes
+ALIASED = 1024  # channels: rows of 4096 bytes
 
 
 @pytest.mark.parametrize("mlp", ["gelu", "gelu_tanh", "quick_gelu", "swiglu"])

@@ -1,12 +1,13 @@
 """Checkpoints as people have them: a file, or a folder with what belongs to it, read safely.
 
 Files are safetensors, whole or in shards, or pickles read with `weights_only=True`, which can't
-execute anything.
+execute anything. Both are mapped into memory, not copied.
 """
 
 import json
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,7 +113,8 @@ def _read_file(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             # torch warns of pickle protocols that it may not read; if so, it raises just after
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            mapped = zipfile.is_zipfile(path)  # not so the format before torch 1.6
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except SafetensorError as error:
         message = f"{path} is not a whole safetensors file ({error})."
         raise RequestError(message, "copy it again; pickles end in .pt, .pth or .bin.") from None

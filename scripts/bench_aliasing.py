@@ -1,0 +1,61 @@
+"""Why hidden widths are padded: a matrix product by the width of what it reads, in ONNX Runtime.
+
+    python scripts/bench_aliasing.py
+
+Rows that start a multiple of 2048 bytes apart share sets of the first-level cache. Contestants take
+turns, so that what else the machine does meets all of them.
+"""
+
+import statistics
+import time
+
+import numpy as np
+import onnx
+import onnxruntime
+
+ROWS, COLUMNS, LAYERS, ROUNDS, CALLS = 197, 768, 6, 9, 3
+WIDTHS = (1536, 1552, 3072, 3088, 4096, 4112)
+HEAD = '<ir_version: 10, opset_import: ["" : 20]>'
+GRAPH = "g (float[{rows}, {width}] x) => ({outputs}) {{{body}}}"
+
+
+def session(width: int) -> onnxruntime.InferenceSession:
+    """Several products with weights of their own, so that none stay in the cache."""
+    numbers = range(LAYERS)
+    model = onnx.parser.parse_model(
+        HEAD
+        + GRAPH.format(
+            rows=ROWS,
+            width=width,
+            outputs=", ".join(f"float[{ROWS}, {COLUMNS}] y{i}" for i in numbers),
+            body=" ".join(f"y{i} = Gemm <transB = 1> (x, w{i}, b{i})" for i in numbers),
+        )
+    )
+    random = np.random.default_rng(0)
+    for i in numbers:
+        for name, shape in ((f"w{i}", (COLUMNS, width)), (f"b{i}", (COLUMNS,))):
+            array = random.standard_normal(shape, np.float32)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    return onnxruntime.InferenceSession(model.SerializeToString())
+
+
+def main() -> None:
+    """Prints GFLOP/s by width: the median of all calls, and the best."""
+    inputs = {width: np.ones((ROWS, width), np.float32) for width in WIDTHS}
+    sessions = {width: session(width) for width in WIDTHS}
+    rates: dict[int, list[float]] = {width: [] for width in WIDTHS}
+    for _ in range(ROUNDS):
+        for width, opened in sessions.items():
+            opened.run(None, {"x": inputs[width]})
+            for _ in range(CALLS):
+                started = time.perf_counter()
+                opened.run(None, {"x": inputs[width]})
+                seconds = time.perf_counter() - started
+                rates[width].append(2 * ROWS * width * COLUMNS * LAYERS / seconds / 1e9)
+    print("width  median GFLOP/s  best")
+    for width, found in rates.items():
+        print(f"{width:5}  {statistics.median(found):14.0f}  {max(found):4.0f}")
+
+
+if __name__ == "__main__":
+    main()
