@@ -4,6 +4,7 @@ Every target has a function of its name too: `vit_export.onnx(model, "vit.onnx",
 `build("onnx", model, "vit.onnx", opset=18)`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,9 +25,12 @@ from vit_export.request import overrides_of
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.samples import make_samples
 from vit_export.spec import VitSpec
+from vit_export.speed.measure import run_bench
+from vit_export.speed.plot import write_plot
+from vit_export.speed.rows import Bench
 from vit_export.verdict import Verdict
 
-__all__ = ["build", "doctor", "inspect", "models", "predict", "summary", "validate"]
+__all__ = ["bench", "build", "doctor", "inspect", "models", "predict", "summary", "validate"]
 
 
 def validate(
@@ -118,6 +122,51 @@ def inspect(path: str | Path) -> Inspection:
         RequestError: neither a checkpoint of a known family nor an artifact of ours.
     """
     return inspect_path(Path(path))
+
+
+def bench(
+    artifacts: Sequence[str | Path],
+    *,
+    batch: str | int = "1",
+    threads: int | None = None,
+    against: str = "",
+    rounds: int = 7,
+    plot: str | Path | None = None,
+    progress: Progress = silent,
+) -> Bench:
+    """How fast `artifacts` are, interleaved with their peers and the machine's limit.
+
+    Args:
+        artifacts: files that vit-export wrote; the first is what the others are held against.
+        batch: sizes, as in "1,8".
+        threads: of every contestant; None leaves each its own default.
+        against: peers, as in "eager,openvino" (`speed.peers.PEERS`).
+        rounds: turns of every contestant, 5 or more.
+        plot: a picture of the latencies.
+        progress: opened around every stage.
+
+    Raises:
+        RequestError: no artifact of ours, an unknown peer, a batch that it does not take.
+        MissingError: a peer's package is not installed.
+        BuildError: a contestant could not run, or ran faster than the machine can.
+    """
+    found = run_bench(
+        [Path(one) for one in artifacts],
+        batches=_sizes(str(batch)),
+        against=[name for name in against.split(",") if name],
+        threads=threads,
+        rounds=rounds,
+        progress=progress,
+    )
+    if plot is not None:
+        write_plot(Path(plot), found)
+    return found
+
+
+def _sizes(text: str) -> list[int]:
+    if not re.fullmatch(r"[1-9]\d{0,4}(,[1-9]\d{0,4})*", text):
+        raise RequestError(f"{text!r} are no batch sizes.", "give numbers: --batch 1,8")
+    return [int(size) for size in dict.fromkeys(text.split(","))]
 
 
 def doctor() -> list[Health]:

@@ -30,6 +30,10 @@ class Batch:
         wanted = {self.least, self.usual, most, 1, 2, 3}
         return tuple(sorted(size for size in wanted if self.least <= size <= most))
 
+    def takes(self, size: int) -> bool:
+        """Whether a file made for this takes a batch of `size`."""
+        return self.least <= size <= (self.most or size)
+
     def __str__(self) -> str:
         if self.fixed:
             return str(self.fixed)

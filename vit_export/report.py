@@ -19,6 +19,7 @@ from vit_export.layers import Summary
 from vit_export.prediction import Prediction
 from vit_export.presets import Preset
 from vit_export.progress import Progress, silent
+from vit_export.speed.rows import Bench
 from vit_export.verdict import Built, Verdict
 
 if TYPE_CHECKING:  # it comes from a heavy module, and only inspect has one
@@ -174,6 +175,28 @@ def _print_audit(console: Console, audit: "Audit", size_bytes: int) -> None:
         f"opset {audit.opset}{domains}, IR {audit.ir_version}, {size}",
     ]
     console.print(escape("\n".join(told)), highlight=False, soft_wrap=True)
+
+
+def print_bench(console: Console, bench: Bench) -> None:
+    """A table per batch size: times, how the others compare with the first, the machine's limit."""
+    for batch, rate in bench.gflops_per_s.items():
+        table = _table(
+            *("contestant", "p50 ms", "p90", "min", "images/s", "takes x first", "of limit"),
+            *("load ms", "peak MB", "file MB", "worst SNR dB"),
+        )
+        for row in (row for row in bench.rows if row.batch == batch):
+            against = row.against_first
+            size = f"{row.size_bytes / 1e6:.1f}" if row.size_bytes else "-"
+            snr = f"{row.worst_snr_db:.1f}" if row.worst_snr_db is not None else "-"
+            table.add_row(
+                *(escape(row.name), f"{row.p50_ms:.2f}", f"{row.p90_ms:.2f}", f"{row.min_ms:.2f}"),
+                *(f"{row.images_per_s:.1f}", f"{against.median:.2f}"),
+                *(f"{row.limit_share:.0%}", f"{row.load_ms:.0f}", f"{row.peak_bytes / 1e6:.0f}"),
+                *(size, snr),
+            )
+        limit = f"{bench.limit_ms(batch):.2f} ms at {rate:.0f} GFLOP/s"
+        console.print(f"batch {batch}; this machine's limit: {limit}", highlight=False)
+        console.print(table)
 
 
 def print_models(console: Console, presets: Sequence[tuple[Preset, int]]) -> None:

@@ -5,6 +5,7 @@ import sys
 import click
 
 from vit_export.cli.artifacts import predict, validate
+from vit_export.cli.bench import bench
 from vit_export.cli.building import building_command
 from vit_export.cli.listing import doctor, inspect, models, summary
 from vit_export.errors import BuildError, RequestError, VitExportError
@@ -22,7 +23,7 @@ def cli() -> None:
 
 for _command in (
     *map(building_command, TARGETS.values()),
-    *(predict, validate, inspect, summary, models, doctor),
+    *(predict, validate, bench, inspect, summary, models, doctor),
 ):
     cli.add_command(_command)
 

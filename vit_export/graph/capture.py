@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
@@ -68,6 +69,22 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
     if program is None:
         raise BuildError(f"torch {torch.__version__} captured nothing.", "report this, please.")
     return _with_values(_named(program.model), module)
+
+
+def export_plainly(module: nn.Module, spec: VitSpec, path: Path) -> None:
+    """What torch.onnx.export gives of `module` by itself, dynamic in the batch: a bench's peer."""
+    example = torch.zeros(EXAMPLE_BATCH, spec.channels, *spec.image_size)
+    with _quiet():
+        torch.onnx.export(
+            module,
+            (example,),
+            path,
+            input_names=[INPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
 
 
 def _hollow(module: nn.Module) -> nn.Module:

@@ -56,7 +56,7 @@ class PatchEmbedding(nn.Module):
             return x + self.positions  # (B, N, D)
         tokens = (self.class_token, self.distillation_token, self.register_tokens)
         prefix = torch.cat([token for token in tokens if token is not None])
-        prefix = repeat(prefix, "n d -> b n d", b=len(image))
+        prefix = repeat(prefix, "n d -> b n d", b=image.shape[0])
         covered = self.spec.positioned_prefix
         x = torch.cat([prefix[:, :covered], x], dim=1) + self.positions
         return torch.cat([x[:, :covered], prefix[:, covered:], x[:, covered:]], dim=1)  # (B, N, D)

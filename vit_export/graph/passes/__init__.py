@@ -12,6 +12,7 @@ from vit_export.graph.passes.multi_head_attention import fuse_attention
 from vit_export.graph.passes.projections import split_projections
 from vit_export.graph.passes.quick_gelu import fuse_quick_gelu
 from vit_export.graph.passes.reshapes import fix_reshapes
+from vit_export.graph.passes.shapes import infer_shapes
 from vit_export.graph.passes.unused import remove_unused
 
 
@@ -32,7 +33,8 @@ class Pass:
 
 PASSES = (
     Pass(lift_constants, "first: every pass after it finds constants in one place"),
-    Pass(fix_reshapes, "before chains, which compare the shapes of reshapes"),
+    Pass(fix_reshapes, "before shapes, which follow from constants only"),
+    Pass(infer_shapes, "before chains, which compare the shapes of reshapes"),
     Pass(merge_chains, "before fusions, which look for one transpose where there were two"),
     Pass(share_initializers, "after shapes became constants, most of them equal"),
     Pass(remove_unused, "last: it takes what the others left without a reader"),

@@ -1,0 +1,1 @@
+"""How fast artifacts are, beside their peers and the machine's limit, in one interleaved run."""

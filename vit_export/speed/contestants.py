@@ -1,0 +1,111 @@
+"""Who takes part in a bench, and how each is opened in a process of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vit_export.runtimes import open_artifact
+from vit_export.spec import VitSpec
+from vit_export.versions import versions_of
+
+Array = npt.NDArray[np.float32]
+Run = Callable[[Array], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """One way of answering images."""
+
+    name: str
+    kind: str
+    """A key of `OPENERS`."""
+    path: str = ""
+    """The file that is opened, where there is one."""
+    spec: Mapping[str, Any] | None = None
+    """The model, where it is made on the spot (with random weights)."""
+    threads: int | None = None
+    """None: as many as the runtime takes by itself, which is what its users run."""
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values, for the process that opens it."""
+        return asdict(self)
+
+
+def opened(contestant: Contestant) -> tuple[Run, str]:
+    """What runs a batch of images (B, C, H, W), and the version of what does it."""
+    return OPENERS[contestant.kind](contestant)
+
+
+def _artifact(contestant: Contestant) -> tuple[Run, str]:
+    session = open_artifact(Path(contestant.path), contestant.threads)
+    return session.run, session.runtime
+
+
+def _eager(contestant: Contestant) -> tuple[Run, str]:
+    import torch
+
+    from vit_export.vit.weights import random_vit
+
+    if contestant.threads:
+        torch.set_num_threads(contestant.threads)
+    vit = random_vit(VitSpec.from_mapping(contestant.spec or {}, contestant.name), 0)
+    return _in_torch(vit), f"torch {torch.__version__}"
+
+
+def _compiled(contestant: Contestant) -> tuple[Run, str]:
+    import torch
+
+    from vit_export.vit.weights import random_vit
+
+    if contestant.threads:
+        torch.set_num_threads(contestant.threads)
+    vit = random_vit(VitSpec.from_mapping(contestant.spec or {}, contestant.name), 0)
+    return _in_torch(torch.compile(vit)), f"torch.compile {torch.__version__}"
+
+
+def _in_torch(module: Callable[[Any], Any]) -> Run:
+    import torch
+
+    def run(images: Array) -> object:
+        with torch.inference_mode():
+            return module(torch.from_numpy(images))
+
+    return run
+
+
+def _openvino(contestant: Contestant) -> tuple[Run, str]:
+    import openvino
+
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if contestant.threads:
+        settings["INFERENCE_NUM_THREADS"] = contestant.threads
+    core = openvino.Core()
+    request = core.compile_model(contestant.path, "CPU", settings).create_infer_request()
+    return lambda images: request.infer([images]), f"OpenVINO {openvino.__version__}"
+
+
+def _plain_session(contestant: Contestant) -> tuple[Run, str]:
+    """Any ONNX file in ONNX Runtime as it comes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = contestant.threads or 0
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(contestant.path, options)
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images}), (
+        f"ONNX Runtime {versions_of(['onnxruntime'])['onnxruntime']}"
+    )
+
+
+OPENERS: dict[str, Callable[[Contestant], tuple[Run, str]]] = {
+    "artifact": _artifact,
+    "eager": _eager,
+    "compile": _compiled,
+    "onnxruntime": _plain_session,
+    "openvino": _openvino,
+}

@@ -1,0 +1,33 @@
+"""Latency with its spread, by contestant, against the machine's limit, as a picture."""
+
+from pathlib import Path
+
+from vit_export.speed.rows import Bench
+from vit_export.writing import staged
+
+
+def write_plot(path: Path, bench: Bench) -> None:
+    """Writes the picture, whole or not at all; its suffix tells the format.
+
+    Raises:
+        RequestError, BuildError: `path` can't be written.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    batches = tuple(bench.gflops_per_s)
+    with mpl.rc_context({"svg.hashsalt": "vit-export", "font.size": 9}):
+        figure = Figure(figsize=(5.5 * len(batches), 3.6), layout="constrained")
+        for number, batch in enumerate(batches):
+            axes = figure.add_subplot(1, len(batches), number + 1)
+            rows = [row for row in bench.rows if row.batch == batch][::-1]
+            medians = [row.p50_ms for row in rows]
+            below = [row.p50_ms - row.min_ms for row in rows]
+            above = [row.p90_ms - row.p50_ms for row in rows]
+            axes.barh([row.name for row in rows], medians, xerr=[below, above], color="tab:blue")
+            axes.axvline(bench.limit_ms(batch), color="tab:red", label="limit of the machine")
+            axes.set(title=f"batch {batch}", xlabel="ms (median; whiskers: least, 90th percentile)")
+            axes.legend(fontsize=7)
+        with staged(path) as stage:
+            figure.savefig(stage.file, format=path.suffix.removeprefix(".") or "png", dpi=150)
+            stage.commit()
