@@ -23,7 +23,7 @@ def test_it_introduces_itself(target):
     told = run(target.name, "--help").stdout
     assert target.summary[:40] in told
     for option in target.options:
-        assert f"--{option.name}" in told
+        assert f"--{option.flag or option.name}" in told
 
 
 def test_it_has_a_twin_in_python(target):

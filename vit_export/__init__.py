@@ -1,8 +1,8 @@
 """Vision Transformers from PyTorch to the file a device runs, with proof.
 
 Every command has a twin here: `onnx`, `torchscript` (one per target), `predict`, `validate`,
-`bench`, `inspect`, `summary`, `models`, `doctor`. They load on first use, so that importing this
-package is cheap.
+`locate`, `bench`, `inspect`, `summary`, `models`, `doctor`. They load on first use, so that
+importing this package is cheap.
 """
 
 from functools import partial
@@ -20,7 +20,7 @@ from vit_export.spec import VitSpec
 from vit_export.targets import TARGETS
 
 if TYPE_CHECKING:
-    from vit_export.api import bench, doctor, inspect, models, predict, summary, validate
+    from vit_export.api import bench, doctor, inspect, locate, models, predict, summary, validate
 
 __all__ = [
     "BuildError",
@@ -32,6 +32,7 @@ __all__ = [
     "bench",
     "doctor",
     "inspect",
+    "locate",
     "models",
     "predict",
     "summary",

@@ -6,7 +6,7 @@ Every target has a function of its name too: `vit_export.onnx(model, "vit.onnx",
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from vit_export.building import build
@@ -15,22 +15,34 @@ from vit_export.errors import MissingError, RequestError
 from vit_export.health import Health, examine
 from vit_export.inspection import Inspection, inspect_path
 from vit_export.layers import Summary, parameters_of, summarize
+from vit_export.location import LocatedError, Location, locate_fault
+from vit_export.location_plot import write_location
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.page import write_page
 from vit_export.prediction import Prediction, predict_images
 from vit_export.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
+from vit_export.remade import remade_vit
 from vit_export.request import overrides_of
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.samples import make_samples
-from vit_export.spec import VitSpec
 from vit_export.speed.measure import run_bench
 from vit_export.speed.plot import write_plot
 from vit_export.speed.rows import Bench
 from vit_export.verdict import Verdict
 
-__all__ = ["bench", "build", "doctor", "inspect", "models", "predict", "summary", "validate"]
+__all__ = [
+    "bench",
+    "build",
+    "doctor",
+    "inspect",
+    "locate",
+    "models",
+    "predict",
+    "summary",
+    "validate",
+]
 
 
 def validate(
@@ -81,6 +93,38 @@ def validate(
     if report is not None:
         write_page(Path(report), verdict, manifest)
     return verdict
+
+
+def locate(
+    artifact: str | Path,
+    *,
+    weights: str | Path | None = None,
+    plot: str | Path | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Location:
+    """Every module of an artifact held against eager PyTorch: where it stops being the model.
+
+    Args:
+        artifact: a file that vit-export wrote.
+        weights: the checkpoint it came from; not needed for shipped and for random weights.
+        plot: a picture of the error as it grows through the modules.
+        threads: of the runtime.
+        progress: opened around every stage.
+
+    Raises:
+        RequestError: no artifact of ours, or not the weights it was made of.
+        MissingError: its runtime is not installed, or no sample can be made again here.
+        LocatedError: a module leaves tolerance; the error names the first and holds them all.
+    """
+    found = locate_fault(
+        Path(artifact), None if weights is None else Path(weights), threads, progress
+    )
+    if plot is not None:
+        write_location(Path(plot), found)
+    if found.first is not None:
+        raise LocatedError(found, found.first)
+    return found
 
 
 def predict(
@@ -175,21 +219,9 @@ def doctor() -> list[Health]:
 
 
 def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Reference, str]:
-    from vit_export.vit.checkpoint import read_state_dict
-    from vit_export.vit.families.base import Resampling
-    from vit_export.vit.outputs import with_outputs
     from vit_export.vit.reference import reference_of
-    from vit_export.vit.resample import resized
-    from vit_export.vit.weights import vit_with
 
-    spec, changed = manifest.spec, manifest.overrides
-    trained = VitSpec.from_mapping(changed.get("trained", asdict(spec)), "the manifest")
-    vit = vit_with(trained, read_state_dict(weights), str(weights))
-    if trained.image_size != spec.image_size:
-        told = changed.get("resampling")
-        vit = resized(vit, spec.image_size, Resampling(**told) if told else None)
-    vit = with_outputs(vit, spec.answer)
     return (
-        reference_of(vit, manifest.reference.recipes, samples),
+        reference_of(remade_vit(manifest, weights), manifest.reference.recipes, samples),
         f"eager PyTorch, afresh from {weights.name}",
     )

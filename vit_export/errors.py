@@ -9,14 +9,17 @@
 130 is Ctrl-C; it needs no class. Core code raises these; only `cli.py` renders them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 class VitExportError(Exception):
     """What is wrong and where (`message`), and what to do about it (`fix`)."""
 
     exit_code = 1
+    details: Mapping[str, Any] = {}
+    """What --json tells besides."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)

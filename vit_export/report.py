@@ -16,6 +16,7 @@ from vit_export.compare import Comparison
 from vit_export.health import Health
 from vit_export.inspection import Inspection
 from vit_export.layers import Summary
+from vit_export.location import Location
 from vit_export.prediction import Prediction
 from vit_export.presets import Preset
 from vit_export.progress import Progress, silent
@@ -197,6 +198,24 @@ def print_bench(console: Console, bench: Bench) -> None:
         limit = f"{bench.limit_ms(batch):.2f} ms at {rate:.0f} GFLOP/s"
         console.print(f"batch {batch}; this machine's limit: {limit}", highlight=False)
         console.print(table)
+
+
+def print_location(console: Console, location: Location, *, verbose: bool = False) -> None:
+    """The error in each block, and in each module of the first one that leaves tolerance."""
+    table = _table("module", "max error", "allowed", "SNR dB", "worst sample")
+    first = location.first
+    for module in location.modules:
+        if verbose or not module.block or (first and module.block == first.block):
+            worst = module.worst
+            table.add_row(
+                *(escape(module.name), f"{worst.max_abs:.2e}", f"{worst.allowed:.2e}"),
+                *(f"{worst.snr_db:.1f}", escape(worst.sample)),
+                style=None if worst.passed else "bold red",
+            )
+    console.print(table)
+    if first is None:
+        told = f"{len(location.modules)} modules of {location.artifact} answer as eager PyTorch's"
+        console.print(escape(f"{told}, in {location.runtime}."), soft_wrap=True)
 
 
 def print_models(console: Console, presets: Sequence[tuple[Preset, int]]) -> None:

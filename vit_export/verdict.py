@@ -101,3 +101,4 @@ class RejectedError(ProofError):
         first = verdict.problems[0] if verdict.problems else "nothing could be compared"
         super().__init__(f"{verdict.artifact} is not the model: {first}.", fix)
         self.verdict = verdict
+        self.details = {"verdict": verdict.to_mapping()}

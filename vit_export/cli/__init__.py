@@ -8,9 +8,9 @@ from vit_export.cli.artifacts import predict, validate
 from vit_export.cli.bench import bench
 from vit_export.cli.building import building_command
 from vit_export.cli.listing import doctor, inspect, models, summary
+from vit_export.cli.locate import locate
 from vit_export.errors import BuildError, RequestError, VitExportError
 from vit_export.targets import TARGETS
-from vit_export.verdict import RejectedError
 
 INTERRUPTED = 130
 
@@ -23,7 +23,7 @@ def cli() -> None:
 
 for _command in (
     *map(building_command, TARGETS.values()),
-    *(predict, validate, bench, inspect, summary, models, doctor),
+    *(predict, validate, locate, bench, inspect, summary, models, doctor),
 ):
     cli.add_command(_command)
 
@@ -59,9 +59,7 @@ def _fail(error: VitExportError, exit_code: int) -> None:
     from vit_export import report
 
     if "--json" in sys.argv:
-        values = {"error": error.message, "fix": error.fix, "exit_code": exit_code}
-        if isinstance(error, RejectedError):
-            values["verdict"] = error.verdict.to_mapping()
-        click.echo(report.to_json(values))
+        told = {"error": error.message, "fix": error.fix, "exit_code": exit_code}
+        click.echo(report.to_json(told | dict(error.details)))
     click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
     sys.exit(exit_code)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from vit_export.cli.options import JSON, QUIET, THREADS, options
+from vit_export.cli.options import JSON, PLOT, QUIET, THREADS, options
 
 ARTIFACTS = click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 BATCHES = click.option(
@@ -21,9 +21,6 @@ AGAINST = click.option(
 )
 ROUNDS = click.option(
     "--rounds", default=7, show_default=True, metavar="N", help="Turns of every contestant."
-)
-PLOT = click.option(
-    "--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="Latency as a picture."
 )
 
 

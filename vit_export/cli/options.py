@@ -97,6 +97,9 @@ THREADS = click.option("--threads", type=click.IntRange(min=1), metavar="N", hel
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 VERBOSE = click.option("-v", "--verbose", is_flag=True, help="A row for every single answer.")
+PLOT = click.option(
+    "--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="The numbers as a picture."
+)
 ARTIFACT = click.argument("artifact", type=click.Path(path_type=Path))
 
 

@@ -26,6 +26,7 @@ class LoweredEmbedding(nn.Module):
     def __init__(self, embedding: PatchEmbedding) -> None:
         super().__init__()
         self.projection = embedding.projection
+        self.width = embedding.spec.width
         prefix, positions = fold_prefix_positions(embedding)
         self.register_buffer("prefix", None if prefix is None else prefix[None])  # (1, P, D)
         self.register_buffer("positions", positions[None].clone())  # (1, patches, D)
@@ -36,7 +37,7 @@ class LoweredEmbedding(nn.Module):
         if self.prefix is not None:
             # The one place that must know the batch: a constant is repeated for each image.
             x = torch.cat([self.prefix.expand(image.shape[0], -1, -1), x], dim=1)  # (B, N, D)
-        return x.reshape(-1, x.shape[2])
+        return x.reshape(-1, self.width)
 
 
 class LoweredVit(nn.Module):

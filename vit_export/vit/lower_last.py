@@ -28,35 +28,46 @@ def lower_last(block: EncoderBlock, head: Head) -> tuple[nn.Module, nn.Module]:
     return LoweredBlock(block, spec.tokens), LoweredHead(head)
 
 
-class TokenBlock(nn.Module):
-    """The last block for its first K tokens, (B·N, D) to (B·K, D); all N give keys and values."""
+class TokenAttention(nn.Module):
+    """Attention of the first K tokens over all N, (B·N, D) to (B·K, D)."""
 
     def __init__(self, block: EncoderBlock, spec: VitSpec) -> None:
         super().__init__()
         qkv = lower_qkv(block.attention)
         self.query, self.key_value = rows_of(qkv, 0, spec.width), rows_of(qkv, spec.width, None)
         self.projection = fold_layer_scale(block.attention.projection, block.attention_scale)
-        self.attention_norm, self.mlp_norm = block.attention_norm, block.mlp_norm
-        self.mlp = LoweredFeedForward(block.mlp, block.mlp_scale)
-        self.tokens, self.kept = spec.tokens, looked_at(spec)
+        self.tokens, self.kept, self.width = spec.tokens, looked_at(spec), spec.width
         self.heads = (spec.heads, spec.head_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.attention_norm(x)
-        queries = self.query(self._first(y)).reshape(-1, self.kept, *self.heads).transpose(1, 2)
+        queries = self.query(self.first(x)).reshape(-1, self.kept, *self.heads).transpose(1, 2)
         keys, values = (
             part.reshape(-1, self.tokens, *self.heads).transpose(1, 2)  # (B, h, N, d)
-            for part in self.key_value(y).chunk(2, dim=-1)
+            for part in self.key_value(x).chunk(2, dim=-1)
         )
         out = functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)
-        x = self._first(x) + self.projection(out.transpose(1, 2).reshape(-1, x.shape[1]))
+        projected: Tensor = self.projection(out.transpose(1, 2).reshape(-1, self.width))
+        return projected
+
+    def first(self, x: Tensor) -> Tensor:
+        """The first K tokens of each image, (B·N, D) to (B·K, D)."""
+        first = x.reshape(-1, self.tokens * self.width)[:, : self.kept * self.width]
+        return first if self.kept == 1 else first.reshape(-1, self.width)
+
+
+class TokenBlock(nn.Module):
+    """The last block for its first K tokens, (B·N, D) to (B·K, D); all N give keys and values."""
+
+    def __init__(self, block: EncoderBlock, spec: VitSpec) -> None:
+        super().__init__()
+        self.attention_norm, self.mlp_norm = block.attention_norm, block.mlp_norm
+        self.attention = TokenAttention(block, spec)
+        self.mlp = LoweredFeedForward(block.mlp, block.mlp_scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attention.first(x) + self.attention(self.attention_norm(x))
         lowered: Tensor = x + self.mlp(self.mlp_norm(x))
         return lowered  # (B·K, D)
-
-    def _first(self, x: Tensor) -> Tensor:
-        width = x.shape[1]
-        first = x.reshape(-1, self.tokens * width)[:, : self.kept * width]
-        return first if self.kept == 1 else first.reshape(-1, width)
 
 
 class MeanBlock(LoweredBlock):
@@ -95,6 +106,7 @@ class TokenHead(nn.Module):
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.kept = looked_at(head.spec)
+        self.looked_at = (-1, self.kept * head.spec.width)
         self.norm, self.pooled_norm = head.norm, head.pooled_norm
         self.classifier = head.classifier
         if self.kept > 1:
@@ -102,7 +114,7 @@ class TokenHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pooled_norm(self.norm(x))
-        answer: Tensor = self.classifier(x.reshape(-1, self.kept * x.shape[1]))
+        answer: Tensor = self.classifier(x.reshape(self.looked_at))
         return answer
 
 
@@ -141,12 +153,12 @@ class LoweredAttentionPool(nn.Module):
 
     def __init__(self, pool: AttentionPool, tokens: int) -> None:
         super().__init__()
-        width = pool.projection.in_features
+        self.width = pool.projection.in_features
         self.register_buffer("query", fold_probe(pool))  # (1, h, 1, d)
-        self.key_value = rows_of(pool.qkv, width, None)
+        self.key_value = rows_of(pool.qkv, self.width, None)
         self.projection, self.norm = pool.projection, pool.norm
         self.mlp = LoweredFeedForward(pool.mlp, nn.Identity())
-        self.per_head = (-1, tokens, pool.heads, width // pool.heads)
+        self.per_head = (-1, tokens, pool.heads, self.width // pool.heads)
 
     def forward(self, x: Tensor) -> Tensor:
         keys, values = (
@@ -154,7 +166,7 @@ class LoweredAttentionPool(nn.Module):
             for part in self.key_value(x).chunk(2, dim=-1)
         )
         attention = (self.query @ keys.transpose(2, 3)).softmax(dim=-1)  # (B, h, 1, N)
-        pooled = self.projection((attention @ values).reshape(-1, x.shape[1]))
+        pooled = self.projection((attention @ values).reshape(-1, self.width))
         lowered: Tensor = pooled + self.mlp(self.norm(pooled))
         return lowered
 

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -30,11 +29,21 @@ def reference_of(vit: Vit, recipes: Sequence[str], samples: Array) -> Reference:
 def _in_fp64(vit: Vit, x: Tensor) -> Tensor:
     """The same answers in double precision; one block is promoted at a time, to save memory."""
     x = x.double()
-    stages = [vit.embedding, vit.embedding_norm, *vit.blocks, vit.head]
-    for stage in stages:
-        promoted = copy.deepcopy(cast("nn.Module", stage)).double()
+    for stage in stages_of(vit).values():
+        promoted = copy.deepcopy(stage).double()
         x = torch.cat([promoted(image) for image in _alone(x)])
     return x
+
+
+def stages_of(vit: Vit) -> dict[str, nn.Module]:
+    """The modules that an image goes through one after the other, under their names."""
+    blocks = {f"blocks.{i}": block for i, block in enumerate(vit.blocks)}
+    return {
+        "embedding": vit.embedding,
+        "embedding_norm": vit.embedding_norm,
+        **blocks,
+        "head": vit.head,
+    }
 
 
 def _alone(x: Tensor) -> tuple[Tensor, ...]:
