@@ -27,7 +27,7 @@ ROWS = [
     ["vit/lower_last"],
     ["vit/lower"],
     ["vit/taps"],
-    ["graph/weightless", "graph/wire"],
+    ["graph/weightless", "graph/wire", "graph/repeat"],
     ["graph/nodes"],
     ["graph/attention"],
     ["graph/flops"],

@@ -17,7 +17,12 @@ from torch import nn
 
 from vit_export.batch import Batch
 from vit_export.errors import BuildError
+from vit_export.graph.passes.constants import lift_constants
+from vit_export.graph.passes.reshapes import fix_reshapes
+from vit_export.graph.passes.unused import remove_unused
+from vit_export.graph.repeat import CAPTURED, repeat_block
 from vit_export.spec import VitSpec
+from vit_export.vit.lower import LoweredVit
 
 INPUT = "image"
 EXAMPLE_BATCH = 2  # torch.export takes 0 and 1 for constants
@@ -52,9 +57,10 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
     size = batch.fixed or EXAMPLE_BATCH
     example = torch.zeros(size, spec.channels, *spec.image_size)
     dynamic = None if batch.fixed else ({0: torch.export.Dim("batch", min=1)},)
+    short = _shortened(module)
     with _quiet():
         program = torch.onnx.export(
-            _hollow(module),
+            _hollow(short),
             (example,),
             input_names=[INPUT],
             output_names=[output],
@@ -68,7 +74,16 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
         )
     if program is None:
         raise BuildError(f"torch {torch.__version__} captured nothing.", "report this, please.")
-    return _with_values(_named(program.model), module)
+    model = _named(program.model)
+    if short is not module:
+        for tidy in (
+            lift_constants,
+            fix_reshapes,
+            remove_unused,
+        ):  # until blocks share constants only
+            tidy(model)
+        repeat_block(model, spec.depth)
+    return _with_values(model, module)
 
 
 def export_plainly(module: nn.Module, spec: VitSpec, path: Path) -> None:
@@ -85,6 +100,15 @@ def export_plainly(module: nn.Module, spec: VitSpec, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+
+
+def _shortened(module: nn.Module) -> nn.Module:
+    """The module with its first and its last block alone: `repeat_block` brings the others back."""
+    if not isinstance(module, LoweredVit) or len(module.blocks) <= CAPTURED:
+        return module
+    short = copy.copy(module)
+    short._modules = {**module._modules, "blocks": module.blocks[:: len(module.blocks) - 1]}  # noqa: SLF001 copy.copy shares it
+    return short
 
 
 def _hollow(module: nn.Module) -> nn.Module:
