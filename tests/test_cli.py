@@ -335,3 +335,15 @@ def test_a_closed_pipe_is_no_traceback():
         ["bash", "-c", script], capture_output=True, text=True, check=False, env=os.environ
     )
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is full")
+@pytest.mark.parametrize("arguments", ["models", "models --json"])
+def test_a_full_disk_behind_stdout_is_told(arguments):
+    script = f'"{COMMAND}" {arguments} >/dev/full'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "Error: [Errno 28] No space left on device.",
+        "Fix: check the path, its permissions and the free space.",
+    ]

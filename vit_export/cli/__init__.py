@@ -1,6 +1,9 @@
 """The command line: parse, call the Python twin in `api`, print. One subcommand per target."""
 
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
@@ -32,11 +35,12 @@ def main() -> None:
     """Runs the command line and ends the process: the only place that renders errors."""
     try:
         cli.main(standalone_mode=False)
+        _end(0)
     except VitExportError as error:
         _fail(error, error.exit_code)
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message(), err=True)
-        sys.exit(RequestError.exit_code)
+        _end(RequestError.exit_code)
     except click.ClickException as error:
         _fail(RequestError(error.format_message(), "see --help."), RequestError.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -52,14 +56,22 @@ def main() -> None:
             raise
         fix = "take a smaller model or a machine with more memory."
         _fail(BuildError("out of memory.", fix), BuildError.exit_code)
-    sys.exit(0)
 
 
-def _fail(error: VitExportError, exit_code: int) -> None:
+def _end(exit_code: int) -> NoReturn:
+    """Ends the process at once: to take down torch in good order costs a second, for nothing."""
+    sys.stdout.flush()
+    os._exit(exit_code)
+
+
+def _fail(error: VitExportError, exit_code: int) -> NoReturn:
     from vit_export import report
 
     if "--json" in sys.argv:
         told = {"error": error.message, "fix": error.fix, "exit_code": exit_code}
-        click.echo(report.to_json(told | dict(error.details)))
+        with suppress(OSError):  # stdout itself may be what failed
+            click.echo(report.to_json(told | dict(error.details)))
     click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
-    sys.exit(exit_code)
+    with suppress(OSError):
+        sys.stdout.flush()
+    os._exit(exit_code)
