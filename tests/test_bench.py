@@ -9,10 +9,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import save_file
 from support import refused, run, run_json, tiny_spec
 
 from vit_export import BuildError, RequestError, VitSpec, bench, onnx
 from vit_export.batch import Batch
+from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.speed.contestants import Contestant, opened
 from vit_export.speed.limit import contestants as products
 from vit_export.speed.measure import flops_of_spec
@@ -50,7 +52,7 @@ def test_a_run_beside_two_peers(artifact, tmp_path):
     assert ours["against_first"] == {"median": 1, "low": 1, "high": 1}
     assert ours["size_bytes"] == artifact.stat().st_size
     assert ours["worst_snr_db"] > 90
-    assert eager["worst_snr_db"] is None
+    assert eager["worst_snr_db"] is None  # nothing tells where the artifact's weights are
     assert "torch" in eager["version"]
     assert "ONNX Runtime" in plain["version"]
     # the process that serves an ONNX file holds no torch
@@ -130,19 +132,34 @@ def test_a_contestant_that_can_not_be_opened_is_told(tmp_path):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the peers' own code
 @pytest.mark.parametrize("name", PEERS)
 def test_every_peer_answers(tmp_path, name):
-    """With the answers of the eager model of the same seed: the peers run what they should."""
+    """With the answers of the eager model of the same weights: the peers run what they should."""
     spec = tiny_spec(depth=1)
-    (contestant,) = peers([name], spec, tmp_path, threads=1)
+    vit = random_vit(spec, 7)
+    save_file(vit.state_dict(), tmp_path / "w.safetensors")
+    (contestant,) = peers([name], spec, str(tmp_path / "w.safetensors"), tmp_path, threads=1)
     answer, version = opened(contestant)
     images = np.random.default_rng(1).standard_normal((2, 3, 16, 24), np.float32)
-    found = answer(images)
-    if name == "openvino":
-        found = found[0]
-    elif isinstance(found, list):
-        (found,) = found
-    expected = random_vit(spec, 0)(torch.from_numpy(images))
-    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4, atol=1e-5)
+    expected = vit(torch.from_numpy(images))
+    np.testing.assert_allclose(answer(images), expected, rtol=1e-4, atol=1e-5)
     assert version
+
+
+def test_peers_have_the_weights_of_the_artifact(fashion):
+    """Those that ship are found; each peer's answers are held against eager's in the manifest."""
+    path = fashion.path["onnx"]
+    against = "eager,onnxruntime-plain-sim,onnxruntime-script,openvino"
+    told = run_json("bench", path, "--against", against, "--rounds", "5", "-q")
+    assert [float(row["worst_snr_db"]) > 90 for row in told["rows"]] == [True] * 5
+    assert told["rows"][2]["size_bytes"] > 3e6
+
+
+def test_weights_of_another_model_are_refused(fashion, tmp_path):
+    weights = tmp_path / "other.safetensors"
+    manifest = read_manifest(open_artifact(fashion.path["onnx"]), fashion.path["onnx"])
+    save_file(random_vit(manifest.spec, 1).state_dict(), weights)
+    request = ["--against", "eager", "--weights", weights]
+    told = refused("bench", fashion.path["onnx"], *request, exit_code=2)
+    assert "does not hold the weights of the artifact" in told
 
 
 def test_products_are_those_of_a_block(tmp_path):

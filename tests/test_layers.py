@@ -42,6 +42,8 @@ ROWS = [
     ["location_plot"],
     ["speed/rows", "speed/contestants"],
     ["speed/turns", "speed/limit", "speed/peers", "speed/worker", "speed/plot"],
+    ["speed/accuracy"],
+    ["speed/entrants"],
     ["speed/measure"],
     ["report"],
     ["building"],

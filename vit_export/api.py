@@ -172,6 +172,7 @@ def bench(
     artifacts: Sequence[str | Path],
     *,
     batch: str | int = "1",
+    weights: str | Path | None = None,
     threads: int | None = None,
     against: str = "",
     rounds: int = 7,
@@ -183,6 +184,8 @@ def bench(
     Args:
         artifacts: files that vit-export wrote; the first is what the others are held against.
         batch: sizes, as in "1,8".
+        weights: the checkpoint of the first, for its peers; without it they have its weights where
+            they ship or are random, and else random ones and no accuracy.
         threads: of every contestant; None leaves each its own default.
         against: peers, as in "eager,openvino" (`speed.peers.PEERS`).
         rounds: turns of every contestant, 5 or more.
@@ -198,6 +201,7 @@ def bench(
         [Path(one) for one in artifacts],
         batches=_sizes(str(batch)),
         against=[name for name in against.split(",") if name],
+        weights=None if weights is None else Path(weights),
         threads=threads,
         rounds=rounds,
         progress=progress,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from vit_export.cli.options import JSON, PLOT, QUIET, THREADS, options
+from vit_export.cli.options import JSON, PLOT, QUIET, THREADS, WEIGHTS, options
 
 ARTIFACTS = click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 BATCHES = click.option(
@@ -17,7 +17,7 @@ AGAINST = click.option(
     "--against",
     default="",
     metavar="PEER,PEER",
-    help="Of eager, compile, onnxruntime-plain, openvino: the same model as others run it.",
+    help="The same model as others run it: eager, compile, onnxruntime-plain, openvino and others.",
 )
 ROUNDS = click.option(
     "--rounds", default=7, show_default=True, metavar="N", help="Turns of every contestant."
@@ -25,7 +25,7 @@ ROUNDS = click.option(
 
 
 @click.command()
-@options(ARTIFACTS, BATCHES, THREADS, AGAINST, ROUNDS, PLOT, JSON, QUIET)
+@options(ARTIFACTS, BATCHES, WEIGHTS, THREADS, AGAINST, ROUNDS, PLOT, JSON, QUIET)
 def bench(artifacts: tuple[Path, ...], *, as_json: bool, quiet: bool, **request: Any) -> None:
     """Speed of artifacts beside their peers and this machine's limit, in one interleaved run."""
     from vit_export import api, report

@@ -86,20 +86,21 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
     return _with_values(model, module)
 
 
-def export_plainly(module: nn.Module, spec: VitSpec, path: Path) -> None:
-    """What torch.onnx.export gives of `module` by itself, dynamic in the batch: a bench's peer."""
+def export_plainly(module: nn.Module, spec: VitSpec, path: Path, *, dynamo: bool = True) -> None:
+    """What torch.onnx.export gives of `module` by itself, dynamic in the batch: a bench's peer.
+
+    Without `dynamo` by the exporter that was the default before torch 2.9.
+    """
     example = torch.zeros(EXAMPLE_BATCH, spec.channels, *spec.image_size)
-    with _quiet():
-        torch.onnx.export(
-            module,
-            (example,),
-            path,
-            input_names=[INPUT],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+    dynamic: dict[str, Any] = {"dynamic_axes": {INPUT: {0: "batch"}}, "opset_version": 20}
+    if dynamo:
+        shapes = ({0: torch.export.Dim("batch", min=1)},)
+        dynamic = {"dynamic_shapes": shapes, "external_data": False, "verbose": False}
+    with _quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are using the legacy", DeprecationWarning)
+        # tracing warns of what it takes for constants: here all of that is constant
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python|torch.tensor results")
+        torch.onnx.export(module, (example,), path, input_names=[INPUT], dynamo=dynamo, **dynamic)
 
 
 def _shortened(module: nn.Module) -> nn.Module:

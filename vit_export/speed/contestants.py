@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,11 @@ from vit_export.runtimes import open_artifact
 from vit_export.spec import VitSpec
 from vit_export.versions import versions_of
 
+if TYPE_CHECKING:  # torch is heavy, and an artifact is served without it
+    from vit_export.vit.eager import Vit
+
 Array = npt.NDArray[np.float32]
-Run = Callable[[Array], object]
+Run = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,9 @@ class Contestant:
     path: str = ""
     """The file that is opened, where there is one."""
     spec: Mapping[str, Any] | None = None
-    """The model, where it is made on the spot (with random weights)."""
+    """The model, where it is made on the spot."""
+    weights: str = ""
+    """Its weights, a safetensors file of our names; random ones where it is empty."""
     threads: int | None = None
     """None: as many as the runtime takes by itself, which is what its users run."""
 
@@ -40,6 +45,15 @@ def opened(contestant: Contestant) -> tuple[Run, str]:
     return OPENERS[contestant.kind](contestant)
 
 
+def made_vit(spec: VitSpec, weights: str) -> "Vit":
+    """The eager model with these weights, or with random ones."""
+    from safetensors.torch import load_file
+
+    from vit_export.vit.weights import fill, random_vit
+
+    return fill(spec, load_file(weights), weights) if weights else random_vit(spec, 0)
+
+
 def _artifact(contestant: Contestant) -> tuple[Run, str]:
     session = open_artifact(Path(contestant.path), contestant.threads)
     return session.run, session.runtime
@@ -48,31 +62,31 @@ def _artifact(contestant: Contestant) -> tuple[Run, str]:
 def _eager(contestant: Contestant) -> tuple[Run, str]:
     import torch
 
-    from vit_export.vit.weights import random_vit
-
-    if contestant.threads:
-        torch.set_num_threads(contestant.threads)
-    vit = random_vit(VitSpec.from_mapping(contestant.spec or {}, contestant.name), 0)
-    return _in_torch(vit), f"torch {torch.__version__}"
+    return _in_torch(_vit(contestant)), f"torch {torch.__version__}"
 
 
 def _compiled(contestant: Contestant) -> tuple[Run, str]:
     import torch
 
-    from vit_export.vit.weights import random_vit
+    return _in_torch(torch.compile(_vit(contestant))), f"torch.compile {torch.__version__}"
+
+
+def _vit(contestant: Contestant) -> "Vit":
+    import torch
 
     if contestant.threads:
         torch.set_num_threads(contestant.threads)
-    vit = random_vit(VitSpec.from_mapping(contestant.spec or {}, contestant.name), 0)
-    return _in_torch(torch.compile(vit)), f"torch.compile {torch.__version__}"
+    spec = VitSpec.from_mapping(contestant.spec or {}, contestant.name)
+    return made_vit(spec, contestant.weights)
 
 
 def _in_torch(module: Callable[[Any], Any]) -> Run:
     import torch
 
-    def run(images: Array) -> object:
+    def run(images: Array) -> Array:
         with torch.inference_mode():
-            return module(torch.from_numpy(images))
+            answers: Array = module(torch.from_numpy(images)).numpy()
+        return answers
 
     return run
 
@@ -85,7 +99,7 @@ def _openvino(contestant: Contestant) -> tuple[Run, str]:
         settings["INFERENCE_NUM_THREADS"] = contestant.threads
     core = openvino.Core()
     request = core.compile_model(contestant.path, "CPU", settings).create_infer_request()
-    return lambda images: request.infer([images]), f"OpenVINO {openvino.__version__}"
+    return lambda images: request.infer([images])[0], f"OpenVINO {openvino.__version__}"
 
 
 def _plain_session(contestant: Contestant) -> tuple[Run, str]:
@@ -97,7 +111,7 @@ def _plain_session(contestant: Contestant) -> tuple[Run, str]:
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(contestant.path, options)
     name = session.get_inputs()[0].name
-    return lambda images: session.run(None, {name: images}), (
+    return lambda images: session.run(None, {name: images})[0], (
         f"ONNX Runtime {versions_of(['onnxruntime'])['onnxruntime']}"
     )
 

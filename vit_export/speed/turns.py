@@ -10,10 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from vit_export.errors import BuildError
-from vit_export.speed.contestants import Contestant
+from vit_export.speed.contestants import Array, Contestant
 
 BURST_MS = 400
 """How long the timed calls of one burst last, about: short models get more calls."""
@@ -43,6 +46,10 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process."""
         self._process.kill()
         self._process.communicate()
 
@@ -54,6 +61,16 @@ class Worker:
         self.peak_bytes = told["peak_bytes"]
         times: list[float] = told["ms"]
         return times
+
+    def answers(self, samples: Array, folder: Path) -> Array:
+        """What it answers to the first image of each batch of `samples` (M, B, C, H, W)."""
+        files = folder / "samples.npy", folder / "answers.npy"
+        np.save(files[0], samples)
+        self._process.send_signal(signal.SIGCONT)
+        self._ask({"samples": str(files[0]), "answers": str(files[1])})
+        self._stop()
+        answers: Array = np.load(files[1])
+        return answers
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The reply to `request`.
@@ -72,8 +89,7 @@ class Worker:
                 line = ""
         told: dict[str, Any] = json.loads(line) if line else {"error": "its process ended"}
         if "error" in told:
-            self._process.kill()
-            self._process.communicate()
+            self.close()
             message = f"{self.contestant.name} can't take part: {told['error']}."
             raise BuildError(message, "leave it out of --against, or see that it runs by itself.")
         return told

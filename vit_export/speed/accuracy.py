@@ -1,0 +1,59 @@
+"""How near contestants answer to eager PyTorch, on the samples of an artifact's manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vit_export.compare import snr_db
+from vit_export.errors import RequestError
+from vit_export.manifest import Manifest
+from vit_export.remade import same_vit
+from vit_export.samples import digest, make_samples
+from vit_export.speed.contestants import Array
+from vit_export.speed.turns import Worker
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """Samples with the answers of eager PyTorch to each."""
+
+    samples: Array
+    """(M, B, C, H, W): each sample as a batch that the artifact takes."""
+    answers: Array
+    """(M, *spec.answer_shape)"""
+
+    def worst_snr_db(self, worker: Worker, folder: Path) -> float | None:
+        """Of all samples the worst; None where no sample could be made again here."""
+        if not len(self.samples):
+            return None
+        found = worker.answers(self.samples, folder)
+        return min(snr_db(mine, theirs) for mine, theirs in zip(self.answers, found, strict=True))
+
+
+def exam_of(manifest: Manifest) -> Exam:
+    """The samples of `manifest` that can be made again here."""
+    reference = manifest.reference
+    samples = make_samples(reference.recipes, manifest.spec, manifest.preprocessing)
+    kept = [i for i, one in enumerate(samples) if digest(one) == reference.digests[i]]
+    batches = np.repeat(samples[kept][:, None], manifest.batch.least, axis=1)
+    return Exam(batches, reference.answers[kept])
+
+
+def weights_for_peers(manifest: Manifest, weights: Path | None, folder: Path) -> str:
+    """A safetensors file with the artifact's weights, for its peers; empty where nothing has them.
+
+    Raises:
+        RequestError: `weights` are not those of the artifact.
+    """
+    from safetensors.torch import save_file
+
+    try:
+        vit = same_vit(manifest, weights)
+    except RequestError:
+        if weights is not None:
+            raise
+        return ""
+    path = folder / "weights.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in vit.state_dict().items()}, path)
+    return str(path)
