@@ -14,6 +14,7 @@ from vit_export.batch import Batch
 from vit_export.graph.audit import audit
 from vit_export.graph.capture import capture
 from vit_export.graph.optimize import optimize
+from vit_export.graph.passes import PASSES
 from vit_export.graph.simplify import simplify
 from vit_export.presets import load_preset, preset_names
 from vit_export.vit.eager import Vit
@@ -122,6 +123,9 @@ def test_inspect_prints_it(fashion):
     assert sum(found["operators"].values()) == found["nodes"]
     assert told["size_bytes"] == path.stat().st_size
     assert told["metadata"]["weights"] == "fashion_mnist.safetensors"
+    stages = [told["metadata"][f"graph: nodes {stage}"] for stage in ("captured", "after onnxsim")]
+    assert int(stages[0]) > int(stages[1]) >= found["nodes"]
+    assert {f"graph: {one.name}" for one in PASSES} <= told["metadata"].keys()
     text = run("inspect", path).stdout
     assert "attention 4/4" in text
     assert "opset 20, IR 10" in text

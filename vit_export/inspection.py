@@ -85,6 +85,7 @@ def _artifact(path: Path) -> Inspection:
             "weights": manifest.weights_from,
             "weights sha256": manifest.weights_sha256,
             **manifest.versions,
+            **{f"graph: {name}": f"{count:,}" for name, count in manifest.graph.items()},
         },
         audit=_audit(path, manifest.spec) if manifest.target == "onnx" else None,
     )

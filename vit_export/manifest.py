@@ -90,6 +90,8 @@ class Manifest:
     versions: Mapping[str, str]
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The target's own options, opset for example."""
+    graph: Mapping[str, int] = field(default_factory=dict)
+    """How an ONNX graph came about: nodes after each stage, and what each pass changed."""
     tolerance: Mapping[str, Any]
     reference: Reference
     layout: int = LAYOUT

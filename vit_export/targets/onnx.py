@@ -1,5 +1,6 @@
 """ONNX: standard operators only, for any runtime that reads it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,15 +30,18 @@ def build(lowered: "LoweredVit", manifest: Manifest, path: Path, progress: Progr
             opset=int(manifest.settings["opset"]),
             batch=manifest.batch,
         )
+    nodes = {"nodes captured": len(model.graph)}
     if manifest.settings["simplify"]:
         with progress("simplify"):
             model = simplify(model)
+        nodes["nodes after onnxsim"] = len(model.graph)
     with progress("optimize"):
-        optimize(model, str(manifest.settings["flavour"]))
+        changed = optimize(model, str(manifest.settings["flavour"]))
     missing = audit(model, manifest.spec).missing
     if missing and manifest.model in preset_names():  # of ours every fusion is known to happen
         raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
-    model.metadata_props[KEY] = manifest.to_json()
+    told = replace(manifest, graph=nodes | changed)
+    model.metadata_props[KEY] = told.to_json()
     with progress("write"):
         save(model, path, opset=int(manifest.settings["opset"]))
 

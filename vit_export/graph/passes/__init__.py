@@ -51,5 +51,5 @@ FLAVOURS: dict[str, tuple[Pass, ...]] = {
     "openvino": (),
     "tensorrt": (),
 }
-"""What is done besides for one runtime, where that measured faster (`scripts/bench_flavours.py`).
+"""What is done besides for one runtime, where that measured faster (`scripts/bench_peers.py`).
 Runtimes with nothing here fuse the portable graph themselves and take no foreign operators."""

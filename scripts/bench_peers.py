@@ -1,0 +1,189 @@
+"""How fast our files are beside what others make of the same weights: tables for README.md.
+
+    python scripts/bench_peers.py                 # latency, half an hour on a quiet machine
+    python scripts/bench_peers.py --model vit_tiny_patch16_224 --batch 1 --print
+    python scripts/bench_peers.py --peer timmx    # the cost of an export beside that of timmx
+
+All contestants of a model run in one `vit-export bench`, in turns. timmx gets an environment of its
+own in .timmx, several gigabytes; where it can't be installed its row says so.
+"""
+
+import argparse
+import datetime as dt
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from export_costs import COMMAND, watched
+
+import vit_export
+from vit_export.speed.contestants import Contestant
+from vit_export.speed.measure import machine
+from vit_export.speed.peers import PEERS
+from vit_export.speed.rows import Ratio, Row, ratio
+from vit_export.speed.turns import Worker
+from vit_export.versions import versions_of
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+MODELS = (
+    "einops_vit_tiny_patch16_224",
+    "einops_vit_base_patch16_224",
+    "vit_small_patch16_224",
+    "vit_base_patch16_224",
+)
+FLAVOURS = {"ours": "portable", "ours, `--for onnxruntime`": "onnxruntime"}
+VERSIONS = ("torch", "onnxruntime", "openvino", "onnxsim")
+STARTS = 7
+TIMMX = ROOT / ".timmx"
+TIMMX_MODEL = "vit_base_patch16_224"
+TIMMX_ROUNDS = 5
+TIMMX_FIRST = "timmx export onnx"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Our files beside what others make.")
+    parser.add_argument("--model", action="append", help="may be given again")
+    parser.add_argument("--batch", default="1,8")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peer", choices=["timmx"], help="compare the cost of an export instead")
+    parser.add_argument("--print", action="store_true", help="leave README.md as it is")
+    chosen = parser.parse_args()
+    if chosen.peer:
+        name, lines = "timmx", beside_timmx()
+    else:
+        name, lines = "peers", latencies(chosen.model or MODELS, chosen.batch, chosen.rounds)
+    text = "\n".join([*lines, "", conditions()]) + "\n"
+    sys.stdout.write(text)
+    if not chosen.print:
+        write(name, text)
+
+
+def conditions() -> str:
+    """Machine, versions and date: what the numbers hold for."""
+    found = machine(None)
+    versions = ", ".join(f"{name} {version}" for name, version in versions_of(VERSIONS).items())
+    today = dt.datetime.now(tz=dt.UTC).date()
+    return f"{found['processor']}, {found['cores']} cores, {found['system']}; {versions}; {today}."
+
+
+def latencies(models: list[str] | tuple[str, ...], batch: str, rounds: int) -> list[str]:
+    """A Markdown table: a row per contestant, a column per model and batch size."""
+    columns: dict[str, dict[str, str]] = {}
+    for model in models:
+        with tempfile.TemporaryDirectory() as folder:
+            files = {Path(folder, f"{number}.onnx"): name for number, name in enumerate(FLAVOURS)}
+            for path, name in files.items():
+                vit_export.onnx(model, path, flavour=FLAVOURS[name])
+            found = vit_export.bench(
+                list(files), batch=batch, against=",".join(PEERS), rounds=rounds
+            )
+            names = {path.name: name for path, name in files.items()}
+            starts = told(started(next(iter(files)), Path(folder), model))
+            for size in found.gflops_per_s:
+                rows = [row for row in found.rows if row.batch == size]
+                column = {names.get(row.name, row.name): cell(row) for row in rows}
+                column["ours, of the machine's limit"] = f"{rows[0].limit_share:.0%}"
+                column["ours, ms"] = f"{rows[0].p50_ms:.1f}"
+                column["worst SNR of all rows, dB"] = f"{worst(rows):.0f}"
+                column["plain file's session start, of ours"] = starts
+                columns[f"`{model}`, batch {size}"] = column
+                print(f"{model} batch {size}: {column}", file=sys.stderr, flush=True)
+    return table(columns)
+
+
+def cell(row: Row) -> str:
+    return told(row.against_first)
+
+
+def told(found: Ratio) -> str:
+    return f"{found.median:.2f} ({found.low:.2f}-{found.high:.2f})"
+
+
+def worst(rows: list[Row]) -> float:
+    """Signal-to-noise of the contestant whose answers are farthest from eager PyTorch's."""
+    return min(row.worst_snr_db for row in rows if row.worst_snr_db is not None)
+
+
+def started(ours: Path, folder: Path, model: str) -> Ratio:
+    """How long a session on the plain export takes to start, over one on `ours`, in turns."""
+    from vit_export.graph.capture import export_plainly
+    from vit_export.presets import load_preset
+    from vit_export.vit.weights import random_vit
+
+    spec, plain = load_preset(model).spec, folder / "plain.onnx"
+    export_plainly(random_vit(spec, 0), spec, plain)
+    times: dict[Path, list[float]] = {ours: [], plain: []}
+    for _ in range(STARTS):
+        for path, found in times.items():
+            with Worker(Contestant(name=path.name, kind="onnxruntime", path=str(path))) as worker:
+                found.append(worker.load_ms)
+    return ratio(times[plain], times[ours])
+
+
+def table(columns: dict[str, dict[str, str]]) -> list[str]:
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    return [
+        f"| takes x ours, median (95% interval) | {' | '.join(columns)} |",
+        f"| --- |{' ---: |' * len(columns)}",
+        *(
+            f"| {name} | {' | '.join(column.get(name, '-') for column in columns.values())} |"
+            for name in names
+        ),
+    ]
+
+
+def beside_timmx() -> list[str]:
+    """Wall time and peak memory of both whole commands, in turns."""
+    head = [
+        "| whole command, ViT-B/16 | wall s | peak MB | of timmx's wall | of its peak |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    if not installed():
+        return [*head, "| timmx | can't be installed here | - | - | - |"]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        theirs = [TIMMX / "bin" / "timmx", "export", "onnx", TIMMX_MODEL, "--dynamic-batch"]
+        theirs += ["--batch-size", "2", "--output", out / "theirs.onnx"]
+        ours = [COMMAND, "onnx", "--model", TIMMX_MODEL, "--out", out / "ours.onnx", "--quiet"]
+        requests = {TIMMX_FIRST: theirs, "vit-export onnx": ours}
+        costs: dict[str, list[tuple[float, float]]] = {name: [] for name in requests}
+        for _ in range(TIMMX_ROUNDS):
+            for name, request in requests.items():
+                (out / "theirs.onnx").unlink(missing_ok=True)
+                costs[name].append(watched([str(part) for part in request]))
+                print(name, *costs[name][-1], file=sys.stderr, flush=True)
+    return [*head, *(cost_row(name, costs) for name in requests)]
+
+
+def installed() -> bool:
+    """Whether timmx is in its environment, which is made where it is not there."""
+    if not (TIMMX / "bin" / "timmx").exists():
+        subprocess.run([sys.executable, "-m", "venv", TIMMX], check=True)
+        pip = [TIMMX / "bin" / "python", "-m", "pip", "install", "--quiet"]
+        done = subprocess.run([*pip, "timmx[onnx]", "onnxruntime"], check=False)
+        return done.returncode == 0
+    return True
+
+
+def cost_row(name: str, costs: dict[str, list[tuple[float, float]]]) -> str:
+    mine, theirs = zip(*costs[name], strict=True), zip(*costs[TIMMX_FIRST], strict=True)
+    (walls, peaks), (their_walls, their_peaks) = mine, theirs
+    numbers = f"{statistics.median(walls):.1f} | {statistics.median(peaks):.0f}"
+    ratios = told(ratio(walls, their_walls)), told(ratio(peaks, their_peaks))
+    return f"| {name} | {numbers} | {' | '.join(ratios)} |"
+
+
+def write(name: str, text: str) -> None:
+    """Puts `text` between the marks of this table in README.md."""
+    begin, end = f"<!-- {name}: scripts/bench_peers.py -->\n", f"<!-- end of {name} -->"
+    readme = README.read_text(encoding="utf-8")
+    before, _, rest = readme.partition(begin)
+    _, _, after = rest.partition(end)
+    README.write_text(before + begin + text + end + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
