@@ -3,7 +3,6 @@
 import contextlib
 import json
 
-import numpy as np
 import onnx
 import published_dinov2
 import pytest
@@ -33,8 +32,6 @@ from vit_export.samples import PHOTOS, make_samples
 from vit_export.vit.checkpoint import read_checkpoint
 from vit_export.vit.families import FAMILIES, family_of
 from vit_export.vit.families.torchvision import TORCHVISION
-from vit_export.vit.preprocess import preprocess
-from vit_export.vit.processor import from_processor
 from vit_export.vit.weights import random_vit
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
@@ -298,7 +295,7 @@ def test_original_dinov2(tmp_path):
         ("config.json", {"vision_config": 3}),
         ("preprocessor_config.json", {"size": "large"}),
         ("preprocessor_config.json", {"size": {}}),
-        ("preprocessor_config.json", {"rescale_factor": None}),
+        ("preprocessor_config.json", {"rescale_factor": "none"}),
         ("preprocessor_config.json", {"resample": 9}),
         ("preprocessor_config.json", {"image_mean": 0.5}),
     ],
@@ -534,37 +531,6 @@ def test_mangled_checkpoints_end_in_one_sentence(tmp_path, data):
     with contextlib.suppress(RequestError):  # and nothing else
         source = load_source(weights=path, told={"heads": 3})
         assert {p.dtype for p in source.vit.parameters()} == {torch.float32}
-
-
-PROCESSORS = {
-    "ViT": (transformers.ViTImageProcessorPil, {"size": {"height": 16, "width": 16}}),
-    "CLIP": (
-        transformers.CLIPImageProcessorPil,
-        {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}},
-    ),
-    "DINOv2": (
-        transformers.BitImageProcessorPil,
-        {"size": {"shortest_edge": 23}, "crop_size": {"height": 16, "width": 16}},
-    ),
-    "DeiT": (
-        transformers.DeiTImageProcessorPil,
-        {"size": {"height": 21, "width": 21}, "crop_size": {"height": 16, "width": 16}},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", PROCESSORS)
-@pytest.mark.parametrize("size", [(40, 64), (63, 41), (16, 16), (19, 170)])
-def test_preprocessing_is_that_of_transformers(tmp_path, name, size):
-    kind, options = PROCESSORS[name]
-    oracle = kind(**options)
-    oracle.save_pretrained(tmp_path)
-    values = json.loads((tmp_path / "preprocessor_config.json").read_text())
-    steps = from_processor(values, (16, 16), "here")
-    pixels = np.random.RandomState(0).randint(0, 256, (*size, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels)
-    expected = oracle(image, return_tensors="np")["pixel_values"][0]
-    np.testing.assert_allclose(preprocess(image, steps), expected, atol=1e-6)
 
 
 @torch.no_grad()

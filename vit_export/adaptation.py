@@ -33,12 +33,19 @@ def adapted(source: Source, wanted: Wanted) -> Source:
     if wanted.steps:
         steps = with_steps(source.preprocessing, source.vit.spec, wanted.steps)
         told = {name: value for name, value in wanted.steps.items() if name != "crop"}
-        source = replace(source, preprocessing=steps, overrides={**source.overrides, **told})
+        note = "" if _tell_all(wanted.steps) else source.preprocessing_note
+        overrides = {**source.overrides, **told}
+        source = replace(source, preprocessing=steps, preprocessing_note=note, overrides=overrides)
     if wanted.labels is not None:
         if not source.vit.spec.classifies:
             raise RequestError("The model has no classes to label.", "leave --labels out.")
         source = replace(source, labels=read_labels(wanted.labels, source.vit.spec.classes or 0))
     return source
+
+
+def _tell_all(steps: Mapping[str, Any]) -> bool:
+    """Whether nothing is left to assume, but perhaps the interpolation."""
+    return {"mean", "std"} <= steps.keys() and bool({"resize", "share"} & steps.keys())
 
 
 def _at_size(source: Source, size: tuple[int, int]) -> Source:

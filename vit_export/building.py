@@ -117,7 +117,9 @@ def build(
     with progress("lower"):
         lowered = _lowered(source, reference, samples)
     manifest = _manifest(chosen, source, sizes, settings, reference)
-    origin = Origin(source.weights_from, source.random, dict(source.unused))
+    origin = Origin(
+        source.weights_from, source.random, dict(source.unused), source.preprocessing_note
+    )
     with staged(path) as stage:
         chosen.build(lowered, manifest, stage.file, progress)
         del source, lowered  # the weights are in the file: nobody holds them twice while it runs,

@@ -77,6 +77,8 @@ def print_built(console: Console, built: Built) -> None:
     """Where the file is, how large, and whose weights it holds."""
     told = f"{built.path}: {built.size_bytes / 1e6:.1f} MB, weights: {built.origin.weights_from}"
     console.print(escape(told), soft_wrap=True)
+    if built.origin.preprocessing:
+        console.print(f"preprocessing: {escape(built.origin.preprocessing)}", soft_wrap=True)
     _print_unused(console, built.origin.unused)
 
 

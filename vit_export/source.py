@@ -23,6 +23,8 @@ class Source:
     overrides: Mapping[str, Any]
     """What is not as the files say; `trained` holds what the weights were trained as."""
     preprocessing: Preprocessing | None
+    preprocessing_note: str = ""
+    """What has to be said of it: that it is assumed, or was brought to another size."""
     labels: tuple[str, ...]
     resampling: "Resampling | None" = None
     """How its family moves positions to another grid; None for timm's way."""

@@ -48,7 +48,7 @@ def from_checkpoint(
         _check_architecture(sizes_of(renamed.tensors, where), preset, path)
     spec = infer_spec(renamed.tensors, facts, where)
     with _understood(path):
-        steps = _preprocessing(checkpoint, family, preset, spec)
+        steps, note = _preprocessing(checkpoint, family, preset, spec)
         labels = labels_in(checkpoint.config, spec.classes or 0)
     return Source(
         name=preset.name if preset else path.stem,
@@ -57,6 +57,7 @@ def from_checkpoint(
         random=False,
         overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
         preprocessing=steps,
+        preprocessing_note=note,
         labels=labels or (preset.labels if preset and preset.spec.classes == spec.classes else ()),
         resampling=family.resampling,
         unused=renamed.unused,
@@ -98,16 +99,32 @@ def _check_architecture(sizes: "Facts", preset: Preset, path: Path) -> None:
 
 def _preprocessing(
     checkpoint: "Checkpoint", family: "Family", preset: Preset | None, spec: VitSpec
-) -> Preprocessing | None:
-    from vit_export.vit.processor import from_defaults, from_processor
+) -> tuple[Preprocessing | None, str]:
+    """For images of `spec`; and what has to be said of it: assumed, or brought to that size."""
+    from vit_export.vit.processor import from_defaults
 
+    steps, origin = _steps_beside(checkpoint, family, spec.channels), checkpoint.path.name
+    if steps is None and preset is not None:
+        steps, origin = preset.preprocessing, preset.name
+    elif steps is None:
+        values = family.default_for(spec)
+        steps = from_defaults(values, spec.image_size, spec.channels, family.name)
+        return steps, f"assumed, the default of {family.name}" if steps else ""
+    if steps is None or steps.crop == spec.image_size:
+        return steps, ""
+    told, made = ("x".join(map(str, size)) for size in (steps.crop, spec.image_size))
+    return steps.at(spec.image_size), f"that of {origin} is for {told}, and was brought to {made}"
+
+
+def _steps_beside(
+    checkpoint: "Checkpoint", family: "Family", channels: int
+) -> Preprocessing | None:
+    """What the JSON files beside the weights say, for the size of images that they say."""
+    from vit_export.vit.processor import from_processor
+
+    path, kind = checkpoint.path, family.processor
     if checkpoint.processor:
-        where = f"the preprocessor_config.json of {checkpoint.path}"
-        return from_processor(checkpoint.processor, spec.image_size, where)
+        where = f"the image processor of {path}"
+        return from_processor(checkpoint.processor, where, kind=kind, channels=channels)
     told = family.config_preprocessing(checkpoint.config)
-    if told is not None:
-        return Preprocessing.from_mapping(told, str(checkpoint.path)).at(spec.image_size)
-    if preset is not None:
-        steps = preset.preprocessing
-        return steps.at(spec.image_size) if steps and steps.crop != spec.image_size else steps
-    return from_defaults(family.preprocessing, spec.image_size, spec.channels, family.name)
+    return None if told is None else Preprocessing.from_mapping(told, str(path))

@@ -75,13 +75,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose weights an artifact holds."""
+    """Whose weights an artifact holds, and what its user has to know of them."""
 
     weights_from: str
     random_weights: bool
     """Right for speed and size, worthless for answers."""
     unused: Mapping[str, str]
     """Tensors of the checkpoint that the model has no use for, with the reason."""
+    preprocessing: str = ""
+    """What has to be said of it: that it is assumed, or was brought to another size."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,8 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
     """config.json: the architecture, and the labels."""
     processor: Mapping[str, Any] = field(default_factory=dict)
-    """preprocessor_config.json, which says how images are read."""
+    """How images are read: preprocessor_config.json, or that part of a processor_config.json
+    (`transformers` 5), which goes first there."""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -61,7 +62,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         path=path,
         tensors=tensors,
         config=_read_json(file.parent / "config.json", optional=True),
-        processor=_read_json(file.parent / "preprocessor_config.json", optional=True),
+        processor=_read_json(file.parent / "processor_config.json", optional=True).get(
+            "image_processor"
+        )
+        or _read_json(file.parent / "preprocessor_config.json", optional=True),
     )
 
 

@@ -98,7 +98,8 @@ def load_image(path: Path, mode: Mode) -> "Image":
     """The picture in `mode`, upright, 8 bits a channel.
 
     EXIF orientation is applied, transparency dropped, palettes resolved; 16-bit grey is scaled
-    to 8 bits (Pillow's own conversion clips it).
+    to 8 bits (Pillow's own conversion clips it). Grey of 32 bits with no value above 255 holds 8
+    bits, and is taken as they are.
 
     Raises:
         RequestError: no such file, not an image, cut off, or a decompression bomb.
@@ -130,9 +131,10 @@ def load_image(path: Path, mode: Mode) -> "Image":
 def _to_mode(image: "Image", mode: Mode) -> "Image":
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits in I;16 and, from older files, in I
-        grey = np.asarray(image, np.float64).clip(0, 65535) / 257
-        image = Image.fromarray(grey.round().astype(np.uint8))
+    if image.mode.startswith("I"):  # 16 bits in I;16 and, from PGM and TIFF files, in I
+        grey = np.asarray(image, np.float64).clip(0, 65535)
+        depth = 1 if image.mode == "I" and grey.max() <= 255 else 257  # noqa: PLR2004 of 8 bits
+        image = Image.fromarray((grey / depth).round().astype(np.uint8))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     elif image.mode == "F":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.errors import RequestError
+from vit_export.spec import VitSpec
 
 StateDict = Mapping[str, Tensor]
 Facts = dict[str, Any]
@@ -75,8 +76,19 @@ class Family:
     """What a live module of the family tells."""
     resampling: Resampling = Resampling()
     """What its own code does; antialiased without offset is timm's way."""
+    processor: str | None = None
+    """The class of image processor in `transformers`, where its file does not name it."""
     preprocessing: Mapping[str, Any] | None = None
     """The family's documented default; sizes relative to a crop of 224."""
+    preprocessing_with: Mapping[tuple[str, ...], Mapping[str, Any]] = field(default_factory=dict)
+    """Parts of a model (fields of VitSpec, all of them) to its default, where it differs."""
+
+    def default_for(self, spec: VitSpec) -> Mapping[str, Any] | None:
+        """The documented default preprocessing of a model of this family."""
+        for parts, told in self.preprocessing_with.items():
+            if all(getattr(spec, part) for part in parts):
+                return told
+        return self.preprocessing
 
     def recognises(self, names: Collection[str]) -> bool:
         """Whether every mark is among `names`."""

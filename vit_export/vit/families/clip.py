@@ -72,5 +72,6 @@ HUGGING_FACE = Family(
     config_facts=config_facts,
     module_facts=module_facts,
     resampling=PLAIN,
+    processor="CLIP",
     preprocessing=TIMM_CLIP.preprocessing,
 )

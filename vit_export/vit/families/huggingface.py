@@ -94,6 +94,7 @@ VIT = Family(
     config_facts=config_facts,
     module_facts=module_facts,
     resampling=PLAIN,
+    processor="ViT",
     preprocessing={"resize": [224, 224], "interpolation": "bilinear", **INCEPTION},
 )
 
@@ -109,6 +110,7 @@ DEIT_TEACHER = replace(
         r"cls_classifier\.(\w+)": r"head.classifier.\1",
         r"distillation_classifier\.(\w+)": r"head.distillation_classifier.\1",
     },
+    processor="DeiT",
     preprocessing={"resize": 256, **IMAGENET},
 )
 DEIT = replace(
@@ -116,6 +118,7 @@ DEIT = replace(
     name="Hugging Face DeiT",
     marks=(EMBEDDING + r"distillation_token", LAYER + r"layernorm_before\.weight"),
     names=VIT_NAMES | {EMBEDDING + r"distillation_token": "embedding.register_tokens"},
+    processor="DeiT",
     preprocessing={"resize": 256, **IMAGENET},
 )
 
@@ -137,6 +140,7 @@ DINOV2 = Family(
     config_facts=_dinov2_facts,
     module_facts=_dinov2_module_facts,
     resampling=PLAIN,
+    processor="Bit",
     preprocessing={"resize": 256, **IMAGENET},
 )
 

@@ -39,6 +39,7 @@ VISION_MODEL = Family(
     config_facts=config_facts,
     module_facts=module_facts,
     resampling=PLAIN,
+    processor="Siglip",
     preprocessing=PREPROCESSING,
 )
 

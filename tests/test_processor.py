@@ -1,0 +1,265 @@
+"""Files of image processors, against the processors of `transformers` themselves."""
+
+import json
+
+import numpy as np
+import pytest
+import timm_models
+import torch
+import transformers
+from PIL import Image, ImageCms
+from support import run, run_json
+
+from vit_export import RequestError
+from vit_export.loading import load_source
+from vit_export.request import Wanted
+from vit_export.vit.preprocess import _to_mode, preprocess
+from vit_export.vit.processor import PROCESSORS, from_processor
+
+KINDS = {
+    "ViT": transformers.ViTImageProcessorPil,
+    "DeiT": transformers.DeiTImageProcessorPil,
+    "CLIP": transformers.CLIPImageProcessorPil,
+    "Bit": transformers.BitImageProcessorPil,
+    "Siglip": transformers.SiglipImageProcessorPil,
+}
+SQUARE, CROP = {"height": 16, "width": 16}, {"crop_size": {"height": 16, "width": 16}}
+OPTIONS = {
+    "ViT": {"size": SQUARE},
+    "DeiT": {"size": {"height": 21, "width": 21}, **CROP},
+    "CLIP": {"size": {"shortest_edge": 16}, **CROP},
+    "Bit": {"size": {"shortest_edge": 23}, **CROP},
+    "Siglip": {"size": SQUARE},
+}
+"""What each makes 16x16 images of."""
+MEAN, STD = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
+
+
+def noise(height, width, seed=0):
+    """Every pixel another colour."""
+    shape = (height, width, 3)
+    return Image.fromarray(np.random.RandomState(seed).randint(0, 256, shape, dtype=np.uint8))
+
+
+def in_lab(image):
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    return ImageCms.profileToProfile(image, srgb, lab, outputMode="LAB")
+
+
+def in_32_bits(image):
+    return Image.fromarray(np.asarray(image.convert("L"), np.int32))
+
+
+MODES = {
+    mode: (lambda image, mode=mode: image.convert(mode))
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV")
+}
+MODES |= {"PA": lambda image: image.convert("P").convert("PA"), "LAB": in_lab, "I": in_32_bits}
+
+
+@pytest.mark.parametrize("size", [(37, 61), (101, 33), (16, 17), (19, 170)])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("mode", MODES)
+def test_numbers_of_every_mode_are_those_of_transformers(mode, kind, size):
+    """Another's code makes the picture RGB, resizes, crops and normalizes."""
+    oracle = KINDS[kind](**OPTIONS[kind], do_convert_rgb=True)
+    image = MODES[mode](noise(*size))
+    assert image.mode == mode
+    expected = oracle(image, return_tensors="np")["pixel_values"][0]
+    found = preprocess(_to_mode(image, "RGB"), from_processor(oracle.to_dict(), "here"))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_16_bits_are_scaled_where_transformers_clips_them():
+    """The one difference, and meant: a 16-bit picture, clipped at 255 of 65535, is white."""
+    oracle = KINDS["ViT"](**OPTIONS["ViT"], do_convert_rgb=True)
+    grey = noise(40, 50).convert("L")
+    image = Image.fromarray(np.asarray(grey, np.uint16) * 257)
+    steps = from_processor(oracle.to_dict(), "here")
+    expected = oracle(grey, return_tensors="np")["pixel_values"][0]
+    np.testing.assert_allclose(preprocess(_to_mode(image, "RGB"), steps), expected, atol=1e-6)
+    clipped = oracle(image, return_tensors="np")["pixel_values"][0]
+    assert (clipped == 1).mean() > 0.9
+
+
+def explicit(kind):
+    """A file of `kind` that says everything, and nothing as its class would."""
+    values = KINDS[kind](
+        do_center_crop=True,
+        crop_size={"height": 200, "width": 190},
+        size={"height": 230, "width": 226} if kind in {"ViT", "DeiT", "Siglip"} else 230,
+        resample=0,
+        image_mean=MEAN,
+        image_std=STD,
+    ).to_dict()
+    return {name: value for name, value in values.items() if value is not None}
+
+
+LEFT_OUT = [
+    *("size", "crop_size", "resample", "image_mean", "image_std", "rescale_factor"),
+    *("do_resize", "do_center_crop", "do_rescale", "do_normalize"),
+]
+
+
+@pytest.mark.parametrize("key", LEFT_OUT)
+@pytest.mark.parametrize("null", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_file_leaves_out_is_what_its_class_does(kind, key, null):
+    values = explicit(kind)
+    del values[key]
+    if key == "crop_size" and kind in {"ViT", "Siglip"}:  # as it is in `transformers`
+        with pytest.raises(RequestError, match="has no crop_size"):
+            from_processor(values, "here")
+        return
+    image = noise(240, 270)
+    expected = KINDS[kind](**values)(image, return_tensors="np")["pixel_values"][0]
+    steps = from_processor(values | ({key: None} if null else {}), "here")
+    np.testing.assert_allclose(preprocess(image, steps), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ImageProcessor", "ImageProcessorFast", "FeatureExtractor"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_says_its_class_alone(kind, name):
+    image = noise(240, 270)
+    expected = KINDS[kind]()(image, return_tensors="np")["pixel_values"][0]
+    told = "feature_extractor_type" if name == "FeatureExtractor" else "image_processor_type"
+    found = preprocess(image, from_processor({told: kind + name}, "here"))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    unnamed = from_processor({"size": None}, "here", kind=kind)
+    np.testing.assert_array_equal(preprocess(image, unnamed), found)
+
+
+OLD = {"do_normalize": True, "do_resize": True, "image_mean": MEAN, "image_std": STD, "resample": 3}
+PUBLISHED = {
+    "CLIP": OLD | {"crop_size": 16, "do_center_crop": True, "size": 16},
+    "DeiT": OLD | {"crop_size": 16, "do_center_crop": True, "size": 21},
+    "ViT": OLD | {"size": 16},
+    "Bit": OLD | {"crop_size": 16, "do_center_crop": True, "size": 23},
+    "Siglip": OLD | {"size": [16, 16]},
+}
+"""The form of before `transformers` 4.26: one number, which each class reads in its way."""
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_sizes_of_one_number(kind):
+    image, values = noise(41, 63), PUBLISHED[kind]
+    expected = KINDS[kind](**values)(image, return_tensors="np")["pixel_values"][0]
+    steps = from_processor(values | {"feature_extractor_type": f"{kind}FeatureExtractor"}, "here")
+    np.testing.assert_allclose(preprocess(image, steps), expected, atol=1e-6)
+
+
+REFUSED = {
+    "unscaled": ("ViT", {"do_rescale": False}, "not scaled by 1/255"),
+    "another scale": ("ViT", {"rescale_factor": 1 / 127.5}, "not scaled by 1/255"),
+    "unresized": ("CLIP", {"do_resize": False}, "do_resize is false"),
+    "uncropped": ("CLIP", {"do_center_crop": False}, "224 without a crop"),
+    "SigLIP of one number": ("Siglip", {"size": 224}, "224 without a crop"),
+    "two edges": ("Bit", {"size": {"shortest_edge": 9, "longest_edge": 12}}, "is not built"),
+    "longest edge": ("Bit", {"size": {"longest_edge": 12}}, "is not built"),
+    "padded": ("CLIP", {"size": {"shortest_edge": 200}}, "less than the crop"),
+    "another class": ("ConvNext", {}, "is of ConvNextImageProcessor. Known are those of ViT,"),
+    "another filter": ("ViT", {"resample": 4}, "interpolation"),
+    "one channel": ("ViT", {"image_mean": [0.5]}, "the model takes 3 channels"),
+}
+
+
+@pytest.mark.parametrize(("kind", "changes", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_not_built_is_refused(kind, changes, message):
+    with pytest.raises(RequestError) as refusal:
+        from_processor(changes | {"image_processor_type": f"{kind}ImageProcessor"}, "here")
+    assert message in refusal.value.message
+    assert refusal.value.message.startswith("here")
+
+
+def test_a_file_of_no_class():
+    with pytest.raises(RequestError, match="names no image_processor_type"):
+        from_processor({"size": 16}, "here")
+
+
+SIZES = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
+SIZES |= {"image_size": 16, "patch_size": 8, "intermediate_size": 50}
+
+
+def folder(path, processor=None, **changes):
+    """A model for 16x16 images, with the file of a processor beside it."""
+    config = transformers.ViTConfig(**SIZES | changes, num_labels=3)
+    transformers.ViTForImageClassification(config).save_pretrained(path)
+    if processor is not None:
+        (path / "preprocessor_config.json").write_text(json.dumps(processor))
+    return path
+
+
+def test_one_channel(tmp_path):
+    """Of a grey picture the processor makes one channel, and of the model's default there is none.
+
+    `transformers` leaves a grey picture as it is, so the picture is not converted there.
+    """
+    oracle = KINDS["ViT"](size=SQUARE, image_mean=[0.3], image_std=[0.6])
+    source = load_source(weights=folder(tmp_path, oracle.to_dict(), num_channels=1))
+    grey = noise(37, 61).convert("L")
+    expected = oracle(grey, return_tensors="np")["pixel_values"][0]
+    assert source.preprocessing.mode == "L"
+    np.testing.assert_allclose(preprocess(grey, source.preprocessing), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("processor", "made"),
+    [
+        ({"size": 32}, "32x32"),
+        ({"size": 40, "do_center_crop": True, "crop_size": 32}, "32x32"),
+        ({"size": {"height": 32, "width": 48}}, "32x48"),
+    ],
+)
+def test_another_size_than_the_models_is_said(tmp_path, processor, made):
+    """The whole picture stays in view: what was resized to 32 is resized to 16, not cut."""
+    path = folder(tmp_path / "mine", processor | {"image_processor_type": "ViTImageProcessor"})
+    source = load_source(weights=path)
+    note = f"that of mine is for {made}, and was brought to 16x16"
+    assert source.preprocessing_note == note
+    assert source.preprocessing.resize == ((20, 20) if "crop_size" in processor else (16, 16))
+
+
+def test_a_processor_of_transformers_5(tmp_path):
+    """A whole processor is one file, with a table for images; an older file beside it is older."""
+    vision = transformers.CLIPVisionConfig(**SIZES)
+    transformers.CLIPVisionModel(vision).save_pretrained(tmp_path)
+    tokenizer = transformers.CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[])
+    images = KINDS["CLIP"](**OPTIONS["CLIP"], image_mean=MEAN, image_std=STD)
+    transformers.CLIPProcessor(images, tokenizer).save_pretrained(tmp_path)
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    for _ in range(2):
+        source = load_source(weights=tmp_path)
+        assert (source.preprocessing.mean, source.preprocessing_note) == (tuple(MEAN), "")
+        KINDS["CLIP"](**OPTIONS["CLIP"]).save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({}, "assumed, the default of timm vision_transformer"),
+        ({"mean": (0.5,)}, "assumed, the default of timm vision_transformer"),
+        ({"mean": (0.5,), "std": (0.5,), "resize": 16}, ""),
+        ({"mean": (0.5,), "std": (0.5,), "share": 0.9}, ""),
+    ],
+)
+def test_an_assumption_is_said_until_it_is_none(tmp_path, told, says):
+    model = timm_models.VisionTransformer(
+        img_size=16, patch_size=8, embed_dim=24, depth=1, num_heads=3, num_classes=5
+    )
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    wanted = Wanted(steps=told)
+    source = load_source(weights=tmp_path / "w.pth", told={"heads": 3}, wanted=wanted)
+    assert source.preprocessing_note == says
+
+
+def test_what_has_to_be_said_is_printed(tmp_path):
+    path, out = folder(tmp_path / "mine"), tmp_path / "mine.onnx"
+    told = run_json("onnx", "--weights", path, "--out", out, "-q")
+    assert told["preprocessing"] == "assumed, the default of Hugging Face ViT"
+    folder(path, {"image_processor_type": "ViTImageProcessor", "size": 32})
+    told = run("onnx", "--weights", path, "--out", out, "-q")
+    assert "preprocessing: that of mine is for 32x32, and was brought to 16x16" in told.stdout
+
+
+def test_every_kind_is_tested():
+    assert PROCESSORS.keys() == KINDS.keys()
