@@ -1,17 +1,18 @@
 """What timm's config.json tells, against timm itself: `save_for_hf` writes, its factory answers."""
 
 import json
+import re
 
 import pytest
 import timm_models
 import torch
-from torch import nn
 
 from vit_export import RequestError
 from vit_export.loading import load_source
-from vit_export.vit.families import timm_config
+from vit_export.vit.families import family_of, timm_config
+from vit_export.vit.infer import infer_spec
+from vit_export.vit.weights import fill
 
-PLAIN = ("Block", "LayerNorm")
 ARCHITECTURES = ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"]
 
 
@@ -38,28 +39,147 @@ def test_arguments_overrule_the_architecture():
     assert timm_config.facts(config) == expected
 
 
+@pytest.mark.parametrize("pool", ["max", "avgmax"])
+def test_a_pool_that_is_not_built_is_refused(tmp_path, pool):
+    """By its name, from a folder and in memory; it is never taken for another."""
+    model = timm_models.create_model("vit_tiny_patch16_224", depth=1, global_pool=pool)
+    timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
+    for request in ({"weights": tmp_path}, {"model": model}):
+        with pytest.raises(RequestError, match=f"pool is '{pool}'"):
+            load_source(**request)
+
+
+@torch.no_grad()
+def test_a_mean_over_all_tokens(tmp_path):
+    torch.manual_seed(0)
+    options = {"global_pool": "avg", "pool_include_prefix": True, "num_classes": 3, "depth": 1}
+    model = timm_models.create_model("vit_tiny_patch16_224", **options).eval()
+    timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
+    images = torch.randn(2, 3, 224, 224)
+    source = load_source(weights=tmp_path)
+    torch.testing.assert_close(source.vit(images), model(images), rtol=1e-4, atol=1e-5)
+
+
+NOT_BUILT = {
+    "vit_base_patch16_rpn_224": "ResPostBlock",
+    "vit_pe_spatial_tiny_patch16_512": "EvaBlock",
+    "vit_small_patch16_rope_224": "EvaBlock",
+    "vit_small_patch16_18x2_224": "ParallelThingsBlock",
+    "vit_base_patch16_xp_224": "ParallelScalingBlock",
+    "vit_dwee_patch16_reg1_gap_256": "differential attention",
+    "naflexvit_base_patch16_gap": "NaFlexVit",
+}
+
+
+@pytest.mark.parametrize("name", NOT_BUILT)
+def test_an_architecture_that_is_not_built_is_refused_by_name(name):
+    with pytest.raises(RequestError) as refusal:
+        timm_config.facts({"architecture": name})
+    assert refusal.value.message.startswith(f"{name} of timm has ")
+    assert NOT_BUILT[name] in refusal.value.message
+
+
+def test_a_probe_for_the_patches_alone_is_refused():
+    model = timm_models.create_model("vit_so150m_patch16_reg4_map_256", depth=1)
+    with pytest.raises(RequestError, match="a probe that attends to the patches alone"):
+        load_source(model)
+
+
+def test_arguments_that_are_code_are_refused():
+    with pytest.raises(RequestError, match="norm_layer of model_args, which is not built"):
+        timm_config.facts({"architecture": "vit_tiny", "model_args": {"norm_layer": "rmsnorm"}})
+
+
+MODULES = ["vision_transformer", "deit", "eva", "beit", "cait", "naflexvit"]
+MODULES += ["vision_transformer_hybrid", "vision_transformer_relpos", "vision_transformer_sam"]
+ACTIVATIONS = {"GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "GELU": "gelu", "SiLU": "swiglu"}
+ASSUMED_OTHERWISE = {
+    "ImageNet": r"deit_(tiny|small|base)_patch16_.*|vit_.*_patch1[46]_gap_(224|448)|"
+    r"vit_small_patch8_224",
+    "CLIP": r"eva_large_.*|vit_.*_radio_v[34]",
+    "0.5": r"vit_large_patch14_clip_(224|336)|vit_base_patch\d+_plus_2.*|vit_small_.*_36x1_224",
+    "none": r"vit_.*_tipsv2|vit_base_patch16_224_miil",
+}
+"""Normalizations of timm's that no tensor shows, and who has them against the default of ours.
+
+Of a bare state dict they are assumed wrongly, which is why an assumption is said. `plus` and `36x1`
+have no weights of timm's.
+"""
+
+
+def created(name):
+    """An architecture with one block, where its code allows that; no memory."""
+    with torch.device("meta"):
+        try:
+            return timm_models.create_model(name, depth=1)
+        except (AssertionError, TypeError):
+            return timm_models.create_model(name)
+
+
+def spec_of(model, name):
+    """What is made of its state dict and its config.json; heads and activation are said if asked.
+
+    Raises:
+        RequestError: refused by name, or its tensors do not fit.
+    """
+    state = model.state_dict()
+    family = family_of(state, name)
+    renamed = family.rename(state)
+    config = {"architecture": name, "global_pool": model.global_pool}
+    told = family.config_facts(config)
+    heads = told.get("heads", {}).get(model.embed_dim) or model.blocks[0].attn.num_heads
+    facts = family.conventions | {"mlp": "gelu"} | told | {"heads": heads}
+    spec = infer_spec(renamed.tensors, facts, name)
+    with torch.device("meta"):
+        fill(spec, renamed.tensors, name)
+    return spec, family
+
+
+def assert_plain(model, spec, name):
+    """The blocks are what `spec` says of them."""
+    block = model.blocks[0]
+    kinds = [type(part).__name__ for part in (block, block.norm1, block.attn)]
+    assert kinds == ["Block", "LayerNorm", "Attention"], name
+    assert spec.heads == block.attn.num_heads, name
+    assert spec.norm_eps == block.norm1.eps, name
+    assert spec.mlp == ACTIVATIONS[type(block.mlp.act).__name__], name
+    assert spec.pool == {"avg": "patch_mean"}.get(model.global_pool, model.global_pool), name
+    assert not model.pool_include_prefix, name
+
+
 @pytest.mark.slow
-def test_heads_and_activation_of_every_architecture():
-    """Of all that timm builds from plain blocks; of the others nothing may be claimed wrongly."""
-    seen = 0
-    for name in timm_models.list_models(module=["vision_transformer", "deit"]):
-        with torch.device("meta"):
-            model = timm_models.create_model(name)
-        block = model.blocks[0]
-        if (type(block).__name__, type(getattr(block, "norm1", None)).__name__) != PLAIN:
+def test_every_architecture_is_told_or_refused():
+    """Of all that timm has in a ViT's form: what is taken is plain, and as timm says it is."""
+    taken = 0
+    for name in timm_models.list_models(module=MODULES):
+        model = created(name)
+        try:
+            spec, family = spec_of(model, name)
+        except RequestError:
             continue
-        told = timm_config.facts({"architecture": name, "global_pool": model.global_pool})
-        heads = told.get("heads", {}).get(model.embed_dim)
-        if heads is None:  # a name outside the table
-            assert not name.startswith(("vit_", "deit")), name
-            continue
-        seen += 1
-        assert heads == block.attn.num_heads, name
-        if not isinstance(block.mlp.act, nn.SiLU):  # SwiGLU shows in the tensors
-            activation = {"GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "GELU": "gelu"}
-            assert told["mlp"] == activation[type(block.mlp.act).__name__], name
-        assert told["pool"] == {"avg": "patch_mean"}.get(model.global_pool, model.global_pool)
-    assert seen > 100
+        taken += 1
+        assert_plain(model, spec, name)
+        mean = family.default_for(spec)["mean"]
+        agrees = list(model.pretrained_cfg["mean"]) == list(mean)
+        known = re.fullmatch("|".join(ASSUMED_OTHERWISE.values()), name)
+        assert agrees or known, name
+    assert taken > 140
+
+
+BARE = ["deit_tiny_distilled_patch16_224", "deit3_small_patch16_224", "vit_small_patch14_dinov2"]
+BARE += ["vit_small_patch14_reg4_dinov2", "vit_tiny_patch16_224", "vit_base_patch16_siglip_224"]
+BARE += ["vit_xsmall_patch16_clip_224", "vit_medium_patch16_gap_240"]
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_the_default_of_a_bare_file_is_the_one_of_timm(tmp_path, name):
+    """Mean and std, by the parts that the tensors show."""
+    model = timm_models.create_model(name, depth=1, num_classes=2)
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    source = load_source(weights=tmp_path / "w.pth", told={"heads": 1, "mlp": "gelu"})
+    told = model.pretrained_cfg
+    assert (source.preprocessing.mean, source.preprocessing.std) == (told["mean"], told["std"])
+    assert source.preprocessing_note.startswith("assumed, the default of timm")
 
 
 STEPS = {"input_size": [3, 16, 16], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}

@@ -44,8 +44,8 @@ def _module_facts(module: nn.Module) -> Facts:
     facts = {"heads": block.attn.num_heads, "norm_eps": block.norm1.eps}
     activation = type(block.mlp.act).__name__  # one that is not known is refused, by its name
     facts["mlp"] = ACTIVATIONS.get(activation, activation)
-    pool = timm_config.POOLS.get(str(getattr(module, "global_pool", "token")))
-    return facts | ({"pool": pool} if pool else {})
+    pool = str(getattr(module, "global_pool", "token"))  # as with the activation
+    return facts | ({"pool": timm_config.POOLS.get(pool, pool)} if pool else {})
 
 
 TIMM = Family(
@@ -58,6 +58,10 @@ TIMM = Family(
     config_preprocessing=timm_config.preprocessing,
     module_facts=_module_facts,
     preprocessing={"resize": 248, **INCEPTION},
+    preprocessing_with={
+        ("distillation_token",): {"resize": 248, **IMAGENET},  # DeiT
+        ("layer_scale", "class_token"): {"resize": 248, **IMAGENET},  # DeiT-III and DINOv2
+    },
 )
 
 # CLIP towers: timm does not keep in the tensors whether the activation is QuickGELU, so none is
@@ -67,6 +71,7 @@ TIMM_CLIP = replace(
     name="timm vision_transformer with norm_pre (CLIP)",
     marks=(*TIMM.marks, r"norm_pre\.weight"),
     conventions=CONVENTIONS | {"norm_eps": 1e-5},
+    preprocessing_with={},
     preprocessing={
         "resize": 224,
         "mean": [0.48145466, 0.4578275, 0.40821073],
@@ -74,7 +79,8 @@ TIMM_CLIP = replace(
     },
 )
 
-# SigLIP towers: as with CLIP, the tensors do not tell which GELU.
+# SigLIP towers: as with CLIP, the tensors do not tell which GELU. Their probe sees every token;
+# where there are others than patches, timm cuts those off first (`pool_include_prefix`).
 TIMM_SIGLIP = replace(
     TIMM,
     name="timm vision_transformer with attn_pool (SigLIP)",
@@ -89,7 +95,9 @@ TIMM_SIGLIP = replace(
         r"attn_pool\.mlp\.fc1\.(\w+)": r"head.attention_pool.mlp.expand.\1",
         r"attn_pool\.mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
     },
+    refused={**TIMM.refused, r"(cls|reg)_token": "a probe that attends to the patches alone"},
     conventions=CONVENTIONS | {"norm_eps": 1e-6, "pool": "map"},
+    preprocessing_with={},
     preprocessing={"resize": [224, 224], **INCEPTION},
 )
 

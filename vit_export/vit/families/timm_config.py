@@ -13,6 +13,17 @@ from vit_export.errors import RequestError
 from vit_export.vit.families.base import Facts
 
 POOLS = {"token": "token", "avg": "patch_mean", "map": "map"}
+NOT_BUILT = {
+    r"vit_.*rpn_\d+": "norms behind attention and MLP (ResPostBlock)",
+    r"vit_pe_.*|vit_.*_rope_.*|.*dinov3.*|.*_lingbot|eva02_.*": "rotary positions (EvaBlock)",
+    r"vit_.*_\d+x2_\d+": "parallel blocks (ParallelThingsBlock)",
+    r"vit_.*_xp_\d+|vit_pwee_.*": "parallel attention and MLP (ParallelScalingBlock)",
+    r"vit_dpwee_.*|vit_dwee_.*|vit_dlittle_.*": "differential attention",
+    r"naflexvit_.*": "images of any grid (NaFlexVit)",
+}
+"""Names of architectures to what they do that a plain block does not."""
+CODE = ("block_fn", "attn_layer", "mlp_layer", "norm_layer", "embed_layer", "embed_norm_layer")
+"""Arguments that put other code into a model, which its tensors may not show."""
 OURS = r"(vit|deit|deit3|flexivit|eva_large)_.*"
 HEADS = (
     (r"vit_base_patch16_gap_.*", {768: 16}),
@@ -31,10 +42,18 @@ ARGUMENTS = {"quickgelu": "quick_gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 
 
 def facts(config: Mapping[str, Any]) -> Facts:
-    """The fields of VitSpec that a config.json of timm tells; `heads` may be by width."""
+    """The fields of VitSpec that a config.json of timm tells; `heads` may be by width.
+
+    Raises:
+        RequestError: an architecture whose blocks are not plain ones.
+    """
     architecture, arguments = str(config.get("architecture", "")), config.get("model_args", {})
+    _check_plain(architecture, arguments)
     known: Facts = {"heads": _heads(architecture), "mlp": _first(ACTIVATIONS, architecture)}
-    known["pool"] = POOLS.get(arguments.get("global_pool") or config.get("global_pool", ""))
+    pool = arguments.get("global_pool") or config.get("global_pool", "")
+    known["pool"] = POOLS.get(pool, pool)  # as below: refused by VitSpec, by its name
+    if pool == "avg" and arguments.get("pool_include_prefix"):
+        known["pool"] = "mean"
     if "num_heads" in arguments:
         known["heads"] = arguments["num_heads"]
     if "act_layer" in arguments:  # one that is not known is refused by VitSpec, by its name
@@ -63,6 +82,16 @@ def preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
         "mean": list(told["mean"]),
         "std": list(told["std"]),
     }
+
+
+def _check_plain(architecture: str, arguments: Mapping[str, Any]) -> None:
+    changed = [f"{name} of model_args" for name in CODE if name in arguments]
+    meaning = next(
+        (told for name, told in NOT_BUILT.items() if re.fullmatch(name, architecture)), ""
+    )
+    if changed or meaning:
+        told = f"{architecture or 'the model'} of timm has {meaning or changed[0]}"
+        raise RequestError(f"{told}, which is not built yet.", "export another model.")
 
 
 def _heads(architecture: str) -> dict[int, int]:
