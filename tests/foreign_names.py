@@ -42,10 +42,9 @@ DINOV2 = [
     ("mlp_scale", "ls2"),
     ("attention.projection", "attn.proj"),
     ("attention", "attn"),
-    ("mlp.expand", "mlp.fc1"),
-    ("mlp.contract", "mlp.fc2"),
     ("head.norm", "norm"),
 ]
+DINOV2_MLP, DINOV2_SWIGLU = ("mlp.fc1", "mlp.fc2"), ("mlp.w12", "mlp.w3")
 
 
 def as_torchvision(state, mlp=TORCHVISION_MLP[0]):
@@ -62,9 +61,10 @@ def as_openai(state):
     return named
 
 
-def as_dinov2(state):
+def as_dinov2(state, mlp=DINOV2_MLP):
     """As dinov2/models/vision_transformer.py: an axis for the batch, and a mask token."""
-    named = _renamed(state, *DINOV2)
+    expand, contract = mlp
+    named = _renamed(state, *DINOV2, ("mlp.expand", expand), ("mlp.contract", contract))
     for name in {"cls_token", "register_tokens", "pos_embed"} & named.keys():
         named[name] = named[name][None]
     return named | {"mask_token": torch.zeros(1, named["cls_token"].shape[-1])}

@@ -8,7 +8,14 @@ import published_dinov2
 import pytest
 import torch
 import transformers
-from foreign_names import TORCHVISION_MLP, as_dinov2, as_openai, as_torchvision
+from foreign_names import (
+    DINOV2_MLP,
+    DINOV2_SWIGLU,
+    TORCHVISION_MLP,
+    as_dinov2,
+    as_openai,
+    as_torchvision,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -31,7 +38,6 @@ from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.samples import PHOTOS, make_samples
 from vit_export.vit.checkpoint import read_checkpoint
 from vit_export.vit.families import FAMILIES, family_of
-from vit_export.vit.families.torchvision import TORCHVISION
 from vit_export.vit.weights import random_vit
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
@@ -169,6 +175,13 @@ TIMM = {
         "no_embed_class": True,
     },
     "SwiGLU": {"num_classes": 0, "mlp_layer": SwiGLUPacked, "mlp_ratio": 4, "act_layer": nn.SiLU},
+    "SwiGLU as in DINOv2's giant": {
+        "num_classes": 0,
+        "init_values": 1e-5,
+        "mlp_ratio": 2.66667 * 2,
+        "mlp_layer": SwiGLUPacked,
+        "act_layer": nn.SiLU,
+    },
     "without biases": {"num_classes": 3, "qkv_bias": False},
     "no class token": {"num_classes": 3, "class_token": False, "global_pool": "avg"},
 }
@@ -268,18 +281,21 @@ def test_a_live_module_stays_as_it_is():
     assert_alike(source, model.float().eval()(IMAGES))
 
 
+ORIGINAL = {"DINOv2": DINOV2_MLP, "DINOv2 with SwiGLU": DINOV2_SWIGLU}
+ORIGINAL |= {"DINOv2 with registers": DINOV2_MLP}
+
+
 @torch.no_grad()
-def test_original_dinov2(tmp_path):
+@pytest.mark.parametrize("name", ORIGINAL)
+def test_original_dinov2(tmp_path, name):
     """Positions cover the class token, and no register."""
-    kind, config = HF["DINOv2 with registers"]
+    kind, config = HF[name]
     theirs = awake(kind(config))
     oracle = theirs(IMAGES).pooler_output
-    source = load_source(theirs)
-    state = source.vit.state_dict()
-    original = as_dinov2(state)
+    original = as_dinov2(load_source(theirs).vit.state_dict(), ORIGINAL[name])
     torch.save(original, tmp_path / "dinov2.pth")
     loaded = load_source(weights=tmp_path / "dinov2.pth", told={"heads": 3})
-    assert family_of(original, "").name == "DINOv2 with registers"
+    assert family_of(original, "").name == name.removesuffix(" with SwiGLU")
     assert loaded.unused == {"mask_token": "it stands for hidden patches, in training only"}
     assert_alike(loaded, oracle)
 
@@ -344,8 +360,15 @@ def test_torchvision(tmp_path):
         assert_alike(loaded, theirs(IMAGES).logits)
 
 
-def test_torchvision_fixes_the_heads_of_its_widths():
-    assert TORCHVISION.conventions["heads"][768] == 12
+@torch.no_grad()
+@pytest.mark.parametrize(("width", "heads"), [(768, 12), (1024, 16), (1280, 16)])
+def test_torchvision_fixes_the_heads_of_its_widths(tmp_path, width, heads):
+    """Those of `vit_b_*`, `vit_l_*` and `vit_h_14` need not be said."""
+    sizes = SIZES | {"hidden_size": width, "num_attention_heads": heads, "num_hidden_layers": 1}
+    config = transformers.ViTConfig(**sizes, intermediate_size=8, layer_norm_eps=1e-6, num_labels=2)
+    theirs = transformers.ViTForImageClassification(config).eval()
+    torch.save(as_torchvision(load_source(theirs).vit.state_dict()), tmp_path / "vit.pth")
+    assert_alike(load_source(weights=tmp_path / "vit.pth"), theirs(IMAGES).logits)
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_ema"])

@@ -1,14 +1,17 @@
 """A model at another resolution is the one that timm makes of it, and is proven there."""
 
+from math import floor
+
+import numpy as np
 import pytest
 import torch
 import transformers
+from foreign_names import as_dinov2, as_torchvision
 from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
 from timm_models import VisionTransformer, resample_abs_pos_embed
 
 from vit_export.loading import load_source
 from vit_export.request import Wanted
-from vit_export.vit.families.base import Resampling
 from vit_export.vit.resample import resized
 from vit_export.vit.weights import random_vit
 
@@ -86,13 +89,56 @@ def test_transformers_at_another_size(tmp_path, name, size):
     torch.testing.assert_close(source.vit(images), expected, rtol=1e-4, atol=2e-5)
 
 
-def test_an_offset_shifts_the_grid_and_keeps_its_size():
-    """The original DINOv2 adds 0.1 of a patch to the scale: nearly the same, and not the same."""
-    vit = random_vit(SQUARE, 0)
-    plain = resized(vit, (48, 48), Resampling(antialias=False)).embedding.positions
-    shifted = resized(vit, (48, 48), Resampling(antialias=False, offset=0.1)).embedding.positions
-    assert shifted.shape == plain.shape
-    assert 1e-4 < (shifted - plain).abs().max() < 0.05
+def kernel(distance):
+    """Cubic convolution as PyTorch documents it: Keys' with a = -0.75."""
+    a, x = -0.75, abs(distance)
+    if x < 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0
+
+
+def weights(count, places):
+    """How much each of `count` patches gives to the ones at `places`; the border is repeated."""
+    made = np.zeros((len(places), count))
+    for row, place in enumerate(places):
+        first = floor(place) - 1
+        for patch in range(first, first + 4):
+            made[row, min(max(patch, 0), count - 1)] += kernel(place - patch)
+    return made
+
+
+def dinov2_places(new, old):
+    """dinov2/models/vision_transformer.py: the scale is (new + 0.1) / old; centres of patches."""
+    return [(i + 0.5) * old / (new + 0.1) - 0.5 for i in range(new)]
+
+
+def torchvision_places(new, old):
+    """interpolate_embeddings of torchvision: `align_corners=True`, corner patches stay."""
+    return [i * (old - 1) / (new - 1) for i in range(new)]
+
+
+BY_HAND = {
+    "DINOv2": (dinov2_places, as_dinov2, {"layer_scale": True, "positions": "no_registers"}),
+    "torchvision": (torchvision_places, as_torchvision, {}),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("size", [(48, 48), (24, 24), (40, 16), (88, 56)])
+def test_families_without_a_library_at_another_size(tmp_path, name, size):
+    """The sums by hand, in double precision: neither interpolates with antialiasing."""
+    places, named, changes = BY_HAND[name]
+    vit = random_vit(tiny_spec(image_size=(32, 32), **changes), 0)
+    torch.save(named(dict(vit.state_dict())), tmp_path / "w.pth")
+    wanted = Wanted(image_size=f"{size[0]}x{size[1]}")
+    source = load_source(weights=tmp_path / "w.pth", told={"heads": 3}, wanted=wanted)
+    positions = vit.embedding.positions.detach().double().numpy()
+    rows, columns = (weights(4, places(side // 8, 4)) for side in size)
+    grid = positions[1:].reshape(4, 4, -1)
+    expected = np.einsum("io,jp,opd->ijd", rows, columns, grid).reshape(-1, grid.shape[-1])
+    found = source.vit.embedding.positions.numpy()
+    np.testing.assert_array_equal(found[:1], positions[:1].astype(np.float32))
+    np.testing.assert_allclose(found[1:], expected, atol=1e-5)
 
 
 @torch.no_grad()

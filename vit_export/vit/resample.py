@@ -36,5 +36,6 @@ def _resample(
     if resampling.offset:
         shifted = [(n + resampling.offset) / o for n, o in zip(new, old, strict=True)]
         wanted = {"scale_factor": tuple(shifted)}
-    grid = functional.interpolate(grid, **wanted, mode="bicubic", antialias=resampling.antialias)
+    how = {"antialias": resampling.antialias, "align_corners": resampling.align_corners}
+    grid = functional.interpolate(grid, **wanted, **how, mode="bicubic")
     return grid[0].permute(1, 2, 0).flatten(0, 1)

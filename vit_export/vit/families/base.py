@@ -40,6 +40,8 @@ class Resampling:
     antialias: bool = True
     offset: float = 0.0
     """Patches added to a side when the scale is computed (the original DINOv2's 0.1)."""
+    align_corners: bool = False
+    """Whether the corner patches keep their places, instead of the corners of the image."""
 
 
 def nothing_known(_: Any) -> Facts:

@@ -6,7 +6,7 @@ Conventions from torchvision/models/vision_transformer.py: LayerNorm epsilon 1e-
 
 from torch import nn
 
-from vit_export.vit.families.base import Facts, Family
+from vit_export.vit.families.base import Facts, Family, Resampling
 from vit_export.vit.families.timm import IMAGENET
 
 LAYER = r"encoder\.layers\.encoder_layer_(\d+)"
@@ -45,5 +45,6 @@ TORCHVISION = Family(
         "heads": HEADS_BY_WIDTH,
     },
     module_facts=_module_facts,
+    resampling=Resampling(antialias=False, align_corners=True),  # as `interpolate_embeddings`
     preprocessing={"resize": 256, "interpolation": "bilinear", **IMAGENET},
 )
