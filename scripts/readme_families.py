@@ -75,6 +75,18 @@ def timm_folder(folder: Path) -> None:
     timm_models.save_for_hf(model, folder / "deit3", safe_serialization=True)
 
 
+def timm_distilled() -> dict[str, torch.Tensor]:
+    """Timm's DeiT with two heads, which are averaged."""
+    name = "deit_tiny_distilled_patch16_224"
+    return timm_models.create_model(name, num_classes=10, depth=4).state_dict()
+
+
+def timm_siglip(folder: Path) -> None:
+    """Timm's SigLIP tower, which pools by attention."""
+    model = timm_models.create_model("vit_base_patch16_siglip_224", num_classes=0, depth=2)
+    timm_models.save_for_hf(model, folder / "siglip", safe_serialization=True)
+
+
 def ours(**changes: object) -> dict[str, torch.Tensor]:
     """Tensors under our names, to be named by hand."""
     return dict(random_vit(VitSpec(**TINY | changes), 0).state_dict())
@@ -94,6 +106,12 @@ EXAMPLES = [
         saved_pth("clip.pth", timm_clip),
         "clip.pth --heads 4 --activation gelu",
     ),
+    Example(
+        "timm's DeiT distilled, a bare state dict",
+        saved_pth("deit.pth", timm_distilled),
+        "deit.pth --heads 3",
+    ),
+    Example("timm's SigLIP, a folder with its config.json", timm_siglip, "siglip"),
     Example("Hugging Face ViT, fine-tuned for five classes", fine_tuned, "flowers"),
     Example(
         "Hugging Face DINOv2 at another resolution, all tokens",
@@ -102,6 +120,16 @@ EXAMPLES = [
             lambda: transformers.Dinov2Model(transformers.Dinov2Config(**HUGGING_FACE)),
         ),
         "dinov2 --image-size 280x224 --outputs tokens",
+    ),
+    Example(
+        "Hugging Face DINOv2 with registers",
+        saved_folder(
+            "dinov2-reg",
+            lambda: transformers.Dinov2WithRegistersModel(
+                transformers.Dinov2WithRegistersConfig(**HUGGING_FACE)
+            ),
+        ),
+        "dinov2-reg",
     ),
     Example(
         "Hugging Face CLIP with its projection",

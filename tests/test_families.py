@@ -205,6 +205,15 @@ def test_timm_modules_in_memory(timm_model):
 
 
 @torch.no_grad()
+def test_timm_that_pools_by_the_mean_without_fc_norm(tmp_path):
+    """As the README says: the tensors are those of a class token's, so the pool has to be said."""
+    model = awake(VisionTransformer(**TIMM_SIZES, num_classes=5, global_pool="avg", fc_norm=False))
+    torch.save(model.state_dict(), tmp_path / "avg.pth")
+    told = {"heads": 3, "pool": "patch_mean"}
+    assert_alike(load_source(weights=tmp_path / "avg.pth", told=told), model(IMAGES))
+
+
+@torch.no_grad()
 def test_timm_distilled(tmp_path):
     model = awake(VisionTransformerDistilled(**TIMM_SIZES, num_classes=5))
     torch.save({"model": model.state_dict()}, tmp_path / "deit.pth")
