@@ -45,8 +45,9 @@ def test_a_pool_that_is_not_built_is_refused(tmp_path, pool):
     model = timm_models.create_model("vit_tiny_patch16_224", depth=1, global_pool=pool)
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
     for request in ({"weights": tmp_path}, {"model": model}):
-        with pytest.raises(RequestError, match=f"pool is '{pool}'"):
+        with pytest.raises(RequestError, match=f"pool is '{pool} of timm'") as refusal:
             load_source(**request)
+        assert refusal.value.fix.startswith("Known: map, mean")
 
 
 @torch.no_grad()

@@ -44,8 +44,8 @@ def _module_facts(module: nn.Module) -> Facts:
     facts = {"heads": block.attn.num_heads, "norm_eps": block.norm1.eps}
     activation = type(block.mlp.act).__name__  # one that is not known is refused, by its name
     facts["mlp"] = ACTIVATIONS.get(activation, activation)
-    pool = str(getattr(module, "global_pool", "token"))  # as with the activation
-    return facts | ({"pool": timm_config.POOLS.get(pool, pool)} if pool else {})
+    pool = timm_config.pool_of(str(getattr(module, "global_pool", "token")))
+    return facts | ({"pool": pool} if pool else {})
 
 
 TIMM = Family(

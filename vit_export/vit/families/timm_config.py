@@ -51,7 +51,7 @@ def facts(config: Mapping[str, Any]) -> Facts:
     _check_plain(architecture, arguments)
     known: Facts = {"heads": _heads(architecture), "mlp": _first(ACTIVATIONS, architecture)}
     pool = arguments.get("global_pool") or config.get("global_pool", "")
-    known["pool"] = POOLS.get(pool, pool)  # as below: refused by VitSpec, by its name
+    known["pool"] = pool_of(pool)
     if pool == "avg" and arguments.get("pool_include_prefix"):
         known["pool"] = "mean"
     if "num_heads" in arguments:
@@ -59,6 +59,11 @@ def facts(config: Mapping[str, Any]) -> Facts:
     if "act_layer" in arguments:  # one that is not known is refused by VitSpec, by its name
         known["mlp"] = ARGUMENTS.get(arguments["act_layer"], arguments["act_layer"])
     return {name: value for name, value in known.items() if value}
+
+
+def pool_of(name: str) -> str:
+    """Our word for a `global_pool`; one that is not built is refused by VitSpec, by its name."""
+    return POOLS.get(name, f"{name} of timm" if name else "")
 
 
 def preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
