@@ -183,6 +183,19 @@ def test_a_thread_of_an_image_is_refused():
         preprocess(Image.new("RGB", (10_000, 2)), STEPS)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resize": 0}, "are no sizes"),
+        ({"resize": (-16, -16), "crop": (-16, -16)}, "are no sizes"),
+        ({"std": (0.5, float("nan"), 0.5)}, "is not positive"),
+    ],
+)
+def test_numbers_that_make_no_sense(changes, message):
+    with pytest.raises(RequestError, match=message):
+        dataclasses.replace(STEPS, **changes)
+
+
 @pytest.mark.parametrize("size", [(24, 24), (48, 48), (36, 60)])
 def test_another_size_keeps_the_way_of_cutting(size):
     moved = STEPS.at(size)

@@ -1,5 +1,6 @@
 """Files of image processors, against the processors of `transformers` themselves."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 import timm_models
 import torch
 import transformers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from support import run, run_json
 
@@ -217,6 +220,29 @@ def test_another_size_than_the_models_is_said(tmp_path, processor, made):
     note = f"that of mine is for {made}, and was brought to 16x16"
     assert source.preprocessing_note == note
     assert source.preprocessing.resize == ((20, 20) if "crop_size" in processor else (16, 16))
+
+
+ODD = st.sampled_from(
+    [0, -16, 16, 10**9, 0.5, float("nan"), True, "x", [], {}, [16, 16], [0.5] * 3]
+)
+ODD |= st.sampled_from([{"height": 0, "width": 9}, {"shortest_edge": 20}, {"shortest_edge": "x"}])
+KEYS = st.sampled_from([*LEFT_OUT, "image_processor_type"])
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(kind=st.sampled_from([*KINDS]), changes=st.dictionaries(KEYS, ODD, min_size=1, max_size=4))
+def test_files_that_make_no_sense_end_in_one_sentence(tmp_path, kind, changes):
+    """Or are read: into steps that make images of the model's size."""
+    if not (tmp_path / "model.safetensors").exists():
+        folder(tmp_path)
+    values = {"image_processor_type": f"{kind}ImageProcessor", **OPTIONS[kind], **changes}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
+    with contextlib.suppress(RequestError):  # and nothing else
+        assert load_source(weights=tmp_path).preprocessing.crop == (16, 16)
 
 
 def test_a_processor_of_transformers_5(tmp_path):

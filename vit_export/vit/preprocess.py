@@ -50,8 +50,12 @@ class Preprocessing:
             if len(getattr(self, name)) != channels:
                 message = f"{name} has {len(getattr(self, name))} values for mode {self.mode}."
                 raise RequestError(message, f"give {channels}, one per channel.")
-        if min(self.std) <= 0:
+        if not all(one > 0 for one in self.std):  # NaN is not, either
             raise RequestError("std holds a value that is not positive.", "give positive ones.")
+        resize = (self.resize,) if isinstance(self.resize, int) else self.resize
+        if min(*resize, *self.crop) <= 0:
+            message = f"resize {self.resize} and crop {self.crop} are no sizes."
+            raise RequestError(message, "give positive ones.")
         if self._covers() is False:
             message = f"resize {self.resize} leaves less than the crop of {self.crop}."
             raise RequestError(message, "resize to at least the crop.")
