@@ -205,6 +205,24 @@ def test_one_channel(tmp_path):
     np.testing.assert_allclose(preprocess(grey, source.preprocessing), expected, atol=1e-6)
 
 
+def test_what_is_refused_can_be_said_instead(tmp_path):
+    """As the Fix says, and half of it is not enough."""
+    path = folder(tmp_path, {"image_processor_type": "ConvNextImageProcessor"})
+    said = {"mean": (0.1,), "std": (0.2,), "resize": 20}
+    source = load_source(weights=path, wanted=Wanted(steps=said))
+    steps = source.preprocessing
+    assert (steps.mean, steps.std, steps.resize, steps.crop) == (
+        (0.1,) * 3,
+        (0.2,) * 3,
+        20,
+        (16, 16),
+    )
+    assert source.preprocessing_note == ""
+    del said["resize"]
+    with pytest.raises(RequestError, match="Known are those of"):
+        load_source(weights=path, wanted=Wanted(steps=said))
+
+
 @pytest.mark.parametrize(
     ("processor", "made"),
     [

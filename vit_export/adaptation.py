@@ -33,7 +33,7 @@ def adapted(source: Source, wanted: Wanted) -> Source:
     if wanted.steps:
         steps = with_steps(source.preprocessing, source.vit.spec, wanted.steps)
         told = {name: value for name, value in wanted.steps.items() if name != "crop"}
-        note = "" if _tell_all(wanted.steps) else source.preprocessing_note
+        note = "" if tells_all(wanted.steps) else source.preprocessing_note
         overrides = {**source.overrides, **told}
         source = replace(source, preprocessing=steps, preprocessing_note=note, overrides=overrides)
     if wanted.labels is not None:
@@ -43,7 +43,7 @@ def adapted(source: Source, wanted: Wanted) -> Source:
     return source
 
 
-def _tell_all(steps: Mapping[str, Any]) -> bool:
+def tells_all(steps: Mapping[str, Any]) -> bool:
     """Whether nothing is left to assume, but perhaps the interpolation."""
     return {"mean", "std"} <= steps.keys() and bool({"resize", "share"} & steps.keys())
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vit_export.adaptation import adapted
+from vit_export.adaptation import adapted, tells_all
 from vit_export.errors import RequestError
 from vit_export.live import from_live
 from vit_export.presets import DEFAULT, Preset, load_preset
@@ -59,7 +59,9 @@ def _found(
         from vit_export.vit.checkpoint import read_checkpoint
 
         preset = None if model is None else load_preset(str(model))
-        return from_checkpoint(read_checkpoint(weights), preset, told)
+        return from_checkpoint(
+            read_checkpoint(weights), preset, told, steps_told=tells_all(wanted.steps)
+        )
     if told:
         raise RequestError(f"{', '.join(told)} go with a checkpoint.", "give --weights too.")
     preset = load_preset(str(model or DEFAULT))

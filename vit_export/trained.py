@@ -26,9 +26,15 @@ ARCHITECTURE = ("width", "depth", "patch_size", "channels", "mlp_hidden")
 
 
 def from_checkpoint(
-    checkpoint: "Checkpoint", preset: Preset | None, told: dict[str, Any]
+    checkpoint: "Checkpoint",
+    preset: Preset | None,
+    told: dict[str, Any],
+    *,
+    steps_told: bool = False,
 ) -> Source:
     """A trained model as its checkpoint tells it, completed by `preset` and by what was `told`.
+
+    With `steps_told` the request says the preprocessing, and a file that can't is no obstacle.
 
     Raises:
         RequestError: a checkpoint that can't be told apart or completed, or does not fit.
@@ -48,7 +54,8 @@ def from_checkpoint(
         _check_architecture(sizes_of(renamed.tensors, where), preset, path)
     spec = infer_spec(renamed.tensors, facts, where)
     with _understood(path):
-        steps, note = _preprocessing(checkpoint, family, preset, spec)
+        beside = _steps_beside(checkpoint, family, spec.channels, needed=not steps_told)
+        steps, note = _preprocessing(beside, checkpoint.path.name, family, preset, spec)
         labels = labels_in(checkpoint.config, spec.classes or 0)
     return Source(
         name=preset.name if preset else path.stem,
@@ -98,12 +105,11 @@ def _check_architecture(sizes: "Facts", preset: Preset, path: Path) -> None:
 
 
 def _preprocessing(
-    checkpoint: "Checkpoint", family: "Family", preset: Preset | None, spec: VitSpec
+    steps: Preprocessing | None, origin: str, family: "Family", preset: Preset | None, spec: VitSpec
 ) -> tuple[Preprocessing | None, str]:
     """For images of `spec`; and what has to be said of it: assumed, or brought to that size."""
     from vit_export.vit.processor import from_defaults
 
-    steps, origin = _steps_beside(checkpoint, family, spec.channels), checkpoint.path.name
     if steps is None and preset is not None:
         steps, origin = preset.preprocessing, preset.name
     elif steps is None:
@@ -117,14 +123,19 @@ def _preprocessing(
 
 
 def _steps_beside(
-    checkpoint: "Checkpoint", family: "Family", channels: int
+    checkpoint: "Checkpoint", family: "Family", channels: int, *, needed: bool
 ) -> Preprocessing | None:
     """What the JSON files beside the weights say, for the size of images that they say."""
     from vit_export.vit.processor import from_processor
 
     path, kind = checkpoint.path, family.processor
-    if checkpoint.processor:
-        where = f"the image processor of {path}"
-        return from_processor(checkpoint.processor, where, kind=kind, channels=channels)
-    told = family.config_preprocessing(checkpoint.config)
-    return None if told is None else Preprocessing.from_mapping(told, str(path))
+    try:
+        if checkpoint.processor:
+            where = f"the image processor of {path}"
+            return from_processor(checkpoint.processor, where, kind=kind, channels=channels)
+        told = family.config_preprocessing(checkpoint.config)
+        return None if told is None else Preprocessing.from_mapping(told, str(path))
+    except RequestError:
+        if needed:
+            raise
+        return None

@@ -41,7 +41,7 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
 """Classes of image processors to what they do where their file is silent."""
 SHORTER_SIDE = {"CLIP", "Bit", "Siglip"}
 """Those to which a size of one number is the shorter side; to the others, both sides."""
-WITHOUT = "take that file away, and give --mean, --std and --resize (and --crop)."
+WITHOUT = "give --mean, --std and --resize, which then count instead."
 
 
 def from_processor(

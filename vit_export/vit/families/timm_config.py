@@ -78,7 +78,7 @@ def preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
         message = (
             f"crop_mode {told.get('crop_mode', 'center')!r} of timm for {crop} is not built yet."
         )
-        raise RequestError(message, "take pretrained_cfg out, and give --mean --std --resize.")
+        raise RequestError(message, "give --mean, --std and --resize, which then count instead.")
     return {
         "mode": "L" if told["input_size"][0] == 1 else "RGB",
         "resize": scaled if squashed else scaled[0],
