@@ -213,7 +213,7 @@ def _judged(
 def _settle(stage: Staged, verdict: Verdict, origin: Origin) -> Built:
     if verdict.status != "PROVEN":
         kept = stage.reject(to_json(verdict.to_mapping()))
-        fix = f"see {kept.name} and {kept.name}.json; {stage.out.name} is as it was."
+        fix = f"vit-export locate {kept} says where; {stage.out.name} is as it was."
         raise RejectedError(verdict, fix)
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
     stage.commit()
