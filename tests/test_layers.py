@@ -21,6 +21,7 @@ ROWS = [
     ["presets", "samples", "manifest", "verdict"],
     ["vit/eager"],
     ["vit/families"],
+    ["vit/pickled"],
     ["vit/checkpoint", "vit/infer", "vit/weights"],
     ["vit/rewrites", "vit/reference", "vit/resample", "vit/outputs"],
     ["vit/lower_block"],

@@ -3,7 +3,7 @@
 What no file tells comes from a preset of the same architecture or from explicit options.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +18,12 @@ from vit_export.vit.preprocess import Preprocessing
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.vit.checkpoint import Checkpoint
-    from vit_export.vit.families.base import Facts, Family, StateDict
+    from vit_export.vit.families.base import Facts, Family
 
 LEFT_OPEN = ("heads", "mlp")
 CONVENTIONS = (*LEFT_OPEN, "qkv_layout", "attention_scale", "norm_eps", "pool")
+FP32 = 4
+"""Bytes of a weight in the model."""
 ARCHITECTURE = ("width", "depth", "patch_size", "channels", "mlp_hidden")
 
 
@@ -60,7 +62,7 @@ def from_checkpoint(
     return Source(
         name=preset.name if preset else path.stem,
         vit=fill(spec, renamed.tensors, where),
-        weights_from=path.name + _widened(renamed.tensors),
+        weights_from=_origin(checkpoint, renamed.unused),
         random=False,
         overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
         preprocessing=steps,
@@ -76,15 +78,21 @@ def _understood(path: Path) -> Iterator[None]:
     """JSON beside a checkpoint is anybody's: what has another shape than expected is told so."""
     try:
         yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         message = f"{path}: its JSON files hold what can't be understood ({error!r})."
         raise RequestError(message, "copy them again, or give the weights file alone.") from None
 
 
-def _widened(tensors: "StateDict") -> str:
-    """Said of weights that are not fp32: they are made so, exactly."""
-    found = sorted({str(t.dtype).removeprefix("torch.") for t in tensors.values()} - {"float32"})
-    return f", {' and '.join(found)} widened" if found else ""
+def _origin(checkpoint: "Checkpoint", unused: Mapping[str, str]) -> str:
+    """The file, the keys in it, and what was done to weights that are not fp32."""
+    keys = "".join(f"[{key}]" for key in checkpoint.keys)
+    kinds = {tensor.dtype for name, tensor in checkpoint.tensors.items() if name not in unused}
+    told = [
+        f"{str(kind).removeprefix('torch.')} {'narrowed' if kind.itemsize > FP32 else 'widened'}"
+        for kind in sorted(kinds, key=str)
+        if kind.itemsize != FP32
+    ]
+    return ", ".join([checkpoint.path.name + keys, *told])
 
 
 def _completed_by(preset: Preset | None, family: "Family") -> dict[str, Any]:

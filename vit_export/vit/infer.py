@@ -5,6 +5,7 @@ norms. Those come from the family's conventions, a config.json, a preset or an e
 that order, the later over the earlier, and are never guessed.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from math import isqrt
@@ -33,6 +34,7 @@ ANCHORS = {
     "blocks.0.mlp.contract.weight": 2,
 }
 """Tensors without which nothing can be told, and how many axes they have."""
+BLOCK = r"blocks\.([0-9]{1,6})\."
 
 
 def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
@@ -83,18 +85,33 @@ def sizes_of(tensors: Tensors, where: str) -> Facts:
             raise RequestError(message, "give a whole checkpoint.")
     width, channels, patch, _ = tensors["embedding.projection.weight"].shape
     classifier = tensors.get("head.classifier.weight")
-    rows = None if classifier is None else len(classifier)
+    rows = None if classifier is None else _rows(classifier)
     projects = rows is not None and "embedding_norm.weight" in tensors
     projects = projects and "head.classifier.bias" not in tensors  # CLIP's projection has none
     return {
         "width": width,
         "channels": channels,
         "patch_size": patch,
-        "depth": len({name.split(".")[1] for name in tensors if name.startswith("blocks.")}),
+        "depth": _depth(tensors, where),
         "mlp_hidden": tensors["blocks.0.mlp.contract.weight"].shape[1],
         "projection": rows if projects else None,
         "classes": None if projects else rows,
     }
+
+
+def _depth(tensors: Tensors, where: str) -> int:
+    """How many blocks there are, from the first without a gap."""
+    numbers = {int(found[1]) for name in tensors if (found := re.match(BLOCK, name))}
+    depth = max(numbers) + 1
+    if len(numbers) < depth:
+        lost = next(number for number in range(depth) if number not in numbers)
+        message = f"{where}: block {lost} is missing, and block {depth - 1} is there."
+        raise RequestError(message, "give a whole checkpoint.")
+    return depth
+
+
+def _rows(tensor: Tensor) -> int:
+    return len(tensor) if tensor.ndim else 0
 
 
 def _parts(tensors: Tensors) -> Facts:
@@ -109,7 +126,7 @@ def _parts(tensors: Tensors) -> Facts:
         "layer_scale": "blocks.0.attention_scale.gamma" in tensors,
         "class_token": "embedding.class_token" in tensors,
         "distillation_token": "embedding.distillation_token" in tensors,
-        "register_tokens": 0 if registers is None else len(registers),
+        "register_tokens": 0 if registers is None else _rows(registers),
     }
 
 
@@ -133,7 +150,7 @@ def _takes_two_vectors(tensors: Tensors, width: int) -> bool:
 def _is_gated(tensors: Tensors) -> bool:
     expand = tensors.get("blocks.0.mlp.expand.weight")
     hidden = tensors["blocks.0.mlp.contract.weight"].shape[1]
-    return expand is not None and len(expand) == 2 * hidden
+    return expand is not None and _rows(expand) == 2 * hidden
 
 
 def _positions(tensors: Tensors, known: Facts, size: Any, where: str) -> Facts:

@@ -27,9 +27,10 @@ def fill(spec: VitSpec, tensors: StateDict, where: str) -> Vit:
     with torch.device("meta"):
         vit = Vit(spec)
     wanted = vit.state_dict()
-    _check_fit({name: tensor.shape for name, tensor in wanted.items()}, tensors, where)
     _check_types(tensors, where)
+    _check_fit({name: tensor.shape for name, tensor in wanted.items()}, tensors, where)
     fp32 = {name: tensor.detach().to(torch.float32) for name, tensor in tensors.items()}
+    _check_finite(fp32, where)
     vit.load_state_dict(fp32, assign=True)
     return vit.eval().requires_grad_(requires_grad=False)
 
@@ -57,6 +58,15 @@ def _check_types(tensors: StateDict, where: str) -> None:
             dtype = str(tensor.dtype).removeprefix("torch.")
             message = f"{where}: {name} is {dtype}, not floating point."
             raise RequestError(message, "give the weights before they were quantized.")
+
+
+def _check_finite(tensors: StateDict, where: str) -> None:
+    """A model with such weights answers NaN, and there would be nothing to prove."""
+    for name, tensor in tensors.items():
+        smallest, largest = tensor.aminmax()
+        if not (smallest.isfinite() and largest.isfinite()):
+            message = f"{where}: {name} holds NaN or infinite numbers."
+            raise RequestError(message, "give a checkpoint from before the training diverged.")
 
 
 def _some(names: list[str]) -> str:

@@ -3,6 +3,8 @@
 The first whose marks are all there is taken, so one that adds a mark stands before the plainer.
 """
 
+import torch
+
 from vit_export.errors import RequestError
 from vit_export.vit.families import clip, einops, huggingface, siglip, timm, torchvision
 from vit_export.vit.families.base import Family, StateDict
@@ -32,8 +34,10 @@ def family_of(state: StateDict, where: str) -> Family:
     """The family whose names `state` has.
 
     Raises:
-        RequestError: none; the message names the closest, and lists the known ones.
+        RequestError: none; the message names the closest, and lists the known ones. Or tensors
+            that hold no plain numbers.
     """
+    _check_plain(state, where)
     for family in FAMILIES:
         if family.recognises(state.keys()):
             return family
@@ -42,6 +46,16 @@ def family_of(state: StateDict, where: str) -> Family:
         f"{where}: its tensors ({first}, …) are of no family that is known.{_closest(state)}",
         f"known: {', '.join(family.name for family in FAMILIES)}.",
     )
+
+
+def _check_plain(state: StateDict, where: str) -> None:
+    for name, tensor in state.items():
+        if tensor.is_meta:
+            message = f"{where}: {name} has a shape and no numbers (the meta device)."
+            raise RequestError(message, "save the weights after they are loaded.")
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            message = f"{where}: {name} is sparse or quantized."
+            raise RequestError(message, "save it dense and unquantized: tensor.to_dense().")
 
 
 def _closest(state: StateDict) -> str:

@@ -158,7 +158,16 @@ def _fuse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         for name in [name for name in tensors if parts[0] in name]:
             names = [name.replace(parts[0], part) for part in parts]
             found = [tensors[part] for part in names if part in tensors and tensors[part].ndim]
-            if len(found) == len(names) and len({part.shape[1:] for part in found}) == 1:
-                fused = torch.cat([tensors.pop(part) for part in names])
-                tensors[name.replace(parts[0], whole)] = fused
+            kinds = {(part.shape[1:], part.is_floating_point()) for part in found}
+            if len(found) == len(names) and len(kinds) == 1:
+                for part in names:
+                    del tensors[part]
+                tensors[name.replace(parts[0], whole)] = torch.cat(_of_one_type(found))
     return tensors
+
+
+def _of_one_type(parts: list[Tensor]) -> list[Tensor]:
+    """Mixed types as fp32, which the model is; some have no common type in torch."""
+    if len({part.dtype for part in parts}) == 1 or not parts[0].is_floating_point():
+        return parts
+    return [part.to(torch.float32) for part in parts]

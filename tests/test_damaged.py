@@ -1,0 +1,249 @@
+"""Files that are cut off, damaged or of another kind end in one sentence, and run nothing."""
+
+import argparse
+import contextlib
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from support import refused
+from timm_models import VisionTransformer
+from torch import nn
+
+from vit_export import RequestError, inspect
+from vit_export.loading import load_source
+
+SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+STATE = VisionTransformer(**SIZES, num_classes=5).state_dict()
+HF_SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
+HF_SIZES |= {"image_size": 16, "patch_size": 8, "intermediate_size": 96, "num_labels": 5}
+FUZZ = settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def load(path):
+    return load_source(weights=path, told={"heads": 3})
+
+
+def refusal(path):
+    """The message, without torch's own advice, of loading and of inspecting alike."""
+    with pytest.raises(RequestError) as told:
+        load(path)
+    with contextlib.suppress(RequestError):  # or what is missing
+        inspect(path)
+    text = str(told.value)
+    assert str(path.name) in text
+    assert "weights_only" not in text
+    assert "\x1b" not in text
+    return text
+
+
+def write_safetensors(path):
+    save_file(STATE, path)
+
+
+def write_pickle(path):
+    torch.save(STATE, path)
+
+
+def write_old_pickle(path):
+    torch.save(STATE, path, _use_new_zipfile_serialization=False)
+
+
+FORMS = {
+    "safetensors": ("w.safetensors", write_safetensors),
+    "pickle": ("w.pth", write_pickle),
+    "old pickle": ("w.bin", write_old_pickle),
+}
+
+
+@pytest.mark.parametrize(("name", "write"), FORMS.values(), ids=FORMS.keys())
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.9, 0.99, 0.999])
+def test_cut_off(tmp_path, name, write, share):
+    path = tmp_path / name
+    write(path)
+    load(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    assert "copy it again" in refusal(path)
+
+
+@FUZZ
+@given(form=st.sampled_from(sorted(FORMS)), data=st.data())
+def test_flipped_bytes(tmp_path, form, data):
+    """Mostly in the head or the tail, where the structure is; a flipped weight is a weight."""
+    name, write = FORMS[form]
+    path = tmp_path / name
+    write(path)
+    content = bytearray(path.read_bytes())
+    ends = st.one_of(st.integers(0, 2000), st.integers(-3000, -1), st.integers(0, len(content) - 1))
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(ends)] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    for read in (load, inspect):
+        with contextlib.suppress(RequestError):  # and nothing else
+            read(path)
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-3, 10**7),
+        st.floats(),
+        st.sampled_from(["vit", "gelu", "relu", "24", "ViTForImageClassification"]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("012a"), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("vit")
+    config = transformers.ViTConfig(**HF_SIZES)
+    transformers.ViTForImageClassification(config).save_pretrained(made)
+    return made, json.loads((made / "config.json").read_text())
+
+
+@FUZZ
+@given(data=st.data())
+def test_any_config(folder, data):
+    path, config = folder
+    known = [*config, "vision_config", "label_names", "label_descriptions", "pretrained_cfg"]
+    known += ["model_args", "architecture"]
+    changes = data.draw(st.dictionaries(st.sampled_from(known), VALUES, min_size=1, max_size=3))
+    (path / "config.json").write_text(json.dumps(config | changes))
+    with contextlib.suppress(RequestError):  # and nothing else
+        load_source(weights=path)
+    (path / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "\x00", '{"a": 1'])
+def test_json_that_is_none(folder, text):
+    path, config = folder
+    (path / "config.json").write_text(text)
+    message = refusal(path)
+    (path / "config.json").write_text(json.dumps(config))
+    assert "config.json can't be read" in message
+
+
+@pytest.mark.parametrize("value", [3, ["a"], None, {}])
+def test_a_weight_map_of_something_else(tmp_path, value):
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"w": value}}))
+    assert "no weight_map of names to files" in refusal(index)
+
+
+def test_a_shard_that_lacks_what_the_index_promises(tmp_path):
+    save_file(STATE, tmp_path / "a.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    names = dict.fromkeys(STATE, "a.safetensors")
+    index.write_text(json.dumps({"weight_map": names}))
+    load(tmp_path)
+    index.write_text(json.dumps({"weight_map": names | {"blocks.2.norm1.bias": "a.safetensors"}}))
+    assert "promises 1 tensors that its files do not hold: blocks.2.norm1.bias" in refusal(index)
+
+
+HEAD = STATE["head.weight"]
+ODD = {
+    "sparse": (HEAD.to_sparse(), "head.weight is sparse or quantized"),
+    "meta": (HEAD.to("meta"), "head.weight has a shape and no numbers"),
+    "NaN": (torch.full_like(HEAD, torch.nan), "head.classifier.weight holds NaN or infinite"),
+    "infinite": (torch.full_like(HEAD, torch.inf), "holds NaN or infinite numbers"),
+    "too large": (torch.full_like(HEAD, 1e300, dtype=torch.float64), "holds NaN or infinite"),
+    "whole": (HEAD.to(torch.int32), "is int32, not floating point"),
+    "no axes": (torch.zeros(()), "w.pth"),
+}
+
+
+@pytest.mark.parametrize(("tensor", "message"), ODD.values(), ids=ODD.keys())
+def test_tensors_of_other_kinds(tmp_path, tensor, message):
+    torch.save({**STATE, "head.weight": tensor}, tmp_path / "w.pth")
+    assert message in refusal(tmp_path / "w.pth")
+
+
+def test_mixed_types_of_parts_that_become_one(tmp_path):
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(**HF_SIZES))
+    whole = model.state_dict()
+    state = {n: t.to(torch.float8_e4m3fn) if "q_proj" in n else t for n, t in whole.items()}
+    torch.save(state, tmp_path / "w.pth")
+    assert load(tmp_path / "w.pth").weights_from == "w.pth, float8_e4m3fn widened"
+    state = {n: t.to(torch.int8) if "q_proj" in n else t for n, t in whole.items()}
+    torch.save(state, tmp_path / "w.pth")
+    assert "is int8, not floating point" in refusal(tmp_path / "w.pth")
+
+
+MORE = {
+    "argparse": (argparse.Namespace(lr=1), "argparse.Namespace"),
+    "NumPy's numbers": (np.float64(3), "numpy"),
+    "NumPy's arrays": (np.zeros(2), "numpy"),
+    "a module": (nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
+}
+
+
+@pytest.mark.parametrize(("value", "told"), MORE.values(), ids=MORE.keys())
+def test_pickles_of_more_than_tensors(tmp_path, value, told):
+    torch.save({"model": STATE, "args": value}, tmp_path / "w.pth")
+    message = refusal(tmp_path / "w.pth")
+    assert f"holds more than tensors, {told}" in message
+    assert "Fix: save the tensors alone" in message
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16.pt", "vit.torchscript"])
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_torchscript_is_no_checkpoint_and_is_not_opened(tmp_path, monkeypatch, name):
+    path = tmp_path / name
+    torch.jit.script(nn.Linear(2, 2)).save(path)
+    monkeypatch.setattr(torch.jit, "load", lambda *_: pytest.fail("it was loaded"))
+    for read in (load, inspect):
+        with pytest.raises(RequestError, match="is a TorchScript archive: a program") as told:
+            read(path)
+        assert "torch.jit.load(FILE).state_dict()" in told.value.fix
+
+
+@pytest.mark.parametrize("content", [{}, {"model": {}}, {"epoch": 3}, [STATE], None])
+def test_no_tensors(tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    assert "(, …)" not in refusal(tmp_path / "w.pth")
+
+
+def test_a_pickle_that_holds_itself(tmp_path):
+    endless = {}
+    endless["model"] = endless
+    torch.save(endless, tmp_path / "w.pth")
+    assert "does not hold a state dict" in refusal(tmp_path / "w.pth")
+
+
+def test_averaged_weights_are_taken_and_told(tmp_path):
+    other = {name: tensor + 1 for name, tensor in STATE.items()}
+    for average, plain in (("model_ema", "model"), ("state_dict_ema", "state_dict")):
+        torch.save({plain: other, average: STATE, "epoch": 3}, tmp_path / "w.pth")
+        source = load(tmp_path / "w.pth")
+        assert source.weights_from == f"w.pth[{average}]"
+        assert source.vit.head.classifier.weight.equal(HEAD)
+    torch.save({"model": {"state_dict": STATE}}, tmp_path / "w.pth")
+    assert load(tmp_path / "w.pth").weights_from == "w.pth[model][state_dict]"
+
+
+def test_doubles_are_narrowed(tmp_path):
+    torch.save({n: t.double() for n, t in STATE.items()}, tmp_path / "w.pth")
+    assert load(tmp_path / "w.pth").weights_from == "w.pth, float64 narrowed"
+
+
+def test_the_command_ends_well(tmp_path):
+    path = tmp_path / "w.pth"
+    write_pickle(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    for command in (["onnx", "--out", tmp_path / "o.onnx", "--weights"], ["inspect"]):
+        assert str(path) in refused(*command, path, exit_code=2)
