@@ -159,7 +159,7 @@ HEAD = STATE["head.weight"]
 ODD = {
     "sparse": (HEAD.to_sparse(), "head.weight is sparse or quantized"),
     "meta": (HEAD.to("meta"), "head.weight has a shape and no numbers"),
-    "NaN": (torch.full_like(HEAD, torch.nan), "head.classifier.weight holds NaN or infinite"),
+    "NaN": (torch.full_like(HEAD, torch.nan), "head.weight holds NaN or infinite"),
     "infinite": (torch.full_like(HEAD, torch.inf), "holds NaN or infinite numbers"),
     "too large": (torch.full_like(HEAD, 1e300, dtype=torch.float64), "holds NaN or infinite"),
     "whole": (HEAD.to(torch.int32), "is int32, not floating point"),

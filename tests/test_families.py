@@ -273,11 +273,11 @@ def test_a_module_that_computes_something_else_is_refused():
 
 def test_an_activation_that_is_not_known_is_refused(tmp_path):
     model = VisionTransformer(**TIMM_SIZES, num_classes=5, act_layer=nn.ReLU)
-    with pytest.raises(RequestError, match="mlp is 'ReLU'"):
+    with pytest.raises(RequestError, match="activation, 'ReLU', is not built yet"):
         load_source(model)
     config = transformers.ViTConfig(**SIZES, intermediate_size=96, hidden_act="relu")
     transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
-    with pytest.raises(RequestError, match="mlp is 'relu'"):
+    with pytest.raises(RequestError, match="activation, 'relu', is not built yet"):
         load_source(weights=tmp_path)
 
 
@@ -456,11 +456,11 @@ def test_a_preset_does_not_overrule_the_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda s: s.pop("blocks.1.norm1.bias"), "missing: blocks.1.attention_norm.bias"),
+        (lambda s: s.pop("blocks.1.norm1.bias"), "missing: blocks.1.norm1.bias"),
         (lambda s: s.update(rope=torch.zeros(1)), "unexpected: rope"),
         (
             lambda s: s.update({"norm.bias": torch.zeros(9)}),
-            "mis-shaped: head.norm.bias (9,) instead of (24,)",
+            "mis-shaped: norm.bias (9,) instead of (24,)",
         ),
     ],
 )

@@ -37,6 +37,7 @@ ROWS = [
     ["runtimes"],
     ["targets"],
     ["proof", "prediction", "layers", "health", "page", "source", "request"],
+    ["agreement"],
     ["trained", "live", "adaptation"],
     ["loading", "inspection", "remade"],
     ["location"],

@@ -214,7 +214,7 @@ def test_a_config_that_makes_no_sense(tmp_path):
     model = timm_models.create_model("vit_tiny_patch16_224", num_classes=3, depth=1)
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
     config = json.loads((tmp_path / "config.json").read_text())
-    for changes in ({"model_args": 3}, {"pretrained_cfg": "x"}, {"label_names": ["ant"]}):
+    for changes in ({"model_args": 3}, {"pretrained_cfg": "x"}, {"label_names": 3}):
         (tmp_path / "config.json").write_text(json.dumps(config | changes))
         with pytest.raises(RequestError, match="can't be understood"):
             load_source(weights=tmp_path)

@@ -27,16 +27,25 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def labels_in(config: Mapping[str, Any], classes: int) -> tuple[str, ...]:
-    """The names of all `classes` in a config.json, or none.
+def labels_in(config: Mapping[str, Any], classes: int, where: str) -> tuple[str, ...]:
+    """The names of all `classes` in a config.json, or none if it has none or there are no classes.
 
     Hugging Face keeps them in `id2label`; timm in `label_names`, which `label_descriptions` may say
     in words.
+
+    Raises:
+        RequestError: it names more or fewer classes, or leaves some out.
     """
-    told = config.get("id2label") or config.get("label_names") or {}
+    told = config.get("id2label") or config.get("label_names")
+    if not told or not classes:
+        return ()
     descriptions = config.get("label_descriptions") or {}
-    labels = tuple(str(descriptions.get(name, name)) for name in _in_order(told, classes))
-    return labels if labels and all(labels) else ()
+    names = _in_order(told, classes)
+    if len(told) != classes or not all(names):
+        given = f"{len(told)}" if len(told) != classes else f"{len([*filter(None, names)])} of them"
+        message = f"{where}: its config.json names {given}, its tensors have {classes} classes."
+        raise RequestError(message, "give --labels FILE.")
+    return tuple(str(descriptions.get(name, name)) for name in names)
 
 
 def _of_json(values: Any) -> list[str]:
@@ -49,8 +58,6 @@ def _of_json(values: Any) -> list[str]:
 
 def _in_order(told: Mapping[Any, Any] | list[Any], classes: int) -> list[Any]:
     if isinstance(told, list):
-        if len(told) != classes:
-            raise ValueError(f"{len(told)} labels for {classes} classes")
         return told
     names = {str(key): name for key, name in told.items()}
     return [names.get(str(i), "") for i in range(classes)]

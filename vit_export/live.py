@@ -62,15 +62,16 @@ def _source(name: str, vit: "Vit", origin: str, **more: Any) -> Source:
 
 def _from_module(module: "nn.Module") -> Source:
     from vit_export.vit.families import family_of
+    from vit_export.vit.families.naming import originals
     from vit_export.vit.infer import infer_spec
     from vit_export.vit.weights import fill
 
     name, state = type(module).__name__, module.state_dict()
     family = family_of(state, name)
     renamed = family.rename(state)
-    facts = family.conventions | family.module_facts(module)
-    spec = facts["spec"] if "spec" in facts else infer_spec(renamed.tensors, facts, name)
-    vit = fill(spec, renamed.tensors, name)
+    facts, original = family.conventions | family.module_facts(module), originals(family, renamed)
+    spec = facts["spec"] if "spec" in facts else infer_spec(renamed.tensors, facts, name, original)
+    vit = fill(spec, renamed.tensors, f"{name} ({family.name})", original)
     _check_answers(module, vit, name)
     return _source(name, vit, "a live module", resampling=family.resampling, unused=renamed.unused)
 

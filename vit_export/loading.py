@@ -59,8 +59,13 @@ def _found(
         from vit_export.vit.checkpoint import read_checkpoint
 
         preset = None if model is None else load_preset(str(model))
+        bare = wanted.labels is not None or wanted.outputs in {"features", "tokens"}
         return from_checkpoint(
-            read_checkpoint(weights), preset, told, steps_told=tells_all(wanted.steps)
+            read_checkpoint(weights),
+            preset,
+            told,
+            steps_told=tells_all(wanted.steps),
+            needs_labels=not bare,
         )
     if told:
         raise RequestError(f"{', '.join(told)} go with a checkpoint.", "give --weights too.")

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vit_export.agreement import check_config, check_kind, check_told, check_whole
 from vit_export.errors import RequestError
 from vit_export.labels import labels_in
 from vit_export.presets import Preset
@@ -33,35 +34,44 @@ def from_checkpoint(
     told: dict[str, Any],
     *,
     steps_told: bool = False,
+    needs_labels: bool = True,
 ) -> Source:
     """A trained model as its checkpoint tells it, completed by `preset` and by what was `told`.
 
-    With `steps_told` the request says the preprocessing, and a file that can't is no obstacle.
+    With `steps_told` the request says the preprocessing, and a file that can't is no obstacle;
+    `needs_labels` is False where others come in their place, or none.
 
     Raises:
         RequestError: a checkpoint that can't be told apart or completed, or does not fit.
     """
     from vit_export.vit.families import family_of
+    from vit_export.vit.families.naming import originals
     from vit_export.vit.infer import infer_spec, sizes_of
     from vit_export.vit.weights import fill
 
-    path = checkpoint.path
+    path, config = checkpoint.path, checkpoint.config
     family = family_of(checkpoint.tensors, str(path))
+    check_kind(config, family, path)
     where = f"{path} ({family.name})"
     renamed = family.rename(checkpoint.tensors)
-    facts = _completed_by(preset, family) | family.conventions
-    with _understood(path):
-        facts |= family.config_facts(checkpoint.config) | told
+    original = originals(family, renamed)
     if preset is not None:
-        _check_architecture(sizes_of(renamed.tensors, where), preset, path)
-    spec = infer_spec(renamed.tensors, facts, where)
+        sizes = sizes_of(renamed.tensors, where, original)
+        _check_architecture(sizes, preset, path)
     with _understood(path):
+        facts = _completed_by(preset, family) | family.conventions
+        facts |= family.config_facts(config) | told
+    spec = infer_spec(renamed.tensors, facts, where, original)
+    check_told(spec, told, where)
+    with _understood(path):
+        check_whole(renamed.tensors, family, config, original, where)
+        check_config(spec, family, config, where)
         beside = _steps_beside(checkpoint, family, spec.channels, needed=not steps_told)
-        steps, note = _preprocessing(beside, checkpoint.path.name, family, preset, spec)
-        labels = labels_in(checkpoint.config, spec.classes or 0)
+        steps, note = _preprocessing(beside, path.name, family, preset, spec)
+        labels = labels_in(config, spec.classes or 0, where) if needs_labels else ()
     return Source(
         name=preset.name if preset else path.stem,
-        vit=fill(spec, renamed.tensors, where),
+        vit=fill(spec, renamed.tensors, where, original),
         weights_from=_origin(checkpoint, renamed.unused),
         random=False,
         overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},

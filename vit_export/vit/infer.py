@@ -6,15 +6,15 @@ that order, the later over the earlier, and are never guessed.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from math import isqrt
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
 from vit_export.errors import RequestError
-from vit_export.spec import VitSpec
+from vit_export.spec import Mlp, VitSpec
 from vit_export.vit.families.base import Facts
 
 Tensors = Mapping[str, Tensor]
@@ -37,7 +37,9 @@ ANCHORS = {
 BLOCK = r"blocks\.([0-9]{1,6})\."
 
 
-def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
+def infer_spec(
+    tensors: Tensors, facts: Facts, where: str, original: Callable[[str], str] = str
+) -> VitSpec:
     """The spec of a model with these tensors, under our names.
 
     Args:
@@ -45,11 +47,12 @@ def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
         facts: fields of VitSpec known from elsewhere. `image_size` is used where positions are not
             square; `heads` may be a mapping from width.
         where: names the checkpoint in errors.
+        original: our name of a tensor to that of the checkpoint.
 
     Raises:
         RequestError: tensors without which nothing can be told, or facts that nobody gave.
     """
-    shown = sizes_of(tensors, where) | _parts(tensors)
+    shown = sizes_of(tensors, where, original) | _parts(tensors)
     known = {name: value for name, value in facts.items() if name in _FIELDS} | shown
     known["heads"] = _heads(facts.get("heads"), shown["width"])
     known |= _positions(tensors, known, facts.get("image_size"), where)
@@ -64,6 +67,9 @@ def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
         single = f"{' '.join(options)}, or " if all(ASKED_FOR[name] for name in unknown) else ""
         message = f"{where}: its tensors don't tell {', '.join(unknown)}."
         raise RequestError(message, f"give {single}--model NAME of the same architecture.")
+    if known["mlp"] not in get_args(Mlp):
+        message = f"{where}: its MLP's activation, {known['mlp']!r}, is not built yet."
+        raise RequestError(message, f"export another model; built: {', '.join(get_args(Mlp))}.")
     try:
         return VitSpec(**known)
     except RequestError as error:
@@ -73,7 +79,7 @@ def infer_spec(tensors: Tensors, facts: Facts, where: str) -> VitSpec:
 _FIELDS = {field.name for field in fields(VitSpec)}
 
 
-def sizes_of(tensors: Tensors, where: str) -> Facts:
+def sizes_of(tensors: Tensors, where: str, original: Callable[[str], str] = str) -> Facts:
     """The sizes that the shapes of a whole checkpoint show.
 
     Raises:
@@ -81,7 +87,7 @@ def sizes_of(tensors: Tensors, where: str) -> Facts:
     """
     for name, axes in ANCHORS.items():
         if name not in tensors or tensors[name].ndim != axes or not tensors[name].numel():
-            message = f"{where}: {name} of the model is missing or has no {axes} axes."
+            message = f"{where}: {original(name)} is missing or has no {axes} axes."
             raise RequestError(message, "give a whole checkpoint.")
     width, channels, patch, _ = tensors["embedding.projection.weight"].shape
     classifier = tensors.get("head.classifier.weight")

@@ -1,6 +1,7 @@
 """Tensors into the model, strictly: every one is used, and every parameter filled."""
 
 import hashlib
+from collections.abc import Callable
 
 import torch
 
@@ -8,7 +9,8 @@ from vit_export.errors import RequestError
 from vit_export.spec import VitSpec
 from vit_export.vit.eager import Vit
 from vit_export.vit.families import family_of
-from vit_export.vit.families.base import StateDict
+from vit_export.vit.families.base import FUSED, StateDict
+from vit_export.vit.families.naming import originals
 
 SHOWN = 5
 
@@ -19,28 +21,36 @@ def vit_with(spec: VitSpec, state: StateDict, where: str) -> Vit:
     Raises:
         RequestError: unknown names, or tensors that are missing, unexpected or mis-shaped.
     """
-    return fill(spec, family_of(state, where).rename(state).tensors, where)
+    family = family_of(state, where)
+    renamed = family.rename(state)
+    return fill(spec, renamed.tensors, f"{where} ({family.name})", originals(family, renamed))
 
 
-def fill(spec: VitSpec, tensors: StateDict, where: str) -> Vit:
-    """The same from tensors under our names."""
+def fill(
+    spec: VitSpec, tensors: StateDict, where: str, original: Callable[[str], str] = str
+) -> Vit:
+    """The same from tensors under our names; errors have those that `original` gives back."""
     with torch.device("meta"):
         vit = Vit(spec)
     wanted = vit.state_dict()
-    _check_types(tensors, where)
-    _check_fit({name: tensor.shape for name, tensor in wanted.items()}, tensors, where)
+    _check_types(tensors, where, original)
+    _check_fit({n: tensor.shape for n, tensor in wanted.items()}, tensors, where, original)
     fp32 = {name: tensor.detach().to(torch.float32) for name, tensor in tensors.items()}
-    _check_finite(fp32, where)
+    _check_finite(fp32, where, original)
     vit.load_state_dict(fp32, assign=True)
     return vit.eval().requires_grad_(requires_grad=False)
 
 
-def _check_fit(wanted: dict[str, torch.Size], found: StateDict, where: str) -> None:
+def _check_fit(
+    wanted: dict[str, torch.Size], found: StateDict, where: str, original: Callable[[str], str]
+) -> None:
     groups = {
-        "missing": [name for name in wanted if name not in found],
-        "unexpected": [name for name in found if name not in wanted],
+        "missing": [original(name) for name in wanted if name not in found],
+        "unexpected": [
+            original(name) for name in found if name not in wanted and not _waits(name, found)
+        ],
         "mis-shaped": [
-            f"{name} {tuple(found[name].shape)} instead of {tuple(shape)}"
+            f"{original(name)} {tuple(found[name].shape)} instead of {tuple(shape)}"
             for name, shape in wanted.items()
             if name in found and found[name].shape != shape
         ],
@@ -52,20 +62,29 @@ def _check_fit(wanted: dict[str, torch.Size], found: StateDict, where: str) -> N
         raise RequestError(message, fix)
 
 
-def _check_types(tensors: StateDict, where: str) -> None:
+def _waits(name: str, found: StateDict) -> bool:
+    """Whether it is a part of a layer whose other parts are missing, and told as such."""
+    return any(
+        part in name and any(name.replace(part, other) not in found for other in parts)
+        for parts in FUSED.values()
+        for part in parts
+    )
+
+
+def _check_types(tensors: StateDict, where: str, original: Callable[[str], str]) -> None:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             dtype = str(tensor.dtype).removeprefix("torch.")
-            message = f"{where}: {name} is {dtype}, not floating point."
+            message = f"{where}: {original(name)} is {dtype}, not floating point."
             raise RequestError(message, "give the weights before they were quantized.")
 
 
-def _check_finite(tensors: StateDict, where: str) -> None:
+def _check_finite(tensors: StateDict, where: str, original: Callable[[str], str]) -> None:
     """A model with such weights answers NaN, and there would be nothing to prove."""
     for name, tensor in tensors.items():
         smallest, largest = tensor.aminmax()
         if not (smallest.isfinite() and largest.isfinite()):
-            message = f"{where}: {name} holds NaN or infinite numbers."
+            message = f"{where}: {original(name)} holds NaN or infinite numbers."
             raise RequestError(message, "give a checkpoint from before the training diverged.")
 
 

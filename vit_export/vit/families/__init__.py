@@ -8,6 +8,7 @@ import torch
 from vit_export.errors import RequestError
 from vit_export.vit.families import clip, einops, huggingface, siglip, timm, torchvision
 from vit_export.vit.families.base import Family, StateDict
+from vit_export.vit.families.closest import closest, prefixed
 
 FAMILIES: tuple[Family, ...] = (
     einops.OURS,  # the names of `vit.eager.Vit`
@@ -41,11 +42,22 @@ def family_of(state: StateDict, where: str) -> Family:
     for family in FAMILIES:
         if family.recognises(state.keys()):
             return family
+    raise _unknown(state, where)
+
+
+def _unknown(state: StateDict, where: str) -> RequestError:
     first = ", ".join(list(state)[:3])
-    raise RequestError(
-        f"{where}: its tensors ({first}, …) are of no family that is known.{_closest(state)}",
-        f"known: {', '.join(family.name for family in FAMILIES)}.",
-    )
+    message = f"{where}: its tensors ({first}, …) are of no family that is known."
+    found = prefixed(FAMILIES, state)
+    if found is not None:
+        prefix, family = found
+        return RequestError(
+            f"{message} Without the prefix {prefix!r} they are of {family.name}.",
+            f"save those alone: {{n.removeprefix({prefix!r}): t for n, t in state_dict.items() "
+            f"if n.startswith({prefix!r})}}",
+        )
+    known = f"known: {', '.join(family.name for family in FAMILIES)}."
+    return RequestError(message + closest(FAMILIES, state), known)
 
 
 def _check_plain(state: StateDict, where: str) -> None:
@@ -56,15 +68,3 @@ def _check_plain(state: StateDict, where: str) -> None:
         if tensor.layout != torch.strided or tensor.is_quantized:
             message = f"{where}: {name} is sparse or quantized."
             raise RequestError(message, "save it dense and unquantized: tensor.to_dense().")
-
-
-def _closest(state: StateDict) -> str:
-    """The family that knows most of the names, and what it misses to be it."""
-    closest = max(FAMILIES, key=lambda family: (family.known(state), -len(family.missing(state))))
-    if not closest.known(state):
-        return ""
-    missing = ", ".join(mark.replace("\\", "") for mark in closest.missing(state))
-    return (
-        f" The closest is {closest.name}, which knows {closest.known(state)} of the {len(state)} "
-        f"names, and has to have {missing}."
-    )

@@ -21,6 +21,8 @@ FUSED = {
     "mlp.expand": ("mlp.gate", "mlp.up"),
 }
 """Our layers that some families keep in parts, in the order of their rows."""
+TOGETHER = " + "
+"""Between the names of such parts."""
 TOKENS = ("class_token", "distillation_token", "register_tokens", "positions", "probe")
 
 
@@ -31,6 +33,8 @@ class Renamed:
     tensors: dict[str, Tensor]
     unused: dict[str, str]
     """Name to reason."""
+    origins: dict[str, str]
+    """Our name to that of the file; of what came in parts, to all of them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,11 @@ class Resampling:
 def nothing_known(_: Any) -> Facts:
     """No facts at all."""
     return {}
+
+
+def never(_: Any) -> bool:
+    """Not so, whatever the config.json says."""
+    return False
 
 
 def no_steps(_: Any) -> None:
@@ -70,6 +79,16 @@ class Family:
     """Our names whose tensors the family keeps the other way round."""
     conventions: Facts = field(default_factory=dict)
     """What holds for every model of the family; its file gives the source."""
+    always: tuple[str, ...] = ()
+    """Our names that every model of the family has; a file without them is not whole."""
+    biased_head: bool = True
+    """Whether its classifier, where there is one, has a bias."""
+    normless: Callable[[Mapping[str, Any]], bool] = never
+    """Whether a config.json says that the model does without a final norm."""
+    model_types: tuple[str, ...] = ()
+    """What `model_type` a config.json of the family may say."""
+    config_sizes: Mapping[str, str] = field(default_factory=dict)
+    """Keys of a config.json to the fields of VitSpec that the tensors have to agree with."""
     config_facts: Callable[[Mapping[str, Any]], Facts] = nothing_known
     """What a config.json of the family tells."""
     config_preprocessing: Callable[[Mapping[str, Any]], Mapping[str, Any] | None] = no_steps
@@ -115,6 +134,7 @@ class Family:
         """
         tensors: dict[str, Tensor] = {}
         unused: dict[str, str] = {}
+        origins: dict[str, str] = {}
         for name, tensor in state.items():
             self._refuse(name)
             reason = _first(self.unused, name)
@@ -122,9 +142,10 @@ class Family:
                 unused[name] = reason
             else:
                 ours = _translate(self.names, name)
+                origins[ours] = name
                 turned = ours in self.transposed and tensor.ndim == 2  # noqa: PLR2004 a matrix
                 tensors[ours] = _shaped(ours, tensor.T if turned else tensor)
-        return Renamed(_fuse(tensors), unused)
+        return Renamed(_fuse(tensors, origins), unused, origins)
 
     def _refuse(self, name: str) -> None:
         meaning = _first(self.refused, name)
@@ -152,7 +173,7 @@ def _shaped(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _fuse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _fuse(tensors: dict[str, Tensor], origins: dict[str, str]) -> dict[str, Tensor]:
     """Layers that came in parts, whole; one with parts missing or misfit stays as it is."""
     for whole, parts in FUSED.items():
         for name in [name for name in tensors if parts[0] in name]:
@@ -162,7 +183,9 @@ def _fuse(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             if len(found) == len(names) and len(kinds) == 1:
                 for part in names:
                     del tensors[part]
-                tensors[name.replace(parts[0], whole)] = torch.cat(_of_one_type(found))
+                ours = name.replace(parts[0], whole)
+                tensors[ours] = torch.cat(_of_one_type(found))
+                origins[ours] = TOGETHER.join(origins.pop(part) for part in names)
     return tensors
 
 

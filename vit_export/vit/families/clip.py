@@ -6,7 +6,7 @@ plain GELU: no tensor tells, so without a config.json it has to be said.
 """
 
 from vit_export.vit.families.base import Facts, Family
-from vit_export.vit.families.huggingface import PLAIN, config_facts, module_facts
+from vit_export.vit.families.huggingface import PLAIN, SIZES, config_facts, module_facts
 from vit_export.vit.families.timm import TIMM_CLIP
 
 BLOCK = r"visual\.transformer\.resblocks\.(\d+)\."
@@ -19,6 +19,8 @@ CONVENTIONS: Facts = {
     "pool": "token",
 }
 TEXT = "it belongs to the text tower"
+ALWAYS = ("embedding.class_token", "embedding_norm.weight", "head.norm.weight")
+TYPES = ("clip", "clip_vision_model")
 
 OPENAI = Family(
     name="OpenAI or OpenCLIP image tower",
@@ -40,6 +42,9 @@ OPENAI = Family(
     unused={r"(?!visual\.).*": TEXT},
     refused={r"visual\.attn_pool\..*": "attention pooling"},
     transposed=frozenset({"head.classifier.weight"}),
+    always=ALWAYS,
+    biased_head=False,
+    model_types=TYPES,
     conventions=CONVENTIONS,
     preprocessing=TIMM_CLIP.preprocessing,
 )
@@ -68,7 +73,11 @@ HUGGING_FACE = Family(
         r"text_.*|logit_scale": TEXT,
         VISION + r"embeddings\.position_ids": "it counts the positions",
     },
+    always=ALWAYS,
+    biased_head=False,
+    model_types=TYPES,
     conventions=CONVENTIONS,
+    config_sizes=SIZES,
     config_facts=config_facts,
     module_facts=module_facts,
     resampling=PLAIN,

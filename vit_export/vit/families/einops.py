@@ -29,6 +29,7 @@ OURS = Family(
     name=Vit.__module__,
     marks=(r"embedding\.positions", r"blocks\.0\.attention\.qkv\.weight"),
     names={},
+    biased_head=False,
     module_facts=_facts_of_ours,
 )
 
@@ -47,6 +48,7 @@ SEED = Family(
         r"2\.1\.(\w+)": r"head.pooled_norm.\1",
         r"2\.2\.(\w+)": r"head.classifier.\1",
     },
+    always=("head.pooled_norm.weight",),
     conventions={
         "qkv_layout": "interleaved",
         "attention_scale": "width",

@@ -47,6 +47,16 @@ VIT_NAMES = SHARED | {
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim", "pool": "token"}
 PLAIN = Resampling(antialias=False)
 """Every `interpolate_pos_encoding` there but that of DINOv2 with registers."""
+SIZES = {
+    "hidden_size": "width",
+    "num_hidden_layers": "depth",
+    "patch_size": "patch_size",
+    "num_channels": "channels",
+    "intermediate_size": "mlp_hidden",
+    "qkv_bias": "qkv_bias",
+    "num_register_tokens": "register_tokens",
+}
+ALWAYS = ("embedding.projection.bias", "head.norm.weight")
 UNUSED = {
     EMBEDDING + r"mask_token": "it stands for hidden patches, in training only",
     PREFIX + r"pooler\.dense\.(\w+)": "features are the class token after the norm, unpooled",
@@ -90,6 +100,9 @@ VIT = Family(
     marks=(EMBEDDING + r"cls_token", LAYER + r"layernorm_before\.weight"),
     names=VIT_NAMES,
     unused=UNUSED,
+    always=ALWAYS,
+    model_types=("vit", "vit_msn", "vit_mae"),  # the same encoder, trained in other ways
+    config_sizes=SIZES,
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-12},
     config_facts=config_facts,
     module_facts=module_facts,
@@ -111,6 +124,7 @@ DEIT_TEACHER = replace(
         r"distillation_classifier\.(\w+)": r"head.distillation_classifier.\1",
     },
     processor="DeiT",
+    model_types=("deit",),
     preprocessing={"resize": 256, **IMAGENET},
 )
 DEIT = replace(
@@ -119,6 +133,7 @@ DEIT = replace(
     marks=(EMBEDDING + r"distillation_token", LAYER + r"layernorm_before\.weight"),
     names=VIT_NAMES | {EMBEDDING + r"distillation_token": "embedding.register_tokens"},
     processor="DeiT",
+    model_types=("deit",),
     preprocessing={"resize": 256, **IMAGENET},
 )
 
@@ -136,6 +151,9 @@ DINOV2 = Family(
         LAYER + r"mlp\.(?:weights_out|down_proj)\.(\w+)": r"blocks.\1.mlp.contract.\2",
     },
     unused=UNUSED,
+    always=ALWAYS,
+    model_types=("dinov2",),
+    config_sizes={theirs: ours for theirs, ours in SIZES.items() if ours != "mlp_hidden"},
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6, "positions": "no_registers"},
     config_facts=_dinov2_facts,
     module_facts=_dinov2_module_facts,
@@ -148,5 +166,6 @@ DINOV2_WITH_REGISTERS = replace(
     DINOV2,
     name="Hugging Face DINOv2 with registers",
     marks=(*DINOV2.marks, EMBEDDING + r"register_tokens"),
+    model_types=("dinov2_with_registers",),
     resampling=Resampling(antialias=True),
 )

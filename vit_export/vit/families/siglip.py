@@ -9,7 +9,7 @@ from dataclasses import replace
 from vit_export.vit.families.base import Facts, Family
 from vit_export.vit.families.clip import HUGGING_FACE as CLIP
 from vit_export.vit.families.clip import LAYER, TEXT, VISION
-from vit_export.vit.families.huggingface import PLAIN, config_facts, module_facts
+from vit_export.vit.families.huggingface import ALWAYS, PLAIN, SIZES, config_facts, module_facts
 from vit_export.vit.families.timm import INCEPTION
 
 CONVENTIONS: Facts = {
@@ -35,6 +35,9 @@ VISION_MODEL = Family(
         HEAD + r"mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
     },
     unused=UNUSED,
+    always=ALWAYS,
+    model_types=("siglip", "siglip_vision_model"),
+    config_sizes=SIZES,
     conventions=CONVENTIONS | {"pool": "map"},
     config_facts=config_facts,
     module_facts=module_facts,

@@ -5,6 +5,8 @@ towers, which have `norm_pre`), stacked qkv; `fc_norm` comes with the mean over 
 `norm` with the class token. DINOv2's vision_transformer.py: epsilon 1e-6 as well.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +35,9 @@ NAMES = {
     r"head\.(\w+)": r"head.classifier.\1",
     r"head_dist\.(\w+)": r"head.distillation_classifier.\1",
 }
+NORM = r"head\.(norm|pooled_norm)\.weight"
+NORMLESS = r".*_radio_.*|vit_intern300m_.*"
+"""Architectures that timm builds with `final_norm=False`."""
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim"}
 ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "swiglu"}
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -48,11 +53,21 @@ def _module_facts(module: nn.Module) -> Facts:
     return facts | ({"pool": pool} if pool else {})
 
 
+def _normless(config: Mapping[str, Any]) -> bool:
+    told = config.get("model_args", {}).get("final_norm")
+    architecture = str(config.get("architecture", ""))
+    return told is False or bool(told is None and re.fullmatch(NORMLESS, architecture))
+
+
 TIMM = Family(
     name="timm vision_transformer",
     marks=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight"),
     names=NAMES,
     refused={r".*\.[qk]_norm\..*": "query and key norms"},
+    always=("embedding.projection.bias", NORM),
+    normless=_normless,
+    model_types=("timm_wrapper",),
+    config_sizes={"num_classes": "classes", "num_features": "width"},
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6},
     config_facts=timm_config.facts,
     config_preprocessing=timm_config.preprocessing,
@@ -70,6 +85,7 @@ TIMM_CLIP = replace(
     TIMM,
     name="timm vision_transformer with norm_pre (CLIP)",
     marks=(*TIMM.marks, r"norm_pre\.weight"),
+    always=(NORM,),
     conventions=CONVENTIONS | {"norm_eps": 1e-5},
     preprocessing_with={},
     preprocessing={
@@ -111,6 +127,8 @@ DINOV2 = Family(
         r"blocks\.(\d+)\.mlp\.w3\.(\w+)": r"blocks.\1.mlp.contract.\2",
     },
     unused={r"mask_token": "it stands for hidden patches, in training only"},
+    always=("embedding.class_token", "embedding.projection.bias", "head.norm.weight"),
+    model_types=("dinov2", "dinov2_with_registers"),
     conventions=CONVENTIONS
     | {"mlp": "gelu", "norm_eps": 1e-6, "pool": "token", "positions": "no_registers"},
     module_facts=lambda module: {"heads": module.num_heads},

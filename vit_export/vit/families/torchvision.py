@@ -36,6 +36,7 @@ TORCHVISION = Family(
         r"encoder\.ln\.(\w+)": r"head.norm.\1",
         r"heads\.(?:head|0)\.(\w+)": r"head.classifier.\1",
     },
+    always=("embedding.class_token", "embedding.projection.bias", "head.norm.weight"),
     conventions={
         "qkv_layout": "stacked",
         "attention_scale": "head_dim",

@@ -1,0 +1,265 @@
+"""A checkpoint that lost tensors, or lies beside another model's files, is found out."""
+
+import json
+import re
+
+import pytest
+import timm_models
+import torch
+import transformers
+from foreign_names import as_dinov2, as_openai, as_torchvision
+from safetensors.torch import load_file, save_file
+from support import refused, tiny_spec
+from timm_models import VisionTransformer
+
+from vit_export import RequestError
+from vit_export.loading import load_source
+from vit_export.request import Wanted
+from vit_export.vit.families import FAMILIES, family_of
+from vit_export.vit.families.naming import example, originals
+from vit_export.vit.weights import random_vit
+
+SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3}
+SIZES |= {"image_size": 16, "patch_size": 8, "intermediate_size": 60}
+TIMM_SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    config = transformers.ViTConfig(**SIZES, num_labels=5)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
+    load_source(weights=tmp_path)  # whole as it is
+    return tmp_path
+
+
+def without(folder, pattern):
+    path = folder / "model.safetensors"
+    state = load_file(path)
+    kept = {name: tensor for name, tensor in state.items() if not re.search(pattern, name)}
+    assert len(kept) < len(state)
+    save_file(kept, path)
+
+
+def configured(folder, **changes):
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+
+
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        (r"layer\.2\.", "says num_hidden_layers 3, its tensors 2"),
+        (r"layer\.1\.", "block 1 is missing, and block 2 is there"),
+        (
+            r"^classifier",
+            "a ViTForImageClassification, says its config.json, and it has no classes",
+        ),
+        (r"classifier\.bias", "every model of this family has classifier.bias"),
+        (r"vit\.layernorm", "every model of this family has layernorm.weight"),
+        (r"projection\.bias", "has vit.embeddings.patch_embeddings.projection.bias"),
+        (r"(query|key|value)\.bias", "says qkv_bias True, its tensors False"),
+        (
+            r"layer\.1.*query\.bias",
+            "missing: vit.encoder.layer.1.attention.attention.query.bias.",
+        ),
+        (r"layer\.1\.layernorm_after\.bias", "missing: vit.encoder.layer.1.layernorm_after.bias"),
+        (r"position_embeddings", "position_embeddings is missing or has no 2 axes"),
+    ],
+)
+def test_what_lost_tensors_is_refused(folder, lost, message):
+    without(folder, lost)
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=folder)
+    assert message in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_hidden_layers": 12}, "says num_hidden_layers 12, its tensors 3"),
+        ({"hidden_size": 768}, "says hidden_size 768, its tensors 24"),
+        ({"patch_size": 16}, "says patch_size 16, its tensors 8"),
+        ({"patch_size": [8, 16]}, "says patch_size 16, its tensors 8"),
+        ({"intermediate_size": 96}, "says intermediate_size 96, its tensors 60"),
+        ({"num_channels": 1}, "says num_channels 1, its tensors 3"),
+        ({"model_type": "bert"}, "is of a 'bert', the weights are Hugging Face ViT"),
+        ({"model_type": "swin"}, "is of a 'swin'"),
+        ({"model_type": 3}, "is of a 3"),
+    ],
+)
+def test_another_config_is_refused(folder, changes, message):
+    configured(folder, **changes)
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=folder)
+    assert message in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "changes", [{"model_type": None}, {"patch_size": [8, 8]}, {"hidden_size": None}]
+)
+def test_a_config_that_says_less_is_used(folder, changes):
+    configured(folder, **changes)
+    assert load_source(weights=folder).vit.spec.heads == 3
+
+
+NAMES = ["ant", "bee", "cat", "dog", "elk"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (dict(enumerate("abc")), "names 3, its tensors have 5 classes"),
+        ({i: f"class {i}" for i in range(1000)}, "names 1000, its tensors have 5 classes"),
+        ({0: "a", 1: "b", 3: "c", 4: "d", 5: "e"}, "names 4 of them, its tensors have 5 classes"),
+        (dict(enumerate(["a", "", "c", "d", "e"])), "names 4 of them"),
+        (NAMES[:2], "names 2, its tensors have 5 classes"),
+    ],
+)
+def test_labels_of_another_number(folder, labels, message):
+    configured(folder, id2label=labels)
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=folder)
+    assert message in refusal.value.message
+    assert refusal.value.fix == "give --labels FILE."
+    file = folder / "names.txt"
+    file.write_text("\n".join(NAMES))
+    assert load_source(weights=folder, wanted=Wanted(labels=file)).labels == tuple(NAMES)
+    assert load_source(weights=folder, wanted=Wanted(outputs="features")).labels == ()
+
+
+def test_labels_of_the_right_number(folder):
+    configured(folder, id2label=dict(enumerate(NAMES)))
+    assert load_source(weights=folder).labels == tuple(NAMES)
+
+
+def test_timm_is_held_to_its_config(tmp_path):
+    model = timm_models.create_model("vit_tiny_patch16_224", num_classes=3, depth=1)
+    timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
+    load_source(weights=tmp_path)
+    without(tmp_path, r"^head\.")
+    with pytest.raises(RequestError, match="says num_classes 3, its tensors 0"):
+        load_source(weights=tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [{"final_norm": False}, {}])
+def test_a_timm_model_without_a_norm_has_to_say_so(tmp_path, arguments):
+    model = timm_models.create_model("vit_tiny_patch16_224", num_classes=3, depth=1, **arguments)
+    timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
+    if arguments:
+        assert not load_source(weights=tmp_path).vit.spec.norm_before_pool
+        configured(tmp_path, model_args=None)
+    else:
+        without(tmp_path, r"^norm\.")
+    with pytest.raises(RequestError, match=r"every model of this family has norm\.weight"):
+        load_source(weights=tmp_path)
+
+
+SPEC = tiny_spec(image_size=(16, 16))
+FOREIGN = {
+    "OpenAI": (
+        {"norm_before_blocks": True, "projection": 7, "classes": None, "patch_bias": False},
+        as_openai,
+        r"ln_post",
+        "visual.ln_post.weight",
+    ),
+    "torchvision": ({}, as_torchvision, r"encoder\.ln\.", "encoder.ln.weight"),
+    "DINOv2": (
+        {"layer_scale": True, "classes": None, "positions": "no_registers"},
+        as_dinov2,
+        r"^norm\.",
+        "norm.weight",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "rename", "lost", "named"), FOREIGN.values(), ids=FOREIGN)
+def test_a_norm_that_is_always_there(tmp_path, changes, rename, lost, named):
+    state = rename(random_vit(tiny_spec(image_size=(16, 16), **changes), 0).state_dict())
+    told = {"heads": 3, "mlp": "gelu"}
+    torch.save(state, tmp_path / "w.pth")
+    load_source(weights=tmp_path / "w.pth", told=told)
+    kept = {name: tensor for name, tensor in state.items() if not re.search(lost, name)}
+    torch.save(kept, tmp_path / "w.pth")
+    with pytest.raises(RequestError, match=f"every model of this family has {named}"):
+        load_source(weights=tmp_path / "w.pth", told=told)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_examples_are_readable_and_match(family):
+    for pattern in (*family.marks, *family.names):
+        name = example(pattern)
+        assert re.fullmatch(r"[\w.]+", name), pattern
+        assert re.fullmatch(pattern, name), (pattern, name)
+
+
+@pytest.mark.parametrize("family", ["Hugging Face ViT", "torchvision", "OpenAI or OpenCLIP"])
+def test_names_go_back_and_forth(family):
+    """Of a file and, where the file lost one, of those beside it."""
+    vit = random_vit(SPEC, 0)
+    state = {
+        "Hugging Face ViT": lambda: transformers.ViTForImageClassification(
+            transformers.ViTConfig(**SIZES, num_labels=5)
+        ).state_dict(),
+        "torchvision": lambda: as_torchvision(vit.state_dict()),
+        "OpenAI or OpenCLIP": lambda: as_openai(
+            random_vit(
+                tiny_spec(norm_before_blocks=True, projection=7, classes=None), 0
+            ).state_dict()
+        ),
+    }[family]()
+    found = family_of(state, "here")
+    whole = found.rename(state)
+    for ours, theirs in whole.origins.items():
+        if "embedding" in ours or ours == "head.classifier.weight" or " + " in theirs:
+            continue  # one of its kind: nothing tells the prefix
+        lost = found.rename({name: t for name, t in state.items() if name != theirs})
+        assert originals(found, lost)(ours) == theirs
+
+
+@pytest.mark.parametrize("prefix", ["net.", "backbone.vit.", "encoder."])
+@pytest.mark.parametrize("more", [{}, {"decoder.weight": torch.zeros(2)}])
+def test_a_prefix_is_told(tmp_path, prefix, more):
+    state = VisionTransformer(**TIMM_SIZES, num_classes=5).state_dict()
+    wrapped = {prefix + name: tensor for name, tensor in state.items()} | more
+    torch.save(wrapped, tmp_path / "w.pth")
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=tmp_path / "w.pth")
+    assert f"Without the prefix {prefix!r} they are of timm" in refusal.value.message
+    assert f"n.removeprefix({prefix!r})" in refusal.value.fix
+
+
+def test_the_closest_family_is_named_without_regular_expressions(tmp_path):
+    state = VisionTransformer(**TIMM_SIZES, num_classes=5).state_dict()
+    del state["blocks.0.attn.qkv.weight"]
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=tmp_path / "w.pth")
+    assert refusal.value.message.endswith("and has to have blocks.0.attn.qkv.weight.")
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"mlp": "gelu"}, "--activation says gelu, its tensors say swiglu"),
+        ({"pool": "token_patch_mean"}, None),
+        ({"pool": "mean"}, "--pool says mean, its tensors say token_patch_mean"),
+    ],
+)
+def test_what_is_told_is_never_ignored(tmp_path, told, message):
+    config = transformers.Dinov2Config(
+        **{**SIZES, "num_labels": 5, "use_swiglu_ffn": True, "intermediate_size": None}
+    )
+    transformers.Dinov2ForImageClassification(config).save_pretrained(tmp_path)
+    if message is None:
+        assert load_source(weights=tmp_path, told=told).vit.spec.mlp == "swiglu"
+        return
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=tmp_path, told=told)
+    assert message in refusal.value.message
+
+
+def test_the_command_says_so_too(folder):
+    without(folder, r"layer\.2\.")
+    told = refused("onnx", "--weights", folder, "--out", folder / "o.onnx", exit_code=2)
+    assert "its config.json says num_hidden_layers 3, its tensors 2" in told
