@@ -158,7 +158,20 @@ def test_preprocessing_for_a_model_that_came_without():
         ({"resize": None}, "came without preprocessing"),
         ({"crop": "0.9"}, "tells the resize already"),
         ({"crop": "32"}, "images of 16x24, not of 32x32"),
-        ({"crop": "-1"}, "'-1' is no image size"),
+        ({"crop": "-1"}, "'-1' is no crop"),
+        ({"crop": "1.5"}, "'1.5' is no crop"),
+        ({"crop": "0.0"}, "'0.0' is no crop"),
+        ({"crop": "nan"}, "'nan' is no crop"),
+        ({"crop": "half"}, "'half' is no crop"),
+        ({"crop": 224.0}, "'224.0' is no crop"),
+        ({"crop": "1"}, "images of 16x24, not of 1x1"),
+        ({"resize": "99999"}, "Resizing to 99999 pixels is out of proportion to the 16x24"),
+        ({"resize": "24x99999"}, "Resizing to 99999 pixels"),
+        ({"crop": "0.01", "resize": None}, "Resizing to 1600 pixels"),
+        ({"crop": f"0.{'0' * 320}1", "resize": None}, "is no crop"),
+        ({"mean": "nan"}, "mean holds a value that is not finite"),
+        ({"std": "inf"}, "std holds a value that is not finite"),
+        ({"std": "nan,1,1"}, "std holds a value that is not finite"),
         ({"resize": "20x20"}, "leaves less than the crop"),
     ],
 )
@@ -166,6 +179,20 @@ def test_preprocessing_that_makes_no_sense(changes, message):
     with pytest.raises(RequestError) as refusal:
         load_source(Vit(tiny_spec()), wanted=Wanted(steps=steps(**changes)))
     assert message in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    ("crop", "resize"), [("1.0", 24), (1.0, 24), ("0.5", 32), (".5", 32), ("1.", 24)]
+)
+def test_a_crop_with_a_decimal_point_is_a_share(crop, resize):
+    made = load_source(Vit(tiny_spec()), wanted=Wanted(steps=steps(crop=crop, resize=None)))
+    assert (made.preprocessing.resize, made.preprocessing.crop) == (resize, (16, 24))
+
+
+@pytest.mark.parametrize("crop", ["16x24", None])
+def test_a_crop_in_pixels(crop):
+    made = load_source(Vit(tiny_spec()), wanted=Wanted(steps=steps(crop=crop, resize="30")))
+    assert (made.preprocessing.resize, made.preprocessing.crop) == (30, (16, 24))
 
 
 def test_labels_of_a_model_without_classes(tmp_path):

@@ -10,6 +10,10 @@ from vit_export import RequestError, VitSpec
 from vit_export.vit.weights import random_vit
 
 REFUSED = [
+    ({"norm_eps": float("nan")}, "norm_eps is nan"),
+    ({"norm_eps": float("inf")}, "norm_eps is inf"),
+    ({"mlp_ratio": float("nan")}, "mlp_ratio is nan"),
+    ({"dropout": float("-inf")}, "dropout is -inf"),
     ({"patch_size": 7}, "patch_size 7 does not divide the image of 16x24"),
     ({"image_size": (16, 20)}, "does not divide the image of 16x20"),
     ({"heads": 5}, "5 heads do not divide the width 24"),

@@ -12,6 +12,9 @@ from vit_export.source import Source
 from vit_export.spec import VitSpec
 from vit_export.vit.preprocess import Preprocessing
 
+LARGEST_RESIZE = 16
+"""Over the longer side of what the model takes; evaluation resizes to less than twice that."""
+
 
 def adapted(source: Source, wanted: Wanted) -> Source:
     """`source` as it is wanted; weights that need no change are shared with it.
@@ -90,10 +93,12 @@ def with_steps(
     if fields.setdefault("crop", spec.image_size) != spec.image_size:
         (height, width), (high, wide) = spec.image_size, fields["crop"]
         message = f"The model takes images of {height}x{width}, not of {high}x{wide}."
-        raise RequestError(message, f"crop to {height}x{width}, or give --image-size.")
+        fix = f"crop to {height}x{width} or to a share (0.875), or give --image-size."
+        raise RequestError(message, fix)
     share = fields.pop("share", None)
     if share is not None:  # as timm.data.create_transform makes the size of a crop_pct
         fields["resize"] = max(floor(min(spec.image_size) / share), *spec.image_size)
+    _check_resize(fields.get("resize"), spec.image_size)
     for name in ("mean", "std"):
         if len(fields.get(name, ())) == 1:
             fields[name] *= spec.channels
@@ -104,3 +109,14 @@ def with_steps(
         message = "The model came without preprocessing."
         raise RequestError(message, f"give --{' and --'.join(missing or ['mean', 'std'])} too.")
     return Preprocessing(mode="L" if spec.channels == 1 else "RGB", **fields)
+
+
+def _check_resize(resize: int | tuple[int, int] | None, size: tuple[int, int]) -> None:
+    """Nothing, unless images would be resized to what fills the memory, to be cropped to `size`."""
+    largest = LARGEST_RESIZE * max(size)
+    for side in resize if isinstance(resize, tuple) else (resize or 0,):
+        if side > largest:
+            (height, width), share = size, min(size) / largest
+            message = f"Resizing to {side} pixels is out of proportion to the {height}x{width} "
+            fix = f"resize to at most {largest}, or crop to a share of {share:.4f} or more."
+            raise RequestError(message + "that the model takes.", fix)

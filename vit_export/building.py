@@ -84,7 +84,7 @@ def build(
         mean: of the pixels 0..1, one number or one per channel; so is
         std: their standard deviation.
         resize: the shorter side before the crop, or "HxW".
-        crop: what the model takes, in pixels, or as a share of the resized image (0.875).
+        crop: what the model takes, in pixels, or as a share of the resized image (0.875, 1.0).
         interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
         batch: `dynamic`, N or MIN:OPT:MAX.
         images: a folder of images to judge on, besides the samples that ship.

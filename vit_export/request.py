@@ -12,6 +12,7 @@ from vit_export.spec import VitSpec
 Outputs = Literal["logits", "features", "tokens"]
 Numbers = str | float | Sequence[float]
 """One number, several, or several in words: "0.485,0.456,0.406"."""
+SMALLEST_SHARE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,8 @@ def steps_of(
 ) -> dict[str, Any]:
     """The fields of Preprocessing that a request gives.
 
-    `crop` below 1 is a share of the resized image (timm's crop_pct), and is handed on as `share`.
+    A `crop` with a decimal point is a share of the resized image (timm's crop_pct), and is handed
+    on as `share`; one without is in pixels.
 
     Raises:
         RequestError: not numbers or sizes, or a resize beside a share.
@@ -89,10 +91,10 @@ def steps_of(
         height, width = parse_image_size(str(resize))
         steps["resize"] = (height, width) if "x" in str(resize) else height
     if crop is not None:
-        share = _share(crop)
-        steps |= {"share": share} if share else {"crop": parse_image_size(str(crop))}
-        if share and resize is not None:
-            raise RequestError("A crop below 1 tells the resize already.", "leave one of them out.")
+        steps |= _crop(str(crop))
+        if "share" in steps and resize is not None:
+            message = "A crop that is a share tells the resize already."
+            raise RequestError(message, "leave one of them out, or give the crop in pixels.")
     return {name: value for name, value in steps.items() if value is not None}
 
 
@@ -104,10 +106,17 @@ def _numbers(value: Numbers, name: str) -> tuple[float, ...]:
         raise RequestError(f"{name} is {value!r}.", f"give numbers: --{name} 0.5,0.5,0.5") from None
 
 
-def _share(crop: str | float) -> float | None:
-    """A crop of 0.875, or None for one in pixels."""
+def _crop(text: str) -> dict[str, Any]:
+    """A share of the resized side, as 0.875 or 1.0, or pixels."""
     try:
-        share = float(crop)
-    except ValueError:
-        return None
-    return share if 0 < share < 1 else None
+        if "." not in text:
+            return {"crop": parse_image_size(text)}
+        share = float(text)
+    except (RequestError, ValueError):
+        share = 0.0
+    if SMALLEST_SHARE <= share <= 1:
+        return {"share": share}
+    message = f"{text!r} is no crop."
+    raise RequestError(
+        message, "give pixels (224, 384x256), or a share of the resized side (0.875, 1.0)."
+    )

@@ -7,6 +7,7 @@ is refused here, by name, before any work starts.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal, Self
 
 from vit_export.errors import RequestError
@@ -143,6 +144,9 @@ class VitSpec:
         self._check_tokens()
 
     def _check_sizes(self) -> None:
+        for name in ("norm_eps", "mlp_ratio", "dropout"):
+            if not isfinite(getattr(self, name)):
+                raise RequestError(f"{name} is {getattr(self, name)}.", f"give {name} as a number.")
         positive = ("patch_size", "channels", "width", "depth", "heads", "hidden", "norm_eps")
         for name in positive:
             if getattr(self, name) <= 0:

@@ -50,7 +50,10 @@ class Preprocessing:
             if len(getattr(self, name)) != channels:
                 message = f"{name} has {len(getattr(self, name))} values for mode {self.mode}."
                 raise RequestError(message, f"give {channels}, one per channel.")
-        if not all(one > 0 for one in self.std):  # NaN is not, either
+            if not np.isfinite(getattr(self, name)).all():
+                message = f"{name} holds a value that is not finite."
+                raise RequestError(message, "give the numbers that the model was trained with.")
+        if min(self.std) <= 0:
             raise RequestError("std holds a value that is not positive.", "give positive ones.")
         resize = (self.resize,) if isinstance(self.resize, int) else self.resize
         if min(*resize, *self.crop) <= 0:
