@@ -263,3 +263,9 @@ def test_the_command_says_so_too(folder):
     without(folder, r"layer\.2\.")
     told = refused("onnx", "--weights", folder, "--out", folder / "o.onnx", exit_code=2)
     assert "its config.json says num_hidden_layers 3, its tensors 2" in told
+
+
+@pytest.mark.parametrize("epsilon", ["nan", "inf"])
+def test_an_epsilon_that_is_no_number(folder, epsilon):
+    request = ["--weights", folder, "--norm-eps", epsilon, "--out", folder / "o.onnx"]
+    assert f"norm_eps is {epsilon}" in refused("onnx", *request, exit_code=2)

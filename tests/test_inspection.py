@@ -2,10 +2,14 @@
 
 import pytest
 import torch
+from foreign_names import as_openai
 from safetensors.torch import save_file
-from support import FASHION, refused, run, run_json
+from support import FASHION, refused, run, run_json, tiny_spec
 from timm_models import VisionTransformer
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+from vit_export import inspect, summary
+from vit_export.vit.weights import random_vit
 
 
 @pytest.fixture
@@ -39,6 +43,46 @@ def test_what_is_missing(tmp_path, timm_state, name):
     assert told["spec"] is None
     assert "--heads N" in told["missing"][0]
     assert "missing:" in run("inspect", path).stdout
+
+
+def test_what_is_told_completes_it(tmp_path, timm_state):
+    path = tmp_path / "w.pth"
+    torch.save(timm_state, path)
+    told = run_json("inspect", path, "--heads", "3", "--norm-eps", "1e-3")
+    assert (told["missing"], told["spec"]["heads"], told["spec"]["norm_eps"]) == ([], 3, 1e-3)
+    assert inspect(path, heads=3).spec["depth"] == 2
+    told = run_json("inspect", path, "--heads", "5")
+    assert "5 heads do not divide" in told["missing"][0]
+    told = run_json("inspect", FASHION / "fashion_mnist.safetensors", "--model", "fashion_mnist")
+    assert (told["missing"], told["spec"]["classes"]) == ([], 10)
+
+
+def test_an_artifact_is_told_nothing(fashion_file):
+    assert "name it alone" in refused("inspect", fashion_file, "--heads", "3", exit_code=2)
+
+
+def test_the_summary_of_a_checkpoint(tmp_path, timm_state):
+    path = tmp_path / "w.pth"
+    torch.save(timm_state, path)
+    found = run_json("summary", "--weights", path, "--heads", "3")
+    assert (found["model"], found["parameters"]) == (
+        "w",
+        sum(t.numel() for t in timm_state.values()),
+    )
+    larger = summary(weights=path, heads=3, image_size="32")
+    assert larger.token_parameters == found["token_parameters"] + 12 * 24
+    assert "don't tell heads" in refused("summary", "--weights", path, exit_code=2)
+    assert "go with a checkpoint" in refused("summary", "--heads", "3", exit_code=2)
+
+
+def test_unused_tensors_are_told_by_reason(tmp_path):
+    vit = random_vit(tiny_spec(classes=None, projection=7, norm_before_blocks=True), 0)
+    text = {f"transformer.resblocks.{i}.ln_1.bias": torch.zeros(3) for i in range(9)}
+    torch.save(as_openai(vit.state_dict()) | text, tmp_path / "clip.pt")
+    telling = ["--heads", "3", "--activation", "quick_gelu", "--trained-size", "16x24"]
+    lines = run("inspect", tmp_path / "clip.pt", *telling).stdout.splitlines()
+    (unused,) = [line for line in lines if line.startswith("unused:")]
+    assert "ln_1.bias, … (9): it belongs to the text tower" in unused
 
 
 def test_an_artifact(fashion_file):

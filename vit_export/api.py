@@ -15,6 +15,7 @@ from vit_export.errors import MissingError, RequestError
 from vit_export.health import Health, examine
 from vit_export.inspection import Inspection, inspect_path
 from vit_export.layers import Summary, parameters_of, summarize
+from vit_export.loading import load_source
 from vit_export.location import LocatedError, Location, locate_fault
 from vit_export.location_plot import write_location
 from vit_export.manifest import Array, Manifest, Reference
@@ -24,7 +25,7 @@ from vit_export.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
 from vit_export.remade import remade_vit
-from vit_export.request import overrides_of
+from vit_export.request import Wanted, overrides_of, told_of
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.samples import make_samples
 from vit_export.speed.measure import run_bench
@@ -145,9 +146,27 @@ def predict(
 
 
 def summary(
-    model: str | None = None, *, image_size: str | None = None, classes: int | None = None
+    model: str | None = None,
+    *,
+    weights: str | Path | None = None,
+    heads: int | None = None,
+    activation: str | None = None,
+    pool: str | None = None,
+    norm_eps: float | None = None,
+    trained_size: str | None = None,
+    image_size: str | None = None,
+    classes: int | None = None,
 ) -> Summary:
-    """The layer table of a preset: layer, output shape, parameters; no weights are made."""
+    """The layer table of a preset or a checkpoint: layer, output shape, parameters.
+
+    Of a preset no weights are made; `weights` and what completes a checkpoint are as in `build`.
+    """
+    told = told_of(heads, activation, pool, norm_eps, trained_size)
+    if weights is not None or told:
+        wanted = Wanted(image_size=image_size, classes=classes)
+        path = None if weights is None else Path(weights)
+        source = load_source(model, weights=path, told=told, wanted=wanted)
+        return summarize(source.name, source.vit.spec)
     preset = load_preset(model or DEFAULT)
     spec = replace(preset.spec, **overrides_of(preset.spec, image_size, classes))
     return summarize(preset.name, spec)
@@ -159,13 +178,25 @@ def models() -> list[tuple[Preset, int]]:
     return [(preset, parameters_of(preset.spec)) for preset in presets]
 
 
-def inspect(path: str | Path) -> Inspection:
+def inspect(
+    path: str | Path,
+    *,
+    model: str | None = None,
+    heads: int | None = None,
+    activation: str | None = None,
+    pool: str | None = None,
+    norm_eps: float | None = None,
+    trained_size: str | None = None,
+) -> Inspection:
     """What a checkpoint or an artifact is; nothing is exported.
+
+    Of a checkpoint that does not tell everything, the options complete the spec, as in `build`.
 
     Raises:
         RequestError: neither a checkpoint of a known family nor an artifact of ours.
     """
-    return inspect_path(Path(path))
+    told = told_of(heads, activation, pool, norm_eps, trained_size)
+    return inspect_path(Path(path), model, told)
 
 
 def bench(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vit_export.errors import RequestError
 from vit_export.layers import parameters_of
+from vit_export.presets import Preset, load_preset
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.runtimes.onnxruntime import MAGIC as ONNX_MAGIC
 from vit_export.runtimes.torchscript import EXTRA_FILE
@@ -44,15 +45,21 @@ class Inspection:
     """Of an ONNX file."""
 
 
-def inspect_path(path: Path) -> Inspection:
-    """What `path` holds.
+def inspect_path(
+    path: Path, model: str | None = None, told: Mapping[str, Any] | None = None
+) -> Inspection:
+    """What `path` holds; a checkpoint is completed by a preset and by what is `told` of it.
 
     Raises:
         RequestError: neither a checkpoint of a known family nor an artifact of ours.
     """
     if not path.exists():
         raise RequestError(f"{path}: no such file or folder.", "check the path.")
-    return _artifact(path) if _is_artifact(path) else _checkpoint(path)
+    if not _is_artifact(path):
+        return _checkpoint(path, None if model is None else load_preset(model), dict(told or {}))
+    if model is not None or told:
+        raise RequestError(f"{path} is an artifact, and tells all of itself.", "name it alone.")
+    return _artifact(path)
 
 
 def _is_artifact(path: Path) -> bool:
@@ -105,7 +112,7 @@ def _audit(path: Path, spec: VitSpec) -> "Audit":
     return audit(onnx_ir.load(path), spec)
 
 
-def _checkpoint(path: Path) -> Inspection:
+def _checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Inspection:
     from vit_export.trained import from_checkpoint
     from vit_export.vit.checkpoint import read_checkpoint
     from vit_export.vit.families import family_of
@@ -124,7 +131,7 @@ def _checkpoint(path: Path) -> Inspection:
         unused=renamed.unused,
     )
     try:
-        source = from_checkpoint(checkpoint, None, {})
+        source = from_checkpoint(checkpoint, preset, told)
     except RequestError as error:
         return replace(found, missing=(f"{error.message} Fix: {error.fix}",))
     steps = source.preprocessing

@@ -26,6 +26,9 @@ from vit_export.verdict import Built, Verdict
 if TYPE_CHECKING:  # it comes from a heavy module, and only inspect has one
     from vit_export.graph.audit import Audit
 
+SHOWN = 3
+"""Names in a line that stands for many."""
+
 
 def to_json(values: Any) -> str:
     """One JSON document; infinities and NaN, which JSON lacks, as strings."""
@@ -83,8 +86,11 @@ def print_built(console: Console, built: Built) -> None:
 
 
 def _print_unused(console: Console, unused: Mapping[str, str]) -> None:
-    for name, reason in unused.items():
-        console.print(f"unused: {escape(name)}: {escape(reason)}", soft_wrap=True)
+    """One line per reason: a whole CLIP has hundreds of tensors for text."""
+    for reason in dict.fromkeys(unused.values()):
+        names = [name for name, of_name in unused.items() if of_name == reason]
+        shown = ", ".join(names[:SHOWN]) + (f", … ({len(names)})" if len(names) > SHOWN else "")
+        console.print(f"unused: {escape(shown)}: {escape(reason)}", soft_wrap=True)
 
 
 def print_random_weights(console: Console) -> None:

@@ -17,7 +17,7 @@ def building_command(target: Target) -> click.Command:
 
     @options(
         *(shared.OUT, shared.MODEL, shared.WEIGHTS),
-        *(shared.HEADS, shared.ACTIVATION, shared.POOL, shared.NORM_EPS, shared.TRAINED_SIZE),
+        *shared.TELLING,
         *(shared.SEED, shared.IMAGE_SIZE, shared.CLASSES, shared.OUTPUTS, shared.LABELS),
         *(shared.MEAN, shared.STD, shared.RESIZE, shared.CROP, shared.INTERPOLATION),
         *(shared.BATCH, shared.IMAGES),

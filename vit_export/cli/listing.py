@@ -7,17 +7,17 @@ from typing import Any
 import click
 from rich.console import Console
 
-from vit_export.cli.options import CLASSES, IMAGE_SIZE, JSON, MODEL, options
+from vit_export.cli.options import CLASSES, IMAGE_SIZE, JSON, LIKE, MODEL, TELLING, WEIGHTS, options
 from vit_export.presets import Preset
 
 
 @click.command()
-@options(click.argument("path", type=click.Path(path_type=Path)), JSON)
-def inspect(path: Path, *, as_json: bool) -> None:
+@options(click.argument("path", type=click.Path(path_type=Path)), LIKE, *TELLING, JSON)
+def inspect(path: Path, *, as_json: bool, **request: Any) -> None:
     """What PATH is, a checkpoint or an artifact: family, spec, preprocessing, what is missing."""
     from vit_export import api, report
 
-    found = api.inspect(path)
+    found = api.inspect(path, **request)
     if as_json:
         click.echo(report.to_json(asdict(found)))
     else:
@@ -25,12 +25,12 @@ def inspect(path: Path, *, as_json: bool) -> None:
 
 
 @click.command()
-@options(MODEL, IMAGE_SIZE, CLASSES, JSON)
-def summary(model: str, image_size: str | None, classes: int | None, *, as_json: bool) -> None:
+@options(MODEL, WEIGHTS, *TELLING, IMAGE_SIZE, CLASSES, JSON)
+def summary(model: str | None, *, as_json: bool, **request: Any) -> None:
     """The model's layers: output shape and parameters of each."""
     from vit_export import api, report
 
-    found = api.summary(model, image_size=image_size, classes=classes)
+    found = api.summary(model, **request)
     if as_json:
         click.echo(report.to_json(asdict(found)))
     else:

@@ -20,6 +20,11 @@ MODEL = click.option(
     metavar="NAME|FILE.toml",
     help="Which architecture; `vit-export models` lists them.",
 )
+LIKE = click.option(
+    "--model",
+    metavar="NAME|FILE.toml",
+    help="A model of the same architecture, for what the checkpoint can't tell.",
+)
 WEIGHTS = click.option(
     "--weights",
     type=click.Path(path_type=Path),
@@ -43,6 +48,8 @@ NORM_EPS = click.option(
 TRAINED_SIZE = click.option(
     "--trained-size", metavar="HxW", help="Of the checkpoint's images, if they were not square."
 )
+TELLING = (HEADS, ACTIVATION, POOL, NORM_EPS, TRAINED_SIZE)
+"""What completes a checkpoint."""
 OUT = click.option("--out", required=True, type=click.Path(path_type=Path), help="The file.")
 SEED = click.option(
     "--seed",
