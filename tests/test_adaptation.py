@@ -195,6 +195,14 @@ def test_a_crop_in_pixels(crop):
     assert (made.preprocessing.resize, made.preprocessing.crop) == (30, (16, 24))
 
 
+def test_a_resize_of_the_folder_is_bounded_too(folder):
+    path, _ = folder
+    size = {"height": 10**9, "width": 10**9}
+    transformers.ViTImageProcessorPil(size=size).save_pretrained(path)
+    with pytest.raises(RequestError, match="Resizing to 1000000000 pixels"):
+        load_source(weights=path)
+
+
 def test_labels_of_a_model_without_classes(tmp_path):
     (tmp_path / "names.txt").write_text("ant")
     with pytest.raises(RequestError, match="no classes to label"):

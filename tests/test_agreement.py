@@ -64,6 +64,7 @@ def configured(folder, **changes):
             "missing: vit.encoder.layer.1.attention.attention.query.bias.",
         ),
         (r"layer\.1\.layernorm_after\.bias", "missing: vit.encoder.layer.1.layernorm_after.bias"),
+        (r"cls_token", "Hugging Face ViT, which knows 55 of the 55 names, and has to have"),
         (r"position_embeddings", "position_embeddings is missing or has no 2 axes"),
     ],
 )
@@ -109,11 +110,11 @@ NAMES = ["ant", "bee", "cat", "dog", "elk"]
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (dict(enumerate("abc")), "names 3, its tensors have 5 classes"),
-        ({i: f"class {i}" for i in range(1000)}, "names 1000, its tensors have 5 classes"),
-        ({0: "a", 1: "b", 3: "c", 4: "d", 5: "e"}, "names 4 of them, its tensors have 5 classes"),
-        (dict(enumerate(["a", "", "c", "d", "e"])), "names 4 of them"),
-        (NAMES[:2], "names 2, its tensors have 5 classes"),
+        (dict(enumerate("abc")), "names 3 classes, its tensors have 5"),
+        ({i: f"class {i}" for i in range(1000)}, "names 1000 classes, its tensors have 5"),
+        ({0: "a", 1: "b", 3: "c", 4: "d", 5: "e"}, "names 4 classes, its tensors have 5"),
+        (dict(enumerate(["a", "", "c", "d", "e"])), "names 4 classes"),
+        (NAMES[:2], "names 2 classes, its tensors have 5"),
     ],
 )
 def test_labels_of_another_number(folder, labels, message):
@@ -269,3 +270,14 @@ def test_the_command_says_so_too(folder):
 def test_an_epsilon_that_is_no_number(folder, epsilon):
     request = ["--weights", folder, "--norm-eps", epsilon, "--out", folder / "o.onnx"]
     assert f"norm_eps is {epsilon}" in refused("onnx", *request, exit_code=2)
+
+
+def test_what_another_model_adds_is_named_with_what_was_told(folder):
+    path = folder / "model.safetensors"
+    save_file(load_file(path) | {"decoder.weight": torch.zeros(2)}, path)
+    with pytest.raises(RequestError, match=r"unexpected: decoder\.weight") as refusal:
+        load_source(weights=folder)
+    assert "without what another model adds." in refusal.value.fix
+    with pytest.raises(RequestError) as refusal:
+        load_source(weights=folder, told={"pool": "map"})
+    assert "or leave --pool out" in refusal.value.fix

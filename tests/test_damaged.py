@@ -212,10 +212,17 @@ def test_torchscript_is_no_checkpoint_and_is_not_opened(tmp_path, monkeypatch, n
         assert "torch.jit.load(FILE).state_dict()" in told.value.fix
 
 
-@pytest.mark.parametrize("content", [{}, {"model": {}}, {"epoch": 3}, [STATE], None])
+@pytest.mark.parametrize(
+    "content", [{}, {"model": {}}, {"model": torch.ones(2), "epoch": 3}, [STATE], None]
+)
 def test_no_tensors(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     assert "(, …)" not in refusal(tmp_path / "w.pth")
+
+
+def test_other_keys_are_named(tmp_path):
+    torch.save({"student": STATE, "teacher": STATE}, tmp_path / "w.pth")
+    assert "it holds student, teacher." in refusal(tmp_path / "w.pth")
 
 
 def test_a_pickle_that_holds_itself(tmp_path):

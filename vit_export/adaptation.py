@@ -39,6 +39,8 @@ def adapted(source: Source, wanted: Wanted) -> Source:
         note = "" if tells_all(wanted.steps) else source.preprocessing_note
         overrides = {**source.overrides, **told}
         source = replace(source, preprocessing=steps, preprocessing_note=note, overrides=overrides)
+    if source.preprocessing is not None:
+        _check_resize(source.preprocessing)
     if wanted.labels is not None:
         if not source.vit.spec.classifies:
             raise RequestError("The model has no classes to label.", "leave --labels out.")
@@ -98,7 +100,6 @@ def with_steps(
     share = fields.pop("share", None)
     if share is not None:  # as timm.data.create_transform makes the size of a crop_pct
         fields["resize"] = max(floor(min(spec.image_size) / share), *spec.image_size)
-    _check_resize(fields.get("resize"), spec.image_size)
     for name in ("mean", "std"):
         if len(fields.get(name, ())) == 1:
             fields[name] *= spec.channels
@@ -111,12 +112,12 @@ def with_steps(
     return Preprocessing(mode="L" if spec.channels == 1 else "RGB", **fields)
 
 
-def _check_resize(resize: int | tuple[int, int] | None, size: tuple[int, int]) -> None:
-    """Nothing, unless images would be resized to what fills the memory, to be cropped to `size`."""
-    largest = LARGEST_RESIZE * max(size)
-    for side in resize if isinstance(resize, tuple) else (resize or 0,):
-        if side > largest:
-            (height, width), share = size, min(size) / largest
-            message = f"Resizing to {side} pixels is out of proportion to the {height}x{width} "
-            fix = f"resize to at most {largest}, or crop to a share of {share:.4f} or more."
-            raise RequestError(message + "that the model takes.", fix)
+def _check_resize(steps: Preprocessing) -> None:
+    """Nothing, unless images would fill the memory before they are cropped."""
+    largest = LARGEST_RESIZE * max(steps.crop)
+    side = max(steps.resize) if isinstance(steps.resize, tuple) else steps.resize
+    if side > largest:
+        (height, width), share = steps.crop, min(steps.crop) / largest
+        message = f"Resizing to {side} pixels is out of proportion to the {height}x{width} that "
+        fix = f"--resize to at most {largest}, or --crop to a share of {share:.4f} or more."
+        raise RequestError(message + "the model takes.", fix)

@@ -42,8 +42,8 @@ def labels_in(config: Mapping[str, Any], classes: int, where: str) -> tuple[str,
     descriptions = config.get("label_descriptions") or {}
     names = _in_order(told, classes)
     if len(told) != classes or not all(names):
-        given = f"{len(told)}" if len(told) != classes else f"{len([*filter(None, names)])} of them"
-        message = f"{where}: its config.json names {given}, its tensors have {classes} classes."
+        given = len(told) if len(told) != classes else len([*filter(None, names)])
+        message = f"{where}: its config.json names {given} classes, its tensors have {classes}."
         raise RequestError(message, "give --labels FILE.")
     return tuple(str(descriptions.get(name, name)) for name in names)
 

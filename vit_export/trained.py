@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vit_export.agreement import check_config, check_kind, check_told, check_whole
+from vit_export.agreement import OPTIONS, check_config, check_kind, check_told, check_whole
 from vit_export.errors import RequestError
 from vit_export.labels import labels_in
 from vit_export.presets import Preset
@@ -63,6 +63,7 @@ def from_checkpoint(
         facts |= family.config_facts(config) | told
     spec = infer_spec(renamed.tensors, facts, where, original)
     check_told(spec, told, where)
+    vit = fill(spec, renamed.tensors, where, original, _fix_of_misfit(told))
     with _understood(path):
         check_whole(renamed.tensors, family, config, original, where)
         check_config(spec, family, config, where)
@@ -71,7 +72,7 @@ def from_checkpoint(
         labels = labels_in(config, spec.classes or 0, where) if needs_labels else ()
     return Source(
         name=preset.name if preset else path.stem,
-        vit=fill(spec, renamed.tensors, where, original),
+        vit=vit,
         weights_from=_origin(checkpoint, renamed.unused),
         random=False,
         overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
@@ -80,6 +81,15 @@ def from_checkpoint(
         labels=labels or (preset.labels if preset and preset.spec.classes == spec.classes else ()),
         resampling=family.resampling,
         unused=renamed.unused,
+    )
+
+
+def _fix_of_misfit(told: dict[str, Any]) -> str:
+    fix = "give a whole checkpoint of this family, without what another model adds"
+    return (
+        f"{fix}; or leave {' and '.join(OPTIONS[name] for name in told)} out."
+        if told
+        else f"{fix}."
     )
 
 

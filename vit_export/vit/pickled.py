@@ -22,6 +22,7 @@ WRAPPERS = ("model_ema", "state_dict_ema", "state_dict", "model", "model_state_d
 """Keys under which training scripts keep the tensors; averaged weights first."""
 DEEPEST = 4
 """How many wrappers one in another are opened: a pickle may hold itself."""
+SHOWN = 5
 WHOLE = "copy it again; what can be read is torch.save(model.state_dict(), …)."
 
 
@@ -87,15 +88,22 @@ def _refusal(path: Path, error: Exception) -> RequestError:
 def _unwrapped(loaded: object, path: Path) -> Unpickled:
     keys: tuple[str, ...] = ()
     while isinstance(loaded, dict) and not _is_state_dict(loaded) and len(keys) < DEEPEST:
-        key = next((k for k in WRAPPERS if loaded.get(k) and isinstance(loaded[k], dict)), None)
+        key = next((k for k in WRAPPERS if isinstance(loaded.get(k), dict) and loaded[k]), None)
         if key is None:
             break
         loaded, keys = loaded[key], (*keys, key)
     if isinstance(loaded, dict) and _is_state_dict(loaded):
         return Unpickled({str(name): tensor for name, tensor in loaded.items()}, keys)
-    raise RequestError(
-        f"{path} does not hold a state dict.", "save model.state_dict(), not the model."
-    )
+    within = f" under {', '.join(WRAPPERS)}" if isinstance(loaded, dict) else ""
+    message = f"{path} does not hold a state dict{within}{_keys_of(loaded)}."
+    raise RequestError(message, "save model.state_dict(), and nothing else.")
+
+
+def _keys_of(loaded: object) -> str:
+    if not isinstance(loaded, dict):
+        return ""
+    names = [str(name) for name in loaded][:SHOWN]
+    return f"; it holds {', '.join(names)}{', …' if len(loaded) > SHOWN else ''}"
 
 
 def _is_state_dict(values: Mapping[Any, Any]) -> bool:

@@ -13,6 +13,7 @@ from vit_export.vit.families.base import FUSED, StateDict
 from vit_export.vit.families.naming import originals
 
 SHOWN = 5
+ANOTHER_SPEC = "give the --model (and --image-size, --classes) these weights were trained with."
 
 
 def vit_with(spec: VitSpec, state: StateDict, where: str) -> Vit:
@@ -27,23 +28,30 @@ def vit_with(spec: VitSpec, state: StateDict, where: str) -> Vit:
 
 
 def fill(
-    spec: VitSpec, tensors: StateDict, where: str, original: Callable[[str], str] = str
+    spec: VitSpec,
+    tensors: StateDict,
+    where: str,
+    original: Callable[[str], str] = str,
+    fix: str = ANOTHER_SPEC,
 ) -> Vit:
     """The same from tensors under our names; errors have those that `original` gives back."""
     with torch.device("meta"):
         vit = Vit(spec)
     wanted = vit.state_dict()
     _check_types(tensors, where, original)
-    _check_fit({n: tensor.shape for n, tensor in wanted.items()}, tensors, where, original)
+    shapes = {name: tensor.shape for name, tensor in wanted.items()}
+    told = _misfits(shapes, tensors, original)
+    if told:
+        raise RequestError(f"{where} does not fit the model: {'; '.join(told)}.", fix)
     fp32 = {name: tensor.detach().to(torch.float32) for name, tensor in tensors.items()}
     _check_finite(fp32, where, original)
     vit.load_state_dict(fp32, assign=True)
     return vit.eval().requires_grad_(requires_grad=False)
 
 
-def _check_fit(
-    wanted: dict[str, torch.Size], found: StateDict, where: str, original: Callable[[str], str]
-) -> None:
+def _misfits(
+    wanted: dict[str, torch.Size], found: StateDict, original: Callable[[str], str]
+) -> list[str]:
     groups = {
         "missing": [original(name) for name in wanted if name not in found],
         "unexpected": [
@@ -55,11 +63,7 @@ def _check_fit(
             if name in found and found[name].shape != shape
         ],
     }
-    told = [f"{kind}: {_some(names)}" for kind, names in groups.items() if names]
-    if told:
-        message = f"{where} does not fit the model: {'; '.join(told)}."
-        fix = "give the --model (and --image-size, --classes) these weights were trained with."
-        raise RequestError(message, fix)
+    return [f"{kind}: {_some(names)}" for kind, names in groups.items() if names]
 
 
 def _waits(name: str, found: StateDict) -> bool:
@@ -84,7 +88,7 @@ def _check_finite(tensors: StateDict, where: str, original: Callable[[str], str]
     for name, tensor in tensors.items():
         smallest, largest = tensor.aminmax()
         if not (smallest.isfinite() and largest.isfinite()):
-            message = f"{where}: {original(name)} holds NaN or infinite numbers."
+            message = f"{where}: {original(name)} holds NaN or infinite numbers in fp32."
             raise RequestError(message, "give a checkpoint from before the training diverged.")
 
 

@@ -11,7 +11,8 @@ DEEPEST = 3
 
 def closest(families: Sequence[Family], state: StateDict) -> str:
     """The family that knows most of the names, and what it misses to be it."""
-    found = max(families, key=lambda family: (family.known(state), -len(family.missing(state))))
+    plainest_first = reversed(families)
+    found = max(plainest_first, key=lambda one: (one.known(state), -len(one.missing(state))))
     if not found.known(state):
         return ""
     missing = ", ".join(map(example, found.missing(state)))
