@@ -85,12 +85,9 @@ def from_checkpoint(
 
 
 def _fix_of_misfit(told: dict[str, Any]) -> str:
+    options = " and ".join(OPTIONS[name] for name in told)
     fix = "give a whole checkpoint of this family, without what another model adds"
-    return (
-        f"{fix}; or leave {' and '.join(OPTIONS[name] for name in told)} out."
-        if told
-        else f"{fix}."
-    )
+    return f"{fix}; or leave {options} out." if options else f"{fix}."
 
 
 @contextmanager
