@@ -40,7 +40,7 @@ ROWS = [
     ["agreement"],
     ["trained", "live", "adaptation"],
     ["loading", "inspection", "remade"],
-    ["location"],
+    ["location", "validation"],
     ["location_plot"],
     ["speed/rows", "speed/contestants"],
     ["speed/turns", "speed/limit", "speed/peers", "speed/worker", "speed/plot"],

@@ -10,27 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from vit_export.building import build
-from vit_export.compare import Tolerance
-from vit_export.errors import MissingError, RequestError
+from vit_export.errors import RequestError
 from vit_export.health import Health, examine
 from vit_export.inspection import Inspection, inspect_path
 from vit_export.layers import Summary, parameters_of, summarize
 from vit_export.loading import load_source
 from vit_export.location import LocatedError, Location, locate_fault
 from vit_export.location_plot import write_location
-from vit_export.manifest import Array, Manifest, Reference
 from vit_export.page import write_page
 from vit_export.prediction import Prediction, predict_images
 from vit_export.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.progress import Progress, silent
-from vit_export.proof import prove
-from vit_export.remade import remade_vit
 from vit_export.request import Wanted, overrides_of, told_of
 from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.samples import make_samples
 from vit_export.speed.measure import run_bench
 from vit_export.speed.plot import write_plot
 from vit_export.speed.rows import Bench
+from vit_export.validation import validate_file
 from vit_export.verdict import Verdict
 
 __all__ = [
@@ -67,30 +63,8 @@ def validate(
         RequestError: no artifact of ours, or weights that do not fit.
         MissingError: its runtime is not installed, or no sample can be made again here.
     """
-    path = Path(artifact)
-    session = open_artifact(path, threads)
-    manifest = read_manifest(session, path)
-    with progress("make the samples again"):
-        made = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
-    reference, source = manifest.reference, Verdict.reference
-    if weights is not None:
-        with progress("answer in eager PyTorch"):
-            reference, source = _afresh(manifest, Path(weights), made)
-    verdict = prove(
-        session,
-        path,
-        reference,
-        made,
-        batch=manifest.batch,
-        precision=manifest.precision,
-        tolerance=Tolerance(**manifest.tolerance),
-        classifies=manifest.spec.classifies,
-        progress=progress,
-        source=source,
-    )
-    if len(verdict.not_repeated) == len(made):
-        message = f"{path}: none of its samples could be made again here."
-        raise MissingError(message, f"install {dict(manifest.versions)}.")
+    path, checkpoint = Path(artifact), None if weights is None else Path(weights)
+    verdict, manifest = validate_file(path, checkpoint, threads, progress)
     if report is not None:
         write_page(Path(report), verdict, manifest)
     return verdict
@@ -251,12 +225,3 @@ def _sizes(text: str) -> list[int]:
 def doctor() -> list[Health]:
     """What each target finds on this machine."""
     return examine()
-
-
-def _afresh(manifest: Manifest, weights: Path, samples: Array) -> tuple[Reference, str]:
-    from vit_export.vit.reference import reference_of
-
-    return (
-        reference_of(remade_vit(manifest, weights), manifest.reference.recipes, samples),
-        f"eager PyTorch, afresh from {weights.name}",
-    )
