@@ -159,10 +159,10 @@ EXAMPLES = [
     Example(
         "OpenAI CLIP's image tower",
         saved_pth(
-            "ViT-B-16.pt",
+            "openai_clip.pth",
             lambda: as_openai(ours(norm_before_blocks=True, projection=512, patch_bias=False)),
         ),
-        "ViT-B-16.pt --heads 3 --activation quick_gelu",
+        "openai_clip.pth --heads 3 --activation quick_gelu",
     ),
     Example(
         "original DINOv2 with registers",

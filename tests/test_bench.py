@@ -17,6 +17,7 @@ from vit_export.batch import Batch
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.speed.contestants import Contestant, opened
 from vit_export.speed.limit import contestants as products
+from vit_export.speed.limit import runtimes_of
 from vit_export.speed.measure import flops_of_spec
 from vit_export.speed.peers import PEERS, peers
 from vit_export.speed.rows import percentile, ratio
@@ -164,12 +165,23 @@ def test_weights_of_another_model_are_refused(fashion, tmp_path):
 
 def test_products_are_those_of_a_block(tmp_path):
     spec = VitSpec()
-    made = products(spec, 2, tmp_path, None)
+    made = products(spec, 2, tmp_path, None, ["onnxruntime"])
     assert [one.shape for one in made] == [(394, 768), (394, 768), (394, 768), (394, 3088)]
     per_image = 12 * sum(one.gflop for one in made) / 4 / 2
     assert 0.95 < per_image * 1e9 / flops_of_spec(VitSpec(pool="mean")) < 1
     session = onnxruntime.InferenceSession(made[0].contestant.path)
     assert [output.shape for output in session.get_outputs()] == [[394, 2304]] * 4
+
+
+def test_products_are_measured_in_every_runtime_that_takes_part(tmp_path):
+    assert runtimes_of(["artifact", "onnxruntime"]) == ["onnxruntime"]
+    everywhere = runtimes_of(["artifact", "eager", "openvino"])
+    made = products(tiny_spec(), 1, tmp_path, 1, everywhere)
+    images = np.random.default_rng(1).standard_normal(made[0].shape, np.float32)
+    first, *others = [opened(one.contestant)[0](images) for one in made[:3]]
+    assert first.shape == (7, 72)
+    for other in others:  # openers answer with one of the products
+        assert other.shape == first.shape
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ def test_what_is_told_completes_it(tmp_path, timm_state):
     told = run_json("inspect", path, "--heads", "3", "--norm-eps", "1e-3")
     assert (told["missing"], told["spec"]["heads"], told["spec"]["norm_eps"]) == ([], 3, 1e-3)
     assert inspect(path, heads=3).spec["depth"] == 2
+    assert told["preprocessing_note"] == "assumed, the default of timm vision_transformer"
+    assert told["preprocessing_note"] in run("inspect", path, "--heads", "3").stdout
     told = run_json("inspect", path, "--heads", "5")
     assert "5 heads do not divide" in told["missing"][0]
     told = run_json("inspect", FASHION / "fashion_mnist.safetensors", "--model", "fashion_mnist")

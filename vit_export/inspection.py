@@ -33,6 +33,8 @@ class Inspection:
     preprocessing: Mapping[str, Any] | None
     labels: int
     """How many classes have a name."""
+    preprocessing_note: str = ""
+    """What of the preprocessing is assumed or rescaled."""
     unused: Mapping[str, str] = field(default_factory=dict)
     """Tensors that the model has no use for, with the reason."""
     missing: tuple[str, ...] = ()
@@ -138,6 +140,7 @@ def _checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Insp
     return replace(
         found,
         spec=asdict(source.vit.spec),
+        preprocessing_note=source.preprocessing_note,
         preprocessing=steps.to_mapping() if steps else None,
         labels=len(source.labels),
     )

@@ -28,6 +28,8 @@ def print_inspection(console: Console, found: Inspection) -> None:
         table.add_row(name, escape(value))
     if found.spec:
         console.print(table)
+    if found.preprocessing_note:
+        console.print(f"preprocessing: {escape(found.preprocessing_note)}", soft_wrap=True)
     if found.audit is not None:
         _print_audit(console, found.audit, found.size_bytes)
     print_unused(console, found.unused)

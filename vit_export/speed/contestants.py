@@ -80,6 +80,20 @@ def _vit(contestant: Contestant) -> "Vit":
     return made_vit(spec, contestant.weights)
 
 
+def _torch_products(contestant: Contestant) -> tuple[Run, str]:
+    """The products of an ONNX file of `limit.write_products`, in PyTorch."""
+    import onnx
+    import torch
+    from torch.nn.functional import linear
+
+    if contestant.threads:
+        torch.set_num_threads(contestant.threads)
+    tensors = onnx.load(contestant.path).graph.initializer
+    weights = [torch.from_numpy(onnx.numpy_helper.to_array(one).copy()) for one in tensors]
+    run = _in_torch(lambda x: [linear(x, weight) for weight in weights][-1])
+    return run, f"torch {torch.__version__}"
+
+
 def _in_torch(module: Callable[[Any], Any]) -> Run:
     import torch
 
@@ -120,6 +134,7 @@ OPENERS: dict[str, Callable[[Contestant], tuple[Run, str]]] = {
     "artifact": _artifact,
     "eager": _eager,
     "compile": _compiled,
+    "torch-products": _torch_products,
     "onnxruntime": _plain_session,
     "openvino": _openvino,
 }

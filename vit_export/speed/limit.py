@@ -1,9 +1,12 @@
 """The machine's limit: the best rate of matrix products at a model's own shapes, in this run.
 
+It is measured in every runtime that takes part, and the best of them counts.
+
 Whatever runs a model in fp32 has to do its products; a row faster than this rate allows would be a
 mistake of the bench.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,14 @@ LAYERS = 4
 """Products in a row, with weights of their own: no less than a model keeps out of the cache."""
 ROOM = 1.02
 """A row may be this much faster than the limit: rounding of a clock and of the count of FLOPs."""
+IN_RUNTIME = {
+    "artifact": "onnxruntime",
+    "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "eager": "torch-products",
+    "compile": "torch-products",
+}
+"""By kind of contestant: the kind that does nothing but products in the same runtime."""
 
 
 def products_of(spec: VitSpec, batch: int) -> list[tuple[int, int, int]]:
@@ -39,17 +50,25 @@ class Product:
     gflop: float
 
 
-def contestants(spec: VitSpec, batch: int, folder: Path, threads: int | None) -> list[Product]:
-    """One for each shape of product, in ONNX Runtime."""
+def runtimes_of(kinds: Iterable[str]) -> list[str]:
+    """The kinds of contestants that do products, for runtimes that take part as `kinds`."""
+    return list(dict.fromkeys(["onnxruntime", *(IN_RUNTIME[kind] for kind in kinds)]))
+
+
+def contestants(
+    spec: VitSpec, batch: int, folder: Path, threads: int | None, runtimes: Sequence[str]
+) -> list[Product]:
+    """One for each shape of product in each of `runtimes`."""
     made = []
     for product in dict.fromkeys(products_of(spec, batch)):
         name = f"product_{'x'.join(map(str, product))}"
         path = folder / f"{name}.onnx"
         write_products(path, product)
-        contestant = Contestant(name=name, kind="onnxruntime", path=str(path), threads=threads)
         rows, read, written = product
         gflop = 2 * rows * read * written * LAYERS / GIGA
-        made.append(Product(contestant, (rows, read), gflop))
+        for kind in runtimes:
+            contestant = Contestant(name=name, kind=kind, path=str(path), threads=threads)
+            made.append(Product(contestant, (rows, read), gflop))
     return made
 
 

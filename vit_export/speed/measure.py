@@ -100,7 +100,8 @@ def _at_batch(
     rounds: int,
 ) -> tuple[list[Row], float]:
     """The rows of one batch size, and the machine's rate in GFLOP/s."""
-    products = limit.contestants(spec, batch, folder, threads)
+    runtimes = limit.runtimes_of(one.worker.contestant.kind for one in entrants)
+    products = limit.contestants(spec, batch, folder, threads, runtimes)
     shape = (batch, spec.channels, *spec.image_size)
     with ExitStack() as stack:
         measured = [stack.enter_context(Worker(one.contestant)) for one in products]
