@@ -7,7 +7,7 @@ from support import ROOT, run_json
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from export_costs import COMMAND, watched, write_checkpoint  # noqa: E402 after the path is set
+from export_costs import COMMAND, watched, write_checkpoint
 
 
 @pytest.mark.slow
