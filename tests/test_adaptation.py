@@ -197,8 +197,9 @@ def test_a_crop_in_pixels(crop):
 
 def test_a_resize_of_the_folder_is_bounded_too(folder):
     path, _ = folder
-    size = {"height": 10**9, "width": 10**9}
-    transformers.ViTImageProcessorPil(size=size).save_pretrained(path)
+    size = {"shortest_edge": 10**9}
+    processor = transformers.CLIPImageProcessorPil(size=size, crop_size={"height": 16, "width": 16})
+    processor.save_pretrained(path)
     with pytest.raises(RequestError, match="Resizing to 1000000000 pixels"):
         load_source(weights=path)
 

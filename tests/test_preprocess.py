@@ -188,7 +188,7 @@ def test_a_thread_of_an_image_is_refused():
     [
         ({"resize": 0}, "are no sizes"),
         ({"resize": (-16, -16), "crop": (-16, -16)}, "are no sizes"),
-        ({"std": (0.5, float("nan"), 0.5)}, "is not positive"),
+        ({"std": (0.5, float("nan"), 0.5)}, "is not finite"),
     ],
 )
 def test_numbers_that_make_no_sense(changes, message):

@@ -9,9 +9,9 @@ import torch
 
 from vit_export import RequestError
 from vit_export.loading import load_source
+from vit_export.vit.eager import Vit
 from vit_export.vit.families import family_of, timm_config
 from vit_export.vit.infer import infer_spec
-from vit_export.vit.weights import fill
 
 ARCHITECTURES = ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"]
 
@@ -132,7 +132,9 @@ def spec_of(model, name):
     facts = family.conventions | {"mlp": "gelu"} | told | {"heads": heads}
     spec = infer_spec(renamed.tensors, facts, name)
     with torch.device("meta"):
-        fill(spec, renamed.tensors, name)
+        wanted = {key: tensor.shape for key, tensor in Vit(spec).state_dict().items()}
+    if wanted != {key: tensor.shape for key, tensor in renamed.tensors.items()}:
+        raise RequestError(f"{name} does not fit.", "take another.")
     return spec, family
 
 
