@@ -10,7 +10,7 @@ import torch
 from vit_export import RequestError
 from vit_export.loading import load_source
 from vit_export.vit.eager import Vit
-from vit_export.vit.families import family_of, timm_config
+from vit_export.vit.families import FAMILIES, timm_config
 from vit_export.vit.infer import infer_spec
 
 ARCHITECTURES = ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"]
@@ -124,7 +124,9 @@ def spec_of(model, name):
         RequestError: refused by name, or its tensors do not fit.
     """
     state = model.state_dict()
-    family = family_of(state, name)
+    family = next((one for one in FAMILIES if one.recognises(state.keys())), None)
+    if family is None:
+        raise RequestError(f"{name} is of no family.", "take another.")
     renamed = family.rename(state)
     config = {"architecture": name, "global_pool": model.global_pool}
     told = family.config_facts(config)
