@@ -75,6 +75,8 @@ def test_the_table(artifact):
         (["--batch", "1,x"], "give numbers", 2),
         (["--rounds", "2"], "take 5 or more", 2),
         (["missing.onnx"], "no such artifact", 2),
+        (["--plot", "none/p.png"], "The folder none does not exist", 2),
+        (["--plot", "p.picture"], "name a .png, .svg or .pdf", 2),
     ],
 )
 def test_requests_that_make_no_sense(artifact, arguments, message, exit_code):

@@ -15,6 +15,7 @@ ROWS = [
     ["errors"],
     ["fieldtypes", "progress", "versions"],
     ["spec", "batch", "compare", "writing"],
+    ["picture"],
     ["vit/preprocess"],
     ["vit/processor"],
     ["labels"],

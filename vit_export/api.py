@@ -18,6 +18,7 @@ from vit_export.loading import load_source
 from vit_export.location import LocatedError, Location, locate_fault
 from vit_export.location_plot import write_location
 from vit_export.page import write_page
+from vit_export.picture import check_picture
 from vit_export.prediction import Prediction, predict_images
 from vit_export.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.progress import Progress, silent
@@ -92,6 +93,8 @@ def locate(
         MissingError: its runtime is not installed, or no sample can be made again here.
         LocatedError: a module leaves tolerance; the error names the first and holds them all.
     """
+    if plot is not None:
+        check_picture(Path(plot))
     found = locate_fault(
         Path(artifact), None if weights is None else Path(weights), threads, progress
     )
@@ -202,6 +205,8 @@ def bench(
         MissingError: a peer's package is not installed.
         BuildError: a contestant could not run, or ran faster than the machine can.
     """
+    if plot is not None:
+        check_picture(Path(plot))
     found = run_bench(
         [Path(one) for one in artifacts],
         batches=_sizes(str(batch)),

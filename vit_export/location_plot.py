@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vit_export.location import Location
-from vit_export.writing import staged
+from vit_export.picture import write_picture
 
 LEAST_SHARE = 1e-3
 """Where an error of zero is drawn on a logarithmic axis, in units of what is allowed."""
@@ -30,6 +30,4 @@ def write_location(path: Path, location: Location) -> None:
         axes.set(yscale="log", ylabel="error, of what is allowed", title=location.artifact)
         axes.tick_params(axis="x", rotation=90)
         axes.legend()
-        with staged(path) as stage:
-            figure.savefig(stage.file, format=path.suffix.removeprefix(".") or "png", dpi=150)
-            stage.commit()
+        write_picture(path, figure)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from vit_export.picture import write_picture
 from vit_export.speed.rows import Bench
-from vit_export.writing import staged
 
 
 def write_plot(path: Path, bench: Bench) -> None:
@@ -28,6 +28,4 @@ def write_plot(path: Path, bench: Bench) -> None:
             axes.axvline(bench.limit_ms(batch), color="tab:red", label="limit of the machine")
             axes.set(title=f"batch {batch}", xlabel="ms (median; whiskers: least, 90th percentile)")
             axes.legend(fontsize=7)
-        with staged(path) as stage:
-            figure.savefig(stage.file, format=path.suffix.removeprefix(".") or "png", dpi=150)
-            stage.commit()
+        write_picture(path, figure)
