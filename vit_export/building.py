@@ -12,6 +12,8 @@ from vit_export.compare import TOLERANCES
 from vit_export.errors import RequestError
 from vit_export.loading import load_source
 from vit_export.manifest import Array, Manifest, Reference
+from vit_export.planning import planned
+from vit_export.precision import Asked, Scales, check_precision
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
 from vit_export.report import to_json
@@ -21,7 +23,7 @@ from vit_export.runtimes.module import ModuleSession
 from vit_export.samples import image_samples, make_samples, recipes
 from vit_export.source import Source
 from vit_export.targets import find_target
-from vit_export.targets.base import Target
+from vit_export.targets.base import Job, Target
 from vit_export.verdict import Built, Origin, RejectedError, Verdict
 from vit_export.versions import versions_of
 from vit_export.writing import Staged, check_writable, staged
@@ -58,6 +60,10 @@ def build(
     crop: str | float | None = None,
     interpolation: str | None = None,
     batch: str = "dynamic",
+    precision: str = "fp32",
+    scales: Scales = "batch",
+    calibration: str | Path | None = None,
+    io_fp16: bool = False,
     images: str | Path | None = None,
     threads: int | None = None,
     progress: Progress = silent,
@@ -87,6 +93,10 @@ def build(
         crop: what the model takes, in pixels, or as a share of the resized image (0.875, 1.0).
         interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
         batch: `dynamic`, N or MIN:OPT:MAX.
+        precision: a name in `precision.PRECISIONS`.
+        scales: of int8: `batch`, or `token` for a run-time scale of each row.
+        calibration: a folder of images that scales are found on.
+        io_fp16: inputs and outputs of an fp16 file in fp16 too.
         images: a folder of images to judge on, besides the samples that ship.
         threads: of the runtime that proves the file.
         progress: opened around every stage.
@@ -100,6 +110,11 @@ def build(
     """
     chosen = find_target(target)
     settings = chosen.settings(options)
+    asked = Asked(
+        precision=precision, scales=scales, calibration=_path(calibration), io_fp16=io_fp16
+    )
+    check_precision(asked, target, chosen.precisions)
+    chosen.check(precision, settings)
     path, sizes = Path(out), Batch.parse(batch)
     told = told_of(heads, activation, pool, norm_eps, trained_size)
     wanted = Wanted(
@@ -117,12 +132,20 @@ def build(
     with progress("lower"):
         lowered = _lowered(source, reference, samples)
     manifest = _manifest(chosen, source, sizes, settings, reference)
+    ready = planned(lowered, manifest, asked, samples, progress)
+    manifest, notes = ready.manifest, (source.preprocessing_note, *ready.notes)
     origin = Origin(
-        source.weights_from, source.random, dict(source.unused), source.preprocessing_note
+        source.weights_from, source.random, dict(source.unused), "; ".join(filter(None, notes))
     )
+    job = Job(lowered=lowered, manifest=manifest, plan=ready.plan, samples=samples, io_fp16=io_fp16)
     with staged(path) as stage:
-        chosen.build(lowered, manifest, stage.file, progress)
-        del source, lowered  # the weights are in the file: nobody holds them twice while it runs,
+        chosen.build(job, stage.file, progress)
+        del (
+            source,
+            lowered,
+            job,
+            ready,
+        )  # the weights are in the file: nobody holds them twice while it runs,
         gc.collect()  # nor do the cycles that exporters leave behind
         verdict = _judged(stage, manifest, (reference, samples), threads, progress)
         return _settle(stage, verdict, origin)

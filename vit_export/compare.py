@@ -4,7 +4,7 @@ NumPy only, no I/O.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,41 @@ Array = npt.NDArray[np.float32]
 class Tolerance:
     """What one precision may differ by, and why."""
 
-    floors: float
+    floors: float = 0
     """Allowed maximum error, in noise floors of the reference (|fp32 - fp64|), ..."""
-    relative: float
+    relative: float = 0
     """... plus this share of the largest |reference|."""
+    least_snr_db: float | None = None
+    """Where this is given it is what counts: the least signal-to-noise ratio of one sample."""
+    alone_snr_db: float | None = None
+    """The same for a row of a batch against its image alone."""
     reason: str
 
     def allowed(self, reference: Array, floor: float) -> float:
         """The largest error that one sample may have anywhere in its answer."""
-        return self.floors * floor + self.relative * float(np.abs(reference).max())
+        if self.least_snr_db is None:
+            return self.floors * floor + self.relative * float(np.abs(reference).max())
+        return float(np.linalg.norm(reference.astype(np.float64))) * _share(self.least_snr_db)
+
+    def noise(self, reference: Array, floor: float) -> float:
+        """What an answer may be off by without anybody's fault: margins below it decide nothing."""
+        if self.least_snr_db is None:
+            return floor
+        return self.allowed(reference, floor) / math.sqrt(reference.size)
+
+    def of_rows(self) -> "Tolerance":
+        """The tolerance of a row of a batch against the same image alone."""
+        if self.alone_snr_db is None:
+            return self
+        return replace(self, least_snr_db=self.alone_snr_db)
 
 
+def _share(snr_db: float) -> float:
+    """The error's share of a signal."""
+    return float(10 ** (-snr_db / 20))
+
+
+COUPLED = "one run-time scale for a batch: its images change each other's rounding"
 TOLERANCES = {
     "fp32": Tolerance(
         floors=8,
@@ -34,7 +58,36 @@ TOLERANCES = {
         reason="another order of the same fp32 sums errs like the reference itself; eight times "
         "its floor leaves room for longer chains, 1e-6 for samples whose floor is zero by luck",
     ),
+    "fp16": Tolerance(
+        least_snr_db=50,
+        alone_snr_db=60,
+        reason="ten bits of mantissa round by 66 dB once, and some hundred roundings add up",
+    ),
+    "int8": Tolerance(
+        least_snr_db=20,
+        alone_snr_db=20,
+        reason=f"a tenth of the signal: more flips classes. {COUPLED}",
+    ),
+    "int8-static": Tolerance(
+        least_snr_db=20,
+        alone_snr_db=40,
+        reason="as int8; with fixed scales only a number on the edge between two steps can move",
+    ),
+    "weights-int8": Tolerance(
+        least_snr_db=20, alone_snr_db=60, reason="as int8; products are in float, as in fp32"
+    ),
+    "weights-int4": Tolerance(
+        least_snr_db=15,
+        alone_snr_db=60,
+        reason="sixteen values for a weight keep 20 dB of it; what a user takes for a small file",
+    ),
+    "auto": Tolerance(
+        least_snr_db=20,
+        alone_snr_db=20,
+        reason=f"the budget of the request stands in place of the 20 dB. {COUPLED}",
+    ),
 }
+"""By precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +129,9 @@ def compare(
     `floor` is the largest |fp32 - fp64| of the reference for this sample.
     """
     allowed = tolerance.allowed(reference, floor)
-    top1 = _top1(reference, answer, floor) if classifies else None
+    noise = tolerance.noise(reference, floor)
+    top1 = _top1(reference, answer, noise) if classifies else None
+    snr = snr_db(reference, answer)
     error = np.abs(reference.astype(np.float64) - answer.astype(np.float64))
     max_abs = float(error.max()) if np.isfinite(error).all() else math.inf
     problem = None
@@ -85,7 +140,9 @@ def compare(
     elif not np.isfinite(answer).all():
         bad = int((~np.isfinite(answer)).sum())
         problem = f"{bad} of {answer.size} values are NaN or infinite"
-    elif max_abs > allowed:
+    elif tolerance.least_snr_db is not None and snr < tolerance.least_snr_db:
+        problem = f"{snr:.1f} dB of signal to noise, {tolerance.least_snr_db:g} dB is asked"
+    elif tolerance.least_snr_db is None and max_abs > allowed:
         worst = int(error.argmax())
         problem = f"off by {max_abs:.3g} at output {worst}, {allowed:.3g} is allowed"
     elif top1 is False:
@@ -96,7 +153,7 @@ def compare(
         row=row,
         max_abs=max_abs,
         allowed=allowed,
-        snr_db=snr_db(reference, answer),
+        snr_db=snr,
         top1=top1,
         problem=problem,
     )
@@ -114,10 +171,10 @@ def snr_db(reference: Array, answer: Array) -> float:
     return 10 * math.log10(signal / noise) if signal else -math.inf
 
 
-def _top1(reference: Array, answer: Array, floor: float) -> bool | None:
+def _top1(reference: Array, answer: Array, noise: float) -> bool | None:
     if reference.size == 1:
         return None
     runner_up, top = np.partition(reference, -2)[-2:]
-    if not top - runner_up > 2 * floor:
+    if not top - runner_up > 2 * noise:
         return None
     return bool(answer.argmax() == reference.argmax())

@@ -92,6 +92,10 @@ class Manifest:
     """The target's own options, opset for example."""
     graph: Mapping[str, int] = field(default_factory=dict)
     """How an ONNX graph came about: nodes after each stage, and what each pass changed."""
+    layers: Mapping[str, str] = field(default_factory=dict)
+    """How each quantized layer is quantized."""
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    """Of the images that scales come from: how many, and a SHA-256 over them."""
     tolerance: Mapping[str, Any]
     reference: Reference
     layout: int = LAYOUT

@@ -87,18 +87,19 @@ class _Judge:
                 self._judge(index, answer, size, row)
 
     def _judge(self, index: int, answer: Array, size: int, row: int) -> None:
-        against = [(self.reference.answers[index], self.against_eager)]
+        against = [(self.reference.answers[index], self.against_eager, self.tolerance)]
         if index in self.alone:
-            against.append((self.alone[index], self.against_alone))
+            rows = self.tolerance.of_rows()
+            against.append((self.alone[index], self.against_alone, rows))
         elif size == 1:
             self.alone[index] = answer
-        for expected, found in against:
+        for expected, found, tolerance in against:
             found.append(
                 compare(
                     expected,
                     answer,
                     self.reference.floors[index],
-                    self.tolerance,
+                    tolerance,
                     classifies=self.classifies,
                     sample=self.reference.recipes[index],
                     batch=size,

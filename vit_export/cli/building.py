@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from vit_export.cli import options as shared
-from vit_export.cli.options import options, target_option
+from vit_export.cli.options import options, precision_options, target_option
 from vit_export.targets.base import Target
 from vit_export.verdict import Built, RejectedError
 
@@ -20,6 +20,7 @@ def building_command(target: Target) -> click.Command:
         *shared.TELLING,
         *(shared.SEED, shared.IMAGE_SIZE, shared.CLASSES, shared.OUTPUTS, shared.LABELS),
         *(shared.MEAN, shared.STD, shared.RESIZE, shared.CROP, shared.INTERPOLATION),
+        *precision_options(target.precisions),
         *(shared.BATCH, shared.IMAGES),
         *map(target_option, target.options),
         *(shared.THREADS, shared.JSON, shared.QUIET, shared.VERBOSE),

@@ -94,6 +94,20 @@ BATCH = click.option(
     metavar="dynamic|N|MIN:OPT:MAX",
     help="The batch sizes that the file takes.",
 )
+SCALES = click.option(
+    "--scales",
+    default="batch",
+    show_default=True,
+    type=click.Choice(["batch", "token"]),
+    help="Of int8: one run-time scale for all that goes into a layer, or one for each token.",
+)
+CALIBRATION = click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Images that scales are found on; int8-static needs them.",
+)
+IO_FP16 = click.option("--io-fp16", is_flag=True, help="Of fp16: inputs and outputs too.")
 IMAGES = click.option(
     "--images",
     type=click.Path(path_type=Path),
@@ -119,6 +133,18 @@ def options(*chosen: Decorator) -> Decorator:
         return command
 
     return apply
+
+
+def precision_options(offered: tuple[str, ...]) -> tuple[Decorator, ...]:
+    """--precision with the values that a target offers, and what belongs to them."""
+    precision = click.option(
+        "--precision",
+        default="fp32",
+        show_default=True,
+        metavar="|".join(offered),
+        help="What weights and products are in.",
+    )
+    return (precision, SCALES, CALIBRATION, IO_FP16) if len(offered) > 1 else (precision,)
 
 
 def target_option(option: Option) -> Decorator:

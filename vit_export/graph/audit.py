@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from vit_export.graph.attention import attentions
+from vit_export.graph.census import census
 from vit_export.graph.flops import flops_of
 from vit_export.graph.nodes import MICROSOFT
 from vit_export.spec import VitSpec
@@ -46,6 +47,8 @@ class Audit:
     fusions: tuple[Fusion, ...]
     flops: int
     """Of matrix products and convolutions for one image; a multiply-add counts two."""
+    macs: Mapping[str, int]
+    """Multiply-adds for one image by arithmetic (`census`)."""
     dtypes: Mapping[str, int]
     """Numbers that the file holds, by type."""
     opset: int
@@ -73,6 +76,7 @@ def audit(model: ir.Model, spec: VitSpec) -> Audit:
         operators=dict(operators.most_common()),
         fusions=_fusions(model, spec, operators),
         flops=flops_of(model.graph),
+        macs=census(model.graph),
         dtypes=dict(dtypes.most_common()),
         opset=model.opset_imports[""],
         domains=tuple(sorted(filter(None, model.opset_imports))),

@@ -6,6 +6,9 @@ import onnx_ir as ir
 
 from vit_export.graph.nodes import MICROSOFT
 
+PRODUCTS = {"MatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
+"""Whose first input is (..., M, K) and whose first output is (..., M, N)."""
+
 
 def flops_of(graph: ir.Graph) -> int:
     """Of all nodes; a multiply-add counts two. What is not a product is less than 2% of a ViT."""
@@ -16,13 +19,15 @@ def flops_of_node(node: ir.Node) -> int:
     """Of one node, for a batch of one; zero where it is no product."""
     if node.op_type == "MultiHeadAttention" and node.domain == MICROSOFT:
         return _attention(node)
+    if node.op_type == "MatMulNBits":
+        return 2 * prod(shape_of(node.outputs[0])) * node.attributes["K"].as_int()
     if node.op_type == "Conv":
         _, *kernel = shape_of(node.inputs[1])
         return 2 * prod(shape_of(node.outputs[0])) * prod(kernel)
     if node.op_type == "Gemm":
         turned = bool(node.attributes.get_int("transA", 0))
         return 2 * prod(shape_of(node.outputs[0])) * shape_of(node.inputs[0])[0 if turned else -1]
-    if node.op_type == "MatMul":
+    if node.op_type in PRODUCTS:
         return 2 * prod(shape_of(node.outputs[0])) * shape_of(node.inputs[0])[-1]
     return 0
 

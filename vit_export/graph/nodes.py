@@ -43,9 +43,12 @@ def scope(node: ir.Node) -> str:
     return (node.name or "").rpartition("/")[0]
 
 
-def initializer(graph: ir.Graph, name: str, array: npt.NDArray[Any]) -> ir.Value:
-    """A new initializer of `graph` with the memory of `array`."""
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+def initializer(
+    graph: ir.Graph, name: str, array: npt.NDArray[Any], dtype: ir.DataType | None = None
+) -> ir.Value:
+    """A new initializer of `graph` with the memory of `array`; its `dtype` where NumPy has none."""
+    contiguous = np.ascontiguousarray(array).reshape(array.shape)  # which makes scalars vectors
+    tensor = ir.tensor(contiguous, dtype, name=name)
     value = ir.Value(
         name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
     )

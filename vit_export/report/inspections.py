@@ -42,13 +42,15 @@ def _print_audit(console: Console, audit: "Audit", size_bytes: int) -> None:
     counts = ", ".join(f"{count} {name}" for name, count in audit.operators.items())
     types = ", ".join(f"{count:,} {name}" for name, count in audit.dtypes.items())
     domains = "".join(f", {name}" for name in audit.domains)
+    total = max(sum(audit.macs.values()), 1)
+    macs = ", ".join(f"{count / total:.1%} {name}" for name, count in audit.macs.items())
     for fusion in audit.fusions:
         colour = "green" if fusion.whole else "yellow"
         console.print(f"[{colour}]{escape(str(fusion))}[/{colour}]", highlight=False)
     size = f"{size_bytes / 1e6:.1f} MB, dynamic: {', '.join(audit.dynamic_axes) or 'nothing'}"
     told = [
         f"{audit.nodes} nodes: {counts}",
-        f"{audit.flops / 1e9:.2f} GFLOP an image in products; numbers: {types}",
+        f"{audit.flops / 1e9:.2f} GFLOP an image in products ({macs}); numbers: {types}",
         f"opset {audit.opset}{domains}, IR {audit.ir_version}, {size}",
     ]
     console.print(escape("\n".join(told)), highlight=False, soft_wrap=True)

@@ -19,22 +19,12 @@ class OnnxTaps:
     def __init__(self, path: Path, modules: Sequence[str], threads: int | None = None) -> None:
         try:
             import onnx
-            import onnxruntime
         except ImportError:
             raise MissingError(f"{path} needs onnx.", "pip install onnx onnxruntime") from None
-        model = onnx.load(path, load_external_data=False)
-        self._answer = model.graph.output[0].name
-        self._values = _values(model.graph, modules)
-        for value in dict.fromkeys(self._values.values()):
-            if value != self._answer:
-                model.graph.output.append(onnx.ValueInfoProto(name=value))
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        options.intra_op_num_threads = threads or 0
-        options.add_session_config_entry(FOLDER, str(path.parent.absolute()))
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        graph = onnx.load(path, load_external_data=False).graph
+        self._answer = graph.output[0].name
+        self._values = _values(graph, modules)
+        self._session = open_tapped(path, list(self._values.values()), threads)
 
     def run(self, image: Array) -> Mapping[str, Array]:
         """The outputs (rows, D) of modules for one image (C, H, W), by name."""
@@ -43,6 +33,25 @@ class OnnxTaps:
         found = dict(zip(names, self._session.run(names, {feed.name: image[None]}), strict=True))
         taps = {module: _rows(found[value]) for module, value in self._values.items()}
         return taps | {"head": _rows(found[self._answer])}
+
+
+def open_tapped(path: Path, values: Sequence[str], threads: int | None = None) -> Any:
+    """A session of ONNX Runtime on the file at `path` that answers these values besides."""
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(path, load_external_data=False)
+    answers = {output.name for output in model.graph.output}
+    for value in dict.fromkeys(values):
+        if value not in answers:
+            model.graph.output.append(onnx.ValueInfoProto(name=value))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry(FOLDER, str(path.parent.absolute()))
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _values(graph: Any, modules: Sequence[str]) -> dict[str, str]:

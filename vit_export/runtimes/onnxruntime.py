@@ -36,16 +36,18 @@ class OnnxSession:
             raise RequestError(
                 message, "copy it again, its .data file too, or export anew."
             ) from None
-        self._input = self._session.get_inputs()[0].name
+        (image,) = self._session.get_inputs()
+        self._input = image.name
+        self._dtype = np.float16 if image.type == "tensor(float16)" else np.float32
 
     def run(self, images: Array) -> Array:
         """Answers (B, …) to images (B, C, H, W)."""
         try:
-            (answer,) = self._session.run(None, {self._input: images})
+            (answer,) = self._session.run(None, {self._input: images.astype(self._dtype)})
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             reason = str(error).partition("\n")[0]
             raise RunFailedError(reason, "see what the artifact was built for.") from None
-        return np.asarray(answer)
+        return np.asarray(answer, np.float32)
 
     def manifest_json(self) -> str | None:
         """The manifest in the model's metadata."""

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.errors import RequestError, did_you_mean
-from vit_export.manifest import Manifest
+from vit_export.manifest import Array, Manifest
 from vit_export.progress import Progress
 
 if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
+    from vit_export.quantize.plan import Plan
     from vit_export.vit.lower import LoweredVit
 
 
@@ -49,6 +50,19 @@ class Option:
         return value
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """What a target makes a file of."""
+
+    lowered: "LoweredVit"
+    manifest: Manifest
+    plan: "Plan"
+    """Which layers are quantized, and how."""
+    samples: Array
+    """(M, C, H, W), for what has to be seen of a graph's numbers while it is built."""
+    io_fp16: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """A file format: its name is the subcommand and the Python function."""
@@ -62,8 +76,12 @@ class Target:
     packages: tuple[str, ...]
     """What has to be installed, by the names pip knows."""
     options: tuple[Option, ...] = ()
-    build: Callable[["LoweredVit", Manifest, Path, Progress], None]
-    """Writes the artifact of a lowered model, with its manifest inside, to a path."""
+    precisions: tuple[str, ...] = ("fp32",)
+    """Names in `precision.PRECISIONS`."""
+    check: Callable[[str, Mapping[str, Any]], None] = lambda precision, settings: None  # noqa: ARG005 nothing to refuse
+    """Refuses a precision that its settings make senseless, before any work."""
+    build: Callable[[Job, Path, Progress], None]
+    """Writes the artifact of a job, with its manifest inside, to a path."""
     extra: str = field(default="")
     """The pip extra that installs `packages`; empty where the base install has them."""
 

@@ -4,32 +4,27 @@ import io
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import ZipFile, ZipInfo
 
-from vit_export.manifest import Manifest
 from vit_export.progress import Progress
 from vit_export.runtimes.torchscript import EXTRA_FILE
-from vit_export.targets.base import Target
-
-if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
-    from vit_export.vit.lower import LoweredVit
+from vit_export.targets.base import Job, Target
 
 EXAMPLE_BATCH = 2
 MANGLED = re.compile(rb"[./]___torch_mangle_\d+")
 
 
-def build(lowered: "LoweredVit", manifest: Manifest, path: Path, progress: Progress) -> None:
-    """Writes `lowered` as a TorchScript archive with the manifest among its extra files."""
+def build(job: Job, path: Path, progress: Progress) -> None:
+    """Writes the job's module as a TorchScript archive with the manifest among its extra files."""
     import torch
 
-    spec = manifest.spec
+    manifest, spec = job.manifest, job.manifest.spec
     example = torch.zeros(manifest.batch.fixed or EXAMPLE_BATCH, spec.channels, *spec.image_size)
     with warnings.catch_warnings():
         # PyTorch deprecates TorchScript; doctor and the README say so, once, in words.
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is", DeprecationWarning)
         with progress("trace"), torch.no_grad():
-            traced = torch.jit.trace(lowered, (example,), check_trace=False)
+            traced = torch.jit.trace(job.lowered, (example,), check_trace=False)
             frozen = torch.jit.freeze(traced.eval())
             archive = frozen.save_to_buffer(_extra_files={EXTRA_FILE: manifest.to_json()})
     with progress("write"):

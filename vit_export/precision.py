@@ -1,0 +1,136 @@
+"""The precisions that a file can be asked for, and the runtimes that gain nothing from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vit_export.errors import RequestError, did_you_mean
+
+Scales = Literal["batch", "token"]
+BLOCKED_OPSET = 21
+"""The first whose DequantizeLinear knows blocks and four bits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """One value of --precision."""
+
+    name: str
+    summary: str
+    arithmetic: str = "fp32"
+    """What most multiply-adds have to be done in (`graph.census`)."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """By flavour: why it is not built for that runtime."""
+
+
+IN_FP32 = "its CPU provider computes fp16 in fp32, and casts on top: a slower file"
+NO_RUN_TIME_SCALES = "TensorRT's parser knows no DynamicQuantizeLinear"
+SLOW_RUN_TIME_SCALES = "OpenVINO runs run-time scales slower than fp32"
+WEIGHTS_LAST = "it restores the weights at every run: measured slower than fp32"
+
+PRECISIONS = {
+    one.name: one
+    for one in (
+        Precision(name="fp32", summary="as the model was trained"),
+        Precision(
+            name="fp16",
+            summary="weights and products in half; norms and softmax in fp32",
+            arithmetic="fp16",
+            refused={"onnxruntime": IN_FP32},
+        ),
+        Precision(
+            name="int8",
+            summary="weights and products in eight bits, scales found at run time",
+            arithmetic="int8",
+            refused={"tensorrt": NO_RUN_TIME_SCALES, "openvino": SLOW_RUN_TIME_SCALES},
+        ),
+        Precision(
+            name="int8-static",
+            summary="the same with scales from calibration images",
+            arithmetic="int8",
+        ),
+        Precision(
+            name="weights-int8",
+            summary="weights alone in eight bits, for a small file",
+            arithmetic="fp32 x int8",
+        ),
+        Precision(
+            name="weights-int4",
+            summary="weights alone in four bits, for a smaller one",
+            arithmetic="fp32 x int4",
+        ),
+        Precision(
+            name="auto",
+            summary="layer by layer the fastest that keeps a budget",
+        ),
+    )
+}
+BF16 = "ONNX Runtime's CPU provider has no bf16 arithmetic, so nothing here could prove the file."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a request says of precision."""
+
+    precision: str = "fp32"
+    scales: Scales = "batch"
+    """Of int8: one run-time scale for all that goes into a layer, or one for each token."""
+    calibration: Path | None = None
+    """A folder of images."""
+    min_snr: float | None = None
+    """Of auto: the least signal-to-noise of any sample in dB, ..."""
+    min_top1: float | None = None
+    """... and the least share of samples whose top class stays."""
+    io_fp16: bool = False
+    """Of fp16: its inputs and outputs too."""
+    plot: Path | None = None
+    """Of auto: a picture of what was weighed."""
+
+
+FP32 = Asked()
+
+
+def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None:
+    """Nothing, when `target`, which has `offered` precisions, can be built as asked.
+
+    Raises:
+        RequestError: an unknown precision, one that the target lacks, or settings without effect.
+    """
+    if asked.precision == "bf16":
+        raise RequestError(BF16, "take fp16.")
+    if asked.precision not in PRECISIONS:
+        fix = did_you_mean(asked.precision, PRECISIONS)
+        raise RequestError(f"There is no precision {asked.precision!r}.", fix)
+    if asked.precision not in offered:
+        message = f"{target} has no {asked.precision}."
+        raise RequestError(message, f"it is built in {', '.join(offered)}.")
+    if asked.precision == "int8-static" and asked.calibration is None:
+        message = "int8-static finds its scales on images."
+        raise RequestError(message, "name a folder: --calibration DIR, or take int8.")
+    for name, told, owners in (
+        ("calibration", asked.calibration, {"int8", "int8-static", "auto"}),
+        ("scales", asked.scales != "batch", {"int8"}),
+        ("min-snr", asked.min_snr, {"auto"}),
+        ("min-top1", asked.min_top1, {"auto"}),
+        ("io-fp16", asked.io_fp16, {"fp16"}),
+        ("plot", asked.plot, {"auto"}),
+    ):
+        if told not in {None, False} and asked.precision not in owners:
+            message = f"--{name} means nothing with --precision {asked.precision}."
+            raise RequestError(message, f"leave it out, or take {' or '.join(sorted(owners))}.")
+
+
+def check_flavour(precision: str, flavour: str, opset: int) -> None:
+    """Nothing, when a graph of `flavour` and `opset` can have this precision, and gains by it.
+
+    Raises:
+        RequestError: with the reason.
+    """
+    reason = PRECISIONS[precision].refused.get(flavour)
+    if reason is not None:
+        message = f"{precision} is not built for {flavour}: {reason}."
+        raise RequestError(message, "leave --for out, or take another precision.")
+    if precision == "weights-int4" and flavour != "onnxruntime" and opset < BLOCKED_OPSET:
+        message = f"opset {opset} has no weights of four bits."
+        raise RequestError(message, f"take --opset {BLOCKED_OPSET}, or --for onnxruntime.")

@@ -1,0 +1,103 @@
+"""What goes into each layer, seen image by image: memory does not grow with their number."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from vit_export.errors import RequestError
+from vit_export.quantize.layers import encoder_layers
+from vit_export.vit.lower import LoweredVit
+
+ROWS = 512
+"""Rows of a layer's input that are kept to try settings on."""
+
+
+@dataclass(eq=False)
+class Observed:
+    """The input of one layer, (rows, K), over all images."""
+
+    rows_per_image: int
+    count: int = 0
+    total: Tensor = field(default_factory=lambda: torch.zeros(()))
+    low: Tensor = field(default_factory=lambda: torch.full((), torch.inf))
+    high: Tensor = field(default_factory=lambda: torch.full((), -torch.inf))
+    kept: list[Tensor] = field(default_factory=list)
+
+    def add(self, x: Tensor) -> None:
+        """Takes in the rows of one image."""
+        self.count += len(x)
+        self.total = self.total + x.sum(dim=0, dtype=torch.float64)
+        self.low = torch.minimum(self.low, x.amin(dim=0))
+        self.high = torch.maximum(self.high, x.amax(dim=0))
+        if len(self.kept) * self.rows_per_image < ROWS:
+            step = max(len(x) // self.rows_per_image, 1)
+            self.kept.append(x[::step][: self.rows_per_image].clone())
+
+    @property
+    def mean(self) -> Tensor:
+        """Of each channel, (K,)."""
+        return (self.total / self.count).float()
+
+    @property
+    def rows(self) -> Tensor:
+        """At most `ROWS` rows or so, from many images, (R, K)."""
+        return torch.cat(self.kept)
+
+    def moved(self, shift: Tensor, scale: Tensor) -> "Observed":
+        """The same images, had every row been (x - shift) / scale; the scale is positive."""
+        return Observed(
+            rows_per_image=self.rows_per_image,
+            count=self.count,
+            total=(self.total - self.count * shift) / scale,
+            low=(self.low - shift) / scale,
+            high=(self.high - shift) / scale,
+            kept=[(rows - shift) / scale for rows in self.kept],
+        )
+
+
+class Images(Protocol):
+    """Names and inputs (C, H, W), made one at a time."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[tuple[str, npt.NDArray[np.float32]]]: ...
+
+
+@torch.inference_mode()
+def observe(lowered: LoweredVit, images: Images) -> tuple[dict[str, Observed], int]:
+    """What `images` put into every layer, and how many top classes they are answered with.
+
+    Raises:
+        RequestError: an activation is not finite; its layer and the image are named.
+    """
+    layers = encoder_layers(lowered)
+    found = {name: Observed(max(ROWS // len(images), 1)) for name in layers}
+    classes = set()
+    with _watched(layers, found):
+        for image, made in images:
+            answer = lowered(torch.from_numpy(made[None]))
+            classes.add(int(answer.argmax()))
+            for name, seen in found.items():
+                if not torch.isfinite(seen.total).all():
+                    message = f"{image} makes what goes into {name} infinite or NaN."
+                    raise RequestError(message, "leave it out, or look at the checkpoint.")
+    return found, len(classes)
+
+
+@contextmanager
+def _watched(layers: dict[str, nn.Linear], found: dict[str, Observed]) -> Iterator[None]:
+    def watcher(seen: Observed) -> Any:
+        return lambda _, inputs: seen.add(inputs[0])
+
+    hooks = [layers[name].register_forward_pre_hook(watcher(seen)) for name, seen in found.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,68 @@
+"""How large the numbers inside a graph get: what decides which of them fit into fp16.
+
+ONNX Runtime's CPU provider computes fp16 in fp32, so running a file there proves nothing about
+overflow; what an fp32 graph's own tensors reach on real images does.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from vit_export.graph.half import halved_nodes
+from vit_export.graph.save import save
+
+LARGEST = 65504
+"""Of fp16."""
+ROOM = 4
+"""What other images may exceed these by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reach:
+    """The largest magnitudes in a graph."""
+
+    kept: frozenset[str]
+    """Nodes that write or read a tensor too large for fp16: they stay in fp32."""
+    worst: str
+    """The tensor nearest to the limit among the others."""
+    largest: float
+    """Its magnitude."""
+
+
+def reach_of(model: ir.Model, samples: npt.NDArray[np.float32]) -> Reach:
+    """What every tensor of an fp32 graph reaches on `samples` (M, C, H, W), one at a time."""
+    nodes = halved_nodes(model.graph)
+    names = list(dict.fromkeys(v.name for node in nodes for v in node.outputs if v.name))
+    sizes = _sizes(model, names, samples)
+    large = {name for name, size in sizes.items() if not size < LARGEST / ROOM}
+    kept = frozenset(
+        str(node.name)
+        for node in nodes
+        if large & {v.name for v in (*node.inputs, *node.outputs) if v is not None}
+    )
+    fit = {name: size for name, size in sizes.items() if name not in large}
+    worst = max(fit, key=lambda name: fit[name], default="")
+    return Reach(kept=kept, worst=worst, largest=fit.get(worst, 0.0))
+
+
+def _sizes(
+    model: ir.Model, names: Sequence[str], samples: npt.NDArray[np.float32]
+) -> dict[str, float]:
+    from vit_export.runtimes.onnx_taps import open_tapped
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fp32.onnx"
+        save(model, path, opset=model.opset_imports[""])
+        session = open_tapped(path, names)
+        (feed,) = session.get_inputs()
+        sizes = dict.fromkeys(names, 0.0)
+        for sample in samples:
+            found = session.run(list(names), {feed.name: sample[None]})
+            for name, value in zip(names, found, strict=True):
+                sizes[name] = max(sizes[name], float(np.abs(value).max()))
+    return sizes

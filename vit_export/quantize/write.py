@@ -1,0 +1,183 @@
+"""A graph whose linear layers are quantized as a plan says.
+
+Every form below is one that ONNX Runtime turns into an integer product with a float answer: Q and
+DQ (or their run-time sisters) stand around what is multiplied and nowhere else. Answers stay float,
+for a second rounding costs accuracy and buys nothing.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+
+from vit_export.graph.linear import Linear, linears
+from vit_export.graph.nodes import MICROSOFT
+from vit_export.graph.writer import Writer
+from vit_export.quantize.plan import Plan
+from vit_export.quantize.schemes import BLOCK, SCHEMES, Range
+from vit_export.quantize.weights import quantize_blocks, quantize_channels
+
+Shared = dict[tuple[ir.Value, str], tuple[ir.Value, ...]]
+"""What was made of a value for one layer, for others that read it: by value and form."""
+
+
+def quantize_graph(model: ir.Model, plan: Plan, flavour: str) -> int:
+    """Rewrites, in place, every linear layer of `plan`; says how many."""
+    shared: Shared = {}
+    found = [one for one in linears(model.graph) if one.module in plan.schemes]
+    for linear in found:
+        scheme = SCHEMES[plan.schemes[linear.module]]
+        form = FORMS.get((scheme.name, flavour), FORMS[scheme.name, ""])
+        form(Writer(model, linear.node), linear, plan.ranges.get(linear.module), shared)
+    return len(found)
+
+
+def run_time_scale(write: Writer, linear: Linear, _: Range | None, shared: Shared) -> None:
+    """DynamicQuantizeLinear and MatMulInteger: one range for the whole batch."""
+    weight, scale = _channels(write, linear)
+    if (linear.input, "batch") not in shared:
+        names = ("quantized", "scale", "zero_point")
+        shared[linear.input, "batch"] = write.several(
+            "DynamicQuantizeLinear", (linear.input,), names
+        )
+    quantized, input_scale, zero = shared[linear.input, "batch"]
+    inputs = (quantized, weight, zero)
+    product = write("MatMulInteger", *inputs, like=linear.output, dtype=ir.DataType.INT32)
+    product = write("Cast", product, to=ir.DataType.FLOAT, like=linear.output)
+    product = write("Mul", product, write("Mul", input_scale, scale), like=linear.output)
+    write.finish(write("Add", product, write.constant("bias", linear.bias)))
+
+
+def row_scales(write: Writer, linear: Linear, told: Range | None, shared: Shared) -> None:
+    """Each row divided by its own greatest number, then as with static scales of one."""
+    if (linear.input, "token") not in shared:
+        axes = write.constant("last_axis", np.array([1], np.int64))
+        size = write("ReduceMax", write("Abs", linear.input, like=linear.input), axes, keepdims=1)
+        size = write("Max", size, write.constant("smallest", np.float32(1e-30)))
+        unit = write("Div", linear.input, size, like=linear.input)
+        restored = _restored(write, unit, _told(told))
+        shared[linear.input, "token"] = (restored, size)
+    restored, size = shared[linear.input, "token"]
+    product = write("Mul", _product(write, linear, restored), size)
+    _finish_in_two_axes(write, linear, product)
+
+
+def static_scale(write: Writer, linear: Linear, told: Range | None, shared: Shared) -> None:
+    """QuantizeLinear, DequantizeLinear, MatMul: what every runtime reads."""
+    if (linear.input, "static") not in shared:
+        shared[linear.input, "static"] = (_restored(write, linear.input, _told(told)),)
+    (restored,) = shared[linear.input, "static"]
+    _finish_in_two_axes(write, linear, _product(write, linear, restored))
+
+
+def static_scale_fused(write: Writer, linear: Linear, told: Range | None, shared: Shared) -> None:
+    """ONNX Runtime's own product of integers with its bias; it takes a zero point for nothing."""
+    weight, weight_scale = _channels(write, linear)
+    range_ = _range(write, _told(told))
+    if (linear.input, "static") not in shared:
+        shared[linear.input, "static"] = (write("QuantizeLinear", linear.input, *range_),)
+    (quantized,) = shared[linear.input, "static"]
+    bias = write.constant("bias", linear.bias)
+    inputs = (quantized, weight, range_[0], weight_scale, range_[1], None, bias)
+    product = write("MatMulIntegerToFloat", *inputs, domain=MICROSOFT, like=linear.output)
+    write.finish(product)
+
+
+def eight_bit_weights(write: Writer, linear: Linear, _: Range | None, __: Shared) -> None:
+    """DequantizeLinear of a weight alone."""
+    weight, scale = _channels(write, linear)
+    restored = write("DequantizeLinear", weight, scale, axis=1)
+    product = write("MatMul", linear.input, restored, like=linear.output)
+    write.finish(write("Add", product, write.constant("bias", linear.bias)))
+
+
+def four_bit_weights(write: Writer, linear: Linear, _: Range | None, __: Shared) -> None:
+    """DequantizeLinear of blocks of a weight, opset 21."""
+    quantized, scale = quantize_blocks(linear.weight, 4, BLOCK)
+    packed = write.constant("weight_in_4_bits", quantized.T, ir.DataType.INT4)
+    scales = write.constant("weight_scale", scale.T)
+    restored = write("DequantizeLinear", packed, scales, axis=0, block_size=BLOCK)
+    product = write("MatMul", linear.input, restored, like=linear.output)
+    write.finish(write("Add", product, write.constant("bias", linear.bias)))
+
+
+def weights_in_blocks(write: Writer, linear: Linear, bits: int) -> None:
+    """ONNX Runtime's own product with weights in blocks."""
+    quantized, scale = quantize_blocks(linear.weight, bits, BLOCK)
+    outputs, inputs = linear.weight.shape
+    numbers = quantized.astype(np.int16) + (1 << (bits - 1))  # unsigned, about a zero point
+    if bits == 4:  # noqa: PLR2004 two to a byte, the first in the lower half
+        numbers = numbers[:, ::2] | numbers[:, 1::2] << 4
+    blocks = numbers.astype(np.uint8).reshape(outputs, inputs // BLOCK, -1)
+    weight = write.constant(f"weight_in_{bits}_bits", blocks)
+    product = write(
+        "MatMulNBits",
+        *(linear.input, weight, write.constant("weight_scale", scale.ravel())),
+        *(None, None, write.constant("bias", linear.bias)),
+        domain=MICROSOFT,
+        like=linear.output,
+        K=inputs,
+        N=outputs,
+        bits=bits,
+        block_size=BLOCK,
+    )
+    write.finish(product)
+
+
+Form = Callable[[Writer, Linear, Range | None, Shared], None]
+FORMS: dict[tuple[str, str], Form] = {
+    ("int8", ""): run_time_scale,
+    ("int8-token", ""): row_scales,
+    ("int8-token-zero-point", ""): row_scales,
+    ("int8-static", ""): static_scale,
+    ("int8-static-zero-point", ""): static_scale_fused,
+    ("weights-int8", ""): eight_bit_weights,
+    ("weights-int4", ""): four_bit_weights,
+    ("weights-int4", "onnxruntime"): lambda w, linear, _, __: weights_in_blocks(w, linear, 4),
+}
+"""By scheme and flavour; an empty flavour is every other one."""
+
+
+def _channels(write: Writer, linear: Linear) -> tuple[ir.Value, ir.Value]:
+    """The weight in eight bits, (K, N), and its scales, (N,)."""
+    quantized, scale = quantize_channels(linear.weight)
+    weight = write.constant("weight_in_8_bits", quantized.T)
+    return weight, write.constant("weight_scale", scale)
+
+
+def _restored(write: Writer, value: ir.Value, told: Range) -> ir.Value:
+    """Q and DQ, (M, K), and an axis before them: (1, M, K).
+
+    Of two axes ONNX Runtime makes MatMul and Add a Gemm before it looks for Q and DQ, and then
+    computes in float, at half the speed of no quantization at all.
+    """
+    range_ = _range(write, told)
+    quantized = write("QuantizeLinear", value, *range_)
+    restored = write("DequantizeLinear", quantized, *range_, like=value)
+    return write("Unsqueeze", restored, write.constant("first_axis", np.array([0], np.int64)))
+
+
+def _range(write: Writer, told: Range) -> tuple[ir.Value, ir.Value]:
+    scale, zero = told
+    point = np.int8(0) if zero is None else np.uint8(zero)
+    return (
+        write.constant("input_scale", np.float32(scale)),
+        write.constant("input_zero_point", point),
+    )
+
+
+def _product(write: Writer, linear: Linear, restored: ir.Value) -> ir.Value:
+    """MatMul with the restored weight, (1, M, N)."""
+    weight, scale = _channels(write, linear)
+    return write("MatMul", restored, write("DequantizeLinear", weight, scale, axis=1))
+
+
+def _finish_in_two_axes(write: Writer, linear: Linear, product: ir.Value) -> None:
+    product = write("Add", product, write.constant("bias", linear.bias))
+    write.finish(write("Squeeze", product, write.constant("first_axis", np.array([0], np.int64))))
+
+
+def _told(told: Range | None) -> Range:
+    if told is None:
+        raise ValueError("a static scheme needs a range")
+    return told
