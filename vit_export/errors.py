@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+MOST_LISTED = 40
+
 
 class VitExportError(Exception):
     """What is wrong and where (`message`), and what to do about it (`fix`)."""
@@ -55,7 +57,13 @@ class ProofError(VitExportError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the closest of `known`, or all of them when none is close."""
+    """A sentence that names the closest of `known`, or all of them when none is close.
+
+    Of a thousand, as classes may be, the first forty.
+    """
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(names)}."
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return f"Known: {', '.join(names[:MOST_LISTED])}{more}."
