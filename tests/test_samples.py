@@ -6,7 +6,10 @@ from PIL import Image
 from support import tiny_spec
 
 from vit_export import RequestError
+from vit_export.annotation import annotated
+from vit_export.image_set import image_set
 from vit_export.presets import load_preset
+from vit_export.progress import silent
 from vit_export.samples import digest, image_samples, make_samples, recipes
 
 PRESET = load_preset("einops_vit_tiny_patch16_224")
@@ -71,19 +74,32 @@ def folder(tmp_path):
     return tmp_path
 
 
+def images_of(folder, preprocessing=PRESET.preprocessing):
+    features = tiny_spec(classes=None)
+    return image_set(annotated(folder, None), features, preprocessing, (), silent)
+
+
 def test_images_of_a_folder(folder):
-    names, made = image_samples(folder, PRESET.preprocessing)
-    assert names == ["image:a.png", "image:c.jpg"]
-    assert made.shape == (2, 3, 224, 224)
+    names, made = image_samples(images_of(folder / "b"))
+    assert names == ["image:c.jpg"]
+    assert made.shape == (1, 3, 224, 224)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "b/empty"])
+def test_of_many_images_a_few_take_part(tmp_path):
+    for i in range(50):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{i:02}.png")
+    names, made = image_samples(images_of(tmp_path))
+    assert names == [f"image:{i:02}.png" for i in (0, 7, 14, 21, 28, 35, 42, 49)]
+    assert len(made) == 8
+
+
+@pytest.mark.parametrize("name", ["nowhere", "b/empty", "notes.txt"])
 def test_a_folder_without_images(folder, name):
     (folder / "b" / "empty").mkdir()
-    with pytest.raises(RequestError, match=name):
-        image_samples(folder / name, PRESET.preprocessing)
+    with pytest.raises(RequestError, match=f"{name} holds no images"):
+        images_of(folder / name)
 
 
 def test_images_for_a_model_without_preprocessing(folder):
     with pytest.raises(RequestError, match="no preprocessing"):
-        image_samples(folder, None)
+        images_of(folder, None)

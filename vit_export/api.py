@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vit_export.annotation import annotated
 from vit_export.building import build
 from vit_export.errors import RequestError
 from vit_export.health import Health, examine
@@ -47,6 +48,8 @@ def validate(
     artifact: str | Path,
     *,
     weights: str | Path | None = None,
+    images: str | Path | None = None,
+    labels_csv: str | Path | None = None,
     report: str | Path | None = None,
     threads: int | None = None,
     progress: Progress = silent,
@@ -56,16 +59,21 @@ def validate(
     Args:
         artifact: a file that vit-export wrote.
         weights: the checkpoint it came from, to compare with eager PyTorch afresh.
+        images: a folder of images to judge on (`Verdict.images`); those in sub-folders are
+            labelled by them, with a class's name or index.
+        labels_csv: their labels instead: rows of a file's name in the folder and a class.
         report: an HTML file for the verdict with its plots.
         threads: of the runtime.
         progress: opened around every stage.
 
     Raises:
-        RequestError: no artifact of ours, or weights that do not fit.
+        RequestError: no artifact of ours, weights that do not fit, or images that can't be judged
+            on: none, unreadable, with labels that are no classes, or with nothing to compare.
         MissingError: its runtime is not installed, or no sample can be made again here.
     """
     path, checkpoint = Path(artifact), None if weights is None else Path(weights)
-    verdict, manifest = validate_file(path, checkpoint, threads, progress)
+    given = annotated(images, labels_csv)
+    verdict, manifest = validate_file(path, checkpoint, given, threads, progress)
     if report is not None:
         write_page(Path(report), verdict, manifest)
     return verdict

@@ -34,6 +34,10 @@ class Batch:
         """Whether a file made for this takes a batch of `size`."""
         return self.least <= size <= (self.most or size)
 
+    def nearest(self, size: int) -> int:
+        """The size nearest to `size` that a file made for this takes."""
+        return max(self.least, min(size, self.most or size))
+
     def __str__(self) -> str:
         if self.fixed:
             return str(self.fixed)

@@ -1,41 +1,34 @@
 """The way from a model to a proven file: every stage, in its order, and nothing else."""
 
 import gc
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vit_export.annotation import annotated
 from vit_export.batch import Batch
 from vit_export.compare import TOLERANCES
 from vit_export.errors import RequestError
+from vit_export.examination import Examination
+from vit_export.image_set import ImageSet, image_set
 from vit_export.loading import load_source
 from vit_export.manifest import Array, Manifest, Reference
-from vit_export.planning import planned
+from vit_export.planning import job_of, manifest_of
 from vit_export.precision import Asked, Scales, check_precision
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
 from vit_export.report import to_json
 from vit_export.request import Numbers, Outputs, Wanted, steps_of, told_of
 from vit_export.runtimes import open_artifact
-from vit_export.runtimes.module import ModuleSession
 from vit_export.samples import image_samples, make_samples, recipes
 from vit_export.source import Source
 from vit_export.targets import find_target
-from vit_export.targets.base import Job, Target
 from vit_export.verdict import Built, Origin, RejectedError, Verdict
-from vit_export.versions import versions_of
 from vit_export.writing import Staged, check_writable, staged
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.loading import Model
-    from vit_export.vit.lower import LoweredVit
-
-STAGE_SAMPLES = [0, 3]
-"""What a stage between model and file is tried on: two samples of different kinds, ..."""
-STAGE_BATCH = Batch(1, 1, 2)
-"""... alone and together. The saved file gets all samples and batch sizes."""
 
 
 def build(
@@ -65,6 +58,7 @@ def build(
     calibration: str | Path | None = None,
     io_fp16: bool = False,
     images: str | Path | None = None,
+    labels_csv: str | Path | None = None,
     threads: int | None = None,
     progress: Progress = silent,
     **options: Any,
@@ -97,7 +91,9 @@ def build(
         scales: of int8: `batch`, or `token` for a run-time scale of each row.
         calibration: a folder of images that scales are found on.
         io_fp16: inputs and outputs of an fp16 file in fp16 too.
-        images: a folder of images to judge on, besides the samples that ship.
+        images: a folder of images to judge on (`Built.images`); those in sub-folders are labelled
+            by them, with a class's name or index. Some join the samples that ship.
+        labels_csv: their labels instead: rows of a file's name in the folder and a class.
         threads: of the runtime that proves the file.
         progress: opened around every stage.
         options: the target's own (`Target.options`).
@@ -110,10 +106,8 @@ def build(
     """
     chosen = find_target(target)
     settings = chosen.settings(options)
-    asked = Asked(
-        precision=precision, scales=scales, calibration=_path(calibration), io_fp16=io_fp16
-    )
-    check_precision(asked, target, chosen.precisions)
+    asked = Asked(precision, scales, _path(calibration), io_fp16=io_fp16)
+    check_precision(asked, chosen.name, chosen.precisions)
     chosen.check(precision, settings)
     path, sizes = Path(out), Batch.parse(batch)
     told = told_of(heads, activation, pool, norm_eps, trained_size)
@@ -125,29 +119,22 @@ def build(
         steps=steps_of(mean, std, resize, crop, interpolation),
     )
     check_writable(path)
+    given = annotated(images, labels_csv)
     with progress("load"):
         source = load_source(model, weights=_path(weights), seed=seed, told=told, wanted=wanted)
-    with progress("answer in eager PyTorch"):
-        reference, samples = _reference(source, _path(images))
-    with progress("lower"):
-        lowered = _lowered(source, reference, samples)
-    manifest = _manifest(chosen, source, sizes, settings, reference)
-    ready = planned(lowered, manifest, asked, samples, progress)
-    manifest, notes = ready.manifest, (source.preprocessing_note, *ready.notes)
-    origin = Origin(
-        source.weights_from, source.random, dict(source.unused), "; ".join(filter(None, notes))
-    )
-    job = Job(lowered=lowered, manifest=manifest, plan=ready.plan, samples=samples, io_fp16=io_fp16)
-    with staged(path) as stage:
+    pictures = image_set(given, source.vit.spec, source.preprocessing, source.labels, progress)
+    with Examination(pictures) as exam, staged(path) as stage:
+        with progress("answer in eager PyTorch"):
+            reference, samples = _reference(source, pictures)
+        exam.ask_eager(source.vit, progress)
+        expected = reference, samples
+        manifest = manifest_of(chosen, source, sizes, settings, reference)
+        job, origin = job_of(source, manifest, expected, asked, images=pictures, progress=progress)
         chosen.build(job, stage.file, progress)
-        del (
-            source,
-            lowered,
-            job,
-            ready,
-        )  # the weights are in the file: nobody holds them twice while it runs,
+        manifest = job.manifest
+        del source, job  # the weights are in the file: nobody holds them twice while it runs,
         gc.collect()  # nor do the cycles that exporters leave behind
-        verdict = _judged(stage, manifest, (reference, samples), threads, progress)
+        verdict = _judged(stage, manifest, expected, exam, threads=threads, progress=progress)
         return _settle(stage, verdict, origin)
 
 
@@ -155,73 +142,32 @@ def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
 
 
-def _reference(source: Source, images: Path | None) -> tuple[Reference, Array]:
+def _reference(source: Source, images: ImageSet | None) -> tuple[Reference, Array]:
     from vit_export.vit.reference import reference_of
 
     names = recipes(source.preprocessing)
     made = make_samples(names, source.vit.spec, source.preprocessing)
     if images is not None:
-        more, extra = image_samples(images, source.preprocessing)
+        more, extra = image_samples(images)
         names, made = [*names, *more], np.concatenate([made, extra])
     return reference_of(source.vit, names, made), made
-
-
-def _lowered(source: Source, reference: Reference, samples: Array) -> "LoweredVit":
-    """The export-friendly module, seen to answer alike before anything is built from it."""
-    from vit_export.vit.lower import lower
-
-    lowered = lower(source.vit)
-    verdict = prove(
-        ModuleSession(lowered),
-        Path("the lowered module"),
-        reference.only(STAGE_SAMPLES),
-        samples[STAGE_SAMPLES],
-        batch=STAGE_BATCH,
-        precision="fp32",
-        tolerance=TOLERANCES["fp32"],
-        classifies=source.vit.spec.classifies,
-    )
-    if verdict.status != "PROVEN":
-        raise RejectedError(verdict, "report this with the model's spec: a rewrite is wrong.")
-    return lowered
-
-
-def _manifest(
-    target: Target, source: Source, batch: Batch, settings: dict[str, Any], reference: Reference
-) -> Manifest:
-    from vit_export.vit.weights import sha256_of
-
-    return Manifest(
-        target=target.name,
-        model=source.name,
-        spec=source.vit.spec,
-        overrides=source.overrides,
-        precision="fp32",
-        batch=batch,
-        weights_sha256=sha256_of(source.vit),
-        weights_from=source.weights_from,
-        preprocessing=source.preprocessing,
-        labels=source.labels,
-        versions=versions_of(("vit-export", *target.packages, "numpy", "pillow")),
-        settings=settings,
-        tolerance=asdict(TOLERANCES["fp32"]),
-        reference=reference.made_anywhere(),
-    )
 
 
 def _judged(
     stage: Staged,
     manifest: Manifest,
     expected: tuple[Reference, Array],
+    exam: Examination,
+    *,
     threads: int | None,
     progress: Progress,
 ) -> Verdict:
-    """The verdict on the staged file, opened as its user will open it."""
+    """The verdict on the staged file, opened as its user will open it, and its worth on images."""
     try:
         session = open_artifact(stage.file, threads)
     except RequestError as error:  # what was just written is no artifact
         return Verdict.unopened(stage.out, manifest.precision, error.message)
-    return prove(
+    verdict = prove(
         session,
         stage.out,
         *expected,
@@ -231,6 +177,7 @@ def _judged(
         classifies=manifest.spec.classifies,
         progress=progress,
     )
+    return exam.judged(verdict, session, manifest, progress)
 
 
 def _settle(stage: Staged, verdict: Verdict, origin: Origin) -> Built:

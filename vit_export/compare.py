@@ -81,11 +81,6 @@ TOLERANCES = {
         alone_snr_db=60,
         reason="sixteen values for a weight keep 20 dB of it; what a user takes for a small file",
     ),
-    "auto": Tolerance(
-        least_snr_db=20,
-        alone_snr_db=20,
-        reason=f"the budget of the request stands in place of the 20 dB. {COUPLED}",
-    ),
 }
 """By precision."""
 

@@ -60,16 +60,12 @@ PRECISIONS = {
             summary="weights alone in four bits, for a smaller one",
             arithmetic="fp32 x int4",
         ),
-        Precision(
-            name="auto",
-            summary="layer by layer the fastest that keeps a budget",
-        ),
     )
 }
 BF16 = "ONNX Runtime's CPU provider has no bf16 arithmetic, so nothing here could prove the file."
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Asked:
     """What a request says of precision."""
 
@@ -78,17 +74,9 @@ class Asked:
     """Of int8: one run-time scale for all that goes into a layer, or one for each token."""
     calibration: Path | None = None
     """A folder of images."""
-    min_snr: float | None = None
-    """Of auto: the least signal-to-noise of any sample in dB, ..."""
-    min_top1: float | None = None
-    """... and the least share of samples whose top class stays."""
     io_fp16: bool = False
     """Of fp16: its inputs and outputs too."""
-    plot: Path | None = None
-    """Of auto: a picture of what was weighed."""
 
-
-FP32 = Asked()
 
 
 def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None:
@@ -109,12 +97,9 @@ def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None
         message = "int8-static finds its scales on images."
         raise RequestError(message, "name a folder: --calibration DIR, or take int8.")
     for name, told, owners in (
-        ("calibration", asked.calibration, {"int8", "int8-static", "auto"}),
+        ("calibration", asked.calibration, {"int8", "int8-static", "weights-int8", "weights-int4"}),
         ("scales", asked.scales != "batch", {"int8"}),
-        ("min-snr", asked.min_snr, {"auto"}),
-        ("min-top1", asked.min_top1, {"auto"}),
         ("io-fp16", asked.io_fp16, {"fp16"}),
-        ("plot", asked.plot, {"auto"}),
     ):
         if told not in {None, False} and asked.precision not in owners:
             message = f"--{name} means nothing with --precision {asked.precision}."

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vit_export.errors import RequestError
+from vit_export.image_files import read_input
+from vit_export.image_set import ImageSet
 from vit_export.spec import VitSpec
-from vit_export.vit.preprocess import Preprocessing, load_image, preprocess
+from vit_export.vit.preprocess import Preprocessing
 
 Array = npt.NDArray[np.float32]
 
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 PHOTOS = ("astronaut", "cat", "coffee")
+MOST_IMAGES = 8
+"""Of the user's: a proof keeps every answer in memory, and runs each image several times."""
 
 
 def recipes(preprocessing: Preprocessing | None) -> list[str]:
@@ -36,19 +38,16 @@ def make_samples(
     return np.stack([_make(recipe, spec, preprocessing) for recipe in recipes])
 
 
-def image_samples(folder: Path, preprocessing: Preprocessing | None) -> tuple[list[str], Array]:
-    """Recipes and inputs of the images in `folder` and its sub-folders, sorted by name.
+def image_samples(images: ImageSet) -> tuple[list[str], Array]:
+    """Recipes and inputs of a few of `images`, spread evenly over all of them.
 
     Raises:
-        RequestError: no folder, no images in it, one that can't be read, or no preprocessing.
+        RequestError: one can't be read.
     """
-    if preprocessing is None:
-        raise RequestError("The model has no preprocessing for images.", "leave --images out.")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise RequestError(f"{folder} holds no images.", "name a folder of PNG or JPEG files.")
-    inputs = [preprocess(load_image(path, preprocessing.mode), preprocessing) for path in paths]
-    return [f"image:{path.name}" for path in paths], np.stack(inputs)
+    count = min(MOST_IMAGES, len(images.paths))
+    chosen = [int(i) for i in np.linspace(0, len(images.paths) - 1, count).round()]
+    inputs = [read_input(images.paths[i], images.steps) for i in chosen]
+    return [f"image:{images.name(i)}" for i in chosen], np.stack(inputs)
 
 
 def _make(recipe: str, spec: VitSpec, preprocessing: Preprocessing | None) -> Array:
@@ -56,7 +55,7 @@ def _make(recipe: str, spec: VitSpec, preprocessing: Preprocessing | None) -> Ar
     shape = (spec.channels, *spec.image_size)
     if kind == "photo" and preprocessing:
         path = Path(str(files("vit_export"))) / "photos" / f"{argument}.png"
-        return preprocess(load_image(path, preprocessing.mode), preprocessing)
+        return read_input(path, preprocessing)
     if kind == "constant":
         return np.full(shape, float(argument), np.float32)
     # RandomState, not Generator: NumPy promises that its stream never changes (NEP 19).

@@ -2,34 +2,62 @@
 
 from pathlib import Path
 
+from vit_export.annotation import Annotated
 from vit_export.compare import Tolerance
-from vit_export.errors import MissingError
+from vit_export.errors import MissingError, RequestError
+from vit_export.examination import Examination
+from vit_export.image_set import image_set
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
 from vit_export.remade import remade_vit
 from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.runtimes.base import Session
 from vit_export.samples import make_samples
 from vit_export.verdict import Verdict
 
 
 def validate_file(
-    path: Path, weights: Path | None, threads: int | None, progress: Progress = silent
+    path: Path,
+    weights: Path | None,
+    given: Annotated | None,
+    threads: int | None,
+    progress: Progress = silent,
 ) -> tuple[Verdict, Manifest]:
     """The verdict on the artifact at `path`, and its manifest; without `weights` torch is not used.
 
+    The artifact is judged on the images `given`, beside eager PyTorch with `weights`.
+
     Raises:
-        RequestError: no artifact of ours, or weights that do not fit.
+        RequestError: no artifact of ours, weights that do not fit, or no images to judge on.
         MissingError: its runtime is not installed, or no sample can be made again here.
     """
     session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
+    images = image_set(given, manifest.spec, manifest.preprocessing, manifest.labels, progress)
+    if images is not None and images.labels is None and weights is None:
+        message = f"The images in {images.folder} have no labels to hold answers against."
+        by_label = ", or label them: sub-folders or --labels-csv" * manifest.spec.classifies
+        raise RequestError(message, f"give --weights for eager PyTorch's answers{by_label}.")
+    with Examination(images) as exam:
+        verdict = _proven(session, path, manifest, weights, exam, progress=progress)
+        return exam.judged(verdict, session, manifest, progress), manifest
+
+
+def _proven(
+    session: Session,
+    path: Path,
+    manifest: Manifest,
+    weights: Path | None,
+    exam: Examination,
+    *,
+    progress: Progress,
+) -> Verdict:
     with progress("make the samples again"):
         made = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
     reference, source = manifest.reference, Verdict.reference
     if weights is not None:
-        with progress("answer in eager PyTorch"):
-            reference = _afresh(manifest, weights, made)
+        reference = _afresh(manifest, weights, made, exam, progress)
         source = f"eager PyTorch, afresh from {weights.name}"
     verdict = prove(
         session,
@@ -46,10 +74,16 @@ def validate_file(
     if len(verdict.not_repeated) == len(made):
         message = f"{path}: none of its samples could be made again here."
         raise MissingError(message, f"install {dict(manifest.versions)}.")
-    return verdict, manifest
+    return verdict
 
 
-def _afresh(manifest: Manifest, weights: Path, samples: Array) -> Reference:
+def _afresh(
+    manifest: Manifest, weights: Path, samples: Array, exam: Examination, progress: Progress
+) -> Reference:
     from vit_export.vit.reference import reference_of
 
-    return reference_of(remade_vit(manifest, weights), manifest.reference.recipes, samples)
+    with progress("answer in eager PyTorch"):
+        vit = remade_vit(manifest, weights)
+        reference = reference_of(vit, manifest.reference.recipes, samples)
+    exam.ask_eager(vit, progress)
+    return reference

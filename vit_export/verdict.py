@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from vit_export.compare import Comparison
 from vit_export.errors import ProofError
+from vit_export.judgement import Judgement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Verdict:
     failures: tuple[str, ...] = ()
     """What went wrong besides numbers: a batch size that does not run, a wrong shape."""
     reference: str = "eager PyTorch, from the manifest"
+    images: Judgement | None = None
+    """What the artifact is worth on the user's images; it decides nothing."""
 
     @classmethod
     def unopened(cls, artifact: Path, precision: str, reason: str) -> Self:
@@ -70,7 +73,10 @@ class Verdict:
 
     def to_mapping(self) -> Mapping[str, Any]:
         """Plain values, for JSON; infinities become strings there (`report`)."""
-        return {"status": self.status, "problems": self.problems} | asdict(self)
+        images = self.images and self.images.to_mapping()
+        return (
+            {"status": self.status, "problems": self.problems} | asdict(self) | {"images": images}
+        )
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,11 @@ class Built:
     size_bytes: int
     origin: Origin
     verdict: Verdict
+
+    @property
+    def images(self) -> Judgement | None:
+        """What it is worth on the user's images, where there are some."""
+        return self.verdict.images
 
 
 class RejectedError(ProofError):

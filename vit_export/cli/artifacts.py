@@ -2,11 +2,22 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
-from vit_export.cli.options import ARTIFACT, JSON, QUIET, THREADS, VERBOSE, WEIGHTS, options
+from vit_export.cli.options import (
+    ARTIFACT,
+    IMAGES,
+    JSON,
+    LABELS_CSV,
+    QUIET,
+    THREADS,
+    VERBOSE,
+    WEIGHTS,
+    options,
+)
 from vit_export.verdict import RejectedError
 
 TOP = click.option(
@@ -43,24 +54,21 @@ def predict(
 
 
 @click.command()
-@options(ARTIFACT, WEIGHTS, REPORT, THREADS, JSON, QUIET, VERBOSE)
+@options(ARTIFACT, WEIGHTS, IMAGES, LABELS_CSV, REPORT, THREADS, JSON, QUIET, VERBOSE)
 def validate(
     artifact: Path,
-    weights: Path | None,
     page: Path | None,
-    threads: int | None,
     *,
     as_json: bool,
     quiet: bool,
     verbose: bool,
+    **request: Any,
 ) -> None:
     """Repeats the proof of ARTIFACT, from the answers it carries or afresh with --weights."""
     from vit_export import api, report
 
     progress = report.stages(Console(stderr=True), quiet=quiet)
-    verdict = api.validate(
-        artifact, weights=weights, report=page, threads=threads, progress=progress
-    )
+    verdict = api.validate(artifact, report=page, progress=progress, **request)
     proven = verdict.status == "PROVEN"
     if not as_json:
         report.print_verdict(Console(), verdict, verbose=verbose)

@@ -21,7 +21,7 @@ def building_command(target: Target) -> click.Command:
         *(shared.SEED, shared.IMAGE_SIZE, shared.CLASSES, shared.OUTPUTS, shared.LABELS),
         *(shared.MEAN, shared.STD, shared.RESIZE, shared.CROP, shared.INTERPOLATION),
         *precision_options(target.precisions),
-        *(shared.BATCH, shared.IMAGES),
+        *(shared.BATCH, shared.IMAGES, shared.LABELS_CSV),
         *map(target_option, target.options),
         *(shared.THREADS, shared.JSON, shared.QUIET, shared.VERBOSE),
     )
@@ -45,11 +45,13 @@ def _show(built: Built, *, as_json: bool, verbose: bool) -> None:
     from vit_export import report
 
     if as_json:
+        verdict = dict(built.verdict.to_mapping())
         values = {
             "path": str(built.path),
             "size_bytes": built.size_bytes,
             **asdict(built.origin),
-            "verdict": built.verdict.to_mapping(),
+            "images": verdict.pop("images"),
+            "verdict": verdict,
         }
         click.echo(report.to_json(values))
     else:

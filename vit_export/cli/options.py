@@ -112,7 +112,13 @@ IMAGES = click.option(
     "--images",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Images to judge on, besides those that ship.",
+    help="Images to judge on; those in sub-folders are labelled by them.",
+)
+LABELS_CSV = click.option(
+    "--labels-csv",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Labels of --images: file name and class in each row.",
 )
 THREADS = click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the runtime.")
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")

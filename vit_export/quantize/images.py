@@ -7,18 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vit_export.errors import RequestError
-from vit_export.samples import IMAGE_SUFFIXES
-from vit_export.vit.preprocess import Preprocessing, load_image, preprocess
-
-Array = npt.NDArray[np.float32]
-
-MOST_UNREADABLE = 0.1
-"""Share of files above which a folder is no folder of images."""
-NAMED = 3
-"""Files that a note names before it only counts."""
+from vit_export.image_files import Array, find_images, read_input
+from vit_export.image_set import MOST_UNREADABLE
+from vit_export.judgement import Skipped
+from vit_export.vit.preprocess import Preprocessing
 
 
 @dataclass(eq=False)
@@ -27,27 +21,24 @@ class Pictures:
 
     folder: Path
     paths: tuple[Path, ...]
-    preprocessing: Preprocessing
-    unreadable: list[str] = field(default_factory=list)
-    flat: list[str] = field(default_factory=list)
-    """Names of images of a single colour."""
+    steps: Preprocessing
+    unreadable: list[Path] = field(default_factory=list)
+    flat: list[Path] = field(default_factory=list)
+    """Images of a single colour."""
     sha256: Any = field(default_factory=hashlib.sha256)
+    """Over all inputs."""
 
     @classmethod
-    def of(cls, folder: Path, preprocessing: Preprocessing | None) -> "Pictures":
+    def of(cls, folder: Path, steps: Preprocessing | None) -> "Pictures":
         """Those in `folder` and its sub-folders.
 
         Raises:
             RequestError: there are none, or the model has no preprocessing for them.
         """
-        if preprocessing is None:
+        if steps is None:
             message = "The model has no preprocessing for images."
             raise RequestError(message, "leave --calibration out, or tell it: --mean, --std.")
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not paths:
-            message = f"{folder} holds no images."
-            raise RequestError(message, "name a folder of PNG or JPEG files, some dozens of them.")
-        return cls(folder, tuple(paths), preprocessing)
+        return cls(folder, tuple(find_images(folder)), steps)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -60,32 +51,19 @@ class Pictures:
         """
         for path in self.paths:
             try:
-                image = load_image(path, self.preprocessing.mode)
+                made = read_input(path, self.steps)
             except RequestError:
-                self.unreadable.append(path.name)
+                self.unreadable.append(path)
                 continue
-            made = preprocess(image, self.preprocessing)
             self.sha256.update(made.tobytes())
-            if np.ptp(made.reshape(len(made), -1), axis=1).max() == 0:
-                self.flat.append(path.name)
-            yield path.name, made
+            if not np.ptp(made.reshape(len(made), -1), axis=1).any():
+                self.flat.append(path)
+            yield path.relative_to(self.folder).as_posix(), made
         if len(self.unreadable) > MOST_UNREADABLE * len(self.paths):
-            message = (
-                f"{len(self.unreadable)} of {len(self.paths)} files in {self.folder} can't be "
-                f"read: {_named(self.unreadable)}."
-            )
-            raise RequestError(message, "name a folder of whole images.")
+            message = f"{len(self.unreadable)} of {len(self.paths)} files can't be read as images"
+            raise RequestError(f"{self.folder}: {message}.", "name a folder of whole images.")
 
     def notes(self) -> list[str]:
         """What its user should know of it, once all have been read."""
-        told = []
-        if self.unreadable:
-            told.append(f"{len(self.unreadable)} unreadable: {_named(self.unreadable)}")
-        if self.flat:
-            told.append(f"{len(self.flat)} show one colour and tell no range: {_named(self.flat)}")
-        return told
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+        told = (("can't be read", self.unreadable), ("show one colour", self.flat))
+        return [f"{Skipped.of(paths, self.folder)} {what}" for what, paths in told if paths]

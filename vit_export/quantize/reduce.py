@@ -50,14 +50,14 @@ def _finish(model: ir.Model, precision: str) -> None:
 
 
 def check_census(model: ir.Model, precision: str) -> None:
-    """Nothing, when most multiply-adds are done as `precision` says; `auto` may choose.
+    """Nothing, when most multiply-adds are done as `precision` says.
 
     Raises:
         ProofError: they are not.
     """
     wanted, counts = PRECISIONS[precision].arithmetic, census(model.graph)
     share = counts.get(wanted, 0) / max(sum(counts.values()), 1)
-    if precision not in {"auto", "fp32"} and share < MOST:
+    if share < MOST:
         told = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
         message = f"the graph is not {precision}: of its multiply-adds {told}."
         raise ProofError(message, "report this with the model's spec.")

@@ -8,6 +8,7 @@ from rich.markup import escape
 from vit_export.compare import Comparison
 from vit_export.location import Location
 from vit_export.report.inspections import print_unused
+from vit_export.report.judgements import print_judgement
 from vit_export.report.tables import table_of
 from vit_export.verdict import Built, Verdict
 
@@ -28,6 +29,8 @@ def print_verdict(console: Console, verdict: Verdict, *, verbose: bool = False) 
     colour = "green" if verdict.status == "PROVEN" else "red"
     status = f"[bold {colour}]{verdict.status}[/bold {colour}]"
     console.print(status, escape(_sentence(verdict)), soft_wrap=True)
+    if verdict.images is not None:
+        print_judgement(console, verdict.images, verdict.runtime)
 
 
 def _rows(verdict: Verdict, *, verbose: bool) -> Iterator[tuple[str, str, Comparison]]:
