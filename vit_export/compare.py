@@ -77,9 +77,10 @@ TOLERANCES = {
         least_snr_db=20, alone_snr_db=60, reason="as int8; products are in float, as in fp32"
     ),
     "weights-int4": Tolerance(
-        least_snr_db=15,
+        least_snr_db=10,
         alone_snr_db=60,
-        reason="sixteen values for a weight keep 20 dB of it; what a user takes for a small file",
+        reason="a weight of sixteen values keeps 20 dB, and the layers' errors add up: 13 to 15 dB "
+        "is what twelve blocks have left, with random weights as with trained ones",
     ),
 }
 """By precision."""

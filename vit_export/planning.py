@@ -59,8 +59,7 @@ def planned(
 ) -> Planned:
     """The plan for `lowered`, which is changed in place where layers are quantized.
 
-    Scales are found on the images of the request, else on the photographs among `samples`, else on
-    all of these.
+    Scales are found on the images of the request, else on `samples`: photographs and noise.
 
     Raises:
         RequestError: no images to calibrate on, too many unreadable ones, or one on which an
@@ -76,7 +75,8 @@ def planned(
         return Planned(plan=Plan(), manifest=manifest)
     flavour = str(manifest.settings["flavour"])
     if asked.calibration is None:
-        plan, _ = prepare(lowered, asked, flavour, shipped(manifest, samples), progress)
+        named = list(zip(manifest.reference.recipes, samples, strict=False))
+        plan, _ = prepare(lowered, asked, flavour, named, progress)
         return Planned(plan=plan, manifest=replace(manifest, layers=plan.schemes))
     pictures = Pictures.of(asked.calibration, manifest.preprocessing)
     plan, classes = prepare(lowered, asked, flavour, pictures, progress)
@@ -88,12 +88,6 @@ def planned(
 
 def _files(paths: Iterable[Path]) -> set[Path]:
     return {path.resolve() for path in paths}
-
-
-def shipped(manifest: Manifest, samples: Array) -> list[tuple[str, Array]]:
-    """Names and inputs of the photographs among `samples`; where there are none, of all."""
-    named = list(zip(manifest.reference.recipes, samples, strict=False))
-    return [one for one in named if one[0].startswith("photo:")] or named
 
 
 def job_of(

@@ -1,13 +1,17 @@
 """From a lowered module to one that is ready for fewer bits, and the plan that says how."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from torch import nn
+
+from vit_export.errors import RequestError
 from vit_export.precision import Asked
 from vit_export.progress import Progress
 from vit_export.quantize.equalize import equalize
 from vit_export.quantize.layers import CONTRACT, encoder_layers
 from vit_export.quantize.observe import Images, observe
 from vit_export.quantize.plan import Plan, correct_biases, plan_of
+from vit_export.quantize.schemes import SCHEMES
 from vit_export.vit.lower import LoweredVit
 
 
@@ -19,9 +23,11 @@ def prepare(
     The module is changed in place: the same function, easier to round.
 
     Raises:
-        RequestError: an activation is not finite.
+        RequestError: an activation is not finite, or weights do not divide into blocks.
     """
-    schemes = schemes_of(encoder_layers(lowered), asked, flavour)
+    layers = encoder_layers(lowered)
+    schemes = schemes_of(layers, asked, flavour)
+    _check_blocks(layers, schemes)
     with progress(f"look at layers on {len(images)} images"):
         seen, classes = observe(lowered, images)
     with progress("equalize channels"):
@@ -47,3 +53,11 @@ def schemes_of(layers: Iterable[str], asked: Asked, flavour: str) -> dict[str, s
     if asked.precision == "int8" and asked.scales == "token":
         return dict.fromkeys(layers, "int8-token-zero-point")
     return dict.fromkeys(layers, asked.precision)
+
+
+def _check_blocks(layers: Mapping[str, nn.Linear], schemes: Mapping[str, str]) -> None:
+    for name, scheme in schemes.items():
+        block, inputs = SCHEMES[scheme].block, layers[name].in_features
+        if block is not None and inputs % block:
+            message = f"The {inputs} inputs of {name} do not divide into blocks of {block} weights."
+            raise RequestError(message, "take weights-int8.")

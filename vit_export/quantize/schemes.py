@@ -88,7 +88,7 @@ def sizes_of(x: Tensor) -> Tensor:
 
 def _restored(x: Tensor, told: Range) -> Tensor:
     scale, zero = told
-    least, most = (-INT8_LARGEST, INT8_LARGEST) if zero is None else (0, UINT8_LARGEST)
+    least, most = (-INT8_LARGEST - 1, INT8_LARGEST) if zero is None else (0, UINT8_LARGEST)
     rounded = ((x / scale).round() + (zero or 0)).clamp(least, most)
     restored: Tensor = (rounded - (zero or 0)) * scale
     return restored

@@ -8,9 +8,8 @@ Bytes = npt.NDArray[np.int8]
 
 INT8_LARGEST = 127
 """-128 is not used: a symmetric range needs no zero point, and VNNI can't overflow on it."""
-INT4_LARGEST = 7
-SHRUNK = np.linspace(0.7, 1.0, 16, dtype=np.float32)
-"""Shares of the largest weight that a block of four bits may end at."""
+SHRUNK = np.linspace(0.7, 1.1, 17, dtype=np.float32)
+"""Shares of the scale that just holds a block's largest weight."""
 
 
 def quantize_channels(weight: Floats) -> tuple[Bytes, Floats]:
@@ -22,18 +21,20 @@ def quantize_channels(weight: Floats) -> tuple[Bytes, Floats]:
 def quantize_blocks(weight: Floats, bits: int, block: int) -> tuple[Bytes, Floats]:
     """`bits` of `weight` (N, K), and a scale for each block of inputs, (N, K / block).
 
-    K has to be a multiple of `block`. Of four bits the scale with the least squared error is taken
-    from a few that clip the largest weights; of eight, clipping gains nothing.
+    K has to be a multiple of `block`. A block's largest weight becomes the most negative integer,
+    which has no positive twin: the scale is negative where that weight is positive. Of a few scales
+    that clip the largest weights the one with the least squared error is taken.
     """
     blocks = weight.reshape(len(weight), -1, block)
-    largest = np.float32(INT8_LARGEST if bits == 8 else INT4_LARGEST)  # noqa: PLR2004 a byte
-    widest = _nonzero(np.abs(blocks).max(axis=2) / largest)
+    least = np.float32(-(1 << (bits - 1)))
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[..., None], axis=2)[..., 0]
+    widest = np.where(largest == 0, 1, largest / least).astype(np.float32)
     best, found = np.full(widest.shape, np.inf, np.float32), widest
-    for share in SHRUNK if bits < 8 else SHRUNK[-1:]:  # noqa: PLR2004 a byte
+    for share in SHRUNK:
         scale = widest * share
-        error = np.square(_rounded(blocks, scale, largest) * scale[..., None] - blocks).sum(axis=2)
+        error = np.square(_rounded(blocks, scale, least) * scale[..., None] - blocks).sum(axis=2)
         found, best = np.where(error < best, scale, found), np.minimum(error, best)
-    return _rounded(blocks, found, largest).astype(np.int8).reshape(weight.shape), found
+    return _rounded(blocks, found, least).astype(np.int8).reshape(weight.shape), found
 
 
 def restored_channels(weight: Floats) -> Floats:
@@ -48,8 +49,8 @@ def restored_blocks(weight: Floats, bits: int, block: int) -> Floats:
     return (quantized.reshape(*scale.shape, block) * scale[..., None]).reshape(weight.shape)
 
 
-def _rounded(blocks: Floats, scale: Floats, largest: np.float32) -> Floats:
-    rounded: Floats = np.round(blocks / scale[..., None]).clip(-largest, largest)
+def _rounded(blocks: Floats, scale: Floats, least: np.float32) -> Floats:
+    rounded: Floats = np.round(blocks / scale[..., None]).clip(least, -least - 1)
     return rounded
 
 

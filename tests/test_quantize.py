@@ -1,0 +1,346 @@
+"""Fewer bits, rule by rule: rounding, equalizing, forms in a graph."""
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+import torch
+from support import VARIANTS, tiny_spec
+from torch.nn import functional
+
+from vit_export.batch import Batch
+from vit_export.compare import snr_db
+from vit_export.errors import ProofError, RequestError
+from vit_export.graph.capture import capture
+from vit_export.graph.census import census
+from vit_export.graph.optimize import optimize
+from vit_export.graph.simplify import simplify
+from vit_export.precision import Asked
+from vit_export.progress import silent
+from vit_export.quantize.equalize import equalize
+from vit_export.quantize.layers import encoder_layers
+from vit_export.quantize.observe import observe
+from vit_export.quantize.plan import Plan, correct_biases, plan_of
+from vit_export.quantize.prepare import prepare, schemes_of
+from vit_export.quantize.reduce import check_census, halve, quantize
+from vit_export.quantize.schemes import BLOCK, SCHEMES
+from vit_export.quantize.weights import quantize_blocks, quantize_channels
+from vit_export.vit.lower import lower
+from vit_export.vit.weights import random_vit
+
+WIDE = {"image_size": (32, 32), "patch_size": 8, "width": 64, "heads": 4, "depth": 3}
+FLAVOURS = ["portable", "onnxruntime"]
+
+
+def images(spec, count=6, seed=1):
+    random = np.random.default_rng(seed)
+    shape = (spec.channels, *spec.image_size)
+    return [(f"{n}.png", random.standard_normal(shape, np.float32)) for n in range(count)]
+
+
+def with_outliers(vit, factor=8.0):
+    """The same function with channels after its norms that are `factor` times as large.
+
+    That is what trained ViTs have and random ones have not, and what breaks int8.
+    """
+    with torch.no_grad():
+        for block in vit.blocks:
+            for norm, reader in (
+                (block.attention_norm, block.attention.qkv),
+                (block.mlp_norm, block.mlp.expand),
+            ):
+                norm.weight[::16] *= factor
+                norm.bias[::16] *= factor
+                reader.weight[:, ::16] /= factor
+    return vit
+
+
+def graph_of(lowered, spec, opset=20, flavour="portable"):
+    batch = Batch.parse("dynamic")
+    model = simplify(capture(lowered, spec, output=spec.answer, opset=opset, batch=batch))
+    optimize(model, flavour)
+    return model
+
+
+def answers(model, made):
+    proto = ir.to_proto(model)
+    proto.ir_version = 10
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    return session.run(None, {"image": np.stack(made)})[0]
+
+
+def reduced(vit, asked, flavour="portable", opset=20):
+    spec, lowered = vit.spec, lower(vit)
+    plan, _ = prepare(lowered, asked, flavour, images(spec), silent)
+    model = graph_of(lowered, spec, opset, flavour)
+    quantize(model, plan, asked.precision, flavour)
+    return model
+
+
+@pytest.mark.parametrize("shape", [(5, 64), (1, 32), (48, 96)])
+def test_a_channel_is_rounded_by_half_a_step_at_most(shape):
+    weight = np.random.default_rng(0).standard_normal(shape, np.float32)
+    quantized, scale = quantize_channels(weight)
+    assert np.abs(quantized * scale[:, None] - weight).max(axis=1) <= pytest.approx(
+        scale / 2 * 1.0001
+    )
+    assert np.abs(quantized).max(axis=1).min() == 127  # the whole range is used, -128 never
+    assert quantized.min() >= -127
+
+
+def test_a_channel_of_zeros_stays_zero():
+    quantized, scale = quantize_channels(np.zeros((2, 32), np.float32))
+    assert not quantized.any()
+    assert np.isfinite(scale).all()
+    blocks, scales = quantize_blocks(np.zeros((2, 64), np.float32), 4, 32)
+    assert not blocks.any()
+    assert np.isfinite(scales).all()
+
+
+def test_blocks_use_sixteen_values_and_err_less_than_one_scale_for_all():
+    weight = np.random.default_rng(0).standard_normal((16, 128), np.float32)
+    weight[:, 5] *= 30
+    quantized, scale = quantize_blocks(weight, 4, 32)
+    assert (quantized.min(), quantized.max()) == (-8, 7)
+    in_blocks = (quantized.reshape(16, 4, 32) * scale[..., None]).reshape(16, 128)
+    whole, one = quantize_blocks(weight, 4, 128)
+    assert snr_db(weight, in_blocks) > snr_db(weight, whole * one) + 3
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_equalizing_changes_no_answer(variant):
+    spec = tiny_spec(**VARIANTS[variant])
+    vit = random_vit(spec, 0)
+    lowered = lower(vit)
+    seen, _ = observe(lowered, images(spec))
+    before = {name: layer.weight.clone() for name, layer in encoder_layers(lowered).items()}
+    equalize(lowered, seen, dict.fromkeys(before, "int8"))
+    for _, made in images(spec, seed=2):
+        image = torch.from_numpy(made[None])
+        with torch.no_grad():
+            expected, found = vit(image).numpy(), lowered(image).numpy()
+        assert snr_db(expected, found) > 90
+    after = encoder_layers(lowered)
+    assert any(not torch.equal(before[name], after[name].weight) for name in before)
+
+
+def test_what_layers_see_after_equalizing_is_told_without_running_them_again():
+    spec = tiny_spec(**WIDE)
+    lowered = lower(with_outliers(random_vit(spec, 0)))
+    seen, _ = observe(lowered, images(spec))
+    told, strengths = equalize(lowered, seen, dict.fromkeys(encoder_layers(lowered), "int8"))
+    found, _ = observe(lowered, images(spec))
+    for name, one in found.items():
+        for mine, theirs in (
+            (one.mean, told[name].mean),
+            (one.low, told[name].low),
+            (one.high, told[name].high),
+        ):
+            assert torch.allclose(mine, theirs, atol=1e-4 * float(one.high.max())), name
+    assert max(strengths.values()) > 0  # there is something to smooth
+
+
+def test_outliers_cost_accuracy_that_equalizing_brings_back():
+    spec = tiny_spec(**WIDE)
+    vit = with_outliers(random_vit(spec, 0))
+    made = [one for _, one in images(spec, seed=3)]
+    with torch.no_grad():
+        expected = vit(torch.from_numpy(np.stack(made))).numpy()
+    lowered = lower(vit)
+    naive = graph_of(lowered, spec)
+    quantize(
+        naive, Plan(schemes=dict.fromkeys(encoder_layers(lowered), "int8")), "int8", "portable"
+    )
+    ours = reduced(vit, Asked("int8"))
+    gain = snr_db(expected, answers(ours, made)) - snr_db(expected, answers(naive, made))
+    assert gain > 3
+
+
+def test_the_mean_error_of_rounded_weights_stands_in_the_bias():
+    spec = tiny_spec(**WIDE)
+    lowered = lower(random_vit(spec, 0))
+    name = "blocks.1.mlp.contract"
+    seen, _ = observe(lowered, images(spec))
+    layer, rows = lowered.get_submodule(name), seen[name].rows
+    rounded = SCHEMES["weights-int4"].restored_weight(layer.weight)
+    exact = rows @ layer.weight.T + layer.bias
+    correct_biases(lowered, seen, plan_of(seen, {name: "weights-int4"}))
+    corrected = functional.linear(rows, rounded, lowered.get_submodule(name).bias)
+    without = functional.linear(rows, rounded, layer.bias)
+    assert (corrected - exact).mean(dim=0).abs().mean() < (without - exact).mean(
+        dim=0
+    ).abs().mean() / 2
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize(
+    ("asked", "opset", "least_db"),
+    [
+        (Asked("int8"), 20, 30),
+        (Asked("int8", "token"), 20, 30),
+        (Asked("int8-static"), 20, 30),
+        (Asked("weights-int8"), 20, 30),
+        (Asked("weights-int4"), 21, 12),
+    ],
+    ids=["int8", "int8 token", "int8-static", "weights-int8", "weights-int4"],
+)
+def test_the_runtime_rounds_as_it_was_played(asked, opset, least_db, flavour):
+    """The graph in ONNX Runtime, the eager model, and the same rounding in PyTorch."""
+    spec = tiny_spec(**WIDE)
+    vit = random_vit(spec, 0)
+    made = [one for _, one in images(spec, seed=3)]
+    model = reduced(vit, asked, flavour, opset)
+    found = answers(model, made[:1])
+    with torch.no_grad():
+        expected = vit(torch.from_numpy(made[0][None])).numpy()
+        played = _played(vit, asked, flavour)(torch.from_numpy(made[0][None])).numpy()
+    assert snr_db(expected, found) > least_db
+    # of weights alone ONNX Runtime rounds what goes in too, by its own choice (MatMulNBits)
+    if asked.precision.startswith("weights") and flavour == "portable":
+        evaluator = onnx.reference.ReferenceEvaluator(ir.to_proto(model))
+        found = evaluator.run(None, {"image": np.stack(made[:1])})[0]
+    assert snr_db(played, found) > (50 if asked.precision == "weights-int8" else 100)
+
+
+def _played(vit, asked, flavour):
+    lowered = lower(vit)
+    schemes = schemes_of(encoder_layers(lowered), asked, flavour)
+    seen, _ = observe(lowered, images(vit.spec))
+    seen, _ = equalize(lowered, seen, schemes)
+    correct_biases(lowered, seen, plan_of(seen, schemes))
+    for name, layer in encoder_layers(lowered).items():
+        scheme = SCHEMES[schemes[name]]
+        layer.weight = torch.nn.Parameter(scheme.restored_weight(layer.weight), requires_grad=False)
+        layer.register_forward_pre_hook(
+            lambda _, x, scheme=scheme, name=name: (scheme.restored_input(x[0], seen[name]),)
+        )
+    return lowered
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_every_kind_of_block_is_quantized(variant):
+    spec = tiny_spec(**VARIANTS[variant])
+    model = reduced(random_vit(spec, 0), Asked("int8"))
+    layers = encoder_layers(lower(random_vit(spec, 0)))
+    integer = [node for node in model.graph if node.op_type == "MatMulInteger"]
+    assert len(integer) == len(layers)
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+
+
+def test_integer_products_are_what_the_runtime_makes_of_it(tmp_path):
+    """Q and DQ stand where ONNX Runtime fuses them: it computes nothing of the encoder in float."""
+    spec = tiny_spec(**WIDE)
+    for asked, wanted in (
+        (Asked("int8"), {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}),
+        (Asked("int8", "token"), {"MatMulIntegerToFloat"}),
+        (Asked("int8-static"), {"MatMulIntegerToFloat"}),
+    ):
+        model = reduced(random_vit(spec, 0), asked)
+        proto = ir.to_proto(model)
+        proto.ir_version = 10
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+        options.log_severity_level = 4
+        onnxruntime.InferenceSession(proto.SerializeToString(), options)
+        nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
+        fused = [node for node in nodes if node.op_type in wanted]
+        assert len(fused) == len(encoder_layers(lower(random_vit(spec, 0)))), asked
+        assert (
+            len([node for node in nodes if node.op_type in {"Gemm", "FusedGemm"}]) <= 1
+        )  # the head
+
+
+def test_the_census_tells_what_products_are_done_in():
+    spec = tiny_spec(**WIDE)
+    vit = random_vit(spec, 0)
+    counts = {
+        asked.precision: census(reduced(vit, asked, opset=21).graph)
+        for asked in (
+            Asked("int8"),
+            Asked("int8-static"),
+            Asked("weights-int8"),
+            Asked("weights-int4"),
+        )
+    }
+    wanted = {
+        "int8": "int8",
+        "int8-static": "int8",
+        "weights-int8": "fp32 x int8",
+        "weights-int4": "fp32 x int4",
+    }
+    plain = census(graph_of(lower(vit), spec).graph)
+    for precision, found in counts.items():
+        assert next(iter(found)) == wanted[precision]
+        assert sum(found.values()) == sum(plain.values())
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-static", "fp16", "weights-int8"])
+def test_a_graph_that_stayed_in_fp32_is_a_failure(precision):
+    model = graph_of(lower(random_vit(tiny_spec(), 0)), tiny_spec())
+    with pytest.raises(ProofError, match=f"not {precision}.* in fp32"):
+        check_census(model, precision)
+
+
+def test_an_activation_that_is_not_finite_is_named():
+    spec = tiny_spec()
+    vit = random_vit(spec, 0)
+    with torch.no_grad():
+        vit.blocks[1].mlp.expand.bias[0] = torch.nan
+    with pytest.raises(RequestError, match=r"0\.png .*blocks\.1\.mlp\.contract"):
+        observe(lower(vit), images(spec))
+
+
+def test_memory_of_what_is_seen_does_not_grow_with_images():
+    spec = tiny_spec()
+    lowered = lower(random_vit(spec, 0))
+    few, _ = observe(lowered, images(spec, 700))
+    assert all(len(one.rows) <= 1024 for one in few.values())
+
+
+def test_fp16_keeps_norms_and_softmax_in_fp32():
+    spec = tiny_spec(**WIDE)
+    vit = random_vit(spec, 0)
+    model = graph_of(lower(vit), spec)
+    reach = halve(model, np.stack([one for _, one in images(spec)]), io=False)
+    for node in model.graph:
+        island = node.op_type in {"LayerNormalization", "Softmax", "ReduceMean"}
+        if island:
+            assert node.outputs[0].dtype == ir.DataType.FLOAT, node.name
+        elif node.op_type in {"Gemm", "MatMul", "Conv", "Gelu"}:
+            assert node.outputs[0].dtype == ir.DataType.FLOAT16, node.name
+    assert not reach.kept
+    assert 0 < reach.largest < 65504 / 4
+
+
+def test_fp16_in_an_evaluator_that_rounds_after_every_node():
+    """ONNX Runtime computes fp16 in fp32 on x86; the reference evaluator does not."""
+    spec = tiny_spec(**WIDE)
+    vit = random_vit(spec, 0)
+    model = graph_of(lower(vit), spec)
+    made = np.stack([one for _, one in images(spec)])
+    halve(model, made, io=False)
+    found = onnx.reference.ReferenceEvaluator(ir.to_proto(model)).run(None, {"image": made})[0]
+    with torch.no_grad():
+        assert snr_db(vit(torch.from_numpy(made)).numpy(), found) > 50
+
+
+def test_what_is_too_large_for_fp16_stays_in_fp32():
+    spec = tiny_spec(**WIDE)
+    vit = random_vit(spec, 0)
+    with torch.no_grad():
+        vit.blocks[1].mlp.contract.weight *= 3e5
+    model = graph_of(lower(vit), spec)
+    made = np.stack([one for _, one in images(spec)])
+    reach = halve(model, made, io=False)
+    assert any(name.startswith("blocks.1") for name in reach.kept)
+    found = onnx.reference.ReferenceEvaluator(ir.to_proto(model)).run(None, {"image": made})[0]
+    with torch.no_grad():
+        assert snr_db(vit(torch.from_numpy(made)).numpy(), found) > 50
+
+
+def test_four_bits_need_whole_blocks():
+    assert BLOCK == 32
+    spec = tiny_spec()  # 24 wide: no whole block
+    with pytest.raises(RequestError, match=r"24 .* blocks of 32"):
+        reduced(random_vit(spec, 0), Asked("weights-int4"), opset=21)
