@@ -1,28 +1,42 @@
 """The bench: contestants take turns, one at a time; its numbers add up; bad requests are told."""
 
+import json
+import logging
 import os
 import signal
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import onnx as onnx_package
 import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import refused, run, run_json, tiny_spec
+from support import need, refused, run, run_json, tiny_spec
 
-from vit_export import BuildError, RequestError, VitSpec, bench, onnx
+from vit_export import BuildError, MissingError, RequestError, VitSpec, bench, onnx
 from vit_export.batch import Batch
+from vit_export.compare import snr_db
+from vit_export.manifest import KEY
 from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.speed.contestants import Contestant, opened
+from vit_export.speed import limit
+from vit_export.speed import peers as peers_module
+from vit_export.speed.accuracy import calibration_of, exam_of
+from vit_export.speed.contestants import Contestant, arithmetic_of
 from vit_export.speed.limit import contestants as products
 from vit_export.speed.limit import runtimes_of
 from vit_export.speed.measure import flops_of_spec
-from vit_export.speed.peers import PEERS, peers
+from vit_export.speed.openers import opened
+from vit_export.speed.peers import INT8_PEERS, PEERS, check_peers, peers
+from vit_export.speed.quantized import quantize_dynamic
 from vit_export.speed.rows import percentile, ratio
 from vit_export.speed.turns import Worker
 from vit_export.vit.weights import random_vit
+
+NOISE = np.random.default_rng(3).standard_normal((4, 2, 3, 16, 24), np.float32)
+"""Batches to calibrate on (M, B, C, H, W)."""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +45,19 @@ def artifact(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     path = folder / "tiny.onnx"
     onnx((spec, random_vit(spec, 0).state_dict()), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def int8_artifact(artifact):
+    """The same model, quantized, with a manifest that says so."""
+    path = artifact.with_name("tiny8.onnx")
+    quantize_dynamic(artifact, path, NOISE)
+    model, told = onnx_package.load(path), onnx_package.load(artifact).metadata_props
+    manifest = next(json.loads(one.value) for one in told if one.key == KEY)
+    entries = {KEY: json.dumps(manifest | {"precision": "int8"})}
+    onnx_package.helper.set_model_props(model, entries)
+    onnx_package.save(model, path)
     return path
 
 
@@ -131,20 +158,102 @@ def test_a_contestant_that_can_not_be_opened_is_told(tmp_path):
         Worker(Contestant(name="broken", kind="artifact", path=str(path)))
 
 
-@torch.no_grad()
+def answers_of(name, vit, folder):
+    """What the peer of this name answers for two images, and what eager PyTorch does."""
+    save_file(vit.state_dict(), folder / "w.safetensors")
+    weights = str(folder / "w.safetensors")
+    (contestant,) = peers([name], vit.spec, weights, batches=NOISE, folder=folder, threads=1)
+    run, version = opened(contestant)
+    assert version
+    images = np.random.default_rng(1).standard_normal((2, 3, 16, 24), np.float32)
+    with torch.no_grad():
+        return run(images), vit(torch.from_numpy(images)).numpy()
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the peers' own code
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", sorted(set(PEERS) - set(INT8_PEERS)))
 def test_every_peer_answers(tmp_path, name):
     """With the answers of the eager model of the same weights: the peers run what they should."""
-    spec = tiny_spec(depth=1)
-    vit = random_vit(spec, 7)
-    save_file(vit.state_dict(), tmp_path / "w.safetensors")
-    (contestant,) = peers([name], spec, str(tmp_path / "w.safetensors"), tmp_path, threads=1)
-    answer, version = opened(contestant)
-    images = np.random.default_rng(1).standard_normal((2, 3, 16, 24), np.float32)
-    expected = vit(torch.from_numpy(images))
-    np.testing.assert_allclose(answer(images), expected, rtol=1e-4, atol=1e-5)
-    assert version
+    answers, expected = answers_of(name, random_vit(tiny_spec(depth=1), 7), tmp_path)
+    np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["ort-dynamic", "ort-static", pytest.param("torchao", marks=pytest.mark.slow)]
+)
+def test_every_int8_peer_answers(tmp_path, capfd, name):
+    """Near the eager model, and not as it does: what is measured is quantized; and quietly."""
+    need(name, present=name != "torchao" or find_spec(name), fix=f"pip install {name}")
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    answers, expected = answers_of(name, random_vit(tiny_spec(), 7), tmp_path)
+    worst = min(map(snr_db, expected, answers))
+    assert 15 < worst < 80
+    assert root.handlers == handlers
+    if name != "torchao":  # its process has no one to hear it
+        assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_in_int8_beside_peers_in_int8(artifact, int8_artifact):
+    weights = artifact.with_name("w.safetensors")
+    save_file(random_vit(tiny_spec(depth=1), 0).state_dict(), weights)
+    request = ["--against", "eager,ort-dynamic,ort-static", "--rounds", "5", "--weights", weights]
+    told = run_json("bench", artifact, int8_artifact, *request, "-q")
+    arithmetics = [row["arithmetic"] for row in told["rows"]]
+    assert arithmetics == ["fp32", "int8", "fp32", "int8", "int8"]
+    rates = told["gflops_per_s"]["1"]
+    assert 0 < rates["fp32"] <= rates["int8"]
+    for row in told["rows"]:
+        least_ms = told["flops"] / rates[row["arithmetic"]] / 1e6
+        assert row["limit_share"] == pytest.approx(least_ms / row["min_ms"])
+        assert row["limit_share"] <= 1.02
+        assert (15 if row["arithmetic"] == "int8" else 90) < row["worst_snr_db"]
+    assert told["rows"][3]["size_bytes"] > 0
+
+
+def test_the_table_and_the_picture_tell_both_limits(artifact, int8_artifact, tmp_path):
+    plot = tmp_path / "plot.svg"
+    text = run("bench", artifact, int8_artifact, "--rounds", "5", "-q", "--plot", plot).stdout
+    assert "ms in fp32 at" in text
+    assert "ms in int8 at" in text
+    assert "limit of the machine, int8" in plot.read_text()
+
+
+@pytest.mark.parametrize(("slow", "fast"), [("fp32", "int8"), ("int8", "fp32")])
+def test_a_row_faster_than_its_own_limit_is_refused(
+    artifact, int8_artifact, monkeypatch, slow, fast
+):
+    """As if the machine did products of one arithmetic hardly at all: the other's row passes."""
+    monkeypatch.setattr(limit, "rates", lambda *_: {slow: 1e-9, fast: 1e9})
+    with pytest.raises(BuildError, match=rf"ran at .* limit in {slow}") as told:
+        bench([artifact, int8_artifact], rounds=5)
+    assert told.value.message.startswith("tiny8.onnx" if slow == "int8" else "tiny.onnx")
+
+
+@pytest.mark.parametrize(
+    ("precision", "arithmetic"),
+    [
+        *[("fp32", "fp32"), ("fp16", "fp32"), ("int8", "int8"), ("int8-static", "int8")],
+        *[("weights-int8", "int8"), ("weights-int4", "int8"), ("auto", "int8")],
+    ],
+)
+def test_the_arithmetic_of_precisions(precision, arithmetic):
+    assert arithmetic_of(precision) == arithmetic
+
+
+def test_a_peer_that_is_not_installed(monkeypatch):
+    monkeypatch.setattr(peers_module, "versions_of", lambda _: {})
+    with pytest.raises(MissingError, match="torchao needs torchao") as told:
+        check_peers(["torchao"])
+    assert told.value.fix == "pip install torchao"
+
+
+def test_peers_calibrate_on_the_samples_of_the_manifest(artifact):
+    manifest = read_manifest(open_artifact(artifact), artifact)
+    exam = exam_of(manifest)
+    assert calibration_of(exam, manifest) is exam.samples
+    nothing = type(exam)(exam.samples[:0], exam.answers[:0])
+    assert calibration_of(nothing, manifest).shape == (8, 1, 3, 16, 24)
 
 
 def test_peers_have_the_weights_of_the_artifact(fashion):
@@ -167,7 +276,7 @@ def test_weights_of_another_model_are_refused(fashion, tmp_path):
 
 def test_products_are_those_of_a_block(tmp_path):
     spec = VitSpec()
-    made = products(spec, 2, tmp_path, None, ["onnxruntime"])
+    made = products(spec, 2, tmp_path, None, [("fp32", "onnxruntime")])
     assert [one.shape for one in made] == [(394, 768), (394, 768), (394, 768), (394, 3088)]
     per_image = 12 * sum(one.gflop for one in made) / 4 / 2
     assert 0.95 < per_image * 1e9 / flops_of_spec(VitSpec(pool="mean")) < 1
@@ -175,15 +284,45 @@ def test_products_are_those_of_a_block(tmp_path):
     assert [output.shape for output in session.get_outputs()] == [[394, 2304]] * 4
 
 
-def test_products_are_measured_in_every_runtime_that_takes_part(tmp_path):
-    assert runtimes_of(["artifact", "onnxruntime"]) == ["onnxruntime"]
-    everywhere = runtimes_of(["artifact", "eager", "openvino"])
-    made = products(tiny_spec(), 1, tmp_path, 1, everywhere)
+def taking_part(*kinds, arithmetic="fp32"):
+    return [Contestant(name=kind, kind=kind, arithmetic=arithmetic) for kind in kinds]
+
+
+def test_products_are_measured_in_every_runtime_that_takes_part():
+    ours = ("fp32", "onnxruntime")
+    assert runtimes_of(taking_part("artifact", "onnxruntime")) == [ours]
+    everywhere = runtimes_of(taking_part("artifact", "eager", "openvino"))
+    assert everywhere == [ours, ("fp32", "torch-products"), ("fp32", "openvino")]
+    int8 = [ours, ("int8", "int8-products")]
+    assert runtimes_of(taking_part("artifact", arithmetic="int8")) == int8
+    torchao = taking_part("torchao", arithmetic="int8")
+    assert runtimes_of(torchao) == [*int8, ("int8", "torch-int8-products")]
+
+
+@pytest.mark.parametrize(
+    ("arithmetic", "kinds"),
+    [
+        ("fp32", ["onnxruntime", "torch-products", "openvino"]),
+        ("int8", ["int8-products", "torch-int8-products"]),
+    ],
+)
+def test_products_are_the_same_in_every_runtime(tmp_path, arithmetic, kinds):
+    made = products(tiny_spec(), 1, tmp_path, 1, [(arithmetic, kind) for kind in kinds])
     images = np.random.default_rng(1).standard_normal(made[0].shape, np.float32)
-    first, *others = [opened(one.contestant)[0](images) for one in made[:3]]
+    first, *others = [opened(one.contestant)[0](images) for one in made[: len(kinds)]]
     assert first.shape == (7, 72)
     for other in others:  # openers answer with one of the products
         assert other.shape == first.shape
+
+
+def test_rates_of_products(tmp_path):
+    """The best of each arithmetic; int8 has the products of fp32 to fall back on."""
+    both = [("fp32", "onnxruntime"), ("int8", "int8-products")]
+    made = products(tiny_spec(), 1, tmp_path, 1, both)
+    times = [1000 * one.gflop / rate for one, rate in zip(made, (2, 5, 3, 4, 1, 1, 1, 1))]
+    assert limit.rates(made, times) == pytest.approx({"fp32": 3, "int8": 5})
+    times[1] = times[3] = 1e9
+    assert limit.rates(made, times) == pytest.approx({"fp32": 3, "int8": 3})
 
 
 @pytest.mark.parametrize(

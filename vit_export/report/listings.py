@@ -47,7 +47,7 @@ def print_predictions(console: Console, predictions: Sequence[Prediction]) -> No
 
 def print_bench(console: Console, bench: Bench) -> None:
     """A table per batch size: times, how the others compare with the first, the machine's limit."""
-    for batch, rate in bench.gflops_per_s.items():
+    for batch, rates in bench.gflops_per_s.items():
         table = table_of(
             *("contestant", "p50 ms", "p90", "min", "images/s", "takes x first", "of limit"),
             *("load ms", "peak MB", "file MB", "worst SNR dB"),
@@ -62,6 +62,9 @@ def print_bench(console: Console, bench: Bench) -> None:
                 *(f"{row.limit_share:.0%}", f"{row.load_ms:.0f}", f"{row.peak_bytes / 1e6:.0f}"),
                 *(size, snr),
             )
-        limit = f"{bench.limit_ms(batch):.2f} ms at {rate:.0f} GFLOP/s"
-        console.print(f"batch {batch}; this machine's limit: {limit}", highlight=False)
+        limits = ", ".join(
+            f"{limit_ms:.2f} ms in {name} at {rates[name]:.0f} GFLOP/s"
+            for name, limit_ms in bench.limits_ms(batch).items()
+        )
+        console.print(f"batch {batch}; this machine's limit: {limits}", highlight=False)
         console.print(table)

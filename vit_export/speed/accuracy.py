@@ -13,6 +13,9 @@ from vit_export.samples import digest, make_samples
 from vit_export.speed.contestants import Array
 from vit_export.speed.turns import Worker
 
+NOISE = 8
+"""How many batches of noise stand in where no sample can be made."""
+
 
 @dataclass(frozen=True, eq=False)
 class Exam:
@@ -38,6 +41,15 @@ def exam_of(manifest: Manifest) -> Exam:
     kept = [i for i, one in enumerate(samples) if digest(one) == reference.digests[i]]
     batches = np.repeat(samples[kept][:, None], manifest.batch.least, axis=1)
     return Exam(batches, reference.answers[kept])
+
+
+def calibration_of(exam: Exam, manifest: Manifest) -> Array:
+    """Batches (M, B, C, H, W) for peers to calibrate on: the exam's own; without any, noise."""
+    if len(exam.samples):
+        return exam.samples
+    spec = manifest.spec
+    shape = (NOISE, manifest.batch.least, spec.channels, *spec.image_size)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
 def weights_for_peers(manifest: Manifest, weights: Path | None, folder: Path) -> str:

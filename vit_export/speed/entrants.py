@@ -8,8 +8,8 @@ from typing import Self
 from vit_export.errors import RequestError
 from vit_export.manifest import Manifest
 from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.speed.accuracy import exam_of, weights_for_peers
-from vit_export.speed.contestants import Contestant
+from vit_export.speed.accuracy import calibration_of, exam_of, weights_for_peers
+from vit_export.speed.contestants import Contestant, arithmetic_of
 from vit_export.speed.peers import peers
 from vit_export.speed.turns import Worker
 from vit_export.writing import data_files
@@ -57,8 +57,14 @@ def look_at(path: Path, batches: Sequence[int]) -> Known:
 
 def entrant(known: Known, threads: int | None, folder: Path) -> Entrant:
     """An artifact in its process."""
-    path = known.path
-    worker = Worker(Contestant(name=path.name, kind="artifact", path=str(path), threads=threads))
+    contestant = Contestant(
+        name=known.path.name,
+        kind="artifact",
+        arithmetic=arithmetic_of(known.manifest.precision),
+        path=str(known.path),
+        threads=threads,
+    )
+    worker = Worker(contestant)
     snr = exam_of(known.manifest).worst_snr_db(worker, folder)
     return Entrant(worker=worker, size_bytes=known.size_bytes, worst_snr_db=snr)
 
@@ -68,6 +74,8 @@ def peer_entrants(
 ) -> Iterator[Entrant]:
     """Peers with the artifact's own weights; with random ones where nothing brings those.
 
+    Those that need scales are calibrated on the samples that all are examined on.
+
     Raises:
         RequestError: `weights` are not the artifact's.
     """
@@ -75,7 +83,9 @@ def peer_entrants(
         return
     same = weights_for_peers(known.manifest, weights, folder)
     exam = exam_of(known.manifest)
-    for contestant in peers(names, known.manifest.spec, same, folder, threads):
+    batches = calibration_of(exam, known.manifest)
+    spec = known.manifest.spec
+    for contestant in peers(names, spec, same, batches=batches, folder=folder, threads=threads):
         worker = Worker(contestant)
         snr = exam.worst_snr_db(worker, folder) if same else None
         size = Path(contestant.path).stat().st_size if contestant.path else None

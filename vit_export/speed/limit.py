@@ -1,9 +1,10 @@
 """The machine's limit: the best rate of matrix products at a model's own shapes, in this run.
 
-It is measured in every runtime that takes part, and the best of them counts.
+It is measured in every runtime that takes part, and the best of them counts; where int8 takes part,
+of whole numbers too.
 
-Whatever runs a model in fp32 has to do its products; a row faster than this rate allows would be a
-mistake of the bench.
+Whatever runs a model has to do its products; a row faster than the rate of its own arithmetic
+allows would be a mistake of the bench.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,20 +13,26 @@ from pathlib import Path
 
 from vit_export.spec import VitSpec
 from vit_export.speed.contestants import Contestant
+from vit_export.speed.products import LAYERS, write_products
 
 GIGA = 1e9
-LAYERS = 4
-"""Products in a row, with weights of their own: no less than a model keeps out of the cache."""
 ROOM = 1.02
 """A row may be this much faster than the limit: rounding of a clock and of the count of FLOPs."""
 IN_RUNTIME = {
-    "artifact": "onnxruntime",
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "eager": "torch-products",
-    "compile": "torch-products",
+    "fp32": {
+        "artifact": "onnxruntime",
+        "onnxruntime": "onnxruntime",
+        "openvino": "openvino",
+        "eager": "torch-products",
+        "compile": "torch-products",
+    },
+    "int8": {
+        "artifact": "int8-products",
+        "onnxruntime": "int8-products",
+        "torchao": "torch-int8-products",
+    },
 }
-"""By kind of contestant: the kind that does nothing but products in the same runtime."""
+"""By arithmetic and kind of contestant: the kind that does but products in the same runtime."""
 
 
 def products_of(spec: VitSpec, batch: int) -> list[tuple[int, int, int]]:
@@ -50,44 +57,51 @@ class Product:
     gflop: float
 
 
-def runtimes_of(kinds: Iterable[str]) -> list[str]:
-    """The kinds of contestants that do products, for runtimes that take part as `kinds`."""
-    return list(dict.fromkeys(["onnxruntime", *(IN_RUNTIME[kind] for kind in kinds)]))
+def runtimes_of(entrants: Iterable[Contestant]) -> list[tuple[str, str]]:
+    """Arithmetic and kind of the contestants that do products, where these take part.
+
+    ONNX Runtime's come first, those in fp32 in every case: an int8 row has products in fp32 too.
+    """
+    taking_part = list(entrants)
+    first = [name for name in IN_RUNTIME if name in {"fp32", *(e.arithmetic for e in taking_part)}]
+    wanted = [(name, "onnxruntime") for name in first]
+    wanted += [(one.arithmetic, one.kind) for one in taking_part]
+    return list(dict.fromkeys((name, IN_RUNTIME[name][kind]) for name, kind in wanted))
 
 
 def contestants(
-    spec: VitSpec, batch: int, folder: Path, threads: int | None, runtimes: Sequence[str]
+    spec: VitSpec,
+    batch: int,
+    folder: Path,
+    threads: int | None,
+    runtimes: Sequence[tuple[str, str]],
 ) -> list[Product]:
     """One for each shape of product in each of `runtimes`."""
     made = []
     for product in dict.fromkeys(products_of(spec, batch)):
-        name = f"product_{'x'.join(map(str, product))}"
-        path = folder / f"{name}.onnx"
-        write_products(path, product)
         rows, read, written = product
         gflop = 2 * rows * read * written * LAYERS / GIGA
-        for kind in runtimes:
-            contestant = Contestant(name=name, kind=kind, path=str(path), threads=threads)
+        for arithmetic, kind in runtimes:
+            name = f"product_{arithmetic}_{'x'.join(map(str, product))}"
+            path = folder / f"{name}.onnx"
+            if not path.exists():
+                write_products(path, product, arithmetic)
+            contestant = Contestant(
+                name=name, kind=kind, arithmetic=arithmetic, path=str(path), threads=threads
+            )
             made.append(Product(contestant, (rows, read), gflop))
     return made
 
 
-def write_products(path: Path, product: tuple[int, int, int]) -> None:
-    """An ONNX file of `LAYERS` independent products of one input."""
-    import numpy as np
-    import onnx_ir as ir
+def rates(products: Sequence[Product], least_ms: Sequence[float]) -> dict[str, float]:
+    """By arithmetic: GFLOP/s of the best of `products`, which took `least_ms`.
 
-    from vit_export.graph.nodes import initializer
-
-    rows, read, written = product
-    x = ir.Value(name="x", shape=ir.Shape([rows, read]), type=ir.TensorType(ir.DataType.FLOAT))
-    graph = ir.Graph([x], [], nodes=[], name="products", opset_imports={"": 20})
-    random = np.random.default_rng(0)
-    for layer in range(LAYERS):
-        weight = random.standard_normal((written, read), np.float32)
-        inputs = [x, initializer(graph, f"w{layer}", weight)]
-        node = ir.node("Gemm", inputs, {"transB": 1})
-        node.outputs[0].name, node.outputs[0].type = f"y{layer}", x.type
-        graph.append(node)
-        graph.outputs.append(node.outputs[0])
-    ir.save(ir.Model(graph, ir_version=10), path)
+    Whoever computes in int8 computes in fp32 where that is faster, so its rate is never below.
+    """
+    found: dict[str, float] = {}
+    for one, ms in zip(products, least_ms, strict=True):
+        name = one.contestant.arithmetic
+        found[name] = max(found.get(name, 0), 1000 * one.gflop / ms)
+    if "int8" in found:
+        found["int8"] = max(found.values())
+    return found

@@ -4,7 +4,7 @@ import os
 import platform
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def run_bench(
                 )
     return Bench(
         rows=tuple(row for rows, _ in found for row in rows),
-        gflops_per_s={batch: rate for batch, (_, rate) in zip(batches, found, strict=True)},
+        gflops_per_s={batch: rates for batch, (_, rates) in zip(batches, found, strict=True)},
         flops=flops_of_spec(spec),
         machine=machine(threads),
     )
@@ -98,9 +98,9 @@ def _at_batch(
     folder: Path,
     threads: int | None,
     rounds: int,
-) -> tuple[list[Row], float]:
-    """The rows of one batch size, and the machine's rate in GFLOP/s."""
-    runtimes = limit.runtimes_of(one.worker.contestant.kind for one in entrants)
+) -> tuple[list[Row], dict[str, float]]:
+    """The rows of one batch size, and the machine's rate in GFLOP/s by arithmetic."""
+    runtimes = limit.runtimes_of(one.worker.contestant for one in entrants)
     products = limit.contestants(spec, batch, folder, threads, runtimes)
     shape = (batch, spec.channels, *spec.image_size)
     with ExitStack() as stack:
@@ -108,17 +108,15 @@ def _at_batch(
         turns: list[tuple[Worker, Sequence[int]]] = [(one.worker, shape) for one in entrants]
         turns += [(worker, one.shape) for worker, one in zip(measured, products, strict=True)]
         times = interleaved(turns, rounds)
-    rate = max(
-        one.gflop / min(map(min, found)) * 1000
-        for one, found in zip(products, times[len(entrants) :], strict=True)
-    )
+    rates = limit.rates(products, [min(map(min, found)) for found in times[len(entrants) :]])
     first = [statistics.median(calls) for calls in times[0]]
-    limit_ms = 1000 * batch * flops_of_spec(spec) / GIGA / rate
+    gflop = batch * flops_of_spec(spec) / GIGA
+    limits_ms = {arithmetic: 1000 * gflop / rate for arithmetic, rate in rates.items()}
     rows = [
-        _row(entrant, found, batch=batch, first=first, limit_ms=limit_ms)
+        _row(entrant, found, batch=batch, first=first, limits_ms=limits_ms)
         for entrant, found in zip(entrants, times[: len(entrants)], strict=True)
     ]
-    return rows, rate
+    return rows, rates
 
 
 def _row(
@@ -127,18 +125,21 @@ def _row(
     *,
     batch: int,
     first: Sequence[float],
-    limit_ms: float,
+    limits_ms: Mapping[str, float],
 ) -> Row:
     worker = entrant.worker
+    arithmetic = worker.contestant.arithmetic
     medians = [statistics.median(calls) for calls in times]
     every = [ms for calls in times for ms in calls]
-    share = limit_ms / min(every)
+    share = limits_ms[arithmetic] / min(every)
     if share > limit.ROOM:
-        message = f"{worker.contestant.name} ran at {share:.2f} of the machine's limit."
+        name = worker.contestant.name
+        message = f"{name} ran at {share:.2f} of the machine's limit in {arithmetic}."
         raise BuildError(message, "report this: the bench is wrong, or the model not what it was.")
     return Row(
         name=worker.contestant.name,
         batch=batch,
+        arithmetic=arithmetic,
         version=worker.version,
         rounds_ms=tuple(medians),
         p50_ms=statistics.median(every),

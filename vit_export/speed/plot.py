@@ -5,6 +5,9 @@ from pathlib import Path
 from vit_export.picture import write_picture
 from vit_export.speed.rows import Bench
 
+COLOURS = {"fp32": "tab:red", "int8": "tab:orange"}
+"""Of the limits, by arithmetic."""
+
 
 def write_plot(path: Path, bench: Bench) -> None:
     """Writes the picture, whole or not at all; its suffix tells the format.
@@ -25,7 +28,8 @@ def write_plot(path: Path, bench: Bench) -> None:
             below = [row.p50_ms - row.min_ms for row in rows]
             above = [row.p90_ms - row.p50_ms for row in rows]
             axes.barh([row.name for row in rows], medians, xerr=[below, above], color="tab:blue")
-            axes.axvline(bench.limit_ms(batch), color="tab:red", label="limit of the machine")
+            for name, limit_ms in bench.limits_ms(batch).items():
+                axes.axvline(limit_ms, color=COLOURS[name], label=f"limit of the machine, {name}")
             axes.set(title=f"batch {batch}", xlabel="ms (median; whiskers: least, 90th percentile)")
             axes.legend(fontsize=7)
         write_picture(path, figure)

@@ -24,6 +24,8 @@ class Row:
 
     name: str
     batch: int
+    arithmetic: str
+    """Of its products: "fp32" or "int8"."""
     version: str
     rounds_ms: tuple[float, ...]
     """The median of each round."""
@@ -34,7 +36,8 @@ class Row:
     """At the median."""
     against_first: Ratio
     limit_share: float
-    """What the answer's FLOPs take at the machine's best rate, over the least time."""
+    """What the answer's FLOPs take at the machine's best rate in its arithmetic, over the least
+    time."""
     load_ms: float
     peak_bytes: int
     """Largest resident size of the process so far."""
@@ -48,15 +51,16 @@ class Bench:
     """A whole run."""
 
     rows: tuple[Row, ...]
-    gflops_per_s: dict[int, float]
-    """By batch: the machine's best rate of products at the model's shapes."""
+    gflops_per_s: dict[int, dict[str, float]]
+    """By batch and arithmetic: the machine's best rate of products at the model's shapes."""
     flops: int
     """That the answer to one image needs."""
     machine: dict[str, str]
 
-    def limit_ms(self, batch: int) -> float:
-        """What a batch takes at the machine's best rate."""
-        return batch * self.flops / self.gflops_per_s[batch] / 1e6
+    def limits_ms(self, batch: int) -> dict[str, float]:
+        """By arithmetic: what a batch takes at the machine's best rate."""
+        gflop = batch * self.flops / 1e9
+        return {name: 1000 * gflop / rate for name, rate in self.gflops_per_s[batch].items()}
 
 
 def ratio(times: Sequence[float], first: Sequence[float]) -> Ratio:

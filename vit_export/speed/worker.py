@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from vit_export.errors import VitExportError
-from vit_export.speed.contestants import Contestant, Run, opened
+from vit_export.speed.contestants import Contestant, Run
+from vit_export.speed.openers import opened
 
 
 def main() -> None:
