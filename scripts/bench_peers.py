@@ -3,6 +3,7 @@
     python scripts/bench_peers.py                 # latency, half an hour on a quiet machine
     python scripts/bench_peers.py --model vit_tiny_patch16_224 --batch 1 --print
     python scripts/bench_peers.py --peer timmx    # the cost of an export beside that of timmx
+    python scripts/bench_peers.py --precision int8,int8-static   # what is below fp32
 
 All contestants of a model run in one `vit-export bench`, in turns. timmx gets an environment of its
 own in .timmx, several gigabytes; where it can't be installed its row says so.
@@ -10,6 +11,7 @@ own in .timmx, several gigabytes; where it can't be installed its row says so.
 
 import argparse
 import datetime as dt
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from export_costs import COMMAND, watched
 import vit_export
 from vit_export.speed.contestants import Contestant
 from vit_export.speed.measure import machine
-from vit_export.speed.peers import PEERS
+from vit_export.speed.peers import INT8_PEERS, MODULES, PEERS
 from vit_export.speed.rows import Ratio, Row, ratio
 from vit_export.speed.turns import Worker
 from vit_export.versions import versions_of
@@ -34,8 +36,11 @@ MODELS = (
     "vit_small_patch16_224",
     "vit_base_patch16_224",
 )
+PRECISION_MODELS = MODELS[:2]
+PHOTOS = ROOT / "vit_export" / "photos"
 FLAVOURS = {"ours": "portable", "ours, `--for onnxruntime`": "onnxruntime"}
-VERSIONS = ("torch", "onnxruntime", "openvino", "onnxsim")
+FP32_PEERS = tuple(name for name in PEERS if name not in INT8_PEERS)
+VERSIONS = ("torch", "onnxruntime", "openvino", "onnxsim", "torchao")
 STARTS = 7
 TIMMX = ROOT / ".timmx"
 TIMMX_MODEL = "vit_base_patch16_224"
@@ -49,10 +54,14 @@ def main() -> None:
     parser.add_argument("--batch", default="1,8")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peer", choices=["timmx"], help="compare the cost of an export instead")
+    parser.add_argument("--precision", metavar="NAME,NAME", help="compare these, at batch 1")
     parser.add_argument("--print", action="store_true", help="leave README.md as it is")
     chosen = parser.parse_args()
     if chosen.peer:
         name, lines = "timmx", beside_timmx()
+    elif chosen.precision:
+        models, wanted = chosen.model or PRECISION_MODELS, chosen.precision.split(",")
+        name, lines = "precisions", precisions(models, wanted, chosen.rounds)
     else:
         name, lines = "peers", latencies(chosen.model or MODELS, chosen.batch, chosen.rounds)
     text = "\n".join([*lines, "", conditions()]) + "\n"
@@ -78,7 +87,7 @@ def latencies(models: list[str] | tuple[str, ...], batch: str, rounds: int) -> l
             for path, name in files.items():
                 vit_export.onnx(model, path, flavour=FLAVOURS[name])
             found = vit_export.bench(
-                list(files), batch=batch, against=",".join(PEERS), rounds=rounds
+                list(files), batch=batch, against=",".join(FP32_PEERS), rounds=rounds
             )
             names = {path.name: name for path, name in files.items()}
             starts = told(started(next(iter(files)), Path(folder), model))
@@ -91,7 +100,58 @@ def latencies(models: list[str] | tuple[str, ...], batch: str, rounds: int) -> l
                 column["plain file's session start, of ours"] = starts
                 columns[f"`{model}`, batch {size}"] = column
                 print(f"{model} batch {size}: {column}", file=sys.stderr, flush=True)
-    return table(columns)
+    return table("takes x ours, median (95% interval)", columns)
+
+
+def precisions(models: list[str] | tuple[str, ...], wanted: list[str], rounds: int) -> list[str]:
+    """A Markdown table: a row per contestant, at batch 1; three columns per model."""
+    peers = [*("onnxruntime-plain", "eager"), *filter(runs_here, INT8_PEERS)]
+    columns: dict[str, dict[str, str]] = {}
+    for model in models:
+        with tempfile.TemporaryDirectory() as folder:
+            names = built(model, wanted, Path(folder))
+            found = vit_export.bench(list(names), against=",".join(peers), rounds=rounds)
+        told_names = {path.name: name for path, name in names.items()}
+        rows = {told_names.get(row.name, row.name): row for row in found.rows}
+        first = found.rows[0]
+        columns |= {
+            f"`{model}`, takes x the first (95% interval)": {
+                **{name: cell(row) for name, row in rows.items()},
+                "the first, ms": f"{first.p50_ms:.1f}",
+                "the first, of the machine's limit": f"{first.limit_share:.0%}",
+            },
+            f"`{model}`, worst SNR, dB": {name: decibels(row) for name, row in rows.items()},
+            f"`{model}`, file MB": {name: megabytes(row) for name, row in rows.items()},
+        }
+    return table("batch 1", columns)
+
+
+def runs_here(peer: str) -> bool:
+    return bool(versions_of([MODULES.get(peer, "onnxruntime")]))
+
+
+def built(model: str, wanted: list[str], folder: Path) -> dict[Path, str]:
+    """Our files of `model` at every precision, with what they are called; the first comes first."""
+    photos = folder / "calibration"
+    photos.mkdir()
+    for photo in PHOTOS.glob("*.png"):
+        shutil.copy(photo, photos)
+    names = {}
+    for number, precision in enumerate(sorted(wanted, key=lambda name: name != "int8")):
+        for words, flavour in reversed(FLAVOURS.items()):
+            path = folder / f"{number}-{flavour}.onnx"
+            options = {"calibration": photos} if precision == "int8-static" else {}
+            vit_export.onnx(model, path, precision=precision, flavour=flavour, **options)
+            names[path] = words.replace("ours", f"ours, {precision}")
+    return names
+
+
+def decibels(row: Row) -> str:
+    return "-" if row.worst_snr_db is None else f"{row.worst_snr_db:.1f}"
+
+
+def megabytes(row: Row) -> str:
+    return "-" if row.size_bytes is None else f"{row.size_bytes / 1e6:.1f}"
 
 
 def cell(row: Row) -> str:
@@ -123,10 +183,10 @@ def started(ours: Path, folder: Path, model: str) -> Ratio:
     return ratio(times[plain], times[ours])
 
 
-def table(columns: dict[str, dict[str, str]]) -> list[str]:
+def table(corner: str, columns: dict[str, dict[str, str]]) -> list[str]:
     names = dict.fromkeys(name for column in columns.values() for name in column)
     return [
-        f"| takes x ours, median (95% interval) | {' | '.join(columns)} |",
+        f"| {corner} | {' | '.join(columns)} |",
         f"| --- |{' ---: |' * len(columns)}",
         *(
             f"| {name} | {' | '.join(column.get(name, '-') for column in columns.values())} |"
