@@ -319,7 +319,8 @@ def test_rates_of_products(tmp_path):
     """The best of each arithmetic; int8 has the products of fp32 to fall back on."""
     both = [("fp32", "onnxruntime"), ("int8", "int8-products")]
     made = products(tiny_spec(), 1, tmp_path, 1, both)
-    times = [1000 * one.gflop / rate for one, rate in zip(made, (2, 5, 3, 4, 1, 1, 1, 1))]
+    gflops_per_s = (2, 5, 3, 4, 1, 1, 1, 1)
+    times = [1000 * one.gflop / rate for one, rate in zip(made, gflops_per_s, strict=True)]
     assert limit.rates(made, times) == pytest.approx({"fp32": 3, "int8": 5})
     times[1] = times[3] = 1e9
     assert limit.rates(made, times) == pytest.approx({"fp32": 3, "int8": 3})
