@@ -17,7 +17,7 @@ AGAINST = click.option(
     "--against",
     default="",
     metavar="PEER,PEER",
-    help="The same model as others run it: eager, compile, onnxruntime-plain, openvino and others.",
+    help="The same model as others run it: eager, compile, openvino, ort-dynamic and others.",
 )
 ROUNDS = click.option(
     "--rounds", default=7, show_default=True, metavar="N", help="Turns of every contestant."
