@@ -1,12 +1,13 @@
 """ONNX files in int8 as ONNX Runtime's own quantizers write them, in their fastest settings.
 
-Measured in turns on a ViT-Ti and a ViT-B, on two cores with VNNI:
+Measured in turns at batch 1, on two busy cores with VNNI; ratios of times and of noise:
 
-- Signed weights: unsigned ones took 1.4 times as long. One scale per output channel or one for all
-  was as fast, and the former up to 1.7 dB nearer.
-- Static: products hand on floats. Quantizing their outputs too, the default, took 1.1 times as
-  long on a ViT-Ti and cost 1 to 2 dB. Signed activations or the head (Gemm) too were no faster.
-- After `quant_pre_process` neither was faster.
+- Signed weights: unsigned ones took 1.4 times as long (ViT-Ti). One scale per output channel or
+  one for all was as fast, and the former 0.5 to 1.7 dB nearer.
+- Static: products hand on floats. Quantizing their outputs too, the default, took 1.05 to 1.1
+  times as long on a ViT-Ti and a ViT-B, and cost 1 to 2.4 dB. Signed activations were as fast; so
+  was the head (Gemm) in int8, for 1.2 dB.
+- The patch convolution in int8 (ConvInteger), or `quant_pre_process` before, made nothing faster.
 """
 
 import contextlib
