@@ -82,9 +82,8 @@ def reduced(vit, asked, flavour="portable", opset=20):
 def test_a_channel_is_rounded_by_half_a_step_at_most(shape):
     weight = np.random.default_rng(0).standard_normal(shape, np.float32)
     quantized, scale = quantize_channels(weight)
-    assert np.abs(quantized * scale[:, None] - weight).max(axis=1) <= pytest.approx(
-        scale / 2 * 1.0001
-    )
+    error = np.abs(quantized * scale[:, None] - weight).max(axis=1)
+    assert (error <= scale * 0.5001).all()
     assert np.abs(quantized).max(axis=1).min() == 127  # the whole range is used, -128 never
     assert quantized.min() >= -127
 

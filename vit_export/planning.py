@@ -51,7 +51,7 @@ class Planned:
         both = _files(judged.paths if judged else ()) & _files(self.pictures.paths)
         if both:
             told.append(f"{len(both)} of its images judge the file too, which flatters it")
-        return [f"calibration: {note}" for note in told]
+        return told
 
 
 def planned(
@@ -104,9 +104,12 @@ def job_of(
     with progress("lower"):
         lowered = _lowered(source, reference, samples)
     ready = planned(lowered, manifest, asked, samples, progress)
-    notes = (source.preprocessing_note, *ready.notes(images))
     origin = Origin(
-        source.weights_from, source.random, dict(source.unused), "; ".join(filter(None, notes))
+        weights_from=source.weights_from,
+        random_weights=source.random,
+        unused=dict(source.unused),
+        preprocessing=source.preprocessing_note,
+        calibration="; ".join(ready.notes(images)),
     )
     job = Job(
         lowered=lowered,

@@ -90,6 +90,8 @@ class Origin:
     """Tensors of the checkpoint that the model has no use for, with the reason."""
     preprocessing: str = ""
     """What has to be said of it: that it is assumed, or was brought to another size."""
+    calibration: str = ""
+    """What has to be said of the images that scales were found on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,8 @@ def print_built(console: Console, built: Built) -> None:
     console.print(escape(told), soft_wrap=True)
     if built.origin.preprocessing:
         console.print(f"preprocessing: {escape(built.origin.preprocessing)}", soft_wrap=True)
+    if built.origin.calibration:
+        console.print(f"calibration: {escape(built.origin.calibration)}", soft_wrap=True)
     print_unused(console, built.origin.unused)
 
 

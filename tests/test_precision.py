@@ -1,0 +1,268 @@
+"""--precision from the outside: files, verdicts, accuracy, and requests that make no sense."""
+
+import gzip
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from support import FASHION, need, refused, run, run_json, tiny_spec
+from test_fashion_mnist import DATASET
+from test_quantize import with_outliers
+
+import vit_export
+from vit_export.compare import snr_db
+from vit_export.presets import load_preset
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.samples import make_samples
+from vit_export.vit.preprocess import preprocess
+from vit_export.vit.weights import random_vit
+
+CALIBRATION = FASHION / "images"
+INT8 = onnx.TensorProto.INT8
+ASKED = {
+    "int8": (),
+    "int8 token": ("--scales", "token"),
+    "int8-static": ("--calibration", CALIBRATION),
+    "int8-static onnxruntime": ("--calibration", CALIBRATION, "--for", "onnxruntime"),
+    "fp16": (),
+    "weights-int8": (),
+    "weights-int4": ("--opset", "21"),
+    "weights-int4 onnxruntime": ("--for", "onnxruntime"),
+}
+POINTS = {"weights-int4": 3.0}
+"""Of accuracy that a precision may lose; 0.3 where nothing is said."""
+AGREEING = {"weights-int4": 0.95}
+"""Share of predictions that have to stay; 0.99 where nothing is said."""
+SMALLER = {"fp16": 0.55, "weights-int4": 0.25}
+"""Of the fp32 file; 0.35 where nothing is said."""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Each file, with what building it told."""
+    folder = tmp_path_factory.mktemp("precisions")
+    found = {}
+    for name, options in ASKED.items():
+        out = folder / f"{name.replace(' ', '-')}.onnx"
+        asked = ("--model", "fashion_mnist", "--precision", name.split()[0], *options)
+        found[name] = out, run_json("onnx", *asked, "--out", out, "-q")
+    return found
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_file_is_proven_in_its_precision(name, built, fashion):
+    precision = name.split()[0]
+    path, told = built[name]
+    assert told["verdict"]["status"] == "PROVEN"
+    assert told["verdict"]["precision"] == precision
+    manifest = read_manifest(open_artifact(path), path)
+    assert manifest.precision == precision
+    assert bool(manifest.layers) == (precision != "fp16")
+    assert path.stat().st_size < SMALLER.get(precision, 0.35) * fashion.path["onnx"].stat().st_size
+    assert run_json("validate", path, "-q")["status"] == "PROVEN"
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_answers_on_500_test_images_stay(name, built, fashion, fashion_subset):
+    images, labels = fashion_subset
+    steps = load_preset("fashion_mnist").preprocessing
+    inputs = np.stack([preprocess(Image.fromarray(image), steps) for image in images])
+    before = open_artifact(fashion.path["onnx"]).run(inputs).argmax(axis=1)
+    session = open_artifact(built[name][0])
+    found = np.concatenate([session.run(one[None]) for one in inputs]).argmax(axis=1)
+    precision = name.split()[0]
+    assert (found == before).mean() >= AGREEING.get(precision, 0.99)
+    lost = 100 * ((before == labels).mean() - (found == labels).mean())
+    assert lost <= POINTS.get(precision, 0.3) + 0.2  # one image of 500
+
+
+@pytest.mark.parametrize("name", ["int8", "int8-static", "fp16"])
+def test_inspect_tells_what_products_are_done_in(name, built):
+    told = run_json("inspect", built[name][0])
+    macs = told["audit"]["macs"]
+    assert max(macs, key=macs.get) == name.removesuffix("-static")
+    assert macs[name.removesuffix("-static")] > 0.9 * sum(macs.values())
+
+
+def test_the_same_request_gives_the_same_bytes(built, tmp_path):
+    path, _ = built["int8-static"]
+    again = tmp_path / "again.onnx"
+    options = ("--precision", "int8-static", *ASKED["int8-static"])
+    run("onnx", "--model", "fashion_mnist", *options, "--out", again, "-q")
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_an_int8_file_is_located_in_its_own_tolerance(built):
+    told = run_json("locate", built["int8"][0], "-q")
+    assert told["first"] is None
+    assert not any(one["name"].endswith("mlp_norm") for one in told["modules"])
+
+
+def test_a_tampered_int8_file_is_located(built, tmp_path):
+    model = onnx.load(built["int8"][0])
+    for tensor in model.graph.initializer:
+        if (
+            tensor.name.startswith("blocks.2.mlp.contract")
+            and tensor.data_type == onnx.TensorProto.INT8
+        ):
+            array = onnx.numpy_helper.to_array(tensor)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.roll(array, 7, axis=0), tensor.name))
+    onnx.save(model, tmp_path / "f.onnx")
+    assert json.loads(run("validate", tmp_path / "f.onnx", "--json", "-q", exit_code=4).stdout)
+    done = run("locate", tmp_path / "f.onnx", "--json", "-q", exit_code=4)
+    assert json.loads(done.stdout)["location"]["first"] == "blocks.2.mlp"
+
+
+def test_inputs_and_outputs_in_fp16(tmp_path):
+    out = tmp_path / "f.onnx"
+    options = ("--model", "fashion_mnist", "--precision", "fp16", "--io-fp16")
+    told = run_json("onnx", *options, "--out", out, "-q")
+    assert told["verdict"]["status"] == "PROVEN"
+    graph = onnx.load(out).graph
+    types = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
+    assert types == {onnx.TensorProto.FLOAT16}
+
+
+@pytest.mark.parametrize("precision", ["int8-static", "fp16"])
+def test_tensorrt_builds_it(tmp_path, precision):
+    """TensorRT for RTX builds an engine of it without a GPU: symmetric Q and DQ, or halves."""
+    need("tensorrt-rtx", present=find_spec("tensorrt_rtx") is not None, fix="pip install '.[test]'")
+    import tensorrt_rtx as tensorrt
+
+    path = tmp_path / "f.onnx"
+    asked = {"calibration": CALIBRATION} if precision == "int8-static" else {}
+    vit_export.onnx("fashion_mnist", path, precision=precision, flavour="tensorrt", **asked)
+    logger = tensorrt.Logger(tensorrt.Logger.ERROR)
+    builder = tensorrt.Builder(logger)
+    flag = tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    network = builder.create_network(1 << int(flag))
+    parser = tensorrt.OnnxParser(network, logger)
+    parsed = parser.parse_from_file(str(path))
+    assert parsed, [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+    profile.set_shape("image", *((size, 1, 28, 28) for size in (1, 2, 16)))
+    config.add_optimization_profile(profile)
+    assert builder.build_serialized_network(network, config).nbytes > 1000
+
+
+@pytest.mark.parametrize("name", ["int8-static", "int8 token", "fp16"])
+def test_openvino_answers_alike(name, built):
+    need("openvino", present=find_spec("openvino") is not None, fix="pip install '.[test]'")
+    import openvino
+
+    path, _ = built[name]
+    manifest = read_manifest(open_artifact(path), path)
+    images = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for image, expected in zip(images, manifest.reference.answers, strict=True):
+        found = compiled([image[None]])[0][0]
+        assert snr_db(expected, found) > 20
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--precision", "int9"), "Did you mean 'int8'"),
+        (("--precision", "bf16"), "no bf16 arithmetic"),
+        (("--precision", "int8-static"), "--calibration DIR"),
+        (("--precision", "int8", "--for", "tensorrt"), "no DynamicQuantizeLinear"),
+        (("--precision", "int8", "--for", "openvino"), "slower than fp32"),
+        (("--precision", "fp16", "--for", "onnxruntime"), "in fp32"),
+        (("--precision", "weights-int4"), "--opset 21"),
+        (("--scales", "token"), "means nothing"),
+        (("--calibration", "."), "means nothing"),
+        (("--precision", "int8", "--io-fp16"), "means nothing"),
+        (("--precision", "int8-static", "--calibration", "nowhere"), "holds no images"),
+    ],
+)
+def test_requests_that_make_no_sense(tmp_path, options, told):
+    out = tmp_path / "f.onnx"
+    asked = ("onnx", "--model", "fashion_mnist", *options, "--out", out)
+    assert told in refused(*asked, exit_code=2, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_torchscript_has_fp32_alone(tmp_path):
+    options = ("--model", "fashion_mnist", "--precision", "int8", "--out", tmp_path / "f.pt")
+    assert "built in fp32" in refused("torchscript", *options, exit_code=2)
+
+
+def calibration(folder, good=20, bad=0, flat=0):
+    folder.mkdir()
+    for path in sorted(CALIBRATION.glob("*.png"))[:good]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    for number in range(bad):
+        (folder / f"bad{number}.png").write_bytes(b"no image at all")
+    for number in range(flat):
+        Image.new("L", (28, 28), 7).save(folder / f"flat{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"good": 19, "bad": 1}, "bad0.png"),
+        ({"flat": 2}, "flat0.png, flat1.png"),
+    ],
+)
+def test_a_calibration_with_faults_is_told_of(tmp_path, counts, told):
+    folder = calibration(tmp_path / "images", **counts)
+    asked = ("--model", "fashion_mnist", "--precision", "int8-static", "--calibration", folder)
+    document = run_json("onnx", *asked, "--out", tmp_path / "f.onnx", "-q")
+    assert told in document["calibration"]
+
+
+def test_a_calibration_that_is_mostly_unreadable(tmp_path):
+    folder = calibration(tmp_path / "images", good=5, bad=5)
+    asked = ("--model", "fashion_mnist", "--precision", "int8-static", "--calibration", folder)
+    told = refused("onnx", *asked, "--out", tmp_path / "f.onnx", "-q", exit_code=2)
+    assert "5 of 10" in told
+
+
+def test_images_that_calibrate_and_judge_are_told_of(tmp_path):
+    asked = ("--precision", "int8-static", "--calibration", CALIBRATION, "--images", CALIBRATION)
+    out = tmp_path / "f.onnx"
+    told = run_json("onnx", "--model", "fashion_mnist", *asked, "--out", out, "-q")
+    assert "20 of its images judge the file too" in told["calibration"]
+
+
+def test_outliers_in_a_model_of_ones_own(tmp_path):
+    """A live module with channels eight times as large, in every precision of int8."""
+    spec = tiny_spec(image_size=(32, 32), width=64, heads=4)
+    vit = with_outliers(random_vit(spec, 0))
+    for scales in ("batch", "token"):
+        model = (spec, vit.state_dict())
+        made = vit_export.onnx(model, tmp_path / "f.onnx", precision="int8", scales=scales)
+        assert min(one.snr_db for one in made.verdict.against_eager) > 25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["int8", "int8-static", "fp16", "weights-int8"])
+def test_all_10_000_test_images(tmp_path, precision):
+    """Within 0.3 points of fp32, and 99% of all predictions stay."""
+    fix = "apt-get install dataset-fashion-mnist, or scripts/test --apt"
+    need("fashion-mnist", present=DATASET.exists(), fix=fix)
+    write_test_images(tmp_path / "images")
+    asked = ("--calibration", CALIBRATION) if precision == "int8-static" else ()
+    told = run_json(
+        *("onnx", "--model", "fashion_mnist", "--precision", precision, *asked, "-q"),
+        *("--images", tmp_path / "images", "--out", tmp_path / "f.onnx"),
+    )["images"]
+    assert told["count"] == 10_000
+    assert abs(told["difference_points"]) <= 0.3
+    assert told["agreement"]["hits"] >= 9_900
+
+
+def write_test_images(folder):
+    """All test images of Fashion-MNIST, each in the folder of its class."""
+    with gzip.open(DATASET / "t10k-images-idx3-ubyte.gz") as file:
+        images = np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 28, 28)
+    with gzip.open(DATASET / "t10k-labels-idx1-ubyte.gz") as file:
+        labels = np.frombuffer(file.read()[8:], np.uint8)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        place = folder / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{number}.png")
