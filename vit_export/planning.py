@@ -38,15 +38,15 @@ class Planned:
     manifest: Manifest
     pictures: "Pictures | None" = None
     """What was calibrated on, where the user gave it."""
-    classes: int | None = None
-    """How many classes the model saw in that."""
+    classes: frozenset[int] = frozenset()
+    """What the model saw in that."""
 
     def notes(self, judged: ImageSet | None) -> list[str]:
         """What the user should know of the calibration, beside the images that judge the file."""
         if self.pictures is None:
             return []
         told = self.pictures.notes()
-        if self.classes == 1 and self.manifest.spec.classifies:
+        if len(self.classes) == 1 and self.manifest.spec.classifies:
             told.append("all images are of one class, by the model's own answers")
         both = _files(judged.paths if judged else ()) & _files(self.pictures.paths)
         if both:
@@ -59,7 +59,7 @@ def planned(
 ) -> Planned:
     """The plan for `lowered`, which is changed in place where layers are quantized.
 
-    Scales are found on the images of the request, else on `samples`: photographs and noise.
+    Scales are found on `samples`, photographs and noise, and on the images of the request.
 
     Raises:
         RequestError: no images to calibrate on, too many unreadable ones, or one on which an
@@ -74,16 +74,17 @@ def planned(
     if asked.precision in {"fp32", "fp16"}:
         return Planned(plan=Plan(), manifest=manifest)
     flavour = str(manifest.settings["flavour"])
+    named = list(zip(manifest.reference.recipes, samples, strict=False))
     if asked.calibration is None:
-        named = list(zip(manifest.reference.recipes, samples, strict=False))
         plan, _ = prepare(lowered, asked, flavour, named, progress)
         return Planned(plan=plan, manifest=replace(manifest, layers=plan.schemes))
-    pictures = Pictures.of(asked.calibration, manifest.preprocessing)
+    pictures = Pictures.of(asked.calibration, manifest.preprocessing, named)
     plan, classes = prepare(lowered, asked, flavour, pictures, progress)
-    read = {"images": len(pictures) - len(pictures.unreadable)}
+    read = {"images": len(pictures.paths) - len(pictures.unreadable)}
     told = read | {"sha256": pictures.sha256.hexdigest()}
     manifest = replace(manifest, layers=plan.schemes, calibration=told)
-    return Planned(plan=plan, manifest=manifest, pictures=pictures, classes=classes)
+    seen = frozenset(one for name, one in classes.items() if name not in dict(named))
+    return Planned(plan=plan, manifest=manifest, pictures=pictures, classes=seen)
 
 
 def _files(paths: Iterable[Path]) -> set[Path]:

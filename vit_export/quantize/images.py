@@ -1,7 +1,7 @@
 """Images to calibrate on: read one at a time, and what is wrong with them is told."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ class Pictures:
     folder: Path
     paths: tuple[Path, ...]
     steps: Preprocessing
+    samples: Sequence[tuple[str, Array]]
+    """Seen first: what the proof will ask must not lie outside of all ranges."""
     unreadable: list[Path] = field(default_factory=list)
     flat: list[Path] = field(default_factory=list)
     """Images of a single colour."""
@@ -29,8 +31,10 @@ class Pictures:
     """Over all inputs."""
 
     @classmethod
-    def of(cls, folder: Path, steps: Preprocessing | None) -> "Pictures":
-        """Those in `folder` and its sub-folders.
+    def of(
+        cls, folder: Path, steps: Preprocessing | None, samples: Sequence[tuple[str, Array]]
+    ) -> "Pictures":
+        """Those in `folder` and its sub-folders, after `samples`.
 
         Raises:
             RequestError: there are none, or the model has no preprocessing for them.
@@ -38,10 +42,10 @@ class Pictures:
         if steps is None:
             message = "The model has no preprocessing for images."
             raise RequestError(message, "leave --calibration out, or tell it: --mean, --std.")
-        return cls(folder, tuple(find_images(folder)), steps)
+        return cls(folder, tuple(find_images(folder)), steps, samples)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.samples) + len(self.paths)
 
     def __iter__(self) -> Iterator[tuple[str, Array]]:
         """Name and input (C, H, W) of each that can be read.
@@ -49,6 +53,7 @@ class Pictures:
         Raises:
             RequestError: more than a tenth of them can't be.
         """
+        yield from self.samples
         for path in self.paths:
             try:
                 made = read_input(path, self.steps)
@@ -71,4 +76,4 @@ class Pictures:
     def _named(self, paths: list[Path], what: str) -> str:
         skipped = Skipped.of(paths, self.folder)
         more = ", ..." if skipped.count > len(skipped.first) else ""
-        return f"{skipped.count} of {len(self)} {what} ({', '.join(skipped.first)}{more})"
+        return f"{skipped.count} of {len(self.paths)} {what} ({', '.join(skipped.first)}{more})"

@@ -70,24 +70,24 @@ class Images(Protocol):
 
 
 @torch.inference_mode()
-def observe(lowered: LoweredVit, images: Images) -> tuple[dict[str, Observed], int]:
-    """What `images` put into every layer, and how many top classes they are answered with.
+def observe(lowered: LoweredVit, images: Images) -> tuple[dict[str, Observed], dict[str, int]]:
+    """What `images` put into every layer, and the top class that each is answered with.
 
     Raises:
         RequestError: an activation is not finite; its layer and the image are named.
     """
     layers = encoder_layers(lowered)
     found = {name: Observed(max(ROWS // len(images), 1)) for name in layers}
-    classes = set()
+    classes = {}
     with _watched(layers, found):
         for image, made in images:
             answer = lowered(torch.from_numpy(made[None]))
-            classes.add(int(answer.argmax()))
+            classes[image] = int(answer.argmax())
             for name, seen in found.items():
                 if not torch.isfinite(seen.total).all():
                     message = f"{image} makes what goes into {name} infinite or NaN."
                     raise RequestError(message, "leave it out, or look at the checkpoint.")
-    return found, len(classes)
+    return found, classes
 
 
 @contextmanager

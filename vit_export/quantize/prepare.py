@@ -17,8 +17,8 @@ from vit_export.vit.lower import LoweredVit
 
 def prepare(
     lowered: LoweredVit, asked: Asked, flavour: str, images: Images, progress: Progress
-) -> tuple[Plan, int]:
-    """The plan for `lowered`, and how many classes it sees in `images`.
+) -> tuple[Plan, dict[str, int]]:
+    """The plan for `lowered`, and the class that it sees in each of `images`.
 
     The module is changed in place: the same function, easier to round.
 
