@@ -150,7 +150,7 @@ def precision_options(offered: tuple[str, ...]) -> tuple[Decorator, ...]:
         metavar="|".join(offered),
         help="What weights and products are in.",
     )
-    return (precision, SCALES, CALIBRATION, IO_FP16) if len(offered) > 1 else (precision,)
+    return precision, SCALES, CALIBRATION, IO_FP16
 
 
 def target_option(option: Option) -> Decorator:
