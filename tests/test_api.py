@@ -22,8 +22,8 @@ IMAGE = FASHION / "images" / "bag_1.png"
 
 def test_every_command_has_a_twin():
     assert set(cli.commands) == {name for name in vit_export.__all__ if name.islower()}
-    with pytest.raises(AttributeError, match="no attribute 'quantize'"):
-        _ = vit_export.quantize
+    with pytest.raises(AttributeError, match="no attribute 'tensorflow'"):
+        _ = vit_export.tensorflow
 
 
 @pytest.mark.parametrize("name", cli.commands)
