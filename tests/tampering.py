@@ -74,8 +74,9 @@ def tampered(kind, lowered, target):
 def install(kind):
     for name, target in targets.TARGETS.items():
 
-        def build(lowered, manifest, path, progress, target=target):
-            target.build(tampered(kind, lowered, target.name), manifest, path, progress)
+        def build(job, path, progress, target=target):
+            lowered = tampered(kind, job.lowered, target.name)
+            target.build(dataclasses.replace(job, lowered=lowered), path, progress)
 
         targets.TARGETS[name] = dataclasses.replace(target, build=build)
 

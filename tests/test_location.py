@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 from support import VARIANTS, refused, run, run_json, tiny_spec
@@ -12,9 +13,11 @@ import vit_export.vit.weights
 from vit_export.errors import RequestError
 from vit_export.location import LocatedError
 from vit_export.progress import silent
+from vit_export.quantize.plan import Plan
 from vit_export.remade import same_vit
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.targets import TARGETS
+from vit_export.targets.base import Job
 from vit_export.vit.lower import lower
 from vit_export.vit.taps import modules_of
 
@@ -37,8 +40,14 @@ def tampered(good, layer, folder):
     with torch.no_grad():
         lowered.get_submodule(layer).weight.flatten()[7] += 0.5
     path = folder / good.name
-    TARGETS[manifest.target].build(lowered, manifest, path, silent)
+    build(lowered, manifest, path)
     return path
+
+
+def build(lowered, manifest, path):
+    none = np.zeros((0, 1, 28, 28), np.float32)  # fp16 alone looks at samples
+    job = Job(lowered=lowered, manifest=manifest, plan=Plan(), samples=none)
+    TARGETS[manifest.target].build(job, path, silent)
 
 
 @pytest.mark.parametrize("target", ["onnx", "torchscript"])
@@ -137,6 +146,6 @@ def test_a_graph_of_other_layers(fashion, tmp_path):
     manifest = read_manifest(open_artifact(good), good)
     lowered = lower(same_vit(manifest, None))
     lowered.head.pooled_norm = torch.nn.Identity()
-    TARGETS["torchscript"].build(lowered, manifest, tmp_path / "f.pt", silent)
+    build(lowered, manifest, tmp_path / "f.pt")
     with pytest.raises(RequestError, match="has 25 layers, its model 26"):
         vit_export.locate(tmp_path / "f.pt")
