@@ -11,6 +11,7 @@ from vit_export.batch import Batch
 from vit_export.compare import TOLERANCES
 from vit_export.errors import RequestError
 from vit_export.examination import Examination
+from vit_export.image_files import find_images
 from vit_export.image_set import ImageSet, image_set
 from vit_export.loading import load_source
 from vit_export.manifest import Array, Manifest, Reference
@@ -120,6 +121,8 @@ def build(
     )
     check_writable(path)
     given = annotated(images, labels_csv)
+    if asked.calibration is not None:
+        find_images(asked.calibration)  # a folder without any is refused before the work
     with progress("load"):
         source = load_source(model, weights=_path(weights), seed=seed, told=told, wanted=wanted)
     pictures = image_set(given, source.vit.spec, source.preprocessing, source.labels, progress)

@@ -24,7 +24,7 @@ class Precision:
     """By flavour: why it is not built for that runtime."""
 
 
-IN_FP32 = "its CPU provider computes fp16 in fp32, and casts on top: 0.94 of fp32's speed"
+IN_FP32 = "its CPU provider computes fp16 in fp32, and casts on top: no faster than fp32"
 NO_FASTER = "on a CPU it computes fp16 in fp32: no faster than fp32"
 NO_RUN_TIME_SCALES = "TensorRT's parser knows no DynamicQuantizeLinear"
 SLOW_RUN_TIME_SCALES = "it runs DynamicQuantizeLinear slower than fp32; int8-static is faster"
