@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,24 @@ def need(name: str, *, present: bool, fix: str) -> None:
     if name in os.environ.get("VIT_EXPORT_REQUIRE", "").split(","):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def built_by_tensorrt(path, shape) -> int:
+    """Bytes of the engine that TensorRT for RTX builds of an ONNX file, with no GPU needed.
+
+    `shape` is that of one image; every node has to be one that the parser knows.
+    """
+    need("tensorrt-rtx", present=find_spec("tensorrt_rtx") is not None, fix="pip install '.[test]'")
+    import tensorrt_rtx as tensorrt
+
+    logger = tensorrt.Logger(tensorrt.Logger.ERROR)
+    builder = tensorrt.Builder(logger)
+    flag = tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
+    network = builder.create_network(1 << int(flag))
+    parser = tensorrt.OnnxParser(network, logger)
+    parsed = parser.parse_from_file(str(path))
+    assert parsed, [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+    profile.set_shape("image", *((size, *shape) for size in (1, 2, 16)))
+    config.add_optimization_profile(profile)
+    return builder.build_serialized_network(network, config).nbytes

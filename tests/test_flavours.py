@@ -1,14 +1,12 @@
 """The default file means the same in every runtime at hand; each flavour opens in its own."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import onnx
 import openvino
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
-from support import SEED_STYLE, need, refused, run, tiny_spec
+from support import SEED_STYLE, built_by_tensorrt, refused, run, tiny_spec
 
 import vit_export
 from vit_export.runtimes import open_artifact, read_manifest
@@ -68,22 +66,9 @@ def test_the_flavour_of_onnxruntime(tmp_path):
 @pytest.mark.parametrize("changes", [{}, SEED_STYLE, {"pool": "map"}, {"mlp": "quick_gelu"}])
 def test_the_flavour_of_tensorrt_is_built_by_it(tmp_path, changes):
     """TensorRT for RTX builds an engine without a GPU: every node is one that it knows."""
-    need("tensorrt-rtx", present=find_spec("tensorrt_rtx") is not None, fix="pip install '.[test]'")
-    import tensorrt_rtx as tensorrt
-
     spec, path = tiny_spec(**changes), tmp_path / "f.onnx"
     vit_export.onnx((spec, random_vit(spec, 0).state_dict()), path, flavour="tensorrt")
-    logger = tensorrt.Logger(tensorrt.Logger.ERROR)
-    builder = tensorrt.Builder(logger)
-    flag = tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
-    network = builder.create_network(1 << int(flag))
-    parser = tensorrt.OnnxParser(network, logger)
-    parsed = parser.parse_from_file(str(path))
-    assert parsed, [parser.get_error(i).desc() for i in range(parser.num_errors)]
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    profile.set_shape("image", *((size, 3, 16, 24) for size in (1, 2, 16)))
-    config.add_optimization_profile(profile)
-    assert builder.build_serialized_network(network, config).nbytes > 1000
+    assert built_by_tensorrt(path, (3, 16, 24)) > 1000
 
 
 def test_a_flavour_that_is_not_there(tmp_path):

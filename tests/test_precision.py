@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
-from support import FASHION, need, refused, run, run_json, tiny_spec
+from support import FASHION, built_by_tensorrt, need, refused, run, run_json, tiny_spec
 from test_fashion_mnist import DATASET
 from test_quantize import with_outliers
 
@@ -129,23 +129,10 @@ def test_inputs_and_outputs_in_fp16(tmp_path):
 @pytest.mark.parametrize("precision", ["int8-static", "fp16"])
 def test_tensorrt_builds_it(tmp_path, precision):
     """TensorRT for RTX builds an engine of it without a GPU: symmetric Q and DQ, or halves."""
-    need("tensorrt-rtx", present=find_spec("tensorrt_rtx") is not None, fix="pip install '.[test]'")
-    import tensorrt_rtx as tensorrt
-
     path = tmp_path / "f.onnx"
     asked = {"calibration": CALIBRATION} if precision == "int8-static" else {}
     vit_export.onnx("fashion_mnist", path, precision=precision, flavour="tensorrt", **asked)
-    logger = tensorrt.Logger(tensorrt.Logger.ERROR)
-    builder = tensorrt.Builder(logger)
-    flag = tensorrt.NetworkDefinitionCreationFlag.STRONGLY_TYPED
-    network = builder.create_network(1 << int(flag))
-    parser = tensorrt.OnnxParser(network, logger)
-    parsed = parser.parse_from_file(str(path))
-    assert parsed, [parser.get_error(i).desc() for i in range(parser.num_errors)]
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    profile.set_shape("image", *((size, 1, 28, 28) for size in (1, 2, 16)))
-    config.add_optimization_profile(profile)
-    assert builder.build_serialized_network(network, config).nbytes > 1000
+    assert built_by_tensorrt(path, (1, 28, 28)) > 1000
 
 
 @pytest.mark.parametrize("name", ["int8-static", "int8 token", "fp16"])
