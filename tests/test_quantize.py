@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from vit_export.batch import Batch
 from vit_export.compare import snr_db
-from vit_export.errors import ProofError, RequestError
+from vit_export.errors import BuildError, ProofError, RequestError
 from vit_export.graph.capture import capture
 from vit_export.graph.census import census
 from vit_export.graph.optimize import optimize
@@ -279,6 +279,13 @@ def test_a_graph_that_stayed_in_fp32_is_a_failure(precision):
     model = graph_of(lower(random_vit(tiny_spec(), 0)), tiny_spec())
     with pytest.raises(ProofError, match=f"not {precision}.* in fp32"):
         check_census(model, precision)
+
+
+def test_a_layer_that_the_graph_does_not_have_is_a_failure():
+    model = graph_of(lower(random_vit(tiny_spec(), 0)), tiny_spec())
+    plan = Plan(schemes={"blocks.7.mlp.expand": "int8"})
+    with pytest.raises(BuildError, match=r"has no blocks\.7\.mlp\.expand"):
+        quantize(model, plan, "int8", "portable")
 
 
 def test_an_activation_that_is_not_finite_is_named():

@@ -58,6 +58,11 @@ class Skipped:
         names = [path.relative_to(folder).as_posix() for path in paths]
         return cls(len(names), tuple(names[:NAMED]))
 
+    @property
+    def named(self) -> str:
+        """The first names, and whether there are more."""
+        return ", ".join(self.first) + (", …" if self.count > len(self.first) else "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:

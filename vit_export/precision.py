@@ -17,7 +17,6 @@ class Precision:
     """One value of --precision."""
 
     name: str
-    summary: str
     arithmetic: str = "fp32"
     """What most multiply-adds have to be done in (`graph.census`)."""
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -32,32 +31,27 @@ SLOW_RUN_TIME_SCALES = "it runs DynamicQuantizeLinear slower than fp32; int8-sta
 PRECISIONS = {
     one.name: one
     for one in (
-        Precision(name="fp32", summary="as the model was trained"),
+        Precision(name="fp32"),
         Precision(
             name="fp16",
-            summary="weights and products in half; norms and softmax in fp32",
             arithmetic="fp16",
             refused={"onnxruntime": IN_FP32, "openvino": NO_FASTER},
         ),
         Precision(
             name="int8",
-            summary="weights and products in eight bits, scales found at run time",
             arithmetic="int8",
             refused={"tensorrt": NO_RUN_TIME_SCALES, "openvino": SLOW_RUN_TIME_SCALES},
         ),
         Precision(
             name="int8-static",
-            summary="the same with scales from calibration images",
             arithmetic="int8",
         ),
         Precision(
             name="weights-int8",
-            summary="weights alone in eight bits, for a small file",
             arithmetic="fp32 x int8",
         ),
         Precision(
             name="weights-int4",
-            summary="weights alone in four bits, for a smaller one",
             arithmetic="fp32 x int4",
         ),
     )

@@ -71,9 +71,5 @@ class Pictures:
     def notes(self) -> list[str]:
         """What its user should know of it, once all have been read."""
         told = (("can't be read", self.unreadable), ("show one colour", self.flat))
-        return [self._named(paths, what) for what, paths in told if paths]
-
-    def _named(self, paths: list[Path], what: str) -> str:
-        skipped = Skipped.of(paths, self.folder)
-        more = ", ..." if skipped.count > len(skipped.first) else ""
-        return f"{skipped.count} of {len(self.paths)} {what} ({', '.join(skipped.first)}{more})"
+        skipped = [(what, Skipped.of(paths, self.folder)) for what, paths in told if paths]
+        return [f"{s.count} of {len(self.paths)} {what} ({s.named})" for what, s in skipped]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from vit_export.graph.linear import ENCODER
 from vit_export.vit.lower import LoweredVit
 
-SCOPE = "blocks."
 CONTRACT = "mlp.contract"
 
 
@@ -36,7 +36,7 @@ def encoder_layers(lowered: LoweredVit) -> dict[str, nn.Linear]:
     return {
         name: module
         for name, module in lowered.named_modules()
-        if name.startswith(SCOPE) and isinstance(module, nn.Linear)
+        if name.startswith(ENCODER) and isinstance(module, nn.Linear)
     }
 
 
@@ -49,9 +49,9 @@ def norms_of(lowered: LoweredVit) -> list[NormFed]:
             ("attention_norm", ("attention.qkv", "attention.query", "attention.key_value")),
             ("mlp_norm", ("mlp.expand",)),
         ):
-            readers = tuple(f"{SCOPE}{block}.{part}" for part in parts)
+            readers = tuple(f"{ENCODER}{block}.{part}" for part in parts)
             found = tuple(reader for reader in readers if reader in layers)
-            fed.append(NormFed(f"{SCOPE}{block}.{norm}", found))
+            fed.append(NormFed(f"{ENCODER}{block}.{norm}", found))
     return fed
 
 
@@ -60,7 +60,7 @@ def values_of(lowered: LoweredVit) -> list[ValueFed]:
     layers = encoder_layers(lowered)
     fed = []
     for block in range(len(lowered.blocks)):
-        scope = f"{SCOPE}{block}.attention"
+        scope = f"{ENCODER}{block}.attention"
         values = next(n for n in (f"{scope}.qkv", f"{scope}.key_value") if n in layers)
         fed.append(ValueFed(values, f"{scope}.projection"))
     return fed

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
+from vit_export.errors import BuildError
 from vit_export.graph.linear import Linear, linears
 from vit_export.graph.nodes import MICROSOFT
 from vit_export.graph.writer import Writer
@@ -21,15 +22,22 @@ Shared = dict[tuple[ir.Value, str], tuple[ir.Value, ...]]
 """What was made of a value for one layer, for others that read it: by value and form."""
 
 
-def quantize_graph(model: ir.Model, plan: Plan, flavour: str) -> int:
-    """Rewrites, in place, every linear layer of `plan`; says how many."""
+def quantize_graph(model: ir.Model, plan: Plan, flavour: str) -> None:
+    """Rewrites, in place, every linear layer of `plan`.
+
+    Raises:
+        BuildError: the graph does not have one of them.
+    """
     shared: Shared = {}
     found = [one for one in linears(model.graph) if one.module in plan.schemes]
     for linear in found:
         scheme = SCHEMES[plan.schemes[linear.module]]
         form = FORMS.get((scheme.name, flavour), FORMS[scheme.name, ""])
         form(Writer(model, linear.node), linear, plan.ranges.get(linear.module), shared)
-    return len(found)
+    missing = set(plan.schemes) - {linear.module for linear in found}
+    if missing:
+        message = f"the graph has no {', '.join(sorted(missing))} to quantize."
+        raise BuildError(message, "report this with the model's spec.")
 
 
 def run_time_scale(write: Writer, linear: Linear, _: Range | None, shared: Shared) -> None:
@@ -101,15 +109,13 @@ def four_bit_weights(write: Writer, linear: Linear, _: Range | None, __: Shared)
     write.finish(write("Add", product, write.constant("bias", linear.bias)))
 
 
-def weights_in_blocks(write: Writer, linear: Linear, bits: int) -> None:
+def four_bit_weights_fused(write: Writer, linear: Linear, _: Range | None, __: Shared) -> None:
     """ONNX Runtime's own product with weights in blocks."""
-    quantized, scale = quantize_blocks(linear.weight, bits, BLOCK)
+    quantized, scale = quantize_blocks(linear.weight, 4, BLOCK)
     outputs, inputs = linear.weight.shape
-    numbers = quantized.astype(np.int16) + (1 << (bits - 1))  # unsigned, about a zero point
-    if bits == 4:  # noqa: PLR2004 two to a byte, the first in the lower half
-        numbers = numbers[:, ::2] | numbers[:, 1::2] << 4
-    blocks = numbers.astype(np.uint8).reshape(outputs, inputs // BLOCK, -1)
-    weight = write.constant(f"weight_in_{bits}_bits", blocks)
+    numbers = (quantized + 8).astype(np.uint8)  # about a zero point of 8
+    pairs = numbers[:, ::2] | numbers[:, 1::2] << 4  # the first in the lower half of a byte
+    weight = write.constant("weight_in_4_bits", pairs.reshape(outputs, inputs // BLOCK, -1))
     product = write(
         "MatMulNBits",
         *(linear.input, weight, write.constant("weight_scale", scale.ravel())),
@@ -118,7 +124,7 @@ def weights_in_blocks(write: Writer, linear: Linear, bits: int) -> None:
         like=linear.output,
         K=inputs,
         N=outputs,
-        bits=bits,
+        bits=4,
         block_size=BLOCK,
     )
     write.finish(product)
@@ -133,7 +139,7 @@ FORMS: dict[tuple[str, str], Form] = {
     ("int8-static-zero-point", ""): static_scale_fused,
     ("weights-int8", ""): eight_bit_weights,
     ("weights-int4", ""): four_bit_weights,
-    ("weights-int4", "onnxruntime"): lambda w, linear, _, __: weights_in_blocks(w, linear, 4),
+    ("weights-int4", "onnxruntime"): four_bit_weights_fused,
 }
 """By scheme and flavour; an empty flavour is every other one."""
 

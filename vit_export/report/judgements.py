@@ -48,6 +48,5 @@ def _interval(share: Share) -> str:
 
 def _print_skipped(console: Console, skipped: Skipped, why: str) -> None:
     if skipped.count:
-        more = ", …" if skipped.count > len(skipped.first) else ""
-        told = f"{skipped.count} images {why} and were left out: {', '.join(skipped.first)}{more}"
+        told = f"{skipped.count} images {why} and were left out: {skipped.named}"
         console.print(f"[yellow]![/yellow] {escape(told)}", soft_wrap=True)
