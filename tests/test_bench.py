@@ -234,7 +234,7 @@ def test_a_row_faster_than_its_own_limit_is_refused(
     ("precision", "arithmetic"),
     [
         *[("fp32", "fp32"), ("fp16", "fp32"), ("int8", "int8"), ("int8-static", "int8")],
-        *[("weights-int8", "int8"), ("weights-int4", "int8"), ("auto", "int8")],
+        *[("weights-int8", "int8"), ("weights-int4", "int8")],
     ],
 )
 def test_the_arithmetic_of_precisions(precision, arithmetic):

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnx_ir as ir
 
 from vit_export.graph.half import halved_nodes
 from vit_export.graph.save import save
+from vit_export.runtimes.onnx_taps import open_tapped
 
 LARGEST = 65504
 """Of fp16."""
@@ -53,12 +55,10 @@ def reach_of(model: ir.Model, samples: npt.NDArray[np.float32]) -> Reach:
 def _sizes(
     model: ir.Model, names: Sequence[str], samples: npt.NDArray[np.float32]
 ) -> dict[str, float]:
-    from vit_export.runtimes.onnx_taps import open_tapped
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fp32.onnx"
         save(model, path, opset=model.opset_imports[""])
-        session = open_tapped(path, names)
+        session = open_tapped(onnx.load(path, load_external_data=False), path.parent, names)
         (feed,) = session.get_inputs()
         sizes = dict.fromkeys(names, 0.0)
         for sample in samples:

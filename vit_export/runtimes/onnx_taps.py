@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vit_export.errors import MissingError
 from vit_export.runtimes.base import Array
+
+if TYPE_CHECKING:  # a device that does not look for a fault has no need of it
+    import onnx
 
 FOLDER = "session.model_external_initializers_file_folder_path"
 """ONNX Runtime's key for where the weights of a model without a path lie."""
@@ -21,10 +24,10 @@ class OnnxTaps:
             import onnx
         except ImportError:
             raise MissingError(f"{path} needs onnx.", "pip install onnx onnxruntime") from None
-        graph = onnx.load(path, load_external_data=False).graph
-        self._answer = graph.output[0].name
-        self._values = _values(graph, modules)
-        self._session = open_tapped(path, list(self._values.values()), threads)
+        model = onnx.load(path, load_external_data=False)
+        self._answer = model.graph.output[0].name
+        self._values = _values(model.graph, modules)
+        self._session = open_tapped(model, path.parent, list(self._values.values()), threads)
 
     def run(self, image: Array) -> Mapping[str, Array]:
         """The outputs (rows, D) of modules for one image (C, H, W), by name."""
@@ -35,12 +38,16 @@ class OnnxTaps:
         return taps | {"head": _rows(found[self._answer])}
 
 
-def open_tapped(path: Path, values: Sequence[str], threads: int | None = None) -> Any:
-    """A session of ONNX Runtime on the file at `path` that answers these values besides."""
+def open_tapped(
+    model: "onnx.ModelProto", folder: Path, values: Sequence[str], threads: int | None = None
+) -> Any:
+    """A session of ONNX Runtime that answers these values besides; `model` is changed.
+
+    Weights that are not in the model itself lie in `folder`.
+    """
     import onnx
     import onnxruntime
 
-    model = onnx.load(path, load_external_data=False)
     answers = {output.name for output in model.graph.output}
     for value in dict.fromkeys(values):
         if value not in answers:
@@ -48,7 +55,7 @@ def open_tapped(path: Path, values: Sequence[str], threads: int | None = None) -
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads or 0
-    options.add_session_config_entry(FOLDER, str(path.parent.absolute()))
+    options.add_session_config_entry(FOLDER, str(folder.absolute()))
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
