@@ -37,9 +37,10 @@ def equalize(
 ) -> tuple[Seen, Mapping[str, float]]:
     """Moves means and sizes of channels, in place; what layers see then, and each one's strength.
 
-    `seen` is of the module before. Tensors that the eager model shares are replaced, not changed.
+    `seen` is of the module before, and is brought up to date layer by layer: nobody holds the rows
+    of all layers twice. Tensors that the eager model shares are replaced, not changed.
     """
-    after, strengths = dict(seen), {}
+    strengths = {}
     for norm_fed in norms_of(lowered):
         readers = {name: _linear(lowered, name) for name in norm_fed.readers}
         shift = seen[norm_fed.readers[-1]].mean  # of query and key_value: the one that sees all
@@ -48,14 +49,14 @@ def equalize(
         lowered.set_submodule(norm_fed.norm, _moved_norm(lowered, norm_fed.norm, shift, scale))
         for name, layer in readers.items():
             lowered.set_submodule(name, _moved_reader(layer, shift, scale))
-            after[name], strengths[name] = seen[name].moved(shift, scale), strength
+            seen[name], strengths[name] = seen[name].moved(shift, scale), strength
     for fed in values_of(lowered):
         shift = seen[fed.reader].mean
         lowered.set_submodule(fed.values, _moved_values(_linear(lowered, fed.values), shift))
         reader = _moved_reader(_linear(lowered, fed.reader), shift, torch.ones(()))
         lowered.set_submodule(fed.reader, reader)
-        after[fed.reader] = seen[fed.reader].moved(shift, torch.ones(()))
-    return after, strengths
+        seen[fed.reader] = seen[fed.reader].moved(shift, torch.ones(()))
+    return seen, strengths
 
 
 def _strongest(
