@@ -18,14 +18,16 @@ from vit_export.graph.optimize import optimize
 from vit_export.graph.simplify import simplify
 from vit_export.precision import Asked
 from vit_export.progress import silent
+from vit_export.quantize.compensate import round_compensating
 from vit_export.quantize.equalize import equalize
 from vit_export.quantize.layers import encoder_layers
 from vit_export.quantize.observe import observe
-from vit_export.quantize.plan import Plan, correct_biases, plan_of
-from vit_export.quantize.prepare import prepare, schemes_of
+from vit_export.quantize.plan import LayerPlan, Plan
+from vit_export.quantize.play import played
+from vit_export.quantize.prepare import prepare
 from vit_export.quantize.reduce import check_census, halve, quantize
-from vit_export.quantize.schemes import BLOCK, SCHEMES
-from vit_export.quantize.weights import quantize_blocks, quantize_channels
+from vit_export.quantize.schemes import BLOCK
+from vit_export.quantize.weights import round_plainly, spread
 from vit_export.vit.lower import lower
 from vit_export.vit.weights import random_vit
 
@@ -78,33 +80,62 @@ def reduced(vit, asked, flavour="portable", opset=20):
     return model
 
 
+def plainly(lowered, schemes):
+    """A plan that looks at nothing: every weight to the nearest step."""
+    layers = encoder_layers(lowered)
+    return Plan(
+        layers={
+            name: LayerPlan(
+                scheme=scheme,
+                weight=round_plainly(layers[name].weight.numpy(), 8, None),
+                bias=layers[name].bias.numpy(),
+            )
+            for name, scheme in schemes.items()
+        }
+    )
+
+
 @pytest.mark.parametrize("shape", [(5, 64), (1, 32), (48, 96)])
 def test_a_channel_is_rounded_by_half_a_step_at_most(shape):
     weight = np.random.default_rng(0).standard_normal(shape, np.float32)
-    quantized, scale = quantize_channels(weight)
-    error = np.abs(quantized * scale[:, None] - weight).max(axis=1)
-    assert (error <= scale * 0.5001).all()
-    assert np.abs(quantized).max(axis=1).min() == 127  # the whole range is used, -128 never
-    assert quantized.min() >= -127
+    rounded = round_plainly(weight, 8, None)
+    error = np.abs(rounded.restored() - weight)
+    assert (error <= spread(rounded.scales, shape[1]) * 0.5001).all()
+    assert np.abs(rounded.integers).max(axis=1).min() == 127  # the whole range is used
+    assert rounded.integers.min() >= -127
 
 
-def test_a_channel_of_zeros_stays_zero():
-    quantized, scale = quantize_channels(np.zeros((2, 32), np.float32))
-    assert not quantized.any()
-    assert np.isfinite(scale).all()
-    blocks, scales = quantize_blocks(np.zeros((2, 64), np.float32), 4, 32)
-    assert not blocks.any()
-    assert np.isfinite(scales).all()
+@pytest.mark.parametrize(("bits", "block"), [(8, None), (4, 32)])
+def test_a_channel_of_zeros_stays_zero(bits, block):
+    zeros, rows = torch.zeros(2, 64), torch.zeros(5, 64)
+    for rounded in (
+        round_plainly(zeros.numpy(), bits, block),
+        round_compensating(zeros, rows, bits, block),
+    ):
+        assert not rounded.integers.any()
+        assert np.isfinite(rounded.scales).all()
 
 
 def test_blocks_use_sixteen_values_and_err_less_than_one_scale_for_all():
     weight = np.random.default_rng(0).standard_normal((16, 128), np.float32)
     weight[:, 5] *= 30
-    quantized, scale = quantize_blocks(weight, 4, 32)
-    assert (quantized.min(), quantized.max()) == (-8, 7)
-    in_blocks = (quantized.reshape(16, 4, 32) * scale[..., None]).reshape(16, 128)
-    whole, one = quantize_blocks(weight, 4, 128)
-    assert snr_db(weight, in_blocks) > snr_db(weight, whole * one) + 3
+    rounded = round_plainly(weight, 4, 32)
+    assert (rounded.integers.min(), rounded.integers.max()) == (-8, 7)
+    whole = round_plainly(weight, 4, 128)
+    assert snr_db(weight, rounded.restored()) > snr_db(weight, whole.restored()) + 3
+
+
+@pytest.mark.parametrize(("bits", "block"), [(8, None), (4, 32)])
+def test_rounding_that_compensates_keeps_more_of_the_output(bits, block):
+    """On other inputs than it saw, of channels that move together as those of a ViT do."""
+    random = torch.Generator().manual_seed(0)
+    weight, mix = (torch.randn(64, 64, generator=random) for _ in range(2))
+    few, others = (torch.randn(500, 8, generator=random) @ mix[:8] for _ in range(2))
+    exact = (others @ weight.T).numpy()
+    plain = torch.from_numpy(round_plainly(weight.numpy(), bits, block).restored())
+    made_up = torch.from_numpy(round_compensating(weight, few, bits, block).restored())
+    gain = snr_db(exact, (others @ made_up.T).numpy()) - snr_db(exact, (others @ plain.T).numpy())
+    assert gain > 6
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
@@ -148,9 +179,8 @@ def test_outliers_cost_accuracy_that_equalizing_brings_back():
         expected = vit(torch.from_numpy(np.stack(made))).numpy()
     lowered = lower(vit)
     naive = graph_of(lowered, spec)
-    quantize(
-        naive, Plan(schemes=dict.fromkeys(encoder_layers(lowered), "int8")), "int8", "portable"
-    )
+    plan = plainly(lowered, dict.fromkeys(encoder_layers(lowered), "int8"))
+    quantize(naive, plan, "int8", "portable")
     ours = reduced(vit, Asked("int8"))
     gain = snr_db(expected, answers(ours, made)) - snr_db(expected, answers(naive, made))
     assert gain > 3
@@ -162,14 +192,12 @@ def test_the_mean_error_of_rounded_weights_stands_in_the_bias():
     name = "blocks.1.mlp.contract"
     seen, _ = observe(lowered, images(spec))
     layer, rows = lowered.get_submodule(name), seen[name].rows
-    rounded = SCHEMES["weights-int4"].restored_weight(layer.weight)
+    planned = Plan.of({name: layer}, seen, {name: "weights-int4"}).layers[name]
+    rounded = torch.from_numpy(planned.weight.restored())
     exact = rows @ layer.weight.T + layer.bias
-    correct_biases(lowered, seen, plan_of(seen, {name: "weights-int4"}))
-    corrected = functional.linear(rows, rounded, lowered.get_submodule(name).bias)
-    without = functional.linear(rows, rounded, layer.bias)
-    assert (corrected - exact).mean(dim=0).abs().mean() < (without - exact).mean(
-        dim=0
-    ).abs().mean() / 2
+    corrected = functional.linear(rows, rounded, torch.from_numpy(planned.bias)) - exact
+    without = functional.linear(rows, rounded, layer.bias) - exact
+    assert corrected.mean(dim=0).abs().mean() < without.mean(dim=0).abs().mean() / 2
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
@@ -193,28 +221,20 @@ def test_the_runtime_rounds_as_it_was_played(asked, opset, least_db, flavour):
     found = answers(model, made[:1])
     with torch.no_grad():
         expected = vit(torch.from_numpy(made[0][None])).numpy()
-        played = _played(vit, asked, flavour)(torch.from_numpy(made[0][None])).numpy()
+        rounded = _played(vit, asked, flavour, made[0])
     assert snr_db(expected, found) > least_db
     # of weights alone ONNX Runtime rounds what goes in too, by its own choice (MatMulNBits)
     if asked.precision.startswith("weights") and flavour == "portable":
         evaluator = onnx.reference.ReferenceEvaluator(ir.to_proto(model))
         found = evaluator.run(None, {"image": np.stack(made[:1])})[0]
-    assert snr_db(played, found) > (50 if asked.precision == "weights-int8" else 100)
+    assert snr_db(rounded, found) > (50 if asked.precision == "weights-int8" else 100)
 
 
-def _played(vit, asked, flavour):
+def _played(vit, asked, flavour, image):
     lowered = lower(vit)
-    schemes = schemes_of(encoder_layers(lowered), asked, flavour)
-    seen, _ = observe(lowered, images(vit.spec))
-    seen, _ = equalize(lowered, seen, schemes)
-    correct_biases(lowered, seen, plan_of(seen, schemes))
-    for name, layer in encoder_layers(lowered).items():
-        scheme = SCHEMES[schemes[name]]
-        layer.weight = torch.nn.Parameter(scheme.restored_weight(layer.weight), requires_grad=False)
-        layer.register_forward_pre_hook(
-            lambda _, x, scheme=scheme, name=name: (scheme.restored_input(x[0], seen[name]),)
-        )
-    return lowered
+    plan, _ = prepare(lowered, asked, flavour, images(vit.spec), silent)
+    with played(lowered, plan):
+        return lowered(torch.from_numpy(image[None])).numpy()
 
 
 @pytest.mark.parametrize("variant", sorted(VARIANTS))
@@ -282,10 +302,21 @@ def test_a_graph_that_stayed_in_fp32_is_a_failure(precision):
 
 
 def test_a_layer_that_the_graph_does_not_have_is_a_failure():
-    model = graph_of(lower(random_vit(tiny_spec(), 0)), tiny_spec())
-    plan = Plan(schemes={"blocks.7.mlp.expand": "int8"})
+    lowered = lower(random_vit(tiny_spec(), 0))
+    model = graph_of(lowered, tiny_spec())
+    layer = plainly(lowered, {"blocks.0.mlp.expand": "int8"}).layers["blocks.0.mlp.expand"]
+    plan = Plan(layers={"blocks.7.mlp.expand": layer})
     with pytest.raises(BuildError, match=r"has no blocks\.7\.mlp\.expand"):
         quantize(model, plan, "int8", "portable")
+
+
+def test_a_layer_of_other_weights_is_a_failure():
+    lowered = lower(random_vit(tiny_spec(), 0))
+    model = graph_of(lowered, tiny_spec())
+    first, *_, last = (n for n in encoder_layers(lowered) if n.endswith("attention.projection"))
+    layer = plainly(lowered, {last: "int8"}).layers[last]
+    with pytest.raises(BuildError, match=r"other weights than were rounded"):
+        quantize(model, Plan(layers={first: layer}), "int8", "portable")
 
 
 def test_an_activation_that_is_not_finite_is_named():

@@ -85,7 +85,7 @@ def _error(layer: nn.Linear, seen: Observed, scale: Tensor, scheme: Scheme) -> f
     """The mean over tokens of the error's share of their output: norms make tokens alike again."""
     moved = seen.moved(torch.zeros(()), scale)
     weight = scheme.restored_weight(layer.weight * scale)
-    found = scheme.restored_input(moved.rows, moved) @ weight.T
+    found = scheme.restored_input(moved.rows, scheme.range_of(moved)) @ weight.T
     exact = seen.rows @ layer.weight.T
     lost = torch.square(found - exact).sum(dim=1) / torch.square(exact).sum(dim=1).clamp(SMALLEST)
     return float(lost.mean())

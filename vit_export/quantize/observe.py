@@ -14,7 +14,7 @@ from vit_export.errors import RequestError
 from vit_export.quantize.layers import encoder_layers
 from vit_export.vit.lower import LoweredVit
 
-ROWS = 512
+ROWS = 1024
 """Rows of a layer's input that are kept to try settings on."""
 
 

@@ -1,45 +1,71 @@
 """Which scheme each layer gets, with the numbers that a graph needs to say it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
+from torch import nn
 
-from vit_export.quantize.equalize import Seen
-from vit_export.quantize.layers import encoder_layers
+from vit_export.quantize.compensate import round_compensating
+from vit_export.quantize.observe import Observed
 from vit_export.quantize.schemes import SCHEMES, Range
-from vit_export.vit.lower import LoweredVit
-from vit_export.vit.rewrites import linear_of
+from vit_export.quantize.weights import Floats, Rounded
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LayerPlan:
+    """How one linear layer is quantized."""
+
+    scheme: str
+    """A name in `SCHEMES`."""
+    weight: Rounded
+    bias: Floats
+    """(N,)"""
+    range: Range | None = None
+    """Of what goes in, where it is not found at run time."""
+
+    def rows(self, first: int, end: int) -> Self:
+        """The part that answers with these rows."""
+        weight = Rounded(self.weight.integers[first:end], self.weight.scales[first:end])
+        return replace(self, weight=weight, bias=self.bias[first:end])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
     """Layers that are quantized, by module name; the others stay as they are."""
 
-    schemes: Mapping[str, str] = field(default_factory=dict)
-    """Names in `SCHEMES`."""
-    ranges: Mapping[str, Range] = field(default_factory=dict)
-    """Of what goes into layers, where they are not found at run time."""
+    layers: Mapping[str, LayerPlan] = field(default_factory=dict)
 
+    @property
+    def schemes(self) -> dict[str, str]:
+        """The scheme of each layer."""
+        return {name: layer.scheme for name, layer in self.layers.items()}
 
-def plan_of(seen: Seen, schemes: Mapping[str, str]) -> Plan:
-    """The plan that gives each layer its scheme; what it has `seen` gives the static ranges."""
-    told = {name: SCHEMES[scheme].range_of(seen[name]) for name, scheme in schemes.items()}
-    ranges = {name: one for name, one in told.items() if one is not None}
-    return Plan(schemes=schemes, ranges=ranges)
+    @classmethod
+    def of(
+        cls,
+        layers: Mapping[str, nn.Linear],
+        seen: Mapping[str, Observed],
+        schemes: Mapping[str, str],
+    ) -> Self:
+        """The plan that gives `layers`, which have `seen` images, these schemes."""
+        return cls(layers={n: plan_layer(layers[n], seen[n], s) for n, s in schemes.items()})
 
 
 @torch.no_grad()
-def correct_biases(lowered: LoweredVit, seen: Seen, plan: Plan) -> None:
-    """Puts the mean error of rounded weights into the biases, in place.
+def plan_layer(layer: nn.Linear, seen: Observed, scheme: str) -> LayerPlan:
+    """The layer's weight rounded for what it has `seen`, a bias for that, the range of its input.
 
-    Of all that rounding does to an output, what it does to the mean of the input is the same for
-    every image (Nagel et al., arXiv:1906.04721, section 4.2).
+    The bias takes in the mean error of the rounded weight: of all that rounding does to an output
+    it is the same for every image (Nagel et al., arXiv:1906.04721, section 4.2). The rest is made
+    up for by weights that are rounded later, on inputs as the scheme itself rounds them.
     """
-    layers = encoder_layers(lowered)
-    for name, scheme in plan.schemes.items():
-        layer = layers[name]
-        lost = layer.weight - SCHEMES[scheme].restored_weight(layer.weight)
-        bias = lost @ seen[name].mean
-        bias = bias if layer.bias is None else bias + layer.bias
-        lowered.set_submodule(name, linear_of(layer.weight, bias))
+    how = SCHEMES[scheme]
+    told = how.range_of(seen)
+    inputs = how.restored_input(seen.rows, told) - seen.mean
+    weight = round_compensating(layer.weight, inputs, how.bits, how.block)
+    lost = layer.weight - torch.from_numpy(weight.restored())
+    bias = lost @ seen.mean
+    bias = bias if layer.bias is None else bias + layer.bias
+    return LayerPlan(scheme=scheme, weight=weight, bias=bias.numpy(), range=told)

@@ -10,7 +10,7 @@ from vit_export.progress import Progress
 from vit_export.quantize.equalize import equalize
 from vit_export.quantize.layers import CONTRACT, encoder_layers
 from vit_export.quantize.observe import Images, observe
-from vit_export.quantize.plan import Plan, correct_biases, plan_of
+from vit_export.quantize.plan import Plan
 from vit_export.quantize.schemes import SCHEMES
 from vit_export.vit.lower import LoweredVit
 
@@ -32,9 +32,8 @@ def prepare(
         seen, classes = observe(lowered, images)
     with progress("equalize channels"):
         seen, _ = equalize(lowered, seen, schemes)
-    plan = plan_of(seen, schemes)
-    correct_biases(lowered, seen, plan)
-    return plan, classes
+    with progress("round weights"):
+        return Plan.of(encoder_layers(lowered), seen, schemes), classes
 
 
 def schemes_of(layers: Iterable[str], asked: Asked, flavour: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vit_export.quantize.observe import Observed
-from vit_export.quantize.weights import restored_blocks, restored_channels
+from vit_export.quantize.weights import round_plainly
 
 Activations = Literal["float", "batch", "token", "static"]
 
@@ -41,17 +41,15 @@ class Scheme:
     """Whether a static range may lie unevenly about zero; TensorRT takes none of these."""
 
     def restored_weight(self, weight: Tensor) -> Tensor:
-        """`weight` (N, K) after a way there and back."""
-        array = weight.detach().numpy()
-        if self.block is None:
-            return torch.from_numpy(restored_channels(array))
-        return torch.from_numpy(restored_blocks(array, self.bits, self.block))
+        """`weight` (N, K) after a way there and back, plainly rounded."""
+        rounded = round_plainly(weight.detach().numpy(), self.bits, self.block)
+        return torch.from_numpy(rounded.restored())
 
-    def restored_input(self, x: Tensor, seen: Observed) -> Tensor:
-        """The rows `x` (M, K) of a layer that has `seen` others, after a way there and back."""
+    def restored_input(self, x: Tensor, told: Range | None) -> Tensor:
+        """The rows `x` (M, K) after a way there and back; `told` is what `range_of` said."""
         if self.activations == "float":
             return x
-        told = self.range_of(seen) or range_of(x, x, zero_point=True)
+        told = told or range_of(x, x, zero_point=True)
         if self.activations == "token":
             size = sizes_of(x)
             return _restored(x / size, told) * size

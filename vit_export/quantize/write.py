@@ -5,6 +5,7 @@ DQ (or their run-time sisters) stand around what is multiplied and nowhere else.
 for a second rounding costs accuracy and buys nothing.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
@@ -14,35 +15,52 @@ from vit_export.errors import BuildError
 from vit_export.graph.linear import Linear, linears
 from vit_export.graph.nodes import MICROSOFT
 from vit_export.graph.writer import Writer
-from vit_export.quantize.plan import Plan
-from vit_export.quantize.schemes import BLOCK, SCHEMES, Range
-from vit_export.quantize.weights import quantize_blocks, quantize_channels
+from vit_export.quantize.plan import LayerPlan, Plan
+from vit_export.quantize.schemes import BLOCK, Range
+from vit_export.quantize.weights import Rounded
 
 Shared = dict[tuple[ir.Value, str], tuple[ir.Value, ...]]
 """What was made of a value for one layer, for others that read it: by value and form."""
+MOST_LOST = 0.5
+"""Share of a weight's norm: four bits lose a tenth, another weight is lost altogether."""
 
 
 def quantize_graph(model: ir.Model, plan: Plan, flavour: str) -> None:
     """Rewrites, in place, every linear layer of `plan`.
 
+    One layer may stand in the graph as several, each with some of its rows, in their order.
+
     Raises:
-        BuildError: the graph does not have one of them.
+        BuildError: the graph does not have one of them, or with other weights.
     """
     shared: Shared = {}
-    found = [one for one in linears(model.graph) if one.module in plan.schemes]
-    for linear in found:
-        scheme = SCHEMES[plan.schemes[linear.module]]
-        form = FORMS.get((scheme.name, flavour), FORMS[scheme.name, ""])
-        form(Writer(model, linear.node), linear, plan.ranges.get(linear.module), shared)
-    missing = set(plan.schemes) - {linear.module for linear in found}
+    written: Counter[str] = Counter()
+    for linear in linears(model.graph):
+        if linear.module in plan.layers:
+            first = written[linear.module]
+            layer = plan.layers[linear.module].rows(first, first + len(linear.weight))
+            _check_same(linear, layer.weight)
+            form = FORMS.get((layer.scheme, flavour), FORMS[layer.scheme, ""])
+            form(Writer(model, linear.node), linear, layer, shared)
+            written[linear.module] += len(linear.weight)
+    missing = set(plan.layers) - set(written)
     if missing:
         message = f"the graph has no {', '.join(sorted(missing))} to quantize."
         raise BuildError(message, "report this with the model's spec.")
 
 
-def run_time_scale(write: Writer, linear: Linear, _: Range | None, shared: Shared) -> None:
+def _check_same(linear: Linear, rounded: Rounded) -> None:
+    """Nothing, when a layer of the graph has the weight that was rounded for it."""
+    same = rounded.integers.shape == linear.weight.shape
+    lost = np.linalg.norm(rounded.restored() - linear.weight) if same else np.inf
+    if not lost <= MOST_LOST * np.linalg.norm(linear.weight):
+        message = f"the graph's {linear.module} has other weights than were rounded for it."
+        raise BuildError(message, "report this with the model's spec.")
+
+
+def run_time_scale(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
     """DynamicQuantizeLinear and MatMulInteger: one range for the whole batch."""
-    weight, scale = _channels(write, linear)
+    weight, scale = _channels(write, layer)
     if (linear.input, "batch") not in shared:
         names = ("quantized", "scale", "zero_point")
         shared[linear.input, "batch"] = write.several(
@@ -53,73 +71,71 @@ def run_time_scale(write: Writer, linear: Linear, _: Range | None, shared: Share
     product = write("MatMulInteger", *inputs, like=linear.output, dtype=ir.DataType.INT32)
     product = write("Cast", product, to=ir.DataType.FLOAT, like=linear.output)
     product = write("Mul", product, write("Mul", input_scale, scale), like=linear.output)
-    write.finish(write("Add", product, write.constant("bias", linear.bias)))
+    write.finish(write("Add", product, write.constant("bias", layer.bias)))
 
 
-def row_scales(write: Writer, linear: Linear, told: Range | None, shared: Shared) -> None:
+def row_scales(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
     """Each row divided by its own greatest number, then as with static scales of one."""
     if (linear.input, "token") not in shared:
         axes = write.constant("last_axis", np.array([1], np.int64))
         size = write("ReduceMax", write("Abs", linear.input, like=linear.input), axes, keepdims=1)
         size = write("Max", size, write.constant("smallest", np.float32(1e-30)))
         unit = write("Div", linear.input, size, like=linear.input)
-        restored = _restored(write, unit, _told(told))
+        restored = _restored(write, unit, _told(layer))
         shared[linear.input, "token"] = (restored, size)
     restored, size = shared[linear.input, "token"]
-    product = write("Mul", _product(write, linear, restored), size)
-    _finish_in_two_axes(write, linear, product)
+    product = write("Mul", _product(write, layer, restored), size)
+    _finish_in_two_axes(write, layer, product)
 
 
-def static_scale(write: Writer, linear: Linear, told: Range | None, shared: Shared) -> None:
+def static_scale(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
     """QuantizeLinear, DequantizeLinear, MatMul: what every runtime reads."""
     if (linear.input, "static") not in shared:
-        shared[linear.input, "static"] = (_restored(write, linear.input, _told(told)),)
+        shared[linear.input, "static"] = (_restored(write, linear.input, _told(layer)),)
     (restored,) = shared[linear.input, "static"]
-    _finish_in_two_axes(write, linear, _product(write, linear, restored))
+    _finish_in_two_axes(write, layer, _product(write, layer, restored))
 
 
-def static_scale_fused(write: Writer, linear: Linear, told: Range | None, shared: Shared) -> None:
+def static_scale_fused(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
     """ONNX Runtime's own product of integers with its bias; it takes a zero point for nothing."""
-    weight, weight_scale = _channels(write, linear)
-    range_ = _range(write, _told(told))
+    weight, weight_scale = _channels(write, layer)
+    range_ = _range(write, _told(layer))
     if (linear.input, "static") not in shared:
         shared[linear.input, "static"] = (write("QuantizeLinear", linear.input, *range_),)
     (quantized,) = shared[linear.input, "static"]
-    bias = write.constant("bias", linear.bias)
+    bias = write.constant("bias", layer.bias)
     inputs = (quantized, weight, range_[0], weight_scale, range_[1], None, bias)
     product = write("MatMulIntegerToFloat", *inputs, domain=MICROSOFT, like=linear.output)
     write.finish(product)
 
 
-def eight_bit_weights(write: Writer, linear: Linear, _: Range | None, __: Shared) -> None:
+def eight_bit_weights(write: Writer, linear: Linear, layer: LayerPlan, _: Shared) -> None:
     """DequantizeLinear of a weight alone."""
-    weight, scale = _channels(write, linear)
+    weight, scale = _channels(write, layer)
     restored = write("DequantizeLinear", weight, scale, axis=1)
     product = write("MatMul", linear.input, restored, like=linear.output)
-    write.finish(write("Add", product, write.constant("bias", linear.bias)))
+    write.finish(write("Add", product, write.constant("bias", layer.bias)))
 
 
-def four_bit_weights(write: Writer, linear: Linear, _: Range | None, __: Shared) -> None:
+def four_bit_weights(write: Writer, linear: Linear, layer: LayerPlan, _: Shared) -> None:
     """DequantizeLinear of blocks of a weight, opset 21."""
-    quantized, scale = quantize_blocks(linear.weight, 4, BLOCK)
-    packed = write.constant("weight_in_4_bits", quantized.T, ir.DataType.INT4)
-    scales = write.constant("weight_scale", scale.T)
+    packed = write.constant("weight_in_4_bits", layer.weight.integers.T, ir.DataType.INT4)
+    scales = write.constant("weight_scale", layer.weight.scales.T)
     restored = write("DequantizeLinear", packed, scales, axis=0, block_size=BLOCK)
     product = write("MatMul", linear.input, restored, like=linear.output)
-    write.finish(write("Add", product, write.constant("bias", linear.bias)))
+    write.finish(write("Add", product, write.constant("bias", layer.bias)))
 
 
-def four_bit_weights_fused(write: Writer, linear: Linear, _: Range | None, __: Shared) -> None:
+def four_bit_weights_fused(write: Writer, linear: Linear, layer: LayerPlan, _: Shared) -> None:
     """ONNX Runtime's own product with weights in blocks."""
-    quantized, scale = quantize_blocks(linear.weight, 4, BLOCK)
     outputs, inputs = linear.weight.shape
-    numbers = (quantized + 8).astype(np.uint8)  # about a zero point of 8
+    numbers = (layer.weight.integers + 8).astype(np.uint8)  # about a zero point of 8
     pairs = numbers[:, ::2] | numbers[:, 1::2] << 4  # the first in the lower half of a byte
     weight = write.constant("weight_in_4_bits", pairs.reshape(outputs, inputs // BLOCK, -1))
     product = write(
         "MatMulNBits",
-        *(linear.input, weight, write.constant("weight_scale", scale.ravel())),
-        *(None, None, write.constant("bias", linear.bias)),
+        *(linear.input, weight, write.constant("weight_scale", layer.weight.scales.ravel())),
+        *(None, None, write.constant("bias", layer.bias)),
         domain=MICROSOFT,
         like=linear.output,
         K=inputs,
@@ -130,7 +146,7 @@ def four_bit_weights_fused(write: Writer, linear: Linear, _: Range | None, __: S
     write.finish(product)
 
 
-Form = Callable[[Writer, Linear, Range | None, Shared], None]
+Form = Callable[[Writer, Linear, LayerPlan, Shared], None]
 FORMS: dict[tuple[str, str], Form] = {
     ("int8", ""): run_time_scale,
     ("int8-token", ""): row_scales,
@@ -144,11 +160,10 @@ FORMS: dict[tuple[str, str], Form] = {
 """By scheme and flavour; an empty flavour is every other one."""
 
 
-def _channels(write: Writer, linear: Linear) -> tuple[ir.Value, ir.Value]:
+def _channels(write: Writer, layer: LayerPlan) -> tuple[ir.Value, ir.Value]:
     """The weight in eight bits, (K, N), and its scales, (N,)."""
-    quantized, scale = quantize_channels(linear.weight)
-    weight = write.constant("weight_in_8_bits", quantized.T)
-    return weight, write.constant("weight_scale", scale)
+    weight = write.constant("weight_in_8_bits", layer.weight.integers.T)
+    return weight, write.constant("weight_scale", layer.weight.scales[:, 0])
 
 
 def _restored(write: Writer, value: ir.Value, told: Range) -> ir.Value:
@@ -172,18 +187,18 @@ def _range(write: Writer, told: Range) -> tuple[ir.Value, ir.Value]:
     )
 
 
-def _product(write: Writer, linear: Linear, restored: ir.Value) -> ir.Value:
+def _product(write: Writer, layer: LayerPlan, restored: ir.Value) -> ir.Value:
     """MatMul with the restored weight, (1, M, N)."""
-    weight, scale = _channels(write, linear)
+    weight, scale = _channels(write, layer)
     return write("MatMul", restored, write("DequantizeLinear", weight, scale, axis=1))
 
 
-def _finish_in_two_axes(write: Writer, linear: Linear, product: ir.Value) -> None:
-    product = write("Add", product, write.constant("bias", linear.bias))
+def _finish_in_two_axes(write: Writer, layer: LayerPlan, product: ir.Value) -> None:
+    product = write("Add", product, write.constant("bias", layer.bias))
     write.finish(write("Squeeze", product, write.constant("first_axis", np.array([0], np.int64))))
 
 
-def _told(told: Range | None) -> Range:
-    if told is None:
+def _told(layer: LayerPlan) -> Range:
+    if layer.range is None:
         raise ValueError("a static scheme needs a range")
-    return told
+    return layer.range
