@@ -20,6 +20,12 @@ class Exported:
     told: dict[str, dict]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """What is kept between runs is kept between tests, and not between test runs."""
+    os.environ["VIT_EXPORT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def fashion(tmp_path_factory) -> Exported:
     folder = tmp_path_factory.mktemp("fashion")

@@ -163,6 +163,14 @@ def test_openvino_answers_alike(name, built):
         (("--calibration", "."), "means nothing"),
         (("--precision", "int8", "--io-fp16"), "means nothing"),
         (("--precision", "int8-static", "--calibration", "nowhere"), "holds no images"),
+        (("--precision", "int8", "--min-snr", "35"), "means nothing"),
+        (("--precision", "int8", "--min-top1", "0.9"), "means nothing"),
+        (("--precision", "int8", "--plot", "p.png"), "means nothing"),
+        (("--precision", "auto", "--min-snr", "-3"), "--min-snr is -3.0 dB"),
+        (("--precision", "auto", "--min-snr", "nan"), "--min-snr is nan dB"),
+        (("--precision", "auto", "--min-top1", "99"), "give a share"),
+        (("--precision", "auto", "--plot", "p.xyz"), "no format of pictures"),
+        (("--precision", "auto", "--for", "openvino"), "times layers in ONNX Runtime"),
     ],
 )
 def test_requests_that_make_no_sense(tmp_path, options, told):

@@ -74,7 +74,8 @@ def answers(model, made):
 
 def reduced(vit, asked, flavour="portable", opset=20):
     spec, lowered = vit.spec, lower(vit)
-    plan, _ = prepare(lowered, asked, flavour, images(spec), silent)
+    seen, _ = observe(lowered, images(spec))
+    plan = prepare(lowered, asked, flavour, seen, silent)
     model = graph_of(lowered, spec, opset, flavour)
     quantize(model, plan, asked.precision, flavour)
     return model
@@ -232,7 +233,8 @@ def test_the_runtime_rounds_as_it_was_played(asked, opset, least_db, flavour):
 
 def _played(vit, asked, flavour, image):
     lowered = lower(vit)
-    plan, _ = prepare(lowered, asked, flavour, images(vit.spec), silent)
+    seen, _ = observe(lowered, images(vit.spec))
+    plan = prepare(lowered, asked, flavour, seen, silent)
     with played(lowered, plan):
         return lowered(torch.from_numpy(image[None])).numpy()
 

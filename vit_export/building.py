@@ -8,14 +8,15 @@ import numpy as np
 
 from vit_export.annotation import annotated
 from vit_export.batch import Batch
-from vit_export.compare import TOLERANCES
+from vit_export.compare import Tolerance
 from vit_export.errors import RequestError
 from vit_export.examination import Examination
 from vit_export.image_files import find_images
 from vit_export.image_set import ImageSet, image_set
 from vit_export.loading import load_source
 from vit_export.manifest import Array, Manifest, Reference
-from vit_export.planning import job_of, manifest_of
+from vit_export.picture import check_picture
+from vit_export.planning import Work, job_of, manifest_of
 from vit_export.precision import Asked, Scales, check_precision
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
@@ -58,6 +59,9 @@ def build(
     scales: Scales = "batch",
     calibration: str | Path | None = None,
     io_fp16: bool = False,
+    min_snr: float | None = None,
+    min_top1: float | None = None,
+    plot: str | Path | None = None,
     images: str | Path | None = None,
     labels_csv: str | Path | None = None,
     threads: int | None = None,
@@ -92,6 +96,9 @@ def build(
         scales: of int8: `batch`, or `token` for a run-time scale of each row.
         calibration: a folder of images that scales are found on.
         io_fp16: inputs and outputs of an fp16 file in fp16 too.
+        min_snr: of auto: dB that every sample has to keep, 35 where nothing is said, and
+        min_top1: the share of images whose top class has to stay, 0.99.
+        plot: of auto: a picture of latency against accuracy.
         images: a folder of images to judge on (`Built.images`); those in sub-folders are labelled
             by them, with a class's name or index. Some join the samples that ship.
         labels_csv: their labels instead: rows of a file's name in the folder and a class.
@@ -107,22 +114,25 @@ def build(
     """
     chosen = find_target(target)
     settings = chosen.settings(options)
-    asked = Asked(precision, scales, _path(calibration), io_fp16=io_fp16)
+    asked = Asked(
+        precision=precision,
+        scales=scales,
+        calibration=_path(calibration),
+        io_fp16=io_fp16,
+        min_snr=min_snr,
+        min_top1=min_top1,
+        plot=_path(plot),
+    )
     check_precision(asked, chosen.name, chosen.precisions)
     chosen.check(precision, settings)
     path, sizes = Path(out), Batch.parse(batch)
     told = told_of(heads, activation, pool, norm_eps, trained_size)
+    steps = steps_of(mean, std, resize, crop, interpolation)
     wanted = Wanted(
-        image_size=image_size,
-        classes=classes,
-        outputs=outputs,
-        labels=_path(labels),
-        steps=steps_of(mean, std, resize, crop, interpolation),
+        image_size=image_size, classes=classes, outputs=outputs, labels=_path(labels), steps=steps
     )
-    check_writable(path)
+    _check_files(path, asked)
     given = annotated(images, labels_csv)
-    if asked.calibration is not None:
-        find_images(asked.calibration)  # a folder without any is refused before the work
     with progress("load"):
         source = load_source(model, weights=_path(weights), seed=seed, told=told, wanted=wanted)
     pictures = image_set(given, source.vit.spec, source.preprocessing, source.labels, progress)
@@ -132,13 +142,25 @@ def build(
         exam.ask_eager(source.vit, progress)
         expected = reference, samples
         manifest = manifest_of(chosen, source, sizes, settings, reference)
-        job, origin = job_of(source, manifest, expected, asked, images=pictures, progress=progress)
+        work = Work(asked, images=pictures, threads=threads, progress=progress)
+        job, origin = job_of(source, manifest, expected, work)
         chosen.build(job, stage.file, progress)
         manifest = job.manifest
         del source, job  # the weights are in the file: nobody holds them twice while it runs,
         gc.collect()  # nor do the cycles that exporters leave behind
         verdict = _judged(stage, manifest, expected, exam, threads=threads, progress=progress)
+        if origin.search is not None:
+            verdict = verdict.within(origin.search.budget)
         return _settle(stage, verdict, origin)
+
+
+def _check_files(out: Path, asked: Asked) -> None:
+    """Nothing, when what is to be read is there and what is to be written can be."""
+    check_writable(out)
+    if asked.calibration is not None:
+        find_images(asked.calibration)
+    if asked.plot is not None:
+        check_picture(asked.plot)
 
 
 def _path(value: str | Path | None) -> Path | None:
@@ -176,7 +198,7 @@ def _judged(
         *expected,
         batch=manifest.batch,
         precision=manifest.precision,
-        tolerance=TOLERANCES[manifest.precision],
+        tolerance=Tolerance(**manifest.tolerance),
         classifies=manifest.spec.classifies,
         progress=progress,
     )

@@ -86,6 +86,18 @@ TOLERANCES = {
 """By precision."""
 
 
+def within_budget(least_snr_db: float) -> Tolerance:
+    """The tolerance of a file that has to keep what its user asked for, in dB.
+
+    Two answers within it differ by twice the error at most, which is 6 dB.
+    """
+    return Tolerance(
+        least_snr_db=least_snr_db,
+        alone_snr_db=least_snr_db - 20 * math.log10(2),
+        reason="what was asked for with --min-snr",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One answer held against its reference."""

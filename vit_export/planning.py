@@ -1,29 +1,35 @@
 """From an eager model to what a target is given: lowered, with a manifest and a plan of bits."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.batch import Batch
-from vit_export.compare import TOLERANCES
+from vit_export.budget import Search
+from vit_export.compare import TOLERANCES, Tolerance, within_budget
 from vit_export.image_set import ImageSet
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.precision import Asked
 from vit_export.progress import Progress
 from vit_export.proof import prove
 from vit_export.runtimes.module import ModuleSession
+from vit_export.search_plot import write_search
 from vit_export.source import Source
 from vit_export.targets.base import Job, Target
 from vit_export.verdict import Origin, RejectedError
 from vit_export.versions import versions_of
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from vit_export.quantize.equalize import Seen
     from vit_export.quantize.images import Pictures
     from vit_export.quantize.plan import Plan
     from vit_export.vit.lower import LoweredVit
 
 
+MOST_TRIED = 24
+"""Of the images to calibrate on, that mixtures of precisions are tried on."""
 STAGE_SAMPLES = [0, 3]
 """What a stage between model and file is tried on: two samples of different kinds, ..."""
 STAGE_BATCH = Batch(1, 1, 2)
@@ -40,6 +46,8 @@ class Planned:
     """What was calibrated on, where the user gave it."""
     classes: frozenset[int] = frozenset()
     """What the model saw in that."""
+    search: Search | None = None
+    """How precision auto was decided."""
 
     def notes(self, judged: ImageSet | None) -> list[str]:
         """What the user should know of the calibration, beside the images that judge the file."""
@@ -54,9 +62,20 @@ class Planned:
         return told
 
 
-def planned(
-    lowered: "LoweredVit", manifest: Manifest, asked: Asked, samples: Array, progress: Progress
-) -> Planned:
+@dataclass(frozen=True)
+class Work:
+    """How a plan is made, whatever the model."""
+
+    asked: Asked
+    _: KW_ONLY
+    images: ImageSet | None
+    """That the file will be judged on."""
+    threads: int | None
+    """Of the runtime that layers are timed in."""
+    progress: Progress
+
+
+def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Work) -> Planned:
     """The plan for `lowered`, which is changed in place where layers are quantized.
 
     Scales are found on `samples`, photographs and noise, and on the images of the request.
@@ -64,27 +83,67 @@ def planned(
     Raises:
         RequestError: no images to calibrate on, too many unreadable ones, or one on which an
             activation is not finite.
+        BudgetError: nothing quantized keeps the budget of auto.
     """
     from vit_export.quantize.images import Pictures
     from vit_export.quantize.plan import Plan
     from vit_export.quantize.prepare import prepare
+    from vit_export.search import Request, search
 
-    tolerance = asdict(TOLERANCES[asked.precision])
+    asked, progress = work.asked, work.progress
+    tolerance = asdict(_tolerance(asked))
     manifest = replace(manifest, precision=asked.precision, tolerance=tolerance)
     if asked.precision in {"fp32", "fp16"}:
         return Planned(plan=Plan(), manifest=manifest)
-    flavour = str(manifest.settings["flavour"])
     named = list(zip(manifest.reference.recipes, samples, strict=False))
-    if asked.calibration is None:
-        plan, _ = prepare(lowered, asked, flavour, named, progress)
-        return Planned(plan=plan, manifest=replace(manifest, layers=plan.schemes))
-    pictures = Pictures.of(asked.calibration, manifest.preprocessing, named)
-    plan, classes = prepare(lowered, asked, flavour, pictures, progress)
+    pictures = None
+    if asked.calibration is not None:
+        pictures = Pictures.of(asked.calibration, manifest.preprocessing, named)
+    with progress(f"look at layers on {len(pictures or named)} images"):
+        seen, tops = _seen(lowered, manifest, pictures, named)
+    found = None
+    if asked.precision == "auto":
+        extra = pictures.spread(MOST_TRIED) if pictures else []
+        request = Request.of(asked, manifest, work.threads)
+        plan, found = search(lowered, request, seen, (samples, extra), progress)
+    else:
+        plan = prepare(lowered, asked, str(manifest.settings["flavour"]), seen, progress)
+    manifest = replace(manifest, layers=plan.schemes)
+    if pictures is None:
+        return Planned(plan=plan, manifest=manifest, search=found)
     read = {"images": len(pictures.paths) - len(pictures.unreadable)}
-    told = read | {"sha256": pictures.sha256.hexdigest()}
-    manifest = replace(manifest, layers=plan.schemes, calibration=told)
-    seen = frozenset(one for name, one in classes.items() if name not in dict(named))
-    return Planned(plan=plan, manifest=manifest, pictures=pictures, classes=seen)
+    manifest = replace(manifest, calibration=read | {"sha256": pictures.digest()})
+    classes = frozenset(top for name, top in tops.items() if name not in dict(named))
+    return Planned(plan=plan, manifest=manifest, pictures=pictures, classes=classes, search=found)
+
+
+def _seen(
+    lowered: "LoweredVit",
+    manifest: Manifest,
+    pictures: "Pictures | None",
+    samples: list[tuple[str, Array]],
+) -> tuple["Seen", dict[str, int]]:
+    """What layers see, and the class that each image is answered with; of a folder, from before."""
+    from vit_export.quantize import cache
+    from vit_export.quantize.observe import ROWS, observe
+
+    if pictures is None:
+        return observe(lowered, samples)
+    depends = (manifest.weights_sha256, asdict(manifest.spec), manifest.versions, ROWS)
+    key = sha256(repr((*depends, pictures.digest())).encode()).hexdigest()
+    known = cache.load(key)
+    if known is not None:
+        pictures.retell(known[1]["pictures"])
+        return known[0], known[1]["tops"]
+    seen, tops = observe(lowered, pictures)
+    cache.store(key, seen, {"pictures": pictures.told(), "tops": tops})
+    return seen, tops
+
+
+def _tolerance(asked: Asked) -> Tolerance:
+    if asked.precision == "auto":
+        return within_budget(asked.budget.min_snr_db)
+    return TOLERANCES[asked.precision]
 
 
 def _files(paths: Iterable[Path]) -> set[Path]:
@@ -95,29 +154,29 @@ def job_of(
     source: Source,
     manifest: Manifest,
     expected: tuple[Reference, Array],
-    asked: Asked,
-    *,
-    images: ImageSet | None,
-    progress: Progress,
+    work: Work,
 ) -> tuple[Job, Origin]:
     """What the target makes a file of, and where it comes from."""
     reference, samples = expected
-    with progress("lower"):
+    with work.progress("lower"):
         lowered = _lowered(source, reference, samples)
-    ready = planned(lowered, manifest, asked, samples, progress)
+    ready = planned(lowered, manifest, samples, work)
+    if work.asked.plot is not None and ready.search is not None:
+        write_search(work.asked.plot, ready.search)
     origin = Origin(
         weights_from=source.weights_from,
         random_weights=source.random,
         unused=dict(source.unused),
         preprocessing=source.preprocessing_note,
-        calibration="; ".join(ready.notes(images)),
+        calibration="; ".join(ready.notes(work.images)),
+        search=ready.search,
     )
     job = Job(
         lowered=lowered,
         manifest=ready.manifest,
         plan=ready.plan,
         samples=samples,
-        io_fp16=asked.io_fp16,
+        io_fp16=work.asked.io_fp16,
     )
     return job, origin
 

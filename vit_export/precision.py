@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from vit_export.budget import Budget
 from vit_export.errors import RequestError, did_you_mean
 
 Scales = Literal["batch", "token"]
@@ -18,7 +19,7 @@ class Precision:
 
     name: str
     arithmetic: str = "fp32"
-    """What most multiply-adds have to be done in (`graph.census`)."""
+    """What most multiply-adds have to be done in (`graph.census`); empty where all may be."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """By flavour: why it is not built for that runtime."""
 
@@ -27,6 +28,7 @@ IN_FP32 = "its CPU provider computes fp16 in fp32, and casts on top: no faster t
 NO_FASTER = "on a CPU it computes fp16 in fp32: no faster than fp32"
 NO_RUN_TIME_SCALES = "TensorRT's parser knows no DynamicQuantizeLinear"
 SLOW_RUN_TIME_SCALES = "it runs DynamicQuantizeLinear slower than fp32; int8-static is faster"
+TIMED_ELSEWHERE = "it times layers in ONNX Runtime, and what is fast there may be slow elsewhere"
 
 PRECISIONS = {
     one.name: one
@@ -54,8 +56,14 @@ PRECISIONS = {
             name="weights-int4",
             arithmetic="fp32 x int4",
         ),
+        Precision(
+            name="auto",
+            arithmetic="",
+            refused={"tensorrt": TIMED_ELSEWHERE, "openvino": TIMED_ELSEWHERE},
+        ),
     )
 }
+CALIBRATED = {"int8", "int8-static", "weights-int8", "weights-int4", "auto"}
 BF16 = "ONNX Runtime's CPU provider has no bf16 arithmetic, so nothing here could prove the file."
 
 
@@ -70,6 +78,22 @@ class Asked:
     """A folder of images."""
     io_fp16: bool = False
     """Of fp16: its inputs and outputs too."""
+    min_snr: float | None = None
+    """Of auto, in dB; so is"""
+    min_top1: float | None = None
+    """the share of images whose top class stays."""
+    plot: Path | None = None
+    """Of auto: where a picture of the search goes."""
+
+    @property
+    def budget(self) -> Budget:
+        """What a file of auto has to keep.
+
+        Raises:
+            RequestError: nothing can be asked for like that.
+        """
+        given = {"min_snr_db": self.min_snr, "min_top1": self.min_top1}
+        return Budget(**{name: value for name, value in given.items() if value is not None})
 
 
 def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None:
@@ -90,13 +114,17 @@ def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None
         message = "int8-static finds its scales on images."
         raise RequestError(message, "name a folder: --calibration DIR, or take int8.")
     for name, told, owners in (
-        ("calibration", asked.calibration, {"int8", "int8-static", "weights-int8", "weights-int4"}),
+        ("calibration", asked.calibration, CALIBRATED),
         ("scales", asked.scales != "batch", {"int8"}),
         ("io-fp16", asked.io_fp16, {"fp16"}),
+        ("min-snr", asked.min_snr is not None, {"auto"}),
+        ("min-top1", asked.min_top1 is not None, {"auto"}),
+        ("plot", asked.plot, {"auto"}),
     ):
         if told not in {None, False} and asked.precision not in owners:
             message = f"--{name} means nothing with --precision {asked.precision}."
             raise RequestError(message, f"leave it out, or take {' or '.join(sorted(owners))}.")
+    _ = asked.budget  # which refuses what makes none
 
 
 def check_flavour(precision: str, flavour: str, opset: int) -> None:

@@ -38,7 +38,7 @@ def prove(
     for size in batch.proven if kept else ():
         with progress(f"prove batch {size}"):
             try:
-                judge.batch(session, samples, _order(kept, size, batch.proven), size)
+                judge.batch(session, samples, order_of(kept, size, batch.proven), size)
             except RunFailedError as error:
                 failures.append(f"batch {size} does not run: {error.message}")
     return Verdict(
@@ -54,8 +54,11 @@ def prove(
     )
 
 
-def _order(kept: Sequence[int], size: int, sizes: Sequence[int]) -> list[int]:
-    """The smallest size sees every sample; a larger one is run once, each on other samples."""
+def order_of(kept: Sequence[int], size: int, sizes: Sequence[int]) -> list[int]:
+    """The samples that a proof runs in batches of `size`, which is one of `sizes`.
+
+    The smallest size sees every sample; a larger one is run once, each on other samples.
+    """
     if size == min(sizes):
         count = -(-len(kept) // size) * size
         return [kept[i % len(kept)] for i in range(count)]

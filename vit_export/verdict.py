@@ -1,10 +1,11 @@
 """What a proof found, as one value: PROVEN or REJECTED, and why; and what became of the file."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from vit_export.budget import Budget, Search
 from vit_export.compare import Comparison
 from vit_export.errors import ProofError
 from vit_export.judgement import Judgement
@@ -71,6 +72,20 @@ class Verdict:
             self.against_eager, key=lambda c: c.max_abs / max(c.allowed, 1e-300), default=None
         )
 
+    def within(self, budget: Budget) -> Self:
+        """The verdict with what the user's images have to say of a budget."""
+        judged, failures = self.images, []
+        if judged is None:
+            return self
+        same, worst = judged.agreement, judged.worst_snr_db
+        if same is not None and same.value < budget.min_top1:
+            told = f"{same.hits} of {same.of} images keep their top class"
+            failures.append(f"{told}, {budget.min_top1:.2%} are asked")
+        if worst is not None and worst < budget.min_snr_db:
+            told = f"{judged.worst_image} has {worst:.1f} dB"
+            failures.append(f"{told}, {budget.min_snr_db:g} dB is asked")
+        return replace(self, failures=(*self.failures, *failures))
+
     def to_mapping(self) -> Mapping[str, Any]:
         """Plain values, for JSON; infinities become strings there (`report`)."""
         images = self.images and self.images.to_mapping()
@@ -92,6 +107,8 @@ class Origin:
     """What has to be said of it: that it is assumed, or was brought to another size."""
     calibration: str = ""
     """What has to be said of the images that scales were found on."""
+    search: Search | None = None
+    """How precision auto was decided."""
 
 
 @dataclass(frozen=True, kw_only=True)

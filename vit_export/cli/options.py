@@ -107,6 +107,20 @@ CALIBRATION = click.option(
     metavar="DIR",
     help="Images that scales are found on; int8-static needs them.",
 )
+MIN_SNR = click.option(
+    "--min-snr",
+    type=float,
+    metavar="DB",
+    show_default="35",
+    help="Of auto: the least signal to noise of every sample.",
+)
+MIN_TOP1 = click.option(
+    "--min-top1",
+    type=float,
+    metavar="SHARE",
+    show_default="0.99",
+    help="Of auto: the least share of images whose top class stays.",
+)
 IO_FP16 = click.option("--io-fp16", is_flag=True, help="Of fp16: inputs and outputs too.")
 IMAGES = click.option(
     "--images",
@@ -126,6 +140,12 @@ QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress.")
 VERBOSE = click.option("-v", "--verbose", is_flag=True, help="A row for every single answer.")
 PLOT = click.option(
     "--plot", type=click.Path(path_type=Path), metavar="FILE.png", help="The numbers as a picture."
+)
+SEARCH_PLOT = click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Of auto: latency against accuracy, with what was chosen.",
 )
 ARTIFACT = click.argument("artifact", type=click.Path(path_type=Path))
 
@@ -150,7 +170,7 @@ def precision_options(offered: tuple[str, ...]) -> tuple[Decorator, ...]:
         metavar="|".join(offered),
         help="What weights and products are in.",
     )
-    return precision, SCALES, CALIBRATION, IO_FP16
+    return precision, SCALES, CALIBRATION, IO_FP16, MIN_SNR, MIN_TOP1, SEARCH_PLOT
 
 
 def target_option(option: Option) -> Decorator:

@@ -8,7 +8,10 @@ import onnx_ir as ir
 from vit_export.graph.nodes import constant, initializer
 
 ISLANDS = {"LayerNormalization", "Softmax", "ReduceMean"}
-"""Sums over many numbers: their squares and exponentials leave the range of fp16 first."""
+"""Sums over many numbers: their squares and exponentials leave the range of fp16 first.
+
+So is the residual stream, whose few huge channels are what LayerNorm, in fp32, reads anyway.
+"""
 HALF, SINGLE = ir.DataType.FLOAT16, ir.DataType.FLOAT
 
 
@@ -28,7 +31,7 @@ def to_half(model: ir.Model, *, kept: Collection[str] = (), io: bool = False) ->
         floats = [v for v in (*node.inputs, *node.outputs) if v is not None and _is_float(v)]
         if not floats:
             continue
-        island = node.op_type in ISLANDS or node.name in kept
+        island = is_island(node) or node.name in kept
         for position, value in enumerate(node.inputs):
             if value is not None and _is_float(value):
                 made = casts.to(value, SINGLE if island else HALF, node)
@@ -46,8 +49,14 @@ def halved_nodes(graph: ir.Graph) -> list[ir.Node]:
     return [
         node
         for node in graph
-        if node.op_type not in ISLANDS and any(_is_float(value) for value in node.outputs)
+        if not is_island(node) and any(_is_float(value) for value in node.outputs)
     ]
+
+
+def is_island(node: ir.Node) -> bool:
+    """Whether `node` stays in fp32 in every model."""
+    residual = node.op_type == "Add" and all(constant(value) is None for value in node.inputs)
+    return node.op_type in ISLANDS or residual
 
 
 class _Casts:

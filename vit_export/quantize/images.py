@@ -1,7 +1,8 @@
 """Images to calibrate on: read one at a time, and what is wrong with them is told."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,6 @@ class Pictures:
     unreadable: list[Path] = field(default_factory=list)
     flat: list[Path] = field(default_factory=list)
     """Images of a single colour."""
-    sha256: Any = field(default_factory=hashlib.sha256)
-    """Over all inputs."""
 
     @classmethod
     def of(
@@ -60,16 +59,44 @@ class Pictures:
             except RequestError:
                 self.unreadable.append(path)
                 continue
-            self.sha256.update(made.tobytes())
             if not np.ptp(made.reshape(len(made), -1), axis=1).any():
                 self.flat.append(path)
-            yield path.relative_to(self.folder).as_posix(), made
+            yield self._name(path), made
         if len(self.unreadable) > MOST_UNREADABLE * len(self.paths):
             message = f"{len(self.unreadable)} of {len(self.paths)} files can't be read as images"
             raise RequestError(f"{self.folder}: {message}.", "name a folder of whole images.")
+
+    def digest(self) -> str:
+        """A SHA-256 over the files as they lie there, the steps and the samples."""
+        found = hashlib.sha256(repr((self.steps.to_mapping(), len(self.samples))).encode())
+        for _, made in self.samples:
+            found.update(made.tobytes())
+        for path in self.paths:
+            found.update(self._name(path).encode())
+            with suppress(OSError), path.open("rb") as file:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+        return found.hexdigest()
+
+    def spread(self, most: int) -> list[Array]:
+        """At most `most` inputs (C, H, W) of what could be read, from all over the folder."""
+        readable = [path for path in self.paths if path not in set(self.unreadable)]
+        return [read_input(path, self.steps) for path in readable[:: -(-len(readable) // most)]]
+
+    def told(self) -> dict[str, Any]:
+        """What reading them found out, in plain values."""
+        lists = {"unreadable": self.unreadable, "flat": self.flat}
+        return {word: [str(p.relative_to(self.folder)) for p in one] for word, one in lists.items()}
+
+    def retell(self, told: Mapping[str, Any]) -> None:
+        """As if they had been read, when `told` is what was found out then."""
+        self.unreadable = [self.folder / name for name in told["unreadable"]]
+        self.flat = [self.folder / name for name in told["flat"]]
 
     def notes(self) -> list[str]:
         """What its user should know of it, once all have been read."""
         told = (("can't be read", self.unreadable), ("show one colour", self.flat))
         skipped = [(what, Skipped.of(paths, self.folder)) for what, paths in told if paths]
         return [f"{s.count} of {len(self.paths)} {what} ({s.named})" for what, s in skipped]
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()

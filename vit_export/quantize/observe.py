@@ -23,6 +23,9 @@ class Observed:
     """The input of one layer, (rows, K), over all images."""
 
     rows_per_image: int
+    """That are kept."""
+    rows_of_one: int = 0
+    """That one image has."""
     count: int = 0
     total: Tensor = field(default_factory=lambda: torch.zeros(()))
     low: Tensor = field(default_factory=lambda: torch.full((), torch.inf))
@@ -31,6 +34,7 @@ class Observed:
 
     def add(self, x: Tensor) -> None:
         """Takes in the rows of one image."""
+        self.rows_of_one = len(x)
         self.count += len(x)
         self.total = self.total + x.sum(dim=0, dtype=torch.float64)
         self.low = torch.minimum(self.low, x.amin(dim=0))
@@ -53,6 +57,7 @@ class Observed:
         """The same images, had every row been (x - shift) / scale; the scale is positive."""
         return Observed(
             rows_per_image=self.rows_per_image,
+            rows_of_one=self.rows_of_one,
             count=self.count,
             total=(self.total - self.count * shift) / scale,
             low=(self.low - shift) / scale,

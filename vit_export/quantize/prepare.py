@@ -7,33 +7,29 @@ from torch import nn
 from vit_export.errors import RequestError
 from vit_export.precision import Asked
 from vit_export.progress import Progress
-from vit_export.quantize.equalize import equalize
+from vit_export.quantize.equalize import Seen, equalize
 from vit_export.quantize.layers import CONTRACT, encoder_layers
-from vit_export.quantize.observe import Images, observe
 from vit_export.quantize.plan import Plan
 from vit_export.quantize.schemes import SCHEMES
 from vit_export.vit.lower import LoweredVit
 
 
 def prepare(
-    lowered: LoweredVit, asked: Asked, flavour: str, images: Images, progress: Progress
-) -> tuple[Plan, dict[str, int]]:
-    """The plan for `lowered`, and the class that it sees in each of `images`.
+    lowered: LoweredVit, asked: Asked, flavour: str, seen: Seen, progress: Progress
+) -> Plan:
+    """The plan for `lowered`, whose layers have `seen` images.
 
     The module is changed in place: the same function, easier to round.
 
     Raises:
-        RequestError: an activation is not finite, or weights do not divide into blocks.
+        RequestError: weights do not divide into blocks.
     """
-    layers = encoder_layers(lowered)
-    schemes = schemes_of(layers, asked, flavour)
-    _check_blocks(layers, schemes)
-    with progress(f"look at layers on {len(images)} images"):
-        seen, classes = observe(lowered, images)
+    schemes = schemes_of(encoder_layers(lowered), asked, flavour)
+    _check_blocks(encoder_layers(lowered), schemes)
     with progress("equalize channels"):
         seen, _ = equalize(lowered, seen, schemes)
     with progress("round weights"):
-        return Plan.of(encoder_layers(lowered), seen, schemes), classes
+        return Plan.of(encoder_layers(lowered), seen, schemes)
 
 
 def schemes_of(layers: Iterable[str], asked: Asked, flavour: str) -> dict[str, str]:

@@ -57,7 +57,7 @@ def check_census(model: ir.Model, precision: str) -> None:
     """
     wanted, counts = PRECISIONS[precision].arithmetic, census(model.graph)
     share = counts.get(wanted, 0) / max(sum(counts.values()), 1)
-    if share < MOST:
+    if wanted and share < MOST:
         told = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
         message = f"the graph is not {precision}: of its multiply-adds {told}."
         raise ProofError(message, "report this with the model's spec.")

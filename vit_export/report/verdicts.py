@@ -9,6 +9,7 @@ from vit_export.compare import Comparison
 from vit_export.location import Location
 from vit_export.report.inspections import print_unused
 from vit_export.report.judgements import print_judgement
+from vit_export.report.searches import print_search
 from vit_export.report.tables import table_of
 from vit_export.verdict import Built, Verdict
 
@@ -62,6 +63,8 @@ def print_built(console: Console, built: Built) -> None:
         console.print(f"preprocessing: {escape(built.origin.preprocessing)}", soft_wrap=True)
     if built.origin.calibration:
         console.print(f"calibration: {escape(built.origin.calibration)}", soft_wrap=True)
+    if built.origin.search is not None:
+        print_search(console, built.origin.search)
     print_unused(console, built.origin.unused)
 
 

@@ -12,7 +12,7 @@ Run = Callable[[Array], Array]
 Opened = tuple[Run, str]
 """What runs a batch of images (B, C, H, W), and the version of what does it."""
 
-INT8 = frozenset({"int8", "int8-static", "weights-int8", "weights-int4"})
+INT8 = frozenset({"int8", "int8-static", "weights-int8", "weights-int4", "auto"})
 """Precisions of artifacts whose products are, or may be, of whole numbers.
 
 Weights alone as well: ONNX Runtime quantizes activations for them (MatMulNBits, accuracy level 4).

@@ -99,11 +99,11 @@ class Worker:
 
 
 def interleaved(
-    turns: Sequence[tuple[Worker, Sequence[int]]], rounds: int
+    turns: Sequence[tuple[Worker, Sequence[int]]], rounds: int, burst_ms: float = BURST_MS
 ) -> list[list[list[float]]]:
     """Milliseconds by worker, round and call: bursts on images of its shape, again and again."""
     first = [min(worker.burst(shape, LEAST_CALLS)) for worker, shape in turns]
-    calls = [min(max(round(BURST_MS / ms), LEAST_CALLS), MOST_CALLS) for ms in first]
+    calls = [min(max(round(burst_ms / ms), LEAST_CALLS), MOST_CALLS) for ms in first]
     times: list[list[list[float]]] = [[] for _ in turns]
     for _ in range(rounds):
         for (worker, shape), count, found in zip(turns, calls, times, strict=True):

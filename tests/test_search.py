@@ -1,0 +1,228 @@
+"""--precision auto: the fastest mixture of precisions that keeps a budget."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from support import FASHION, run, run_json, tiny_spec
+from test_quantize import WIDE, images, plainly
+
+import vit_export
+from vit_export.budget import Budget
+from vit_export.judgement import Judgement, Share, Skipped
+from vit_export.quantize.mixture import mixtures
+from vit_export.quantize.play import played
+from vit_export.quantize.sensitivity import Exam
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.speed.linears import LAYERS, Shape, write_layers
+from vit_export.verdict import Verdict
+from vit_export.vit.lower import lower
+from vit_export.vit.weights import random_vit
+
+CALIBRATION = FASHION / "images"
+MS = {("a", "fast"): 1, ("a", "slow"): 2, ("a", "fp32"): 4, ("b", "fast"): 2, ("b", "fp32"): 3}
+NOISE = {("a", "fast"): 9, ("a", "slow"): 1, ("a", "fp32"): 0, ("b", "fast"): 2, ("b", "fp32"): 0}
+
+
+def times(shapes, schemes, *_):
+    """As a runtime would measure them where int8 is worth its while."""
+    share = {"fp32": 1.0, "int8": 0.3, "int8-token-zero-point": 0.4}
+    return {
+        (shape, scheme): shape.rows * shape.read * shape.written * share.get(scheme, 0.28) / 1e6
+        for shape in shapes
+        for scheme in ("fp32", *schemes)
+    }
+
+
+@pytest.fixture
+def steady(monkeypatch):
+    """Times that do not depend on what else this machine does."""
+    monkeypatch.setattr("vit_export.search.layer_ms", times)
+
+
+def test_mixtures_go_from_the_fastest_to_fp32_and_take_the_best_bargain_first():
+    found = [(dict(one.schemes), one.ms, one.noise) for one in mixtures(MS, NOISE)]
+    assert found == [
+        ({"a": "fast", "b": "fast"}, 3, 11),
+        ({"a": "slow", "b": "fast"}, 4, 3),  # 8 for a millisecond
+        ({"a": "slow", "b": "fp32"}, 5, 1),  # 2 for a millisecond
+        ({"a": "fp32", "b": "fp32"}, 7, 0),
+    ]
+
+
+def test_what_is_slower_and_noisier_is_never_taken():
+    ms = MS | {("a", "bad"): 3, ("b", "bad"): 9}
+    noise = NOISE | {("a", "bad"): 5, ("b", "bad"): 1}
+    assert [one.schemes for one in mixtures(ms, noise)] == [
+        one.schemes for one in mixtures(MS, NOISE)
+    ]
+
+
+def test_a_played_module_is_as_it_was_afterwards():
+    lowered = lower(random_vit(tiny_spec(**WIDE), 0))
+    plan = plainly(lowered, {"blocks.1.mlp.expand": "int8"})
+    made = np.stack([one for _, one in images(tiny_spec(**WIDE))])
+    exam = Exam.of(lowered, made)
+    before = dict(lowered.named_modules())
+    with played(lowered, plan) as module:
+        assert module.get_submodule("blocks.1.mlp.expand") is not before["blocks.1.mlp.expand"]
+        with pytest.raises(RuntimeError):
+            module(torch.zeros(1, 1, 1, 1))
+    assert dict(lowered.named_modules()) == before
+    assert exam.judge(plan)[0] < 80 < exam.judge(plainly(lowered, {}))[0]
+
+
+@pytest.mark.parametrize("flavour", ["portable", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("scheme", "op_type"),
+    [
+        ("fp32", "Gemm"),
+        ("int8", "DynamicQuantizeLinear"),
+        ("int8-token-zero-point", "QuantizeLinear"),
+        ("int8-static", "QuantizeLinear"),
+    ],
+)
+def test_a_layer_is_timed_with_all_that_its_scheme_costs(tmp_path, scheme, op_type, flavour):
+    path = tmp_path / "f.onnx"
+    write_layers(path, Shape(7, 64, 96), scheme, flavour)
+    nodes = [node.op_type for node in onnx.load(path).graph.node]
+    assert nodes.count(op_type) == LAYERS
+    found = onnxruntime.InferenceSession(path).run(None, {"x": np.ones((7, 64), np.float32)})
+    assert [one.shape for one in found] == [(7, 96)] * LAYERS
+
+
+@pytest.mark.usefixtures("steady")
+@pytest.mark.parametrize("least", [30.0, 40.0, 50.0])
+def test_a_budget_is_kept(tmp_path, least):
+    out = tmp_path / "f.onnx"
+    asked = {"precision": "auto", "calibration": CALIBRATION, "flavour": "onnxruntime"}
+    built = vit_export.onnx("fashion_mnist", out, min_snr=least, **asked)
+    assert min(one.snr_db for one in built.verdict.against_eager) >= least
+    search = built.origin.search
+    assert search.tried[-1].worst_snr_db >= least
+    manifest = read_manifest(open_artifact(out), out)
+    chosen = {one.layer: one.scheme for one in search.choices if one.scheme != "fp32"}
+    assert manifest.layers == chosen
+    assert len(chosen) == search.tried[-1].layers
+    assert manifest.tolerance["least_snr_db"] == least
+    order = [ms for ms, _ in search.foreseen]
+    assert order == sorted(order)
+    alone = [one.alone_snr_db for one in search.choices if one.alone_snr_db is not None]
+    assert min(alone) > search.tried[-1].worst_snr_db  # each costs less than all together
+    mixed = len({one.scheme for one in search.choices})
+    assert mixed > 1 or least < 40
+
+
+@pytest.mark.usefixtures("steady")
+def test_a_stricter_budget_takes_more_time(tmp_path):
+    asked = {"precision": "auto", "calibration": CALIBRATION}
+    built = [
+        vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", min_snr=least, **asked)
+        for least in (30, 50)
+    ]
+    assert built[0].origin.search.tried[-1].ms < built[1].origin.search.tried[-1].ms
+
+
+def test_the_command_line_prints_the_table_and_draws_the_picture(tmp_path):
+    """Layers are timed for real here: of a model whose products are large enough for int8."""
+    model, out, plot = (tmp_path / name for name in ("m.toml", "f.onnx", "p.png"))
+    model.write_text(
+        "[vit]\nimage_size = 112\npatch_size = 8\nwidth = 384\ndepth = 2\nheads = 6\nclasses = 5\n"
+    )
+    asked = ("--model", model, "--precision", "auto", "--min-snr", "25", "--plot", plot)
+    told = run("onnx", *asked, "--out", out).stdout
+    assert "blocks.1.mlp.contract" in told
+    assert "25 dB is asked" in told
+    with Image.open(plot) as picture:
+        assert picture.width > 500
+    document = run_json("validate", out, "-q")
+    assert document["status"] == "PROVEN"
+    assert min(one["snr_db"] for one in document["against_eager"]) >= 25
+
+
+def test_a_budget_that_nothing_meets(tmp_path):
+    out = tmp_path / "f.onnx"
+    asked = ("--model", "fashion_mnist", "--precision", "auto", "--min-snr", "150", "--json")
+    done = run("onnx", *asked, "--out", out, "-q", exit_code=4)
+    document = json.loads(done.stdout)
+    assert "No mixture of precisions keeps 150 dB" in document["error"]
+    assert document["exit_code"] == 4
+    nearest = document["nearest"]
+    assert nearest is None or nearest["worst_snr_db"] < 150
+    assert document["tried"] or nearest is None
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("hits", "worst", "told"),
+    [(99, 36.0, ""), (98, 36.0, "98 of 100 images keep"), (99, 34.0, "x.png has 34.0 dB")],
+)
+def test_the_users_images_are_within_the_budget_too(hits, worst, told):
+    judged = Judgement(
+        folder="d",
+        count=100,
+        accuracy_before=None,
+        accuracy_after=None,
+        agreement=Share(hits, 100),
+        worst_snr_db=worst,
+        worst_image="x.png",
+        not_finite=0,
+        unreadable=Skipped(),
+        unlabelled=Skipped(),
+    )
+    verdict = Verdict(
+        artifact="f",
+        runtime="r",
+        precision="auto",
+        batches=(1,),
+        against_eager=(),
+        against_alone=(),
+        images=judged,
+    )
+    problems = verdict.within(Budget()).problems
+    assert len(problems) == bool(told)
+    assert told in "".join(problems)
+
+
+def test_a_folder_is_looked_at_once(tmp_path, monkeypatch):
+    cache, folder = tmp_path / "cache", tmp_path / "images"
+    folder.mkdir()
+    for path in sorted(CALIBRATION.glob("*.png"))[:12]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    (folder / "bad.png").write_bytes(b"no image")
+    monkeypatch.setenv("VIT_EXPORT_CACHE", str(cache))
+    looked = []
+    from vit_export.quantize import observe
+
+    kept = observe.observe
+    monkeypatch.setattr(observe, "observe", lambda *all_: looked.append(1) or kept(*all_))
+
+    def build():
+        asked = {"precision": "int8-static", "calibration": folder}
+        made = vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", **asked)
+        assert "bad.png" in made.origin.calibration
+        return (tmp_path / "f.onnx").read_bytes()
+
+    first = build()
+    assert build() == first
+    assert len(looked) == 1
+    (file,) = cache.iterdir()
+    file.write_bytes(file.read_bytes()[:1000])  # cut short: it is no file then
+    assert build() == first
+    assert len(looked) == 2
+    Image.new("L", (28, 28), 99).save(folder / "new.png")
+    build()
+    assert len(looked) == 3
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_none(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("VIT_EXPORT_CACHE", str(tmp_path / "file"))
+    asked = {"precision": "int8-static", "calibration": CALIBRATION}
+    made = vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", **asked)
+    assert made.verdict.status == "PROVEN"
