@@ -137,7 +137,7 @@ def _lowered(source: Source, reference: Reference, samples: Array) -> "LoweredVi
         tolerance=TOLERANCES["fp32"],
         classifies=source.vit.spec.classifies,
     )
-    if verdict.status != "PROVEN":
+    if not verdict.accepted:
         raise RejectedError(verdict, "report this with the model's spec: a rewrite is wrong.")
     return lowered
 
@@ -159,8 +159,8 @@ def manifest_of(
         weights_from=source.weights_from,
         preprocessing=source.preprocessing,
         labels=source.labels,
-        versions=versions_of(("vit-export", *target.packages, "numpy", "pillow")),
-        settings=settings,
+        versions=versions_of(("vit-export", *target.packages, *target.one_of, "numpy", "pillow")),
+        settings=target.recorded(settings),
         tolerance=asdict(TOLERANCES["fp32"]),
         reference=reference.made_anywhere(),
     )

@@ -6,6 +6,7 @@ under a lock on the folder, so that OUT is complete at every instant and two run
 """
 
 import fcntl
+import glob
 import os
 import re
 import shutil
@@ -36,6 +37,7 @@ class Staged:
         """What is staged takes the name OUT; what an earlier attempt left goes."""
         with _locked(self.out.parent):
             data = self._move_data()
+            self._move_companions()
             self.file.replace(self.out)
             for former in data_files(self.out):
                 if former not in data:
@@ -52,6 +54,11 @@ class Staged:
                 self.file.replace(rejected)
             told.write_text(report, encoding="utf-8")
         return rejected
+
+    def _move_companions(self) -> None:
+        """What is called after OUT, as OUT.json is; of OUT.onnx its data too."""
+        for companion in sorted(self.folder.glob(f"{glob.escape(self.out.name)}.*")):
+            companion.replace(self.out.parent / companion.name)
 
     def _move_data(self) -> set[Path]:
         moved = set()
@@ -107,6 +114,11 @@ def staged(out: Path) -> Iterator[Staged]:
     except OSError as error:
         message = f"{out} can't be written: {error.strerror or error}."
         raise BuildError(message, "free space or choose another place; OUT is untouched.") from None
+
+
+def beside(out: Path, suffix: str) -> Path:
+    """What belongs to `out` and is called after it: OUT.json, OUT.onnx."""
+    return out.with_name(f"{out.name}{suffix}")
 
 
 def data_files(out: Path) -> list[Path]:

@@ -1,0 +1,244 @@
+"""TensorRT: an engine of the graph, strongly typed, built with or without a GPU."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vit_export.batch import Batch
+from vit_export.engine.capabilities import in_words
+from vit_export.engine.driver import Gpu, find_gpu
+from vit_export.engine.inspector import check_inspected
+from vit_export.engine.kinds import KINDS, NO_GPU, Chosen, choose
+from vit_export.engine.known import warning_of
+from vit_export.engine.loads import validity
+from vit_export.engine.settings import HARDWARE, USUAL_LEVEL, Settings, check_settings
+from vit_export.engine.sidecar import graph_of, read_sidecar, write_sidecar
+from vit_export.errors import MissingError
+from vit_export.manifest import KEY, Manifest
+from vit_export.precision import check_flavour
+from vit_export.progress import Progress, unheard
+from vit_export.targets.base import Job, Option, Target
+from vit_export.targets.graph import OPSET, PACKAGES, SIMPLIFY, finished_graph, flavour_option
+from vit_export.verdict import Verdict
+from vit_export.writing import data_files
+
+DYNAMIC = Batch(1, 8, 16)
+"""What `dynamic` stands for: an engine has to know its largest batch."""
+
+
+def build(job: Job, path: Path, progress: Progress) -> None:
+    """Writes an engine of the job's graph, its manifest as JSON beside it, and the graph itself."""
+    from vit_export.engine.build import parsed, serialized
+    from vit_export.graph.save import save
+
+    gpu = find_gpu()
+    chosen = choose(str(job.settings["engine"]), gpu)
+    settings = Settings.of(job.settings)
+    model, manifest = finished_graph(job, progress)
+    manifest = replace(manifest, engine=_facts(chosen, gpu, settings, manifest.batch))
+    graph = graph_of(path)
+    model.metadata_props[KEY] = _of_graph(manifest).to_json()
+    with progress("write the graph"):
+        save(model, graph, opset=int(job.settings["opset"]))
+    del model
+    with progress("parse"):
+        flavour = str(job.settings["flavour"])
+        found = parsed(chosen.library, graph, precision=manifest.precision, flavour=flavour)
+    profiles = [(one.least, one.usual, one.most or one.usual) for one in manifest.batch.profiles]
+    with progress(f"build in {chosen.kind.title} {chosen.version}") as tell:
+        made = serialized(chosen.library, found, profiles, settings, tell or unheard)
+    with progress("write"):
+        path.write_bytes(made)
+    seen = {
+        "layers": found.layers,
+        "precisions": found.products,
+        "inputs and outputs": found.ends,
+        "graph_sha256": _sha256(graph.read_bytes()),
+        "sha256": _sha256(made),
+        "size_bytes": path.stat().st_size,
+        "validity": validity(chosen.library, made),
+    }
+    write_sidecar(path, replace(manifest, engine={**manifest.engine, **seen}, engine_run=False))
+
+
+def _facts(chosen: Chosen, gpu: Gpu | None, settings: Settings, batch: Batch) -> dict[str, Any]:
+    """What is known of an engine before it is built."""
+    kind = chosen.kind
+    return {
+        "kind": kind.name,
+        "version": chosen.version,
+        "gpu": {"name": gpu.name, "capability": gpu.capability} if gpu and kind.needs_gpu else None,
+        "capabilities": list(settings.capabilities),
+        "hardware": settings.hardware,
+        "version_compatible": settings.version_compatible,
+        "strip_weights": settings.strip_weights,
+        "refit": settings.refit,
+        "profiles": [str(one) for one in batch.profiles],
+        "passed_over": list(chosen.passed_over),
+    }
+
+
+def _of_graph(manifest: Manifest) -> Manifest:
+    """The manifest inside the graph: that of an ONNX file, which tells what it was made for."""
+    options = {"opset", "flavour", "simplify"}
+    settings = {name: value for name, value in manifest.settings.items() if name in options}
+    return replace(manifest, target="onnx", settings=settings)
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def stand_in(path: Path) -> Path | None:
+    """The graph of the engine at `path`."""
+    return graph_of(path)
+
+
+def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Says in the manifest whether the engine ran; the graph goes, but for --save-onnx."""
+    manifest = replace(read_sidecar(path), engine_run=not verdict.not_run)
+    if manifest.engine_run:
+        manifest = _with_inspection(path, manifest)
+    write_sidecar(path, manifest)
+    graph = graph_of(path)
+    if not settings["save_onnx"]:
+        for file in (graph, *data_files(graph)):
+            file.unlink()
+    return _notes(manifest, graph if settings["save_onnx"] else None)
+
+
+def _with_inspection(path: Path, manifest: Manifest) -> Manifest:
+    """With the census of the engine itself; fp16 that is fp32 ends here."""
+    from vit_export.runtimes.engine import EngineSession
+
+    products = EngineSession(path).products
+    check_inspected(products, manifest.precision)
+    return replace(manifest, engine={**manifest.engine, "engine_precisions": products})
+
+
+def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
+    told = manifest.engine
+    kind = KINDS[str(told["kind"])]
+    gpu = told["gpu"]
+    where = f"{gpu['name']}, {in_words([gpu['capability']])}" if gpu else None
+    over = "; ".join(told["passed_over"])
+    products = ", ".join(f"{count} in {name}" for name, count in told["precisions"].items())
+    profiles = ", ".join(told["profiles"])
+    notes = [
+        f"engine: {kind.title} {told['version']}, for {where or in_words(told['capabilities'])}",
+        f"passed over: {over}" if over else "",
+        f"network: {told['layers']} layers, products: {products}; profiles: {profiles}",
+        f"validity: {told['validity']}" if told["validity"] else "",
+        f"graph: {graph.name}" if graph else "",
+        warning_of(kind.name, str(told["version"])),
+    ]
+    return tuple(filter(None, notes))
+
+
+def check(precision: str, settings: Mapping[str, Any]) -> None:
+    """Nothing, when such an engine can be built here.
+
+    Raises:
+        RequestError: the settings make no sense.
+        MissingError: no TensorRT works here, or no GPU is here and the engine has to be run.
+    """
+    check_flavour(precision, str(settings["flavour"]), int(settings["opset"]))
+    Settings.of(settings)
+    gpu = find_gpu()
+    kind = choose(str(settings["engine"]), gpu).kind
+    check_settings(kind.name, settings, {option.name: option.default for option in OPTIONS})
+    if gpu is None and settings["require_run"]:
+        fix = "leave --require-run out: the graph is proven, and the engine built."
+        raise MissingError(f"The engine has to be run, and there is {NO_GPU}.", fix)
+    if gpu is None and (settings["refit"] or settings["strip_weights"]):
+        message = f"{KINDS[kind.name].title} needs a GPU for --refit and --strip-weights."
+        raise MissingError(message, "build where the GPU is, or leave them out.")
+
+
+OPTIONS = (
+    Option(
+        name="engine",
+        default="auto",
+        choices=("auto", *KINDS),
+        help="TensorRT or torch-tensorrt (on a GPU), or TensorRT for RTX (with or without); auto "
+        "takes the first of tensorrt, rtx, torch that works here.",
+    ),
+    OPSET,
+    flavour_option("tensorrt"),
+    SIMPLIFY,
+    Option(
+        name="workspace",
+        default=0,
+        least=0,
+        most=10**6,
+        help="Limit of scratch memory in MB; 0: all there is.",
+    ),
+    Option(name="level", default=USUAL_LEVEL, least=0, most=5, help="How long tensorrt optimizes."),
+    Option(
+        name="timing_cache",
+        flag="timing-cache",
+        default="",
+        metavar="FILE",
+        help="Of tensorrt: what it timed, read and written.",
+        recorded=False,
+    ),
+    Option(
+        name="hardware",
+        default="none",
+        choices=HARDWARE,
+        help="Of tensorrt: other GPUs that the engine has to run on.",
+    ),
+    Option(
+        name="version_compatible",
+        flag="version-compatible",
+        default=False,
+        help="Of tensorrt: later versions of the same major number load the engine too.",
+    ),
+    Option(
+        name="gpu",
+        default="",
+        metavar="NAME,NAME",
+        help="Of rtx: turing, ampere, ada, blackwell or capabilities (8.6) to build for.",
+    ),
+    Option(name="refit", default=False, help="Other weights can be put into the engine."),
+    Option(
+        name="strip_weights",
+        flag="strip-weights",
+        default=False,
+        help="The engine gets its weights from the graph beside it when it is opened.",
+    ),
+    Option(
+        name="save_onnx",
+        flag="save-onnx",
+        default=False,
+        help="Keep the graph that went in, as OUT.onnx.",
+        recorded=False,
+    ),
+    Option(
+        name="require_run",
+        flag="require-run",
+        default=False,
+        help="An engine that can't run here is a failure (exit code 3).",
+        recorded=False,
+    ),
+)
+TARGET = Target(
+    name="trt",
+    suffix=".engine",
+    summary="A TensorRT engine, strongly typed, built with or without a GPU.",
+    note="Without a GPU it is built by TensorRT for RTX; its graph is proven on the CPU, and "
+    "`vit-export validate` finishes the proof on the device.",
+    precisions=("fp32", "fp16", "int8-static", "weights-int8", "weights-int4"),
+    shorts={"fp16": "fp16", "bf16": "bf16", "int8": "int8-static"},
+    check=check,
+    packages=PACKAGES,
+    one_of=("tensorrt-rtx", "tensorrt", "torch-tensorrt"),
+    extra="trt",
+    profile=DYNAMIC,
+    options=OPTIONS,
+    build=build,
+    stand_in=stand_in,
+    finish=finish,
+)
