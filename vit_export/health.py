@@ -32,4 +32,5 @@ def _examine(target: Target) -> Health:
     versions = versions_of((*target.packages, *target.one_of))
     missing = target.missing()
     fix = f"pip install {' '.join(missing)}" if missing else ""
-    return Health(target.name, versions, missing, target.note, fix)
+    note = " ".join(filter(None, (target.note, target.here())))
+    return Health(target.name, versions, missing, note, fix)

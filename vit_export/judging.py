@@ -14,7 +14,7 @@ from vit_export.runtimes import open_artifact
 from vit_export.runtimes.base import Session
 from vit_export.targets.base import Target
 from vit_export.verdict import Built, Origin, RejectedError, Verdict
-from vit_export.writing import Staged
+from vit_export.writing import GRAPH, Staged, beside
 
 
 def judged(
@@ -68,7 +68,9 @@ def settle(
     """
     if not verdict.accepted:
         kept = stage.reject(to_json(verdict.to_mapping()))
-        fix = f"vit-export locate {kept} says where; {stage.out.name} is as it was."
+        graph = beside(kept, GRAPH)
+        where = graph if graph.exists() else kept
+        fix = f"vit-export locate {where} says where; {stage.out.name} is as it was."
         raise RejectedError(verdict, fix)
     if verdict.not_run and settings.get("require_run"):
         kept = stage.reject(to_json(verdict.to_mapping()))

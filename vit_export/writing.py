@@ -19,6 +19,8 @@ from pathlib import Path
 from vit_export.errors import BuildError, RequestError
 
 SUFFIX = ".partial"
+GRAPH = ".onnx"
+"""Of what an engine was compiled from, where that is kept beside it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Staged:
             for former in data_files(self.out):
                 if former not in data:
                     former.unlink()
-            for leftover in rejected_names(self.out):
+            rejected, told = rejected_names(self.out)
+            for leftover in (rejected, told, beside(rejected, GRAPH)):
                 leftover.unlink(missing_ok=True)
 
     def reject(self, report: str) -> Path:
@@ -52,6 +55,11 @@ class Staged:
             if self.file.exists():
                 self._move_data()
                 self.file.replace(rejected)
+            graph = beside(self.file, GRAPH)
+            if graph.exists():
+                for data in data_files(graph):
+                    data.replace(self.out.parent / data.name)
+                graph.replace(beside(rejected, GRAPH))
             told.write_text(report, encoding="utf-8")
         return rejected
 

@@ -91,6 +91,13 @@ def choose(asked: str, gpu: Gpu | None) -> Chosen:
     raise MissingError(message, f"pip install {ANYWHERE.package}")
 
 
+def overview(gpu: Gpu | None) -> str:
+    """Which kinds work here and which don't, without importing any."""
+    told = [f"{kind.name}: {_absent(kind, gpu) or 'yes'}" for kind in KINDS.values()]
+    where = f"{gpu.name} ({gpu.capability})" if gpu else "none"
+    return f"GPU: {where}. Engines: {'; '.join(told)}."
+
+
 def load(kind: Kind) -> Any:
     """The module of `kind`.
 
@@ -108,15 +115,20 @@ def load(kind: Kind) -> Any:
 
 def _obstacle(kind: Kind, gpu: Gpu | None) -> str:
     """Why `kind` can't build here; empty where it can."""
-    if find_spec(kind.module) is None:
-        return "not installed"
-    if kind.needs_gpu and gpu is None:
-        return f"{NO_GPU}, and it builds on one"
+    absent = _absent(kind, gpu)
+    if absent:
+        return absent
     try:
         load(kind)
     except MissingError as error:
         return error.message
     return ""
+
+
+def _absent(kind: Kind, gpu: Gpu | None) -> str:
+    if find_spec(kind.module) is None:
+        return "not installed"
+    return f"{NO_GPU}, and it builds on one" if kind.needs_gpu and gpu is None else ""
 
 
 def _missing(kind: Kind, reason: str) -> MissingError:

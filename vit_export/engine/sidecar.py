@@ -6,7 +6,7 @@ from pathlib import Path
 from vit_export.engine.kinds import KINDS
 from vit_export.errors import RequestError
 from vit_export.manifest import Manifest
-from vit_export.writing import beside
+from vit_export.writing import GRAPH, beside
 
 MAGIC = b"trt"
 """Bytes 1 to 3 of an engine: `ftrt` of TensorRT, `vtrt` of TensorRT for RTX, and others."""
@@ -22,7 +22,7 @@ def sidecar_of(engine: Path) -> Path:
 
 def graph_of(engine: Path) -> Path:
     """OUT.onnx: the graph that went in, where it is kept."""
-    return beside(engine, ".onnx")
+    return beside(engine, GRAPH)
 
 
 def is_engine(path: Path) -> bool:

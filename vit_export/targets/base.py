@@ -110,6 +110,8 @@ class Target:
         lambda path, verdict, settings: ()  # noqa: ARG005 there is nothing to be done
     )
     """Done to a judged artifact before it takes its name; what has to be said of it."""
+    here: Callable[[], str] = lambda: ""
+    """What `doctor` says of this machine besides."""
     extra: str = field(default="")
     """The pip extra that installs `packages`; empty where the base install has them."""
 

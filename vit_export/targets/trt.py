@@ -10,17 +10,20 @@ from vit_export.batch import Batch
 from vit_export.engine.capabilities import in_words
 from vit_export.engine.driver import Gpu, find_gpu
 from vit_export.engine.inspector import check_inspected
-from vit_export.engine.kinds import KINDS, NO_GPU, Chosen, choose
+from vit_export.engine.kinds import KINDS, NO_GPU, Chosen, choose, overview
 from vit_export.engine.known import warning_of
 from vit_export.engine.loads import validity
-from vit_export.engine.settings import HARDWARE, USUAL_LEVEL, Settings, check_settings
+from vit_export.engine.settings import Settings, check_settings
 from vit_export.engine.sidecar import graph_of, read_sidecar, write_sidecar
 from vit_export.errors import MissingError
 from vit_export.manifest import KEY, Manifest
 from vit_export.precision import check_flavour
 from vit_export.progress import Progress, unheard
-from vit_export.targets.base import Job, Option, Target
-from vit_export.targets.graph import OPSET, PACKAGES, SIMPLIFY, finished_graph, flavour_option
+from vit_export.targets.base import Job, Target
+from vit_export.targets.graph import PACKAGES, finished_graph
+from vit_export.targets.trt_options import OPTIONS
+from vit_export.targets.trt_program import build_program
+from vit_export.targets.trt_program import check as check_program
 from vit_export.verdict import Verdict
 from vit_export.writing import data_files
 
@@ -30,16 +33,42 @@ DYNAMIC = Batch(1, 8, 16)
 
 def build(job: Job, path: Path, progress: Progress) -> None:
     """Writes an engine of the job's graph, its manifest as JSON beside it, and the graph itself."""
-    from vit_export.engine.build import parsed, serialized
-    from vit_export.graph.save import save
-
     gpu = find_gpu()
     chosen = choose(str(job.settings["engine"]), gpu)
     settings = Settings.of(job.settings)
+    facts = _facts(chosen, gpu, settings, job.manifest.batch)
+    if chosen.kind.name == "torch":
+        manifest = job.manifest
+        with progress(f"build in {chosen.kind.title} {chosen.version}"):
+            seen: dict[str, Any] = {
+                "precisions": build_program(job, path, chosen.library, settings),
+                "layers": 0,
+                "validity": "",
+            }
+    else:
+        manifest, seen = _build_engine(
+            job, path, chosen, settings=settings, facts=facts, progress=progress
+        )
+    content = {"sha256": _sha256(path), "size_bytes": path.stat().st_size}
+    write_sidecar(path, replace(manifest, engine=facts | seen | content, engine_run=False))
+
+
+def _build_engine(
+    job: Job,
+    path: Path,
+    chosen: Chosen,
+    *,
+    settings: Settings,
+    facts: Mapping[str, Any],
+    progress: Progress,
+) -> tuple[Manifest, dict[str, Any]]:
+    """Writes the graph and the engine; the manifest so far, and what was seen of the engine."""
+    from vit_export.engine.build import parsed, serialized
+    from vit_export.graph.save import save
+
     model, manifest = finished_graph(job, progress)
-    manifest = replace(manifest, engine=_facts(chosen, gpu, settings, manifest.batch))
     graph = graph_of(path)
-    model.metadata_props[KEY] = _of_graph(manifest).to_json()
+    model.metadata_props[KEY] = _of_graph(replace(manifest, engine=facts)).to_json()
     with progress("write the graph"):
         save(model, graph, opset=int(job.settings["opset"]))
     del model
@@ -51,16 +80,13 @@ def build(job: Job, path: Path, progress: Progress) -> None:
         made = serialized(chosen.library, found, profiles, settings, tell or unheard)
     with progress("write"):
         path.write_bytes(made)
-    seen = {
+    return manifest, {
         "layers": found.layers,
         "precisions": found.products,
         "inputs and outputs": found.ends,
-        "graph_sha256": _sha256(graph.read_bytes()),
-        "sha256": _sha256(made),
-        "size_bytes": path.stat().st_size,
+        "graph_sha256": _sha256(graph),
         "validity": validity(chosen.library, made),
     }
-    write_sidecar(path, replace(manifest, engine={**manifest.engine, **seen}, engine_run=False))
 
 
 def _facts(chosen: Chosen, gpu: Gpu | None, settings: Settings, batch: Batch) -> dict[str, Any]:
@@ -87,13 +113,15 @@ def _of_graph(manifest: Manifest) -> Manifest:
     return replace(manifest, target="onnx", settings=settings)
 
 
-def _sha256(content: Any) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def stand_in(path: Path) -> Path | None:
-    """The graph of the engine at `path`."""
-    return graph_of(path)
+    """The graph of the engine at `path`; a program of torch-tensorrt has none."""
+    graph = graph_of(path)
+    return graph if graph.is_file() else None
 
 
 def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -105,7 +133,7 @@ def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[s
     graph = graph_of(path)
     if not settings["save_onnx"]:
         for file in (graph, *data_files(graph)):
-            file.unlink()
+            file.unlink(missing_ok=True)
     return _notes(manifest, graph if settings["save_onnx"] else None)
 
 
@@ -113,7 +141,10 @@ def _with_inspection(path: Path, manifest: Manifest) -> Manifest:
     """With the census of the engine itself; fp16 that is fp32 ends here."""
     from vit_export.runtimes.engine import EngineSession
 
-    products = EngineSession(path).products
+    if manifest.engine["kind"] == "torch":
+        products = manifest.engine["precisions"]
+    else:
+        products = EngineSession(path).products
     check_inspected(products, manifest.precision)
     return replace(manifest, engine={**manifest.engine, "engine_precisions": products})
 
@@ -149,6 +180,8 @@ def check(precision: str, settings: Mapping[str, Any]) -> None:
     gpu = find_gpu()
     kind = choose(str(settings["engine"]), gpu).kind
     check_settings(kind.name, settings, {option.name: option.default for option in OPTIONS})
+    if kind.name == "torch":
+        check_program(precision)
     if gpu is None and settings["require_run"]:
         fix = "leave --require-run out: the graph is proven, and the engine built."
         raise MissingError(f"The engine has to be run, and there is {NO_GPU}.", fix)
@@ -157,73 +190,6 @@ def check(precision: str, settings: Mapping[str, Any]) -> None:
         raise MissingError(message, "build where the GPU is, or leave them out.")
 
 
-OPTIONS = (
-    Option(
-        name="engine",
-        default="auto",
-        choices=("auto", *KINDS),
-        help="TensorRT or torch-tensorrt (on a GPU), or TensorRT for RTX (with or without); auto "
-        "takes the first of tensorrt, rtx, torch that works here.",
-    ),
-    OPSET,
-    flavour_option("tensorrt"),
-    SIMPLIFY,
-    Option(
-        name="workspace",
-        default=0,
-        least=0,
-        most=10**6,
-        help="Limit of scratch memory in MB; 0: all there is.",
-    ),
-    Option(name="level", default=USUAL_LEVEL, least=0, most=5, help="How long tensorrt optimizes."),
-    Option(
-        name="timing_cache",
-        flag="timing-cache",
-        default="",
-        metavar="FILE",
-        help="Of tensorrt: what it timed, read and written.",
-        recorded=False,
-    ),
-    Option(
-        name="hardware",
-        default="none",
-        choices=HARDWARE,
-        help="Of tensorrt: other GPUs that the engine has to run on.",
-    ),
-    Option(
-        name="version_compatible",
-        flag="version-compatible",
-        default=False,
-        help="Of tensorrt: later versions of the same major number load the engine too.",
-    ),
-    Option(
-        name="gpu",
-        default="",
-        metavar="NAME,NAME",
-        help="Of rtx: turing, ampere, ada, blackwell or capabilities (8.6) to build for.",
-    ),
-    Option(name="refit", default=False, help="Other weights can be put into the engine."),
-    Option(
-        name="strip_weights",
-        flag="strip-weights",
-        default=False,
-        help="The engine gets its weights from the graph beside it when it is opened.",
-    ),
-    Option(
-        name="save_onnx",
-        flag="save-onnx",
-        default=False,
-        help="Keep the graph that went in, as OUT.onnx.",
-        recorded=False,
-    ),
-    Option(
-        name="require_run",
-        flag="require-run",
-        default=False,
-        help="An engine that can't run here is a failure (exit code 3).",
-        recorded=False,
-    ),
-)
 TARGET = Target(
     name="trt",
     suffix=".engine",
@@ -240,5 +206,6 @@ TARGET = Target(
     options=OPTIONS,
     build=build,
     stand_in=stand_in,
+    here=lambda: overview(find_gpu()),
     finish=finish,
 )
