@@ -111,4 +111,5 @@ def check_flavour(precision: str, flavour: str, opset: int) -> None:
         raise RequestError(message, "leave --for out, or take another precision.")
     if precision == "weights-int4" and flavour != "onnxruntime" and opset < BLOCKED_OPSET:
         message = f"opset {opset} has no weights of four bits."
-        raise RequestError(message, f"take --opset {BLOCKED_OPSET}, or --for onnxruntime.")
+        other = "" if flavour == "tensorrt" else ", or --for onnxruntime"
+        raise RequestError(message, f"take --opset {BLOCKED_OPSET}{other}.")

@@ -17,7 +17,7 @@ from vit_export.errors import BuildError, RequestError
 from vit_export.progress import Tell
 
 MB = 2**20
-SHORT_OF_MEMORY = ("outofmemory", "out of memory", "insufficient memory", "insufficient workspace")
+SHORT_OF_MEMORY = ("outofmemory", "out of memory", "insufficient memory", "workspace limit")
 LOWER = "give --workspace more MB or leave it out, lower --level, or the largest size of --batch."
 
 Sizes = tuple[int, int, int]

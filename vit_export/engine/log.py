@@ -31,4 +31,4 @@ def log_of(library: Any) -> Any:
 def last_error(log: Any) -> str:
     """The last thing that went wrong, in a line and without the place in the library's source."""
     told = log.errors[-1] if log.errors else "it does not say why"
-    return str(told).partition("\n")[0].partition(" In ")[0].partition(" (In ")[0].strip()
+    return str(told).partition("\n")[0].partition(" In ")[0].partition(" (In ")[0].strip(" .;")

@@ -1,6 +1,5 @@
 """Engines of TensorRT and of TensorRT for RTX, on a GPU. Needs neither torch nor the weights."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,8 @@ class EngineSession:
         manifest = read_sidecar(path)
         self._json = manifest.to_json()
         self._batch = manifest.batch
-        library = check_loads(path, manifest.engine)
-        self._open(path, library, manifest.engine, Device())
-
-    def _open(self, path: Path, library: Any, told: Mapping[str, Any], device: Device) -> None:
-        """Opens the engine with `library`, to run on `device`."""
-        self._library, self._device, self._log = library, device, log_of(library)
+        library, told = check_loads(path, manifest.engine), manifest.engine
+        self._library, self._device, self._log = library, Device(), log_of(library)
         self._runtime = library.Runtime(self._log)
         if told.get("version_compatible"):
             self._runtime.engine_host_code_allowed = True  # it carries its lean runtime with it
