@@ -506,8 +506,12 @@ def test_a_gpu_without_memory(session):
 
 
 def test_a_stripped_engine_needs_its_graph(session, tmp_path):
+    told = {"strip_weights": True, "graph_sha256": hashlib.sha256(b"graph").hexdigest()}
     with pytest.raises(RequestError, match=r"f\.engine\.onnx is not beside it"):
-        session(strip_weights=True)
+        session(**told)
+    (tmp_path / "f.engine.onnx").write_bytes(b"another")
+    with pytest.raises(RequestError, match=r"is not the graph that f\.engine was built of"):
+        session(**told)
     (tmp_path / "f.engine.onnx").write_bytes(b"graph")
     calls = []
     library = Library()
@@ -515,5 +519,5 @@ def test_a_stripped_engine_needs_its_graph(session, tmp_path):
     parser = SimpleNamespace(refit_from_file=lambda path: calls.append(path) or True)
     library.Refitter = lambda *_: refitter
     library.OnnxParserRefitter = lambda *_: parser
-    session(strip_weights=True, library=library)
+    session(library=library, **told)
     assert calls == [str(tmp_path / "f.engine.onnx"), "refit"]

@@ -1,5 +1,6 @@
 """Engines of TensorRT and of TensorRT for RTX, on a GPU. Needs neither torch nor the weights."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class EngineSession:
             message = f"{path} can't be opened by {told['kind']} {told['version']}: "
             raise RequestError(f"{message}{last_error(self._log)}.", "build it again here.")
         if told.get("strip_weights"):
-            self._refit(path)
+            self._refit(path, str(told["graph_sha256"]))
         gpu = find_gpu()
         where = gpu.name if gpu is not None else "GPU"
         self.runtime = f"TensorRT {library.__version__} ({told['kind']}, {where})"
@@ -58,12 +59,16 @@ class EngineSession:
             self._device.wait()
         return context
 
-    def _refit(self, path: Path) -> None:
-        """Gives an engine without weights those of the graph beside it."""
+    def _refit(self, path: Path, wanted: str) -> None:
+        """Gives an engine without weights those of the graph beside it, whose SHA-256 is known."""
         graph = graph_of(path)
         if not graph.is_file():
             message = f"{path} has no weights of its own, and {graph.name} is not beside it."
             raise RequestError(message, "copy the graph too (--save-onnx).")
+        with graph.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+                message = f"{graph} is not the graph that {path.name} was built of (SHA-256)."
+                raise RequestError(message, "copy the graph that was built with it.")
         refitter = self._library.Refitter(self._engine, self._log)
         parser = self._library.OnnxParserRefitter(refitter, self._log)
         if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
