@@ -22,6 +22,7 @@ CALIBRATION = FASHION / "images"
 ASKED = {
     "fp32": (),
     "fp16": ("--fp16",),
+    "bf16": ("--bf16",),
     "int8-static": ("--int8", "--calibration", CALIBRATION),
     "weights-int8": ("--precision", "weights-int8"),
     "weights-int4": ("--precision", "weights-int4", "--opset", "21"),
@@ -29,6 +30,7 @@ ASKED = {
 ARITHMETIC = {
     "fp32": "fp32",
     "fp16": "fp16",
+    "bf16": "bf16",
     "int8-static": "int8",
     "weights-int8": "fp32 x int8",
     "weights-int4": "fp32 x int4",

@@ -71,7 +71,7 @@ def planned(
 
     tolerance = asdict(TOLERANCES[asked.precision])
     manifest = replace(manifest, precision=asked.precision, tolerance=tolerance)
-    if asked.precision in {"fp32", "fp16"}:
+    if asked.precision in {"fp32", "fp16", "bf16"}:
         return Planned(plan=Plan(), manifest=manifest)
     flavour = str(manifest.settings["flavour"])
     named = list(zip(manifest.reference.recipes, samples, strict=False))

@@ -28,6 +28,8 @@ NO_FASTER = "on a CPU it computes fp16 in fp32: no faster than fp32"
 NO_RUN_TIME_SCALES = "TensorRT's parser knows no DynamicQuantizeLinear"
 SLOW_RUN_TIME_SCALES = "it runs DynamicQuantizeLinear slower than fp32; int8-static is faster"
 
+BF16 = "its CPU provider has no bf16 arithmetic, so the file could not be opened to be proven"
+
 PRECISIONS = {
     one.name: one
     for one in (
@@ -36,6 +38,11 @@ PRECISIONS = {
             name="fp16",
             arithmetic="fp16",
             refused={"onnxruntime": IN_FP32, "openvino": NO_FASTER},
+        ),
+        Precision(
+            name="bf16",
+            arithmetic="bf16",
+            refused=dict.fromkeys(("portable", "onnxruntime", "openvino"), BF16),
         ),
         Precision(
             name="int8",
@@ -56,7 +63,6 @@ PRECISIONS = {
         ),
     )
 }
-BF16 = "ONNX Runtime's CPU provider has no bf16 arithmetic, so nothing here could prove the file."
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,9 @@ def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None
     Raises:
         RequestError: an unknown precision, one that the target lacks, or settings without effect.
     """
-    if asked.precision == "bf16":
-        raise RequestError(BF16, "take fp16.")
+    if asked.precision == "bf16" and "bf16" not in offered:
+        message = f"{target} has no bf16: ONNX Runtime proves it, and {BF16}."
+        raise RequestError(message, "take fp16, or trt --bf16.")
     if asked.precision not in PRECISIONS:
         fix = did_you_mean(asked.precision, PRECISIONS)
         raise RequestError(f"There is no precision {asked.precision!r}.", fix)

@@ -21,6 +21,8 @@ from vit_export.errors import BuildError, RequestError
 SUFFIX = ".partial"
 GRAPH = ".onnx"
 """Of what an engine was compiled from, where that is kept beside it."""
+TWIN = ".fp32.onnx"
+"""Of a graph that rounds like that one, for who can't compute in its types."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Staged:
             if self.file.exists():
                 self._move_data()
                 self.file.replace(rejected)
-            graph = beside(self.file, GRAPH)
+            twin = beside(self.file, TWIN)
+            graph = twin if twin.exists() else beside(self.file, GRAPH)
             if graph.exists():
                 for data in data_files(graph):
                     data.replace(self.out.parent / data.name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from vit_export.engine.kinds import KINDS
 from vit_export.errors import RequestError
 from vit_export.manifest import Manifest
-from vit_export.writing import GRAPH, beside
+from vit_export.writing import GRAPH, TWIN, beside
 
 MAGIC = b"trt"
 """Bytes 1 to 3 of an engine: `ftrt` of TensorRT, `vtrt` of TensorRT for RTX, and others."""
@@ -23,6 +23,11 @@ def sidecar_of(engine: Path) -> Path:
 def graph_of(engine: Path) -> Path:
     """OUT.onnx: the graph that went in, where it is kept."""
     return beside(engine, GRAPH)
+
+
+def twin_of(engine: Path) -> Path:
+    """OUT.fp32.onnx: what answers for a graph in bf16 on a CPU, while that is proven."""
+    return beside(engine, TWIN)
 
 
 def is_engine(path: Path) -> bool:

@@ -69,9 +69,11 @@ def finished_graph(job: Job, progress: Progress) -> "tuple[ir.Model, Manifest]":
 
 
 def _reduce(model: "ir.Model", job: Job, flavour: str) -> None:
-    from vit_export.quantize.reduce import halve, quantize
+    from vit_export.quantize.reduce import halve, halve_to_bf16, quantize
 
     if job.manifest.precision == "fp16":
         halve(model, job.samples, io=job.io_fp16)
+    elif job.manifest.precision == "bf16":
+        halve_to_bf16(model)
     else:
         quantize(model, job.plan, job.manifest.precision, flavour)

@@ -34,7 +34,7 @@ TARGET = Target(
     name="onnx",
     suffix=".onnx",
     summary="An ONNX file in standard operators, for ONNX Runtime, OpenVINO, TensorRT and others.",
-    precisions=tuple(PRECISIONS),
+    precisions=tuple(name for name in PRECISIONS if name != "bf16"),
     check=check,
     packages=PACKAGES,
     options=(OPSET, flavour_option("portable"), SIMPLIFY),

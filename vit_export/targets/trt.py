@@ -14,7 +14,7 @@ from vit_export.engine.kinds import KINDS, NO_GPU, Chosen, choose, overview
 from vit_export.engine.known import warning_of
 from vit_export.engine.loads import validity
 from vit_export.engine.settings import Settings, check_settings
-from vit_export.engine.sidecar import graph_of, read_sidecar, write_sidecar
+from vit_export.engine.sidecar import graph_of, read_sidecar, twin_of, write_sidecar
 from vit_export.errors import MissingError
 from vit_export.manifest import KEY, Manifest
 from vit_export.precision import check_flavour
@@ -29,6 +29,11 @@ from vit_export.writing import data_files
 
 DYNAMIC = Batch(1, 8, 16)
 """What `dynamic` stands for: an engine has to know its largest batch."""
+
+ROUNDED = (
+    "bf16 on the CPU: the graph ran in fp32 with every value rounded to bf16, as no CPU runtime "
+    "here computes it"
+)
 
 
 def build(job: Job, path: Path, progress: Progress) -> None:
@@ -64,6 +69,7 @@ def _build_engine(
 ) -> tuple[Manifest, dict[str, Any]]:
     """Writes the graph and the engine; the manifest so far, and what was seen of the engine."""
     from vit_export.engine.build import parsed, serialized
+    from vit_export.graph.rounded import round_in_fp32
     from vit_export.graph.save import save
 
     model, manifest = finished_graph(job, progress)
@@ -71,6 +77,9 @@ def _build_engine(
     model.metadata_props[KEY] = _of_graph(replace(manifest, engine=facts)).to_json()
     with progress("write the graph"):
         save(model, graph, opset=int(job.settings["opset"]))
+        if manifest.precision == "bf16":
+            round_in_fp32(model)
+            save(model, twin_of(path), opset=int(job.settings["opset"]))
     del model
     with progress("parse"):
         flavour = str(job.settings["flavour"])
@@ -119,9 +128,9 @@ def _sha256(path: Path) -> str:
 
 
 def stand_in(path: Path) -> Path | None:
-    """The graph of the engine at `path`; a program of torch-tensorrt has none."""
-    graph = graph_of(path)
-    return graph if graph.is_file() else None
+    """The graph of the engine at `path`, or its twin; a program of torch-tensorrt has none."""
+    graphs = (twin_of(path), graph_of(path))
+    return next((graph for graph in graphs if graph.is_file()), None)
 
 
 def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[str, ...]:
@@ -130,9 +139,9 @@ def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[s
     if manifest.engine_run:
         manifest = _with_inspection(path, manifest)
     write_sidecar(path, manifest)
-    graph = graph_of(path)
-    if not settings["save_onnx"]:
-        for file in (graph, *data_files(graph)):
+    graph, twin = graph_of(path), twin_of(path)
+    for spent in (twin,) if settings["save_onnx"] else (twin, graph):
+        for file in (spent, *data_files(spent)):
             file.unlink(missing_ok=True)
     return _notes(manifest, graph if settings["save_onnx"] else None)
 
@@ -161,6 +170,7 @@ def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
         f"engine: {kind.title} {told['version']}, for {where or in_words(told['capabilities'])}",
         f"passed over: {over}" if over else "",
         f"network: {told['layers']} layers, products: {products}; profiles: {profiles}",
+        ROUNDED if manifest.precision == "bf16" and not manifest.engine_run else "",
         f"validity: {told['validity']}" if told["validity"] else "",
         f"graph: {graph.name}" if graph else "",
         warning_of(kind.name, str(told["version"])),
@@ -196,7 +206,7 @@ TARGET = Target(
     summary="A TensorRT engine, strongly typed, built with or without a GPU.",
     note="Without a GPU it is built by TensorRT for RTX; its graph is proven on the CPU, and "
     "`vit-export validate` finishes the proof on the device.",
-    precisions=("fp32", "fp16", "int8-static", "weights-int8", "weights-int4"),
+    precisions=("fp32", "fp16", "bf16", "int8-static", "weights-int8", "weights-int4"),
     shorts={"fp16": "fp16", "bf16": "bf16", "int8": "int8-static"},
     check=check,
     packages=PACKAGES,
