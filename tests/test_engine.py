@@ -3,12 +3,16 @@
 import hashlib
 import json
 import threading
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from fake_cuda import FakeDriver
 from fake_tensorrt import Engine, Library, Network, Refusal, half_network, layer, tensor
+from support import tiny_spec
 
 from vit_export.batch import Batch
 from vit_export.engine import kinds, loads
@@ -20,13 +24,20 @@ from vit_export.engine.known import warning_of
 from vit_export.engine.monitor import Phases, monitor_of
 from vit_export.engine.network import census, check_census
 from vit_export.engine.settings import Settings, check_settings
+from vit_export.engine.sidecar import read_sidecar, write_sidecar
 from vit_export.errors import BuildError, MissingError, ProofError, RequestError
 from vit_export.progress import unheard
-from vit_export.runtimes import engine
+from vit_export.runtimes import engine, open_artifact, read_manifest
 from vit_export.runtimes.base import RunFailedError
 from vit_export.runtimes.cuda import Device
 from vit_export.runtimes.engine import EngineSession, profile_for
+from vit_export.speed.contestants import GPU, Contestant
+from vit_export.speed.limit import runtimes_of
+from vit_export.speed.openers import clock_of
+from vit_export.targets import trt, trt_program
 from vit_export.targets.trt_options import OPTIONS
+from vit_export.vit.lower import lower
+from vit_export.vit.weights import random_vit
 
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9")
 USUAL = {option.name: option.default for option in OPTIONS}
@@ -492,6 +503,16 @@ def test_an_engine_answers_in_the_profile_that_fits(session):
     assert made.manifest_json() == "{}"
 
 
+def test_a_bench_takes_the_clock_of_the_gpu(session):
+    made, _ = session()
+    assert clock_of(made.run) == made.timed_ms
+    calls = []
+    assert 0 <= clock_of(calls.append)(np.zeros(1, np.float32)) < 1000
+    assert len(calls) == 1
+    taking_part = [Contestant(name="f", kind="artifact", arithmetic=GPU)]
+    assert runtimes_of(taking_part) == [("fp32", "onnxruntime")]
+
+
 def test_a_batch_outside_of_every_profile(session):
     made, _ = session()
     with pytest.raises(RunFailedError, match="no profile takes batch 17, it has 1:1:4,5:8:16"):
@@ -521,3 +542,108 @@ def test_a_stripped_engine_needs_its_graph(session, tmp_path):
     library.OnnxParserRefitter = lambda *_: parser
     session(library=library, **told)
     assert calls == [str(tmp_path / "f.engine.onnx"), "refit"]
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch, fashion):
+    """What `trt` does with an engine that ran, whose inspector tells of `products`."""
+    graph = fashion.path["onnx"]
+    told = TOLD | {"passed_over": [], "precisions": {"fp16": 1}, "layers": 1, "validity": ""}
+    told |= {"profiles": ["1:8:16"], "version": "10.3.0"}
+    manifest = replace(read_manifest(open_artifact(graph), graph), engine=told, precision="fp16")
+
+    def finish(products):
+        path = tmp_path / "f.engine"
+        write_sidecar(path, manifest)
+        (tmp_path / "f.engine.onnx").write_bytes(b"graph")
+        monkeypatch.setattr(engine, "EngineSession", lambda _: SimpleNamespace(products=products))
+        notes = trt.finish(path, SimpleNamespace(not_run=""), {"save_onnx": False})
+        return read_sidecar(path), notes
+
+    return finish
+
+
+def test_an_engine_that_ran(finished, tmp_path):
+    manifest, notes = finished({"fp16": 7, "fp32": 2})
+    assert manifest.engine_run
+    assert manifest.engine["engine_precisions"] == {"fp16": 7, "fp32": 2}
+    assert [path.name for path in tmp_path.iterdir()] == ["f.engine.json"]
+    assert notes[0].startswith("engine: TensorRT 10.3.0, for NVIDIA GeForce RTX 4090")
+    assert "issues/4723" in notes[-1]
+
+
+def test_an_engine_that_ran_and_is_fp32(finished):
+    with pytest.raises(ProofError, match="the engine is not fp16"):
+        finished({"fp32": 9})
+
+
+class TorchTensorrt:
+    """torch_tensorrt: keywords of compile, and what save is given."""
+
+    def __init__(self, refusal=""):
+        self.refusal, self.calls, self.dynamo = refusal, {}, self
+
+    def Input(self, **told):  # noqa: N802 as it is called there
+        return told
+
+    def compile(self, exported, *, arg_inputs, use_explicit_typing=False, **asked):
+        if self.refusal:
+            raise RuntimeError(self.refusal)
+        self.calls["compile"] = asked | {"use_explicit_typing": use_explicit_typing}
+        self.calls["inputs"] = arg_inputs
+        layer = '{"Layers": [{"LayerType": "gemm", "Inputs": [{"Datatype": "Half"}]}]}'
+        return SimpleNamespace(
+            modules=lambda: [exported, SimpleNamespace(get_layer_info=lambda: layer)]
+        )
+
+    def save(self, _, path, *, output_format, arg_inputs):
+        self.calls["save"] = (output_format, arg_inputs)
+        Path(path).write_bytes(b"PK")
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Builds a program of a tiny model with a fake of torch-tensorrt."""
+    monkeypatch.setattr(trt_program, "DEVICE", "cpu")
+    spec = tiny_spec()
+
+    def build(library, precision="fp16", batch="1:2:4", **settings):
+        manifest = SimpleNamespace(spec=spec, batch=Batch.parse(batch), precision=precision)
+        job = SimpleNamespace(manifest=manifest, lowered=lower(random_vit(spec, 0)))
+        path = tmp_path / "f.engine"
+        return trt_program.build_program(job, path, library, Settings(**settings)), path
+
+    return build
+
+
+def test_a_program_of_torch_tensorrt(program):
+    library = TorchTensorrt()
+    products, path = program(library, workspace_mb=2, level=4, hardware="ampere-plus")
+    assert products == {"fp16": 1}
+    assert path.read_bytes() == b"PK"
+    asked = library.calls["compile"]
+    assert asked["use_explicit_typing"]
+    assert asked["disable_tf32"]
+    assert asked["require_full_compilation"]
+    assert (asked["workspace_size"], asked["optimization_level"]) == (2 * 2**20, 4)
+    assert asked["hardware_compatible"]
+    assert asked["autocast_low_precision_type"] == torch.float16
+    assert torch.ops.aten.layer_norm.default in asked["autocast_excluded_ops"]
+    (given,) = library.calls["inputs"]
+    assert given["max_shape"] == (4, 3, 16, 24)
+    assert library.calls["save"] == ("exported_program", [given])
+
+
+def test_a_program_in_fp32_has_no_autocast(program):
+    library = TorchTensorrt()
+    program(library, precision="fp32", batch="2")
+    assert "enable_autocast" not in library.calls["compile"]
+
+
+def test_what_torch_tensorrt_refuses(program):
+    with pytest.raises(BuildError, match="no program: no converter"):
+        program(TorchTensorrt("no converter\nfor that"))
+    with pytest.raises(RequestError, match="one range of batches"):
+        program(TorchTensorrt(), batch="1,4:8:8")
+    with pytest.raises(RequestError, match="no int8-static of ours"):
+        trt_program.check("int8-static")

@@ -37,7 +37,7 @@ ROWS = [
     ["graph/flops"],
     ["graph/census"],
     ["graph/passes", "graph/audit"],
-    ["graph/capture", "graph/simplify", "graph/optimize", "graph/save"],
+    ["graph/capture", "graph/simplify", "graph/optimize", "graph/save", "graph/rounded"],
     ["engine"],
     ["runtimes"],
     ["quantize"],

@@ -4,6 +4,7 @@ import onnx_ir as ir
 
 from vit_export.graph.half import BRAIN, SINGLE
 from vit_export.graph.nodes import constant, initializer
+from vit_export.graph.passes.unused import remove_unused
 
 
 def round_in_fp32(model: ir.Model) -> int:
@@ -24,6 +25,7 @@ def round_in_fp32(model: ir.Model) -> int:
             if value.dtype == BRAIN:
                 _round(graph, node, value)
                 rounded += 1
+    remove_unused(model)  # the weights in bf16
     return rounded
 
 

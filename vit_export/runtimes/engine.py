@@ -84,8 +84,10 @@ class EngineSession:
     def timed_ms(self, images: Array) -> float:
         """What the GPU takes for one answer by its own clock, copies to it and back included."""
         first = self._device.mark()
-        self._enqueued(images)
-        return self._device.between_ms(first, self._device.mark())
+        answer = self._enqueued(images)  # has to live until it is filled in
+        found_ms = self._device.between_ms(first, self._device.mark())
+        del answer
+        return found_ms
 
     def _enqueued(self, images: Array) -> Any:
         """The answer that the stream will have filled in."""

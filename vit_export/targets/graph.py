@@ -1,6 +1,6 @@
 """From a job to a finished ONNX graph: what several targets write, or compile further."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vit_export.errors import BuildError
@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # onnx_ir is heavy, and listing targets must be light
     import onnx_ir as ir
 
     from vit_export.manifest import Manifest
+    from vit_export.quantize.ranges import Reach
 
 PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "onnxruntime")
 """What it takes, by the names pip knows."""
@@ -31,8 +32,19 @@ def flavour_option(default: str) -> Option:
     )
 
 
-def finished_graph(job: Job, progress: Progress) -> "tuple[ir.Model, Manifest]":
-    """The job's module as an ONNX graph in its precision, and the manifest that tells how.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Finished:
+    """A graph in its precision."""
+
+    model: "ir.Model"
+    manifest: "Manifest"
+    """That tells how it came about."""
+    reach: "Reach | None" = None
+    """Of fp16: how large its numbers get."""
+
+
+def finished_graph(job: Job, progress: Progress) -> Finished:
+    """The job's module as an ONNX graph in its precision.
 
     Raises:
         BuildError: a fusion did not happen, or a pass failed.
@@ -62,18 +74,20 @@ def finished_graph(job: Job, progress: Progress) -> "tuple[ir.Model, Manifest]":
     missing = audit(model, manifest.spec).missing
     if missing and manifest.model in preset_names():  # of ours every fusion is known to happen
         raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
+    reach = None
     if manifest.precision != "fp32":
         with progress(f"reduce to {manifest.precision}"):
-            _reduce(model, job, flavour)
-    return model, replace(manifest, graph=nodes | changed)
+            reach = _reduce(model, job, flavour)
+    return Finished(model=model, manifest=replace(manifest, graph=nodes | changed), reach=reach)
 
 
-def _reduce(model: "ir.Model", job: Job, flavour: str) -> None:
+def _reduce(model: "ir.Model", job: Job, flavour: str) -> "Reach | None":
     from vit_export.quantize.reduce import halve, halve_to_bf16, quantize
 
     if job.manifest.precision == "fp16":
-        halve(model, job.samples, io=job.io_fp16)
-    elif job.manifest.precision == "bf16":
+        return halve(model, job.samples, io=job.io_fp16)
+    if job.manifest.precision == "bf16":
         halve_to_bf16(model)
     else:
         quantize(model, job.plan, job.manifest.precision, flavour)
+    return None

@@ -15,10 +15,10 @@ def build(job: Job, path: Path, progress: Progress) -> None:
     """Writes the job's module as an ONNX file with the manifest in its metadata."""
     from vit_export.graph.save import save
 
-    model, manifest = finished_graph(job, progress)
-    model.metadata_props[KEY] = manifest.to_json()
+    made = finished_graph(job, progress)
+    made.model.metadata_props[KEY] = made.manifest.to_json()
     with progress("write"):
-        save(model, path, opset=int(job.settings["opset"]))
+        save(made.model, path, opset=int(job.settings["opset"]))
 
 
 def check(precision: str, settings: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vit_export.batch import Batch
 from vit_export.engine.capabilities import in_words
@@ -26,6 +26,9 @@ from vit_export.targets.trt_program import build_program
 from vit_export.targets.trt_program import check as check_program
 from vit_export.verdict import Verdict
 from vit_export.writing import data_files
+
+if TYPE_CHECKING:  # onnx is heavy, and listing targets must be light
+    from vit_export.quantize.ranges import Reach
 
 DYNAMIC = Batch(1, 8, 16)
 """What `dynamic` stands for: an engine has to know its largest batch."""
@@ -72,7 +75,8 @@ def _build_engine(
     from vit_export.graph.rounded import round_in_fp32
     from vit_export.graph.save import save
 
-    model, manifest = finished_graph(job, progress)
+    finished = finished_graph(job, progress)
+    model, manifest, reach = finished.model, finished.manifest, finished.reach
     graph = graph_of(path)
     model.metadata_props[KEY] = _of_graph(replace(manifest, engine=facts)).to_json()
     with progress("write the graph"):
@@ -80,7 +84,7 @@ def _build_engine(
         if manifest.precision == "bf16":
             round_in_fp32(model)
             save(model, twin_of(path), opset=int(job.settings["opset"]))
-    del model
+    del model, finished
     with progress("parse"):
         flavour = str(job.settings["flavour"])
         found = parsed(chosen.library, graph, precision=manifest.precision, flavour=flavour)
@@ -95,7 +99,16 @@ def _build_engine(
         "inputs and outputs": found.ends,
         "graph_sha256": _sha256(graph),
         "validity": validity(chosen.library, made),
+        **({"fp16 range": _in_words(reach)} if reach is not None else {}),
     }
+
+
+def _in_words(reach: "Reach") -> str:
+    """How large the numbers of an fp16 graph get on the samples."""
+    from vit_export.quantize.ranges import LARGEST
+
+    kept = f"; {len(reach.kept)} nodes stay in fp32" if reach.kept else ""
+    return f"at most {reach.largest:,.1f} of {LARGEST} in {reach.worst}{kept}"
 
 
 def _facts(chosen: Chosen, gpu: Gpu | None, settings: Settings, batch: Batch) -> dict[str, Any]:
@@ -170,6 +183,7 @@ def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
         f"engine: {kind.title} {told['version']}, for {where or in_words(told['capabilities'])}",
         f"passed over: {over}" if over else "",
         f"network: {told['layers']} layers, products: {products}; profiles: {profiles}",
+        f"fp16 range: {told['fp16 range']}" if "fp16 range" in told else "",
         ROUNDED if manifest.precision == "bf16" and not manifest.engine_run else "",
         f"validity: {told['validity']}" if told["validity"] else "",
         f"graph: {graph.name}" if graph else "",

@@ -14,6 +14,7 @@ from vit_export.errors import BuildError, RequestError
 from vit_export.targets.base import Job
 
 PRECISIONS = ("fp32", "fp16")
+DEVICE = "cuda"
 
 
 def check(precision: str) -> None:
@@ -50,8 +51,8 @@ def build_program(job: Job, path: Path, library: Any, settings: Settings) -> dic
         **{f"{name}_shape": shape for name, shape in shapes.items()}, dtype=torch.float32
     )
     try:
-        module = job.lowered.eval().cuda()
-        example = torch.zeros(shapes["opt"], device="cuda")
+        module = job.lowered.eval().to(DEVICE)
+        example = torch.zeros(shapes["opt"], device=DEVICE)
         axis = None if batch.fixed else torch.export.Dim("batch", min=batch.least, max=most)
         dynamic = None if axis is None else ({0: axis},)
         exported = torch.export.export(module, (example,), dynamic_shapes=dynamic, strict=False)
@@ -63,7 +64,7 @@ def build_program(job: Job, path: Path, library: Any, settings: Settings) -> dic
         fix = "take --engine tensorrt, or a smaller --batch."
         raise BuildError(f"torch-tensorrt built no program: {reason}.", fix) from None
     finally:
-        job.lowered.cpu()
+        job.lowered.to("cpu")
     return _products(made)
 
 
