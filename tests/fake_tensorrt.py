@@ -50,10 +50,11 @@ class Config(Recorded):
 
     def create_timing_cache(self, content):
         self.calls.append(("create_timing_cache", content))
-        return "cache"
+        return "cache" if content != b"of another GPU" else None
 
     def set_timing_cache(self, cache, ignore_mismatch):
         self.calls.append(("set_timing_cache", cache, ignore_mismatch))
+        return True
 
     def get_timing_cache(self):
         return SimpleNamespace(serialize=lambda: b"timed")

@@ -1,6 +1,7 @@
 """Engines from the inside: what is told to TensorRT, what is read of it, and why one won't load."""
 
 import hashlib
+import io
 import json
 import threading
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from fake_cuda import FakeDriver
 from fake_tensorrt import Engine, Library, Network, Refusal, half_network, layer, tensor
+from rich.console import Console
 from support import tiny_spec
 
 from vit_export.batch import Batch
@@ -27,6 +29,7 @@ from vit_export.engine.settings import Settings, check_settings
 from vit_export.engine.sidecar import read_sidecar, write_sidecar
 from vit_export.errors import BuildError, MissingError, ProofError, RequestError
 from vit_export.progress import unheard
+from vit_export.report import stages
 from vit_export.runtimes import engine, open_artifact, read_manifest
 from vit_export.runtimes.base import RunFailedError
 from vit_export.runtimes.cuda import Device
@@ -154,6 +157,13 @@ def test_what_the_builder_is_told_with_every_option(tmp_path):
     assert cache.read_bytes() == b"timed"
 
 
+def test_a_timing_cache_of_another_gpu(tmp_path):
+    (tmp_path / "cache").write_bytes(b"of another GPU")
+    with pytest.raises(RequestError, match="no timing cache of this GPU"):
+        build(Library(half_network()), tmp_path, timing_cache=tmp_path / "cache")
+    assert (tmp_path / "cache").read_bytes() == b"of another GPU"
+
+
 def test_weights_that_may_change_are_refittable_in_full(tmp_path):
     _, calls = build(Library(half_network()), tmp_path, refit=True, strip_weights=True)
     assert [call[1] for call in calls if call[0] == "set_flag"] == ["REFIT", "STRIP_PLAN"]
@@ -195,6 +205,18 @@ def test_a_build_stops_when_it_is_told_to():
     stop.set()
     assert not monitor.step_complete("Building engine", 1)
     assert shares == [0.25, 0.5]
+
+
+def test_a_stage_shows_its_share():
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=80)
+    with stages(console, quiet=False)("build in TensorRT") as tell:
+        tell(0.5)
+        console.print("", end="")  # draws the stage anew
+    assert "50%" in shown.getvalue()
+    assert "━" in shown.getvalue()
+    with stages(console, quiet=True)("build") as tell:
+        assert tell is None
 
 
 def test_phases_inside_phases():

@@ -14,7 +14,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from support import FASHION, need, refused, run, run_json
+import test_trt
+from support import need, refused, run, run_json
 
 import vit_export
 from vit_export.engine.driver import find_gpu
@@ -24,14 +25,8 @@ from vit_export.runtimes import open_artifact
 
 pytestmark = pytest.mark.gpu
 
-CALIBRATION = FASHION / "images"
-ASKED = {
-    "fp32": (),
-    "fp16": ("--fp16",),
-    "bf16": ("--bf16",),
-    "int8-static": ("--int8", "--calibration", CALIBRATION),
-}
 LEAST_DB = {"fp32": 90, "fp16": 50, "bf16": 32, "int8-static": 20}
+ASKED = {name: test_trt.ASKED[name] for name in LEAST_DB}
 BUILT_BY = [
     *((kind, name) for kind in ("tensorrt", "rtx") for name in ASKED),
     *(("torch", name) for name in ("fp32", "fp16")),
@@ -84,7 +79,7 @@ def test_an_engine_is_proven_at_the_corners_of_its_profiles(engines, kind, preci
 def test_the_verdict_can_be_had_again(engines, kind, precision):
     out, _ = engines(kind, precision)
     assert run_json("validate", out, "-q")["status"] == "PROVEN"
-    told = run_json("predict", out, CALIBRATION / "bag_1.png", "--top", "1")
+    told = run_json("predict", out, test_trt.CALIBRATION / "bag_1.png", "--top", "1")
     assert told[0]["classes"] == ["Bag"]
 
 

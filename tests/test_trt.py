@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from hashlib import sha256
 from importlib.util import find_spec
@@ -13,8 +14,11 @@ import pytest
 from support import COMMAND, FASHION, need, refused, run, run_json, tiny_spec
 
 import vit_export
+from vit_export.engine.build import parsed
 from vit_export.engine.driver import find_gpu
-from vit_export.engine.sidecar import read_sidecar
+from vit_export.engine.kinds import KINDS, load
+from vit_export.engine.sidecar import graph_of, read_sidecar
+from vit_export.errors import ProofError
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.vit.weights import random_vit
 
@@ -317,7 +321,7 @@ def test_no_tensorrt_of_any_kind(tmp_path):
     )
     asked = ("vit-export", "trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine")
     done = subprocess.run(
-        [COMMAND.replace("vit-export", "python"), "-c", script, *map(str, asked)],
+        [sys.executable, "-c", script, *map(str, asked)],
         capture_output=True,
         text=True,
         check=False,
@@ -342,7 +346,7 @@ def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
     )
     asked = ("vit-export", "trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")
     done = subprocess.run(
-        [COMMAND.replace("vit-export", "python"), "-c", script, *map(str, asked)],
+        [sys.executable, "-c", script, *map(str, asked)],
         capture_output=True,
         text=True,
         check=False,
@@ -406,3 +410,30 @@ def test_weights_above_2_gb_are_parsed_by_path(tmp_path, monkeypatch):
     (data,) = tmp_path.glob("f.engine.onnx.*.data")
     assert data.stat().st_size > 2**20
     assert run_json("validate", tmp_path / "f.engine.onnx", "-q")["status"] == "PROVEN"
+
+
+def test_a_device_needs_neither_torch_nor_onnx(engine):
+    """All that is looked at before a GPU is asked for, with those packages hidden."""
+    script = (
+        "import sys; sys.modules |= dict.fromkeys(('torch', 'onnx', 'onnx_ir', 'onnxruntime'))\n"
+        "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
+    )
+    for command in ("validate", "inspect"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, "vit-export", command, str(engine)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        told = done.stdout + done.stderr
+        assert done.returncode == (3 if command == "validate" else 0), told
+        assert "not checkable here: no GPU" in " ".join(told.split())
+
+
+@pytest.mark.parametrize("asked", ["fp16", "bf16", "int8-static"])
+def test_a_network_that_is_not_what_was_asked_for(built, asked):
+    """TensorRT's own parser reads a graph in fp32: that ends before anything is built."""
+    graph = graph_of(built["fp32"][0])
+    with pytest.raises(ProofError, match=f"is not {asked}: of its products .* in fp32") as error:
+        parsed(load(KINDS["rtx"]), graph, precision=asked, flavour="tensorrt")
+    assert error.value.exit_code == 4

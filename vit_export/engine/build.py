@@ -139,7 +139,9 @@ def _timing_cache(config: Any, path: Path | None) -> Any:
     if path is None:
         return None
     cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        message = f"{path} is no timing cache of this GPU and this version of TensorRT."
+        raise RequestError(message, "name another file, or one that is not there yet.")
     return cache
 
 
