@@ -418,16 +418,14 @@ def test_a_device_needs_neither_torch_nor_onnx(engine):
         "import sys; sys.modules |= dict.fromkeys(('torch', 'onnx', 'onnx_ir', 'onnxruntime'))\n"
         "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
     )
-    for command in ("validate", "inspect"):
-        done = subprocess.run(
-            [sys.executable, "-c", script, "vit-export", command, str(engine)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        told = done.stdout + done.stderr
-        assert done.returncode == (3 if command == "validate" else 0), told
-        assert "not checkable here: no GPU" in " ".join(told.split())
+    done = subprocess.run(
+        [sys.executable, "-c", script, "vit-export", "validate", str(engine)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "not checkable here: no GPU here" in done.stderr
 
 
 @pytest.mark.parametrize("asked", ["fp16", "bf16", "int8-static"])
