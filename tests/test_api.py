@@ -32,7 +32,8 @@ def test_twins_take_the_same_options(name):
     command = {parameter.name for parameter in cli.commands[name].params} - shown_only
     twin = api.build if name in TARGETS else getattr(api, name)
     python = set(inspect.signature(twin).parameters) - {"progress", "target", "options"}
-    own = {option.name for option in TARGETS[name].options} if name in TARGETS else set()
+    target = TARGETS.get(name)
+    own = {*(option.name for option in target.options), *target.shorts} if target else set()
     renamed = {"page": "report"}
     assert {renamed.get(option, option) for option in command} == python | own
 

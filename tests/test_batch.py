@@ -24,6 +24,23 @@ def test_batches(text, fixed, proven):
     assert (batch.fixed, batch.proven) == (fixed, proven)
 
 
+@pytest.mark.parametrize("given", ["1:1:2,4:8:8", ["1:1:2", "4:8:8"]])
+def test_several_ranges(given):
+    batch = Batch.parse(given)
+    assert (batch.least, batch.usual, batch.most, batch.fixed) == (1, 1, 8, None)
+    assert batch.proven == (1, 2, 4, 8)
+    assert [batch.takes(size) for size in (1, 3, 4, 9)] == [True, False, True, False]
+    assert [batch.nearest(size) for size in (1, 3, 6, 99)] == [1, 2, 6, 8]
+    assert Batch.parse(str(batch)) == batch
+    assert [str(one) for one in batch.profiles] == ["1:1:2", "4:8:8"]
+    assert Batch.parse(["8"]) == Batch.parse("8")
+
+
+def test_dynamic_stands_alone():
+    with pytest.raises(RequestError, match="dynamic stands alone"):
+        Batch.parse(["dynamic", "1"])
+
+
 @pytest.mark.parametrize("text", ["", "0", "-1", "1:2", "8:4:16", "1:8:4", "two", "1.5", "01"])
 def test_nonsense_is_refused(text):
     with pytest.raises(RequestError, match=r"batch"):

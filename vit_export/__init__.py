@@ -1,6 +1,6 @@
 """Vision Transformers from PyTorch to the file a device runs, with proof.
 
-Every command has a twin here: `onnx`, `torchscript` (one per target), `predict`, `validate`,
+Every command has a twin here: `onnx`, `torchscript`, `trt` (one per target), `predict`, `validate`,
 `locate`, `bench`, `inspect`, `summary`, `models`, `doctor`. They load on first use, so that
 importing this package is cheap.
 """

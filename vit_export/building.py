@@ -1,6 +1,8 @@
 """The way from a model to a proven file: every stage, in its order, and nothing else."""
 
 import gc
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,26 +10,22 @@ import numpy as np
 
 from vit_export.annotation import annotated
 from vit_export.batch import Batch
-from vit_export.compare import Tolerance
-from vit_export.errors import RequestError
 from vit_export.examination import Examination
 from vit_export.image_files import find_images
 from vit_export.image_set import ImageSet, image_set
+from vit_export.judging import judged, settle
 from vit_export.loading import load_source
-from vit_export.manifest import Array, Manifest, Reference
+from vit_export.manifest import Array, Reference
 from vit_export.picture import check_picture
 from vit_export.planning import Work, job_of, manifest_of
 from vit_export.precision import Asked, Scales, check_precision
 from vit_export.progress import Progress, silent
-from vit_export.proof import prove
-from vit_export.report import to_json
 from vit_export.request import Numbers, Outputs, Wanted, steps_of, told_of
-from vit_export.runtimes import open_artifact
 from vit_export.samples import image_samples, make_samples, recipes
 from vit_export.source import Source
 from vit_export.targets import find_target
-from vit_export.verdict import Built, Origin, RejectedError, Verdict
-from vit_export.writing import Staged, check_writable, staged
+from vit_export.verdict import Built
+from vit_export.writing import check_writable, staged
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.loading import Model
@@ -54,8 +52,8 @@ def build(
     resize: str | int | None = None,
     crop: str | float | None = None,
     interpolation: str | None = None,
-    batch: str = "dynamic",
-    precision: str = "fp32",
+    batch: str | Sequence[str] = "dynamic",
+    precision: str | None = None,
     scales: Scales = "batch",
     calibration: str | Path | None = None,
     io_fp16: bool = False,
@@ -91,8 +89,8 @@ def build(
         resize: the shorter side before the crop, or "HxW".
         crop: what the model takes, in pixels, or as a share of the resized image (0.875, 1.0).
         interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
-        batch: `dynamic`, N or MIN:OPT:MAX.
-        precision: a name in `precision.PRECISIONS`.
+        batch: `dynamic`, N or MIN:OPT:MAX; several for a target with optimization profiles.
+        precision: a name in `precision.PRECISIONS`; fp32 when nothing is said.
         scales: of int8: `batch`, or `token` for a run-time scale of each row.
         calibration: a folder of images that scales are found on.
         io_fp16: inputs and outputs of an fp16 file in fp16 too.
@@ -108,11 +106,12 @@ def build(
 
     Raises:
         RequestError: the request makes no sense.
-        MissingError: a package of the target is not installed.
+        MissingError: a package or a GPU that this needs is not here.
         BuildError: the file could not be made or written.
         RejectedError: it was made, and is not the model; it is kept as OUT.rejected.
     """
     chosen = find_target(target)
+    precision = chosen.precision_of(precision, options)
     settings = chosen.settings(options)
     asked = Asked(
         precision=precision,
@@ -125,7 +124,7 @@ def build(
     )
     check_precision(asked, chosen.name, chosen.precisions)
     chosen.check(precision, settings)
-    path, sizes = Path(out), Batch.parse(batch)
+    path, sizes = Path(out), chosen.sizes(Batch.parse(batch))
     told = told_of(heads, activation, pool, norm_eps, trained_size)
     steps = steps_of(mean, std, resize, crop, interpolation)
     wanted = Wanted(
@@ -138,20 +137,19 @@ def build(
     pictures = image_set(given, source.vit.spec, source.preprocessing, source.labels, progress)
     with Examination(pictures) as exam, staged(path) as stage:
         with progress("answer in eager PyTorch"):
-            reference, samples = _reference(source, pictures)
+            reference, _ = expected = _reference(source, pictures)
         exam.ask_eager(source.vit, progress)
-        expected = reference, samples
         manifest = manifest_of(chosen, source, sizes, settings, reference)
         work = Work(asked, images=pictures, threads=threads, progress=progress)
         job, origin = job_of(source, manifest, expected, work)
-        chosen.build(job, stage.file, progress)
+        chosen.build(replace(job, settings=settings), stage.file, progress)
         manifest = job.manifest
         del source, job  # the weights are in the file: nobody holds them twice while it runs,
         gc.collect()  # nor do the cycles that exporters leave behind
-        verdict = _judged(stage, manifest, expected, exam, threads=threads, progress=progress)
-        if origin.search is not None:
-            verdict = verdict.within(origin.search.budget)
-        return _settle(stage, verdict, origin)
+        verdict = judged(
+            stage, chosen, manifest, expected, exam, threads=threads, progress=progress
+        )
+        return settle(stage, chosen, verdict, origin, settings)
 
 
 def _check_files(out: Path, asked: Asked) -> None:
@@ -176,40 +174,3 @@ def _reference(source: Source, images: ImageSet | None) -> tuple[Reference, Arra
         more, extra = image_samples(images)
         names, made = [*names, *more], np.concatenate([made, extra])
     return reference_of(source.vit, names, made), made
-
-
-def _judged(
-    stage: Staged,
-    manifest: Manifest,
-    expected: tuple[Reference, Array],
-    exam: Examination,
-    *,
-    threads: int | None,
-    progress: Progress,
-) -> Verdict:
-    """The verdict on the staged file, opened as its user will open it, and its worth on images."""
-    try:
-        session = open_artifact(stage.file, threads)
-    except RequestError as error:  # what was just written is no artifact
-        return Verdict.unopened(stage.out, manifest.precision, error.message)
-    verdict = prove(
-        session,
-        stage.out,
-        *expected,
-        batch=manifest.batch,
-        precision=manifest.precision,
-        tolerance=Tolerance(**manifest.tolerance),
-        classifies=manifest.spec.classifies,
-        progress=progress,
-    )
-    return exam.judged(verdict, session, manifest, progress)
-
-
-def _settle(stage: Staged, verdict: Verdict, origin: Origin) -> Built:
-    if verdict.status != "PROVEN":
-        kept = stage.reject(to_json(verdict.to_mapping()))
-        fix = f"vit-export locate {kept} says where; {stage.out.name} is as it was."
-        raise RejectedError(verdict, fix)
-    size = sum(file.stat().st_size for file in stage.folder.iterdir())
-    stage.commit()
-    return Built(path=stage.out, size_bytes=size, origin=origin, verdict=verdict)

@@ -63,6 +63,11 @@ TOLERANCES = {
         alone_snr_db=60,
         reason="ten bits of mantissa round by 66 dB once, and some hundred roundings add up",
     ),
+    "bf16": Tolerance(
+        least_snr_db=32,
+        alone_snr_db=42,
+        reason="seven bits of mantissa round by 48 dB once: eighteen less than fp16 at every step",
+    ),
     "int8": Tolerance(
         least_snr_db=20,
         alone_snr_db=20,

@@ -67,10 +67,10 @@ class Examination:
     ) -> Verdict:
         """`verdict`, with what its artifact, open in `session`, is worth on the images.
 
-        Only what is PROVEN is asked: it would be the worth of another model.
+        What is rejected is not asked: it would be the worth of another model.
         """
         images = self._images
-        if images is None or verdict.status != "PROVEN":
+        if images is None or not verdict.accepted:
             return verdict
         before = self._before() if self._batches else repeat(None, len(images.paths))
         with progress(f"judge on {len(images.paths)} images"):

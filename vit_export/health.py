@@ -29,7 +29,8 @@ def examine() -> list[Health]:
 
 
 def _examine(target: Target) -> Health:
-    versions = versions_of(target.packages)
-    missing = tuple(name for name in target.packages if name not in versions)
+    versions = versions_of((*target.packages, *target.one_of))
+    missing = target.missing()
     fix = f"pip install {' '.join(missing)}" if missing else ""
-    return Health(target.name, versions, missing, target.note, fix)
+    note = " ".join(filter(None, (target.note, target.here())))
+    return Health(target.name, versions, missing, note, fix)

@@ -6,8 +6,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from vit_export.errors import RequestError
+from vit_export.engine.loads import check_loads
+from vit_export.engine.sidecar import is_engine, read_sidecar
+from vit_export.errors import RequestError, VitExportError
 from vit_export.layers import parameters_of
+from vit_export.manifest import Manifest
 from vit_export.presets import Preset, load_preset
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.runtimes.onnxruntime import MAGIC as ONNX_MAGIC
@@ -65,12 +68,14 @@ def inspect_path(
 
 
 def _is_artifact(path: Path) -> bool:
-    """ONNX by its first byte; of the zip files the one that carries our manifest.
+    """Engines and ONNX by their first bytes; of the zip files the one that carries our manifest.
 
     Of other TorchScript none is opened: loading one may execute what it says.
     """
     if not path.is_file():
         return False
+    if is_engine(path):
+        return True
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             return file.read(1) == ONNX_MAGIC and path.suffix != ".safetensors"
@@ -83,7 +88,8 @@ def _is_artifact(path: Path) -> bool:
 
 
 def _artifact(path: Path) -> Inspection:
-    manifest = read_manifest(open_artifact(path), path)
+    engine = is_engine(path)
+    manifest = read_sidecar(path) if engine else read_manifest(open_artifact(path), path)
     steps = manifest.preprocessing
     files = [path, *data_files(path)]
     return Inspection(
@@ -101,9 +107,33 @@ def _artifact(path: Path) -> Inspection:
             "weights sha256": manifest.weights_sha256,
             **manifest.versions,
             **{f"graph: {name}": f"{count:,}" for name, count in manifest.graph.items()},
+            **_engine(path if engine else None, manifest),
         },
         audit=_audit(path, manifest.spec) if manifest.target == "onnx" else None,
     )
+
+
+def _engine(path: Path | None, manifest: Manifest) -> dict[str, str]:
+    """What is known of an engine, or of the one that a graph was made for."""
+    told = {f"engine: {name}": in_short(value) for name, value in manifest.engine.items()}
+    if path is None:
+        return told
+    try:
+        check_loads(path, manifest.engine)
+        loads = "yes"
+    except VitExportError as error:
+        loads = f"no: {error.message}"
+    run = "yes" if manifest.engine_run else "no"
+    return told | {"engine: run where it was built": run, "engine: loads here": loads}
+
+
+def in_short(value: Any) -> str:
+    """A value of the manifest in a line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {in_short(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(in_short, value)) or "-"
+    return "-" if value in {None, ""} else str(value)
 
 
 def _audit(path: Path, spec: VitSpec) -> "Audit":

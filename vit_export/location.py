@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from vit_export.compare import Comparison, Tolerance, compare
+from vit_export.engine.sidecar import is_engine
 from vit_export.errors import MissingError, ProofError, RequestError
 from vit_export.manifest import Array, Manifest
 from vit_export.progress import Progress, silent
@@ -91,6 +92,9 @@ def locate_fault(
     """
     from vit_export.vit.taps import taps_of
 
+    if path.is_file() and is_engine(path):
+        message = f"{path} is an engine: what is inside of it can't be asked."
+        raise RequestError(message, "build it with --save-onnx, and look into its graph.")
     session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
     with progress("make the model again"):

@@ -96,13 +96,20 @@ class Manifest:
     """How each quantized layer is quantized."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """Of the images that scales come from: how many, and a SHA-256 over them."""
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    """Of what a compiler made of the graph: which, its version, for which GPUs, its profiles."""
+    engine_run: bool | None = None
+    """Whether that was run and proven where it was built; None where there is no engine."""
     tolerance: Mapping[str, Any]
     reference: Reference
     layout: int = LAYOUT
 
     def to_json(self) -> str:
         """One line of JSON, the same for the same manifest."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)} | {
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not self.engine:
+            del values["engine"], values["engine_run"]
+        plain = values | {
             "spec": asdict(self.spec),
             "batch": str(self.batch),
             "preprocessing": self.preprocessing.to_mapping() if self.preprocessing else None,

@@ -93,7 +93,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     asked, progress = work.asked, work.progress
     tolerance = asdict(_tolerance(asked))
     manifest = replace(manifest, precision=asked.precision, tolerance=tolerance)
-    if asked.precision in {"fp32", "fp16"}:
+    if asked.precision in {"fp32", "fp16", "bf16"}:
         return Planned(plan=Plan(), manifest=manifest)
     named = list(zip(manifest.reference.recipes, samples, strict=False))
     pictures = None
@@ -196,7 +196,7 @@ def _lowered(source: Source, reference: Reference, samples: Array) -> "LoweredVi
         tolerance=TOLERANCES["fp32"],
         classifies=source.vit.spec.classifies,
     )
-    if verdict.status != "PROVEN":
+    if not verdict.accepted:
         raise RejectedError(verdict, "report this with the model's spec: a rewrite is wrong.")
     return lowered
 
@@ -218,8 +218,8 @@ def manifest_of(
         weights_from=source.weights_from,
         preprocessing=source.preprocessing,
         labels=source.labels,
-        versions=versions_of(("vit-export", *target.packages, "numpy", "pillow")),
-        settings=settings,
+        versions=versions_of(("vit-export", *target.packages, *target.one_of, "numpy", "pillow")),
+        settings=target.recorded(settings),
         tolerance=asdict(TOLERANCES["fp32"]),
         reference=reference.made_anywhere(),
     )

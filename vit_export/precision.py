@@ -30,6 +30,8 @@ NO_RUN_TIME_SCALES = "TensorRT's parser knows no DynamicQuantizeLinear"
 SLOW_RUN_TIME_SCALES = "it runs DynamicQuantizeLinear slower than fp32; int8-static is faster"
 TIMED_ELSEWHERE = "it times layers in ONNX Runtime, and what is fast there may be slow elsewhere"
 
+BF16 = "its CPU provider has no bf16 arithmetic, so the file could not be opened to be proven"
+
 PRECISIONS = {
     one.name: one
     for one in (
@@ -38,6 +40,11 @@ PRECISIONS = {
             name="fp16",
             arithmetic="fp16",
             refused={"onnxruntime": IN_FP32, "openvino": NO_FASTER},
+        ),
+        Precision(
+            name="bf16",
+            arithmetic="bf16",
+            refused=dict.fromkeys(("portable", "onnxruntime", "openvino"), BF16),
         ),
         Precision(
             name="int8",
@@ -64,7 +71,6 @@ PRECISIONS = {
     )
 }
 CALIBRATED = {"int8", "int8-static", "weights-int8", "weights-int4", "auto"}
-BF16 = "ONNX Runtime's CPU provider has no bf16 arithmetic, so nothing here could prove the file."
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,9 @@ def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None
     Raises:
         RequestError: an unknown precision, one that the target lacks, or settings without effect.
     """
-    if asked.precision == "bf16":
-        raise RequestError(BF16, "take fp16.")
+    if asked.precision == "bf16" and "bf16" not in offered:
+        message = f"{target} has no bf16: ONNX Runtime proves it, and {BF16}."
+        raise RequestError(message, "take fp16, or trt --bf16.")
     if asked.precision not in PRECISIONS:
         fix = did_you_mean(asked.precision, PRECISIONS)
         raise RequestError(f"There is no precision {asked.precision!r}.", fix)
@@ -139,4 +146,5 @@ def check_flavour(precision: str, flavour: str, opset: int) -> None:
         raise RequestError(message, "leave --for out, or take another precision.")
     if precision == "weights-int4" and flavour != "onnxruntime" and opset < BLOCKED_OPSET:
         message = f"opset {opset} has no weights of four bits."
-        raise RequestError(message, f"take --opset {BLOCKED_OPSET}, or --for onnxruntime.")
+        other = "" if flavour == "tensorrt" else ", or --for onnxruntime"
+        raise RequestError(message, f"take --opset {BLOCKED_OPSET}{other}.")

@@ -3,9 +3,16 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-Progress = Callable[[str], AbstractContextManager[None]]
+Tell = Callable[[float], None]
+"""Says how much of a stage is done, from 0 to 1."""
+Progress = Callable[[str], AbstractContextManager[Tell | None]]
+"""Opens a stage; one that can show its share hands out how to tell it."""
 
 
 def silent(stage: str) -> AbstractContextManager[None]:  # noqa: ARG001 the signature of Progress
     """No progress at all."""
     return nullcontext()
+
+
+def unheard(share: float) -> None:
+    """Where nobody shows the share of a stage."""

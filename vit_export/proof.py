@@ -26,11 +26,13 @@ def prove(
     classifies: bool,
     progress: Progress = silent,
     source: str = "eager PyTorch",
+    not_run: str = "",
 ) -> Verdict:
     """The verdict on `session`, which answers `samples` (M, C, H, W) alone and in batches.
 
     Samples that differ from those the reference saw (another Pillow, another CPU) are left out and
-    named. A batch size that does not run is a failure like a wrong number.
+    named. A batch size that does not run is a failure like a wrong number. `not_run` says why the
+    artifact could not be opened here, when `session` is one on the graph it was made of.
     """
     kept = [i for i, made in enumerate(samples) if digest(made) == reference.digests[i]]
     judge = _Judge(reference, tolerance, classifies=classifies)
@@ -51,6 +53,7 @@ def prove(
         not_repeated=tuple(reference.recipes[i] for i in range(len(samples)) if i not in kept),
         failures=tuple(failures),
         reference=source,
+        not_run=not_run,
     )
 
 

@@ -1,5 +1,6 @@
 """What a proof found, as one value: PROVEN or REJECTED, and why; and what became of the file."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,6 +10,9 @@ from vit_export.budget import Budget, Search
 from vit_export.compare import Comparison
 from vit_export.errors import ProofError
 from vit_export.judgement import Judgement
+
+Status = Literal["PROVEN", "BUILT, NOT RUN", "REJECTED"]
+"""The second: what goes into the target's compiler is proven, and what came out can't run here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,8 @@ class Verdict:
     reference: str = "eager PyTorch, from the manifest"
     images: Judgement | None = None
     """What the artifact is worth on the user's images; it decides nothing."""
+    not_run: str = ""
+    """Why the artifact itself could not run here, where it was its graph that answered."""
 
     @classmethod
     def unopened(cls, artifact: Path, precision: str, reason: str) -> Self:
@@ -47,9 +53,21 @@ class Verdict:
         )
 
     @property
-    def status(self) -> Literal["PROVEN", "REJECTED"]:
-        """PROVEN only when something was compared and nothing is wrong."""
-        return "PROVEN" if self.against_eager and not self.problems else "REJECTED"
+    def status(self) -> Status:
+        """REJECTED unless something was compared and nothing is wrong."""
+        if self.problems or not self.against_eager:
+            return "REJECTED"
+        return "BUILT, NOT RUN" if self.not_run else "PROVEN"
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the artifact may take the name that was asked for."""
+        return self.status != "REJECTED"
+
+    @property
+    def least_snr_db(self) -> float:
+        """Of all answers."""
+        return min((c.snr_db for c in self.against_eager), default=-math.inf)
 
     @property
     def problems(self) -> list[str]:
@@ -113,12 +131,14 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A proven artifact."""
+    """An artifact that has taken its name."""
 
     path: Path
     size_bytes: int
     origin: Origin
     verdict: Verdict
+    notes: tuple[str, ...] = ()
+    """What has to be said of it besides, one sentence each."""
 
     @property
     def images(self) -> Judgement | None:

@@ -6,6 +6,7 @@ under a lock on the folder, so that OUT is complete at every instant and two run
 """
 
 import fcntl
+import glob
 import os
 import re
 import shutil
@@ -18,6 +19,10 @@ from pathlib import Path
 from vit_export.errors import BuildError, RequestError
 
 SUFFIX = ".partial"
+GRAPH = ".onnx"
+"""Of what an engine was compiled from, where that is kept beside it."""
+TWIN = ".fp32.onnx"
+"""Of a graph that rounds like that one, for who can't compute in its types."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,13 @@ class Staged:
         """What is staged takes the name OUT; what an earlier attempt left goes."""
         with _locked(self.out.parent):
             data = self._move_data()
+            self._move_companions()
             self.file.replace(self.out)
             for former in data_files(self.out):
                 if former not in data:
                     former.unlink()
-            for leftover in rejected_names(self.out):
+            rejected, told = rejected_names(self.out)
+            for leftover in (rejected, told, beside(rejected, GRAPH)):
                 leftover.unlink(missing_ok=True)
 
     def reject(self, report: str) -> Path:
@@ -50,8 +57,19 @@ class Staged:
             if self.file.exists():
                 self._move_data()
                 self.file.replace(rejected)
+            twin = beside(self.file, TWIN)
+            graph = twin if twin.exists() else beside(self.file, GRAPH)
+            if graph.exists():
+                for data in data_files(graph):
+                    data.replace(self.out.parent / data.name)
+                graph.replace(beside(rejected, GRAPH))
             told.write_text(report, encoding="utf-8")
         return rejected
+
+    def _move_companions(self) -> None:
+        """What is called after OUT, as OUT.json is; of OUT.onnx its data too."""
+        for companion in sorted(self.folder.glob(f"{glob.escape(self.out.name)}.*")):
+            companion.replace(self.out.parent / companion.name)
 
     def _move_data(self) -> set[Path]:
         moved = set()
@@ -107,6 +125,11 @@ def staged(out: Path) -> Iterator[Staged]:
     except OSError as error:
         message = f"{out} can't be written: {error.strerror or error}."
         raise BuildError(message, "free space or choose another place; OUT is untouched.") from None
+
+
+def beside(out: Path, suffix: str) -> Path:
+    """What belongs to `out` and is called after it: OUT.json, OUT.onnx."""
+    return out.with_name(f"{out.name}{suffix}")
 
 
 def data_files(out: Path) -> list[Path]:

@@ -69,7 +69,7 @@ def validate(
 
     progress = report.stages(Console(stderr=True), quiet=quiet)
     verdict = api.validate(artifact, report=page, progress=progress, **request)
-    proven = verdict.status == "PROVEN"
+    proven = verdict.accepted
     if not as_json:
         report.print_verdict(Console(), verdict, verbose=verbose)
     elif proven:

@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 
 from vit_export.cli import options as shared
-from vit_export.cli.options import options, precision_options, target_option
+from vit_export.cli.options import options, precision_options, short_option, target_option
 from vit_export.targets.base import Target
 from vit_export.verdict import Built, RejectedError
 
@@ -21,6 +21,7 @@ def building_command(target: Target) -> click.Command:
         *(shared.SEED, shared.IMAGE_SIZE, shared.CLASSES, shared.OUTPUTS, shared.LABELS),
         *(shared.MEAN, shared.STD, shared.RESIZE, shared.CROP, shared.INTERPOLATION),
         *precision_options(target.precisions),
+        *(short_option(*one) for one in target.shorts.items()),
         *(shared.BATCH, shared.IMAGES, shared.LABELS_CSV),
         *map(target_option, target.options),
         *(shared.THREADS, shared.JSON, shared.QUIET, shared.VERBOSE),
@@ -50,6 +51,7 @@ def _show(built: Built, *, as_json: bool, verbose: bool) -> None:
             "path": str(built.path),
             "size_bytes": built.size_bytes,
             **asdict(built.origin),
+            "notes": built.notes,
             "images": verdict.pop("images"),
             "verdict": verdict,
         }

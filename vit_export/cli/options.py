@@ -89,10 +89,11 @@ INTERPOLATION = click.option(
 )
 BATCH = click.option(
     "--batch",
-    default="dynamic",
-    show_default=True,
+    multiple=True,
+    default=("dynamic",),
+    show_default="dynamic",
     metavar="dynamic|N|MIN:OPT:MAX",
-    help="The batch sizes that the file takes.",
+    help="The batch sizes that the file takes; of an engine again for further profiles.",
 )
 SCALES = click.option(
     "--scales",
@@ -165,29 +166,39 @@ def precision_options(offered: tuple[str, ...]) -> tuple[Decorator, ...]:
     """--precision with the values that a target offers, and what belongs to them."""
     precision = click.option(
         "--precision",
-        default="fp32",
-        show_default=True,
+        show_default="fp32",
         metavar="|".join(offered),
         help="What weights and products are in.",
     )
     return precision, SCALES, CALIBRATION, IO_FP16, MIN_SNR, MIN_TOP1, SEARCH_PLOT
 
 
+def short_option(flag: str, precision: str) -> Decorator:
+    """A flag of its own for one precision."""
+    return click.option(f"--{flag}", is_flag=True, help=f"Short for --precision {precision}.")
+
+
 def target_option(option: Option) -> Decorator:
     """One setting of a target as a flag."""
-    if option.choices:
-        names = (f"--{option.flag or option.name}", option.name)
+    names = (f"--{option.flag_name}", option.name)
+    if isinstance(option.default, bool):
+        flags = f"--{option.flag_name}/--no-{option.flag_name}"
+        return click.option(flags, default=option.default, show_default=True, help=option.help)
+    if isinstance(option.default, str):
+        kind = click.Choice(option.choices) if option.choices else str
         return click.option(
             *names,
             default=option.default,
-            type=click.Choice(option.choices),
-            show_default=True,
+            type=kind,
+            metavar=None if option.choices else option.metavar,
+            show_default=bool(option.default),
             help=option.help,
         )
-    if isinstance(option.default, bool):
-        flags = f"--{option.name}/--no-{option.name}"
-        return click.option(flags, default=option.default, show_default=True, help=option.help)
     text = f"{option.help} {option.least} to {option.most}."
     return click.option(
-        f"--{option.name}", default=option.default, metavar="N", show_default=True, help=text
+        *names,
+        default=option.default,
+        metavar=option.metavar,
+        show_default=True,
+        help=text,
     )

@@ -10,6 +10,11 @@ from vit_export.graph.nodes import producer
 THROUGH = {"Unsqueeze", "Transpose", "Reshape"}
 """Operators that only rename axes between a DequantizeLinear and a product."""
 INTEGER_PRODUCTS = {"MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"}
+KINDS: dict[ir.DataType | None, str] = {
+    ir.DataType.FLOAT16: "fp16",
+    ir.DataType.BFLOAT16: "bf16",
+}
+"""What products of floats are done in, by the type of their answer; fp32 is every other."""
 
 
 def census(graph: ir.Graph) -> dict[str, int]:
@@ -35,7 +40,7 @@ def arithmetic(node: ir.Node) -> str:
     left, right = (_bits(value) for value in node.inputs[:2])
     if left and right:
         return f"int{max(left, right)}"
-    kind = "fp16" if _is_half(node) else "fp32"
+    kind = KINDS.get(node.outputs[0].dtype, "fp32")
     return f"{kind} x int{right}" if right else kind
 
 
@@ -51,7 +56,3 @@ def _bits(value: ir.Value | None) -> int:
         made = producer(node.inputs[0], "QuantizeLinear")
         dtype = made.inputs[2].dtype if made is not None and made.inputs[2] is not None else None
     return int(8 * dtype.itemsize) if dtype is not None else 0
-
-
-def _is_half(node: ir.Node) -> bool:
-    return node.outputs[0].dtype == ir.DataType.FLOAT16

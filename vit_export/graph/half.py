@@ -1,8 +1,8 @@
-"""A graph in half precision, with islands of fp32 where ten bits of mantissa are not enough."""
+"""A graph in fp16 or bf16, with islands of fp32 where so few bits of mantissa are not enough."""
 
 from collections.abc import Collection
 
-import numpy as np
+import onnx
 import onnx_ir as ir
 
 from vit_export.graph.nodes import constant, initializer
@@ -12,11 +12,13 @@ ISLANDS = {"LayerNormalization", "Softmax", "ReduceMean"}
 
 So is the residual stream, whose few huge channels are what LayerNorm, in fp32, reads anyway.
 """
-HALF, SINGLE = ir.DataType.FLOAT16, ir.DataType.FLOAT
+HALF, SINGLE, BRAIN = ir.DataType.FLOAT16, ir.DataType.FLOAT, ir.DataType.BFLOAT16
 
 
-def to_half(model: ir.Model, *, kept: Collection[str] = (), io: bool = False) -> int:
-    """Makes everything fp16, in place, but `ISLANDS` and the nodes called `kept`; says how many.
+def to_half(
+    model: ir.Model, *, kept: Collection[str] = (), io: bool = False, dtype: ir.DataType = HALF
+) -> int:
+    """Makes everything `dtype`, in place, but `ISLANDS` and the nodes called `kept`; says how many.
 
     Inputs and outputs of the graph stay fp32 but for `io`. Every value has to have its type
     (`infer_shapes`).
@@ -24,7 +26,7 @@ def to_half(model: ir.Model, *, kept: Collection[str] = (), io: bool = False) ->
     graph = model.graph
     if io:
         (image,) = graph.inputs
-        image.type = ir.TensorType(HALF)
+        image.type = ir.TensorType(dtype)
     casts = _Casts(graph)
     halved = 0
     for node in list(graph):
@@ -34,14 +36,27 @@ def to_half(model: ir.Model, *, kept: Collection[str] = (), io: bool = False) ->
         island = is_island(node) or node.name in kept
         for position, value in enumerate(node.inputs):
             if value is not None and _is_float(value):
-                made = casts.to(value, SINGLE if island else HALF, node)
+                made = casts.to(value, SINGLE if island else dtype, node)
                 node.replace_input_with(position, made)
         for value in node.outputs:
             if _is_float(value):
-                value.type = ir.TensorType(SINGLE if island else HALF)
+                value.type = ir.TensorType(SINGLE if island else dtype)
         halved += not island
-    _finish(graph, HALF if io else SINGLE)
+    _finish(graph, dtype if io else SINGLE)
     return halved
+
+
+def without(model: ir.Model, dtype: ir.DataType) -> frozenset[str]:
+    """The nodes whose operator the standard does not have in `dtype`, at the opset of `model`."""
+    opset, word = model.opset_imports[""], f"tensor({dtype.name.lower()})"
+    lacking = set()
+    for node in model.graph:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+        allowed = {one.type_param_str: one.allowed_type_strs for one in schema.type_constraints}
+        first = schema.outputs[0].type_str
+        if word not in allowed.get(first, [first]) and node.op_type != "Cast":
+            lacking.add(str(node.name))
+    return frozenset(lacking)
 
 
 def halved_nodes(graph: ir.Graph) -> list[ir.Node]:
@@ -75,7 +90,7 @@ class _Casts:
             self.made[value, dtype] = (
                 _cast(self.graph, value, dtype, reader)
                 if array is None
-                else initializer(self.graph, f"{value.name}/half", array.astype(np.float16))
+                else initializer(self.graph, f"{value.name}/half", array.astype(dtype.numpy()))
             )
         return self.made[value, dtype]
 
@@ -103,4 +118,4 @@ def _finish(graph: ir.Graph, dtype: ir.DataType) -> None:
 
 
 def _is_float(value: ir.Value) -> bool:
-    return value.dtype in {HALF, SINGLE}
+    return value.dtype in {HALF, SINGLE, BRAIN}

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from vit_export.errors import ProofError
 from vit_export.graph.census import census
-from vit_export.graph.half import to_half
+from vit_export.graph.half import BRAIN, to_half, without
 from vit_export.graph.optimize import check
 from vit_export.graph.passes.shapes import infer_shapes
 from vit_export.graph.passes.unused import remove_unused
@@ -40,6 +40,17 @@ def halve(model: ir.Model, samples: npt.NDArray[np.float32], *, io: bool) -> Rea
     to_half(model, kept=reach.kept, io=io)
     _finish(model, "fp16")
     return reach
+
+
+def halve_to_bf16(model: ir.Model) -> None:
+    """Makes `model` bf16 in place. It has the range of fp32, so nothing can get too large for it.
+
+    Raises:
+        ProofError: most of it is still in fp32.
+    """
+    infer_shapes(model)
+    to_half(model, kept=without(model, BRAIN), dtype=BRAIN)
+    _finish(model, "bf16")
 
 
 def _finish(model: ir.Model, precision: str) -> None:

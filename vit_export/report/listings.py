@@ -55,11 +55,12 @@ def print_bench(console: Console, bench: Bench) -> None:
         for row in (row for row in bench.rows if row.batch == batch):
             against = row.against_first
             size = f"{row.size_bytes / 1e6:.1f}" if row.size_bytes else "-"
+            share = f"{row.limit_share:.0%}" if row.limit_share is not None else "-"
             snr = f"{row.worst_snr_db:.1f}" if row.worst_snr_db is not None else "-"
             table.add_row(
                 *(escape(row.name), f"{row.p50_ms:.2f}", f"{row.p90_ms:.2f}", f"{row.min_ms:.2f}"),
                 *(f"{row.images_per_s:.1f}", f"{against.median:.2f}"),
-                *(f"{row.limit_share:.0%}", f"{row.load_ms:.0f}", f"{row.peak_bytes / 1e6:.0f}"),
+                *(share, f"{row.load_ms:.0f}", f"{row.peak_bytes / 1e6:.0f}"),
                 *(size, snr),
             )
         limits = ", ".join(

@@ -13,6 +13,8 @@ from vit_export.report.searches import print_search
 from vit_export.report.tables import table_of
 from vit_export.verdict import Built, Verdict
 
+COLOURS = {"PROVEN": "green", "BUILT, NOT RUN": "yellow", "REJECTED": "red"}
+
 
 def print_verdict(console: Console, verdict: Verdict, *, verbose: bool = False) -> None:
     """The verdict in a table, a row per sample (or per answer), and a sentence."""
@@ -27,7 +29,7 @@ def print_verdict(console: Console, verdict: Verdict, *, verbose: bool = False) 
         console.print(f"[red]✗[/red] {escape(problem)}")
     for recipe in verdict.not_repeated:
         console.print(f"[yellow]![/yellow] {escape(recipe)} could not be made again here exactly")
-    colour = "green" if verdict.status == "PROVEN" else "red"
+    colour = COLOURS[verdict.status]
     status = f"[bold {colour}]{verdict.status}[/bold {colour}]"
     console.print(status, escape(_sentence(verdict)), soft_wrap=True)
     if verdict.images is not None:
@@ -48,8 +50,12 @@ def _rows(verdict: Verdict, *, verbose: bool) -> Iterator[tuple[str, str, Compar
 
 def _sentence(verdict: Verdict) -> str:
     batches = ", ".join(map(str, verdict.batches))
+    told = verdict.artifact
+    if verdict.accepted and verdict.not_run:
+        graph = f"graph proven on CPU at {verdict.least_snr_db:.1f} dB"
+        told = f"{told}: {graph}; engine built, not run: {verdict.not_run}. Its graph"
     return (
-        f"{verdict.artifact} against {verdict.reference}: {len(verdict.against_eager)} answers at "
+        f"{told} against {verdict.reference}: {len(verdict.against_eager)} answers at "
         f"batch {batches}, {len(verdict.against_alone)} rows against the image alone, "
         f"in {verdict.runtime}, {verdict.precision}."
     )
@@ -65,6 +71,8 @@ def print_built(console: Console, built: Built) -> None:
         console.print(f"calibration: {escape(built.origin.calibration)}", soft_wrap=True)
     if built.origin.search is not None:
         print_search(console, built.origin.search)
+    for note in built.notes:
+        console.print(escape(note), soft_wrap=True)
     print_unused(console, built.origin.unused)
 
 

@@ -6,6 +6,7 @@ A new runtime is one file with a `Session` and one line in `RUNTIMES`.
 from collections.abc import Callable
 from pathlib import Path
 
+from vit_export.engine.sidecar import is_engine, read_sidecar
 from vit_export.errors import RequestError
 from vit_export.manifest import Manifest
 from vit_export.runtimes import onnxruntime, torchscript
@@ -28,14 +29,26 @@ def open_artifact(path: Path, threads: int | None = None) -> Session:
     """
     if not path.is_file():
         raise RequestError(f"{path}: no such artifact.", "check the path.")
+    if is_engine(path):
+        return _engine(path, threads)
     with path.open("rb") as file:
         head = file.read(8)
     for magic, opener in RUNTIMES.items():
         if head.startswith(magic):
             return opener(path, threads)
     raise RequestError(
-        f"{path} is neither ONNX nor TorchScript.", "give a file that vit-export wrote."
+        f"{path} is no ONNX, TorchScript or TensorRT.", "give a file that vit-export wrote."
     )
+
+
+def _engine(path: Path, threads: int | None) -> Session:
+    """An engine, or a program of torch-tensorrt, which its manifest tells apart."""
+    from vit_export.runtimes.engine import EngineSession
+    from vit_export.runtimes.exported import ExportedSession
+
+    if read_sidecar(path).engine["kind"] == "torch":
+        return ExportedSession(path, threads)
+    return EngineSession(path, threads)
 
 
 def read_manifest(session: Session, path: Path) -> Manifest:

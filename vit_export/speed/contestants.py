@@ -20,6 +20,10 @@ fp16 is not among them: on a CPU it is computed in fp32.
 """
 
 
+GPU = "gpu"
+"""In place of an arithmetic, of what no CPU computes: this machine's limit says nothing of it."""
+
+
 def arithmetic_of(precision: str) -> str:
     """The fastest arithmetic that an artifact of `precision` may have: "fp32" or "int8"."""
     return "int8" if precision in INT8 else "fp32"
@@ -33,7 +37,7 @@ class Contestant:
     kind: str
     """A key of `openers.OPENERS`."""
     arithmetic: str = "fp32"
-    """Of its products, "fp32" or "int8"; where it has both, "int8"."""
+    """Of its products, "fp32" or "int8"; where it has both, "int8"; of an engine `GPU`."""
     path: str = ""
     """The file that is opened, where there is one."""
     spec: Mapping[str, Any] | None = None

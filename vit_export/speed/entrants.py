@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from vit_export.engine.sidecar import is_engine
 from vit_export.errors import RequestError
 from vit_export.manifest import Manifest
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.speed.accuracy import calibration_of, exam_of, weights_for_peers
-from vit_export.speed.contestants import Contestant, arithmetic_of
+from vit_export.speed.contestants import GPU, Contestant, arithmetic_of
 from vit_export.speed.peers import peers
 from vit_export.speed.turns import Worker
 from vit_export.writing import data_files
@@ -60,7 +61,7 @@ def entrant(known: Known, threads: int | None, folder: Path) -> Entrant:
     contestant = Contestant(
         name=known.path.name,
         kind="artifact",
-        arithmetic=arithmetic_of(known.manifest.precision),
+        arithmetic=GPU if is_engine(known.path) else arithmetic_of(known.manifest.precision),
         path=str(known.path),
         threads=threads,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vit_export.spec import VitSpec
-from vit_export.speed.contestants import Contestant
+from vit_export.speed.contestants import GPU, Contestant
 from vit_export.speed.products import LAYERS, write_products
 
 GIGA = 1e9
@@ -58,14 +58,14 @@ class Product:
 
 
 def runtimes_of(entrants: Iterable[Contestant]) -> list[tuple[str, str]]:
-    """Arithmetic and kind of the contestants that do products, where these take part.
+    """Arithmetic and kind of the contestants that do products, where these take part on the CPU.
 
     ONNX Runtime's come first, those in fp32 in every case: an int8 row has products in fp32 too.
     """
     taking_part = list(entrants)
     first = [name for name in IN_RUNTIME if name in {"fp32", *(e.arithmetic for e in taking_part)}]
     wanted = [(name, "onnxruntime") for name in first]
-    wanted += [(one.arithmetic, one.kind) for one in taking_part]
+    wanted += [(one.arithmetic, one.kind) for one in taking_part if one.arithmetic != GPU]
     return list(dict.fromkeys((name, IN_RUNTIME[name][kind]) for name, kind in wanted))
 
 

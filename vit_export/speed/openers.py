@@ -1,16 +1,35 @@
 """How each kind of contestant is opened, in a process of its own."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from vit_export.runtimes import open_artifact
+from vit_export.runtimes.engine import EngineSession
 from vit_export.speed import modules, products, pt2e, sessions
-from vit_export.speed.contestants import Contestant, Opened
+from vit_export.speed.contestants import Array, Contestant, Opened, Run
+
+Clock = Callable[[Array], float]
+"""Runs a batch of images (B, C, H, W) and says how many milliseconds that took."""
 
 
 def opened(contestant: Contestant) -> Opened:
     """What runs a batch of images (B, C, H, W), and the version of what does it."""
     return OPENERS[contestant.kind](contestant)
+
+
+def clock_of(run: Run) -> Clock:
+    """What times one call: the GPU's own clock where `run` is an engine's, else this machine's."""
+    session = getattr(run, "__self__", None)
+    if isinstance(session, EngineSession):
+        return session.timed_ms
+
+    def timed_ms(images: Array) -> float:
+        started = time.perf_counter()
+        run(images)
+        return 1000 * (time.perf_counter() - started)
+
+    return timed_ms
 
 
 def _artifact(contestant: Contestant) -> Opened:

@@ -25,7 +25,7 @@ class Row:
     name: str
     batch: int
     arithmetic: str
-    """Of its products: "fp32" or "int8"."""
+    """Of its products: "fp32" or "int8"; "gpu" of an engine."""
     version: str
     rounds_ms: tuple[float, ...]
     """The median of each round."""
@@ -35,9 +35,9 @@ class Row:
     images_per_s: float
     """At the median."""
     against_first: Ratio
-    limit_share: float
+    limit_share: float | None
     """What the answer's FLOPs take at the machine's best rate in its arithmetic, over the least
-    time."""
+    time; None of an engine."""
     load_ms: float
     peak_bytes: int
     """Largest resident size of the process so far."""

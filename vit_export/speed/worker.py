@@ -16,7 +16,7 @@ import numpy as np
 
 from vit_export.errors import VitExportError
 from vit_export.speed.contestants import Contestant, Run
-from vit_export.speed.openers import opened
+from vit_export.speed.openers import clock_of, opened
 
 
 def main() -> None:
@@ -44,11 +44,8 @@ def _reply(run: Run, request: dict[str, Any]) -> dict[str, Any]:
     images = np.random.default_rng(0).standard_normal(request["shape"], np.float32)
     for _ in range(request["untimed"]):
         run(images)
-    times = []
-    for _ in range(request["calls"]):
-        started = time.perf_counter()
-        run(images)
-        times.append(1000 * (time.perf_counter() - started))
+    clock = clock_of(run)
+    times = [clock(images) for _ in range(request["calls"])]
     return {"ms": times, "peak_bytes": _peak_bytes()}
 
 

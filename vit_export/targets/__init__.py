@@ -1,15 +1,15 @@
 """The targets, in the order in which they are listed. A new one is one file and one line here."""
 
 from vit_export.errors import MissingError, RequestError, did_you_mean
-from vit_export.targets import onnx, torchscript
+from vit_export.targets import onnx, torchscript, trt
 from vit_export.targets.base import Target
-from vit_export.versions import versions_of
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         onnx.TARGET,
         torchscript.TARGET,
+        trt.TARGET,
     )
 }
 
@@ -24,7 +24,7 @@ def find_target(name: str) -> Target:
     if name not in TARGETS:
         raise RequestError(f"There is no target {name!r}.", did_you_mean(name, TARGETS))
     target = TARGETS[name]
-    missing = [one for one in target.packages if one not in versions_of(target.packages)]
+    missing = target.missing()
     if missing:
         message = f"{name} needs {', '.join(missing)}."
         raise MissingError(message, f"pip install {' '.join(missing)}")

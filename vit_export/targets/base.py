@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vit_export.batch import Batch
 from vit_export.errors import RequestError, did_you_mean
 from vit_export.manifest import Array, Manifest
 from vit_export.progress import Progress
+from vit_export.verdict import Verdict
+from vit_export.versions import versions_of
 
 if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
     from vit_export.quantize.plan import Plan
@@ -19,14 +23,22 @@ class Option:
     """One setting of a target: a keyword in Python, a flag on the command line."""
 
     name: str
-    """The keyword in Python, and the flag where `flag` is empty."""
+    """The keyword in Python, and with dashes the flag where `flag` is empty."""
     default: bool | int | str
     help: str
     least: int | None = None
     most: int | None = None
     choices: tuple[str, ...] = ()
-    """Of a word."""
+    """Of a word; a word without choices is any text."""
     flag: str = ""
+    metavar: str = "N"
+    recorded: bool = True
+    """Whether the manifest tells of it: not of a path, nor of what changes nothing in the file."""
+
+    @property
+    def flag_name(self) -> str:
+        """On the command line, without its dashes."""
+        return self.flag or self.name.replace("_", "-")
 
     def check(self, value: object) -> bool | int | str:
         """`value`, when it can be this setting.
@@ -39,9 +51,11 @@ class Option:
                 fix = did_you_mean(str(value), self.choices)
                 raise RequestError(f"{self.name} is {value!r}.", fix)
             return str(value)
+        if isinstance(self.default, str) and isinstance(value, str | PathLike):
+            return str(value)
         if isinstance(value, bool) and isinstance(self.default, bool):
             return value
-        if not isinstance(value, int) or isinstance(value, bool) or isinstance(self.default, bool):
+        if type(value) is not int or type(self.default) is not int:
             wanted = type(self.default).__name__
             raise RequestError(f"{self.name} is {value!r}.", f"give {self.name} as {wanted}.")
         low, high = self.least, self.most
@@ -61,6 +75,8 @@ class Job:
     samples: Array
     """(M, C, H, W), for what has to be seen of a graph's numbers while it is built."""
     io_fp16: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The target's own options, those too that the manifest does not tell of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +91,12 @@ class Target:
     """What its users should know before they choose it."""
     packages: tuple[str, ...]
     """What has to be installed, by the names pip knows."""
+    one_of: tuple[str, ...] = ()
+    """Packages of which one has to be there too; the first is what to install."""
+    profile: Batch | None = None
+    """Of a target with optimization profiles: what `dynamic` stands for."""
+    shorts: Mapping[str, str] = field(default_factory=dict)
+    """Flags of their own for some precisions."""
     options: tuple[Option, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
     """Names in `precision.PRECISIONS`."""
@@ -82,6 +104,14 @@ class Target:
     """Refuses a precision that its settings make senseless, before any work."""
     build: Callable[[Job, Path, Progress], None]
     """Writes the artifact of a job, with its manifest inside, to a path."""
+    stand_in: Callable[[Path], Path | None] = lambda path: None  # noqa: ARG005 it runs anywhere
+    """What answers for an artifact where that can't run: the graph that it was made of."""
+    finish: Callable[[Path, Verdict, Mapping[str, Any]], tuple[str, ...]] = (
+        lambda path, verdict, settings: ()  # noqa: ARG005 there is nothing to be done
+    )
+    """Done to a judged artifact before it takes its name; what has to be said of it."""
+    here: Callable[[], str] = lambda: ""
+    """What `doctor` says of this machine besides."""
     extra: str = field(default="")
     """The pip extra that installs `packages`; empty where the base install has them."""
 
@@ -100,3 +130,38 @@ class Target:
         return {
             name: option.check(given.get(name, option.default)) for name, option in known.items()
         }
+
+    def recorded(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Those settings that the manifest tells of."""
+        return {one.name: settings[one.name] for one in self.options if one.recorded}
+
+    def missing(self) -> tuple[str, ...]:
+        """What has to be installed before this target works here, by the names pip knows."""
+        there = versions_of((*self.packages, *self.one_of))
+        lacking = tuple(name for name in self.packages if name not in there)
+        return (*lacking, *(() if there.keys() & set(self.one_of) else self.one_of[:1]))
+
+    def sizes(self, batch: Batch) -> Batch:
+        """The batches that a file of this target takes when `batch` is asked for.
+
+        Raises:
+            RequestError: several ranges, and it has no profiles.
+        """
+        if self.profile is None:
+            if batch.several:
+                message = f"{self.name} takes one --batch; profiles are an engine's."
+                raise RequestError(message, f"take {batch.least}:{batch.usual}:{batch.most}.")
+            return batch
+        return self.profile if batch.most is None else batch
+
+    def precision_of(self, asked: str | None, options: dict[str, Any]) -> str:
+        """The precision, after flags of `shorts` are taken out of `options`; fp32 if nobody says.
+
+        Raises:
+            RequestError: they contradict each other.
+        """
+        short = [self.shorts[name] for name in self.shorts if options.pop(name, False)]
+        wanted = list(dict.fromkeys([*short, *([asked] if asked else [])]))
+        if len(wanted) > 1:
+            raise RequestError(f"{' and '.join(wanted)} at once.", "ask for one precision.")
+        return wanted[0] if wanted else "fp32"

@@ -1,0 +1,188 @@
+"""The whole contract of engines on a GPU. One command for whoever has one:
+
+    VIT_EXPORT_REQUIRE=tensorrt,rtx,torch scripts/test -m gpu
+
+with `pip install tensorrt tensorrt-rtx torch-tensorrt` in .venv before (those of the three that are
+to be tested). Nothing here runs where there is no GPU, CI included.
+"""
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import test_trt
+from support import need, refused, run, run_json
+
+import vit_export
+from vit_export.engine.driver import find_gpu
+from vit_export.engine.kinds import KINDS
+from vit_export.engine.sidecar import read_sidecar, sidecar_of
+from vit_export.runtimes import open_artifact
+
+pytestmark = pytest.mark.gpu
+
+LEAST_DB = {"fp32": 90, "fp16": 50, "bf16": 32, "int8-static": 20}
+ASKED = {name: test_trt.ASKED[name] for name in LEAST_DB}
+BUILT_BY = [
+    *((kind, name) for kind in ("tensorrt", "rtx") for name in ASKED),
+    *(("torch", name) for name in ("fp32", "fp16")),
+]
+
+
+@pytest.fixture(autouse=True)
+def _gpu():
+    if find_gpu() is None:
+        pytest.skip("no GPU here")
+
+
+def kind_here(name):
+    present = find_spec(KINDS[name].module) is not None
+    need(name, present=present, fix=f"pip install {KINDS[name].package}")
+    return name
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory):
+    """Builds each engine once: `engines(kind, precision)` is its path and what was told."""
+    folder, made = tmp_path_factory.mktemp("engines"), {}
+
+    def build(kind, precision):
+        if (kind, precision) not in made:
+            out = folder / f"{kind_here(kind)}-{precision}.engine"
+            batches = ("--batch", "1:1:4") if kind == "torch" else TWO_PROFILES
+            asked = ("--model", "fashion_mnist", *ASKED[precision], "--engine", kind, *batches)
+            made[kind, precision] = out, run_json("trt", *asked, "--out", out, "-q")
+        return made[kind, precision]
+
+    return build
+
+
+TWO_PROFILES = ("--batch", "1:1:4", "--batch", "6:8:16")
+
+
+@pytest.mark.parametrize(("kind", "precision"), BUILT_BY)
+def test_an_engine_is_proven_at_the_corners_of_its_profiles(engines, kind, precision):
+    out, told = engines(kind, precision)
+    verdict = told["verdict"]
+    assert verdict["status"] == "PROVEN"
+    corners = {1, 4} if kind == "torch" else {1, 4, 6, 8, 16}
+    assert corners <= set(verdict["batches"])
+    assert min(float(one["snr_db"]) for one in verdict["against_eager"]) > LEAST_DB[precision]
+    assert json.loads(sidecar_of(out).read_text())["engine_run"] is True
+
+
+@pytest.mark.parametrize(("kind", "precision"), BUILT_BY)
+def test_the_verdict_can_be_had_again(engines, kind, precision):
+    out, _ = engines(kind, precision)
+    assert run_json("validate", out, "-q")["status"] == "PROVEN"
+    told = run_json("predict", out, test_trt.CALIBRATION / "bag_1.png", "--top", "1")
+    assert told[0]["classes"] == ["Bag"]
+
+
+@pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
+@pytest.mark.parametrize("precision", ["fp16", "int8-static"])
+def test_the_inspector_finds_what_was_asked_for(engines, kind, precision):
+    out, _ = engines(kind, precision)
+    products = open_artifact(out).products
+    assert read_sidecar(out).engine["engine_precisions"] == products
+    if products:  # those of a fused region are not told one by one
+        assert precision.removesuffix("-static") in products
+
+
+def test_fp16_is_faster_than_fp32_in_a_bench(engines):
+    files = [engines("tensorrt", name)[0] for name in ("fp32", "fp16")]
+    told = run_json("bench", *files, "--batch", "8", "-q")
+    assert all(row["arithmetic"] == "gpu" and row["p50_ms"] > 0 for row in told["rows"])
+    assert all(row["limit_share"] is None for row in told["rows"])
+
+
+@pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
+def test_a_batch_outside_of_every_profile(engines, kind):
+    out, _ = engines(kind, "fp16")
+    with pytest.raises(vit_export.VitExportError, match="no profile takes batch 5"):
+        open_artifact(out).run(np.zeros((5, 1, 28, 28), np.float32))
+    assert "takes batch" in refused("bench", out, "--batch", "5", exit_code=2)
+
+
+@pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"version": "1.2.3.4"}, "1.2.3.4"),
+        ({"capabilities": ["1.0"], "gpu": {"name": "x", "capability": "1.0"}}, "here is a"),
+    ],
+)
+def test_another_version_and_another_gpu(engines, tmp_path, kind, change, told):
+    copy = copied(engines(kind, "fp16")[0], tmp_path)
+    document = json.loads(sidecar_of(copy).read_text())
+    document["engine"] |= change
+    sidecar_of(copy).write_text(json.dumps(document))
+    assert told in refused("validate", copy, exit_code=3)
+
+
+@pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
+def test_a_corrupted_engine(engines, tmp_path, kind):
+    """Also one whose manifest agrees with what it became: then TensorRT itself has to refuse."""
+    copy = copied(engines(kind, "fp16")[0], tmp_path)
+    content = copy.read_bytes()
+    copy.write_bytes(content[: len(content) // 2])
+    assert "is cut off" in refused("validate", copy, exit_code=2)
+    document = json.loads(sidecar_of(copy).read_text())
+    document["engine"] |= {
+        "size_bytes": copy.stat().st_size,
+        "sha256": sha256(copy.read_bytes()).hexdigest(),
+    }
+    sidecar_of(copy).write_text(json.dumps(document))
+    assert "can't be opened" in refused("validate", copy, exit_code=2)
+
+
+def copied(engine, folder):
+    for path in (engine, sidecar_of(engine)):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder / engine.name
+
+
+@pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
+def test_weights_from_the_graph_beside_it(tmp_path, kind):
+    out = tmp_path / "f.engine"
+    asked = ("--engine", kind_here(kind), "--fp16", "--strip-weights", "--save-onnx")
+    told = run_json("trt", "--model", "fashion_mnist", *asked, "--out", out, "-q")
+    assert told["verdict"]["status"] == "PROVEN"
+    assert run_json("validate", out, "-q")["status"] == "PROVEN"
+    (tmp_path / "f.engine.onnx").unlink()
+    assert "is not beside it" in refused("validate", out, exit_code=2)
+
+
+def test_options_of_tensorrt(tmp_path):
+    kind_here("tensorrt")
+    cache = tmp_path / "timing.cache"
+    options = ("--level", "1", "--workspace", "512", "--timing-cache", cache)
+    options += ("--hardware", "ampere-plus", "--version-compatible", "--refit", "--require-run")
+    asked = ("--model", "fashion_mnist", "--engine", "tensorrt", *options)
+    for _ in range(2):  # the second time with what was timed
+        told = run_json("trt", *asked, "--out", tmp_path / "f.engine", "-q")
+        assert told["verdict"]["status"] == "PROVEN"
+        assert cache.stat().st_size > 0
+
+
+def test_an_engine_that_was_built_without_a_gpu_is_proven_here(tmp_path):
+    """As on another machine: the driver is hidden from the process that builds."""
+    kind_here("rtx")
+    out = tmp_path / "f.engine"
+    script = (
+        "import sys, vit_export.engine.driver as driver; driver.LIBRARIES = ()\n"
+        "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
+    )
+    asked = ("vit-export", "trt", "--model", "fashion_mnist", "--fp16", "--engine", "rtx")
+    done = subprocess.run(
+        [sys.executable, "-c", script, *asked, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "BUILT, NOT RUN" in done.stdout
+    assert "PROVEN" in run("validate", out).stdout

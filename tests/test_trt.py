@@ -1,0 +1,437 @@
+"""`vit-export trt` from the outside: engines that TensorRT for RTX builds here, without a GPU."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from support import COMMAND, FASHION, need, refused, run, run_json, tiny_spec
+
+import vit_export
+from vit_export.engine.build import parsed
+from vit_export.engine.driver import find_gpu
+from vit_export.engine.kinds import KINDS, load
+from vit_export.engine.sidecar import graph_of, read_sidecar
+from vit_export.errors import ProofError
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.vit.weights import random_vit
+
+CALIBRATION = FASHION / "images"
+ASKED = {
+    "fp32": (),
+    "fp16": ("--fp16",),
+    "bf16": ("--bf16",),
+    "int8-static": ("--int8", "--calibration", CALIBRATION),
+    "weights-int8": ("--precision", "weights-int8"),
+    "weights-int4": ("--precision", "weights-int4", "--opset", "21"),
+}
+ARITHMETIC = {
+    "fp32": "fp32",
+    "fp16": "fp16",
+    "bf16": "bf16",
+    "int8-static": "int8",
+    "weights-int8": "fp32 x int8",
+    "weights-int4": "fp32 x int4",
+}
+BATCH = ("--batch", "1:8:16")
+RTX = ("--engine", "rtx")
+
+pytestmark = pytest.mark.skipif(
+    find_gpu() is not None, reason="what happens without a GPU; with one: tests/test_gpu.py"
+)
+
+
+@pytest.fixture(autouse=True)
+def _tensorrt():
+    present = find_spec("tensorrt_rtx") is not None
+    need("tensorrt-rtx", present=present, fix="pip install '.[test]'")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """An engine of each precision with its graph, and what building it told."""
+    if find_spec("tensorrt_rtx") is None:
+        return {}
+    folder = tmp_path_factory.mktemp("engines")
+    found = {}
+    for name, options in ASKED.items():
+        out = folder / f"{name}.engine"
+        asked = ("--model", "fashion_mnist", *options, *BATCH, "--save-onnx")
+        found[name] = out, run_json("trt", *asked, "--out", out, "-q")
+    return found
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_an_engine_is_built_and_its_graph_proven(name, built):
+    out, told = built[name]
+    verdict = told["verdict"]
+    assert verdict["status"] == "BUILT, NOT RUN"
+    assert verdict["not_run"] == "no GPU here"
+    assert verdict["precision"] == name
+    assert verdict["batches"] == [1, 2, 3, 8, 16]
+    assert verdict["problems"] == []
+    assert out.read_bytes()[1:4] == b"trt"
+    expected = {f"{name}.engine{suffix}" for suffix in ("", ".json", ".onnx")}
+    assert {path.name for path in out.parent.glob(f"{name}.*")} == expected
+    assert "not checkable here" in " ".join(told["notes"])
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_manifest_beside_it(name, built):
+    out, told = built[name]
+    text = (out.parent / f"{out.name}.json").read_text()
+    assert '"engine_run": false' in text
+    document = json.loads(text)
+    engine = document["engine"]
+    assert (engine["kind"], engine["profiles"]) == ("rtx", ["1:8:16"])
+    assert engine["version"] == document["versions"]["tensorrt-rtx"]
+    assert engine["sha256"] == sha256(out.read_bytes()).hexdigest()
+    assert engine["size_bytes"] == out.stat().st_size
+    graph = out.with_name(f"{out.name}.onnx")
+    assert engine["graph_sha256"] == sha256(graph.read_bytes()).hexdigest()
+    products = engine["precisions"]
+    assert max(products, key=products.get) == ARITHMETIC[name]
+    ends = {end["name"]: (end["mode"], end["shape"]) for end in engine["inputs and outputs"]}
+    assert ends == {"image": ("input", [-1, 1, 28, 28]), "logits": ("output", [-1, 10])}
+    assert document["labels"][0] == "T-shirt/top"
+    assert document["preprocessing"]["crop"] == [28, 28]
+    assert len(document["reference"]["recipes"]) == 8
+    manifest = read_sidecar(out)
+    assert manifest.reference.answers.shape == (8, 10)
+    assert str(manifest.batch) == "1:8:16"
+    assert told["size_bytes"] >= out.stat().st_size
+
+
+@pytest.mark.parametrize("name", ["fp16", "int8-static"])
+def test_the_graph_that_went_in_is_an_artifact_of_its_own(name, built):
+    out, _ = built[name]
+    graph = out.with_name(f"{out.name}.onnx")
+    assert run_json("validate", graph, "-q")["status"] == "PROVEN"
+    inside = read_manifest(open_artifact(graph), graph)
+    assert inside.target == "onnx"
+    assert inside.engine["kind"] == "rtx"
+    assert inside.engine["profiles"] == ["1:8:16"]
+    beside = read_sidecar(out)
+    assert np.array_equal(inside.reference.answers, beside.reference.answers)
+    assert inside.weights_sha256 == beside.weights_sha256
+
+
+def test_smaller_precisions_are_smaller_files(built):
+    """What kernels take is the same in all: the weights, of 3.2 MB in fp32, are what gets less."""
+    size = {name: out.stat().st_size for name, (out, _) in built.items()}
+    for name in set(ASKED) - {"fp32"}:
+        assert size["fp32"] - size[name] > 1e6, name
+
+
+def test_in_words(tmp_path):
+    out = tmp_path / "f.engine"
+    done = run("trt", "--model", "fashion_mnist", "--fp16", *RTX, "--gpu", "ada", "--out", out)
+    sentence = done.stdout[done.stdout.index("BUILT, NOT RUN") :]
+    assert "graph proven on CPU at " in sentence
+    assert " dB; engine built, not run: no GPU here." in sentence
+    assert "for compute capability 8.9" in sentence
+    assert "products: " in sentence
+    assert "build in TensorRT for RTX" in done.stderr
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["f.engine", "f.engine.json"]
+
+
+def test_what_works_here_is_taken_and_said(tmp_path):
+    told = run_json("trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")
+    assert any(note.startswith("engine: TensorRT for RTX") for note in told["notes"])
+    assert any(note.startswith("passed over: tensorrt: ") for note in told["notes"])
+    profile = read_sidecar(tmp_path / "f.engine").engine["profiles"]
+    assert profile == ["1:8:16"]  # what `dynamic` stands for
+
+
+def test_several_profiles(tmp_path):
+    out = tmp_path / "f.engine"
+    batches = ("--batch", "1:1:2", "--batch", "4:8:8")
+    told = run_json("trt", "--model", "fashion_mnist", *RTX, *batches, "--out", out, "-q")
+    assert told["verdict"]["batches"] == [1, 2, 4, 8]
+    manifest = read_sidecar(out)
+    assert manifest.engine["profiles"] == ["1:1:2", "4:8:8"]
+    assert not manifest.batch.takes(3)
+
+
+def test_the_twin_in_python(tmp_path):
+    spec = tiny_spec()
+    model = spec, random_vit(spec, 0).state_dict()
+    made = vit_export.trt(
+        model, tmp_path / "a.engine", fp16=True, engine="rtx", batch=["1", "2:2:4"], gpu="8.6"
+    )
+    assert made.verdict.status == "BUILT, NOT RUN"
+    assert read_sidecar(made.path).engine["capabilities"] == ["8.6"]
+    assert made.size_bytes > made.path.stat().st_size  # the manifest counts
+
+
+def test_images_are_judged_in_the_graph(tmp_path):
+    asked = ("--model", "fashion_mnist", "--fp16", "--images", CALIBRATION)
+    told = run_json("trt", *asked, "--out", tmp_path / "f.engine", "-q")
+    assert told["images"]["agreement"]["hits"] == 20
+
+
+def test_a_live_module_with_heads_of_96(tmp_path):
+    """TensorRT has no attention kernel for 96: the decomposed form is what it takes."""
+    spec = tiny_spec(width=192, heads=2, depth=1)
+    model = spec, random_vit(spec, 0).state_dict()
+    for precision in ("fp32", "fp16"):
+        made = vit_export.trt(model, tmp_path / "f.engine", precision=precision, engine="rtx")
+        assert made.verdict.status == "BUILT, NOT RUN"
+
+
+def test_inspect(built):
+    out, _ = built["fp16"]
+    told = run_json("inspect", out)
+    assert told["family"] == "trt, fp16, batch 1:8:16"
+    assert told["metadata"]["engine: loads here"].startswith("no: ")
+    assert told["metadata"]["engine: run where it was built"] == "no"
+    graph = run_json("inspect", out.with_name(f"{out.name}.onnx"))
+    assert graph["audit"]["macs"]["fp16"] > 0
+    assert graph["metadata"]["engine: kind"] == "rtx"
+
+
+def test_doctor():
+    (told,) = [one for one in run_json("doctor") if one["target"] == "trt"]
+    assert told["works"]
+    assert "GPU: none. Engines: tensorrt: " in told["note"]
+    assert "rtx: yes" in told["note"]
+
+
+@pytest.fixture
+def engine(built, tmp_path):
+    """A copy of an engine and its manifest, to spoil."""
+    source, _ = built["fp16"]
+    out = tmp_path / "f.engine"
+    shutil.copy(source, out)
+    shutil.copy(f"{source}.json", f"{out}.json")
+    return out
+
+
+def test_on_a_machine_without_a_gpu(engine):
+    for command in (("validate",), ("bench",), ("predict", FASHION / "images" / "bag_1.png")):
+        name, *rest = command
+        told = refused(name, engine, *rest, exit_code=3)
+        assert "not checkable here: no GPU here" in told
+    assert json.loads(run("validate", engine, "--json", exit_code=3).stdout)["exit_code"] == 3
+    assert "--save-onnx" in refused("locate", engine, exit_code=2)
+
+
+def changed(engine, **values):
+    path = engine.with_name(f"{engine.name}.json")
+    document = json.loads(path.read_text())
+    document["engine"] |= values
+    path.write_text(json.dumps(document))
+
+
+def test_an_engine_of_another_version(engine):
+    changed(engine, version="1.2.3.4")
+    told = refused("validate", engine, exit_code=3)
+    assert "built by TensorRT for RTX 1.2.3.4, and " in told
+    assert "pip install tensorrt-rtx==1.2.3.4" in told
+
+
+def test_an_engine_of_a_library_that_is_not_here(engine):
+    need("no tensorrt", present=find_spec("tensorrt") is None, fix="it is installed here")
+    changed(engine, kind="tensorrt", version="10.13.3.9")
+    assert "pip install tensorrt==10.13.3.9" in refused("validate", engine, exit_code=3)
+
+
+def test_a_spoiled_engine(engine):
+    content = engine.read_bytes()
+    engine.write_bytes(content[: len(content) // 2])
+    assert "is cut off" in refused("validate", engine, exit_code=2)
+    engine.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert "damaged" in refused("validate", engine, exit_code=2)
+
+
+def test_an_engine_without_its_manifest(engine):
+    path = engine.with_name(f"{engine.name}.json")
+    document = json.loads(path.read_text())
+    path.unlink()
+    told = refused("validate", engine, exit_code=2)
+    version = document["engine"]["version"]
+    assert f"an engine of TensorRT {version}, and f.engine.json is not beside it" in told
+    path.write_text(json.dumps({name: document[name] for name in document if name != "engine"}))
+    assert "tells of no engine" in refused("inspect", engine, exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "exit_code", "told"),
+    [
+        (("--fp16", "--precision", "int8-static"), 2, "fp16 and int8-static at once"),
+        (("--int8",), 2, "--calibration DIR"),
+        (("--precision", "int8"), 2, "trt has no int8"),
+        (("--batch", "8:4:2"), 2, "the sizes must rise"),
+        (("--batch", "1", "--batch", "dynamic"), 2, "dynamic stands alone"),
+        (("--gpu", "amper"), 2, "Did you mean 'ampere'?"),
+        ((*RTX, "--level", "5"), 2, "--level means nothing with --engine rtx"),
+        ((*RTX, "--timing-cache", "cache"), 2, "--timing-cache means nothing"),
+        ((*RTX, "--hardware", "ampere-plus"), 2, "--hardware means nothing"),
+        ((*RTX, "--version-compatible"), 2, "--version-compatible means nothing"),
+        ((*RTX, "--strip-weights"), 2, "--save-onnx"),
+        ((*RTX, "--refit"), 3, "needs a GPU"),
+        (("--engine", "tensorrt"), 3, "Fix: "),
+        (("--require-run",), 3, "no GPU here"),
+        (("--workspace", "-1"), 2, "take 0 to 1000000"),
+        (("--workspace", "1"), 1, "--workspace more MB"),
+    ],
+)
+def test_requests_that_make_no_sense(tmp_path, options, exit_code, told):
+    asked = ("trt", "--model", "fashion_mnist", *options, "--out", tmp_path / "f.engine", "-q")
+    assert told in refused(*asked, exit_code=exit_code)
+    assert not list(tmp_path.iterdir())
+
+
+def test_profiles_are_an_engines(tmp_path):
+    asked = ("onnx", "--batch", "1", "--batch", "4:8:8", "--out", tmp_path / "f.onnx")
+    assert "take 1:1:8" in refused(*asked, exit_code=2)
+
+
+def test_a_node_that_the_parser_refuses(tmp_path):
+    asked = ("--precision", "weights-int4", "--opset", "21", "--for", "onnxruntime")
+    out = tmp_path / "f.engine"
+    told = refused("trt", "--model", "fashion_mnist", *asked, "--out", out, "-q", exit_code=1)
+    assert "(MatMulNBits) of the module blocks.0.attention.qkv" in told
+    assert "--for tensorrt avoids it" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_earlier_engine_survives_a_failure(engine):
+    before = engine.read_bytes()
+    asked = ("--model", "fashion_mnist", "--workspace", "1", "--out", engine, "-q")
+    refused("trt", *asked, exit_code=1)
+    assert engine.read_bytes() == before
+    assert sorted(path.name for path in engine.parent.iterdir()) == ["f.engine", "f.engine.json"]
+
+
+def test_no_tensorrt_of_any_kind(tmp_path):
+    script = (
+        "import sys; from importlib import metadata as m; found = m.version\n"
+        "def version(name):\n"
+        "    if 'tensorrt' in name: raise m.PackageNotFoundError(name)\n"
+        "    return found(name)\n"
+        "m.version = version\n"
+        "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
+    )
+    asked = ("vit-export", "trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine")
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, asked)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "Fix: pip install tensorrt-rtx" in done.stderr
+
+
+def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
+    """One weight of the graph is changed after the pass that makes it fp16."""
+    script = (
+        "import sys, numpy as np, onnx_ir as ir; import vit_export.targets.trt as trt\n"
+        "finished = trt.finished_graph\n"
+        "def tampered(job, progress):\n"
+        "    made = finished(job, progress)\n"
+        "    value = made.model.graph.initializers['blocks.1.mlp.expand.weight']\n"
+        "    rolled = np.roll(value.const_value.numpy(), 7)\n"
+        "    value.const_value = ir.tensor(rolled, name=value.name)\n"
+        "    return made\n"
+        "trt.finished_graph = tampered\n"
+        "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
+    )
+    asked = ("vit-export", "trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, asked)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    rejected = tmp_path / "f.engine.rejected.onnx"
+    assert f"vit-export locate {rejected}" in done.stderr
+    assert not (tmp_path / "f.engine").exists()
+    located = json.loads(run("locate", rejected, "--json", "-q", exit_code=4).stdout)
+    assert located["location"]["first"] == "blocks.1.mlp"
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_a_build(tmp_path):
+    asked = ("trt", "--model", "vit_base_patch16_224", *RTX, "--out", tmp_path / "b.engine")
+    with subprocess.Popen(
+        [COMMAND, *map(str, asked)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        while process.poll() is None and not list(tmp_path.glob(".b.engine*/b.engine.onnx")):
+            time.sleep(0.1)
+        time.sleep(2.5)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted" in told
+    assert time.monotonic() - started < 5
+    assert not list(tmp_path.iterdir())
+
+
+PRESETS = (
+    *("vit_tiny_patch16_224", "vit_small_patch16_224"),
+    *("vit_base_patch16_224", "vit_large_patch16_224"),
+    *("einops_vit_tiny_patch16_224", "einops_vit_small_patch16_224"),
+    "einops_vit_base_patch16_224",  # whose heads have 96 numbers
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8-static"])
+@pytest.mark.parametrize("model", PRESETS)
+def test_every_preset_is_built(tmp_path, model, precision):
+    asked = ("--calibration", CALIBRATION) if precision == "int8-static" else ()
+    out = tmp_path / "f.engine"
+    told = run_json(
+        *("trt", "--model", model, "--precision", precision, *asked, *RTX),
+        *("--batch", "1:1:2", "--out", out, "-q"),
+    )
+    assert told["verdict"]["status"] == "BUILT, NOT RUN"
+    products = read_sidecar(out).engine["precisions"]
+    assert max(products, key=products.get) == ARITHMETIC[precision]
+
+
+def test_weights_above_2_gb_are_parsed_by_path(tmp_path, monkeypatch):
+    """The same way with a limit of a few MB: the parser finds the data file beside the graph."""
+    import vit_export.graph.save as saving
+
+    monkeypatch.setattr(saving.save, "__kwdefaults__", {"largest_file_bytes": 2**20})
+    made = vit_export.trt("fashion_mnist", tmp_path / "f.engine", engine="rtx", save_onnx=True)
+    assert made.verdict.status == "BUILT, NOT RUN"
+    (data,) = tmp_path.glob("f.engine.onnx.*.data")
+    assert data.stat().st_size > 2**20
+    assert run_json("validate", tmp_path / "f.engine.onnx", "-q")["status"] == "PROVEN"
+
+
+def test_a_device_needs_neither_torch_nor_onnx(engine):
+    """All that is looked at before a GPU is asked for, with those packages hidden."""
+    script = (
+        "import sys; sys.modules |= dict.fromkeys(('torch', 'onnx', 'onnx_ir', 'onnxruntime'))\n"
+        "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "vit-export", "validate", str(engine)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "not checkable here: no GPU here" in done.stderr
+
+
+@pytest.mark.parametrize("asked", ["fp16", "bf16", "int8-static"])
+def test_a_network_that_is_not_what_was_asked_for(built, asked):
+    """TensorRT's own parser reads a graph in fp32: that ends before anything is built."""
+    graph = graph_of(built["fp32"][0])
+    with pytest.raises(ProofError, match=f"is not {asked}: of its products .* in fp32") as error:
+        parsed(load(KINDS["rtx"]), graph, precision=asked, flavour="tensorrt")
+    assert error.value.exit_code == 4

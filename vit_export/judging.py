@@ -1,0 +1,86 @@
+"""The verdict on a file that was just written, and what becomes of the file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vit_export.compare import Tolerance
+from vit_export.errors import MissingError, RequestError
+from vit_export.examination import Examination
+from vit_export.manifest import Array, Manifest, Reference
+from vit_export.progress import Progress
+from vit_export.proof import prove
+from vit_export.report import to_json
+from vit_export.runtimes import open_artifact
+from vit_export.runtimes.base import Session
+from vit_export.targets.base import Target
+from vit_export.verdict import Built, Origin, RejectedError, Verdict
+from vit_export.writing import GRAPH, Staged, beside
+
+
+def judged(
+    stage: Staged,
+    target: Target,
+    manifest: Manifest,
+    expected: tuple[Reference, Array],
+    exam: Examination,
+    *,
+    threads: int | None,
+    progress: Progress,
+) -> Verdict:
+    """The verdict on the staged file, opened as its user will open it, and its worth on images."""
+    try:
+        session, not_run = _opened(stage, target, threads)
+    except RequestError as error:  # what was just written is no artifact
+        return Verdict.unopened(stage.out, manifest.precision, error.message)
+    verdict = prove(
+        session,
+        stage.out,
+        *expected,
+        batch=manifest.batch,
+        precision=manifest.precision,
+        tolerance=Tolerance(**manifest.tolerance),
+        classifies=manifest.spec.classifies,
+        progress=progress,
+        not_run=not_run,
+    )
+    return exam.judged(verdict, session, manifest, progress)
+
+
+def _opened(stage: Staged, target: Target, threads: int | None) -> tuple[Session, str]:
+    """A session on the staged file; or on what stands in for it, and why it can't run itself."""
+    try:
+        return open_artifact(stage.file, threads), ""
+    except MissingError as error:
+        graph = target.stand_in(stage.file)
+        if graph is None:
+            raise
+        return open_artifact(graph, threads), getattr(error, "reason", error.message)
+
+
+def settle(
+    stage: Staged, target: Target, verdict: Verdict, origin: Origin, settings: Mapping[str, Any]
+) -> Built:
+    """The staged file takes its name, or is kept as a rejected one.
+
+    Of precision auto the user's images have to be within the budget too.
+
+    Raises:
+        RejectedError: it is not the model.
+        MissingError: it could not be run, and that was asked for.
+    """
+    if origin.search is not None:
+        verdict = verdict.within(origin.search.budget)
+    if not verdict.accepted:
+        kept = stage.reject(to_json(verdict.to_mapping()))
+        graph = beside(kept, GRAPH)
+        where = graph if graph.exists() else kept
+        fix = f"vit-export locate {where} says where; {stage.out.name} is as it was."
+        raise RejectedError(verdict, fix)
+    if verdict.not_run and settings.get("require_run"):
+        kept = stage.reject(to_json(verdict.to_mapping()))
+        message = f"{stage.out.name} could not be run: {verdict.not_run}."
+        raise MissingError(message, f"it is kept as {kept}; leave --require-run out.")
+    notes = target.finish(stage.file, verdict, settings)
+    size = sum(file.stat().st_size for file in stage.folder.iterdir())
+    stage.commit()
+    return Built(path=stage.out, size_bytes=size, origin=origin, verdict=verdict, notes=notes)

@@ -1,0 +1,109 @@
+"""torch-tensorrt: an ExportedProgram with the engine inside, for those who stay in PyTorch.
+
+It is built on a GPU alone, so what it answers is always proven there. Nothing here could be run
+where this was written: the calls are those of the documentation of torch-tensorrt 2.10 and later.
+"""
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from vit_export.engine.inspector import counted
+from vit_export.engine.settings import Settings
+from vit_export.errors import BuildError, RequestError
+from vit_export.targets.base import Job
+
+PRECISIONS = ("fp32", "fp16")
+DEVICE = "cuda"
+
+
+def check(precision: str) -> None:
+    """Nothing, when such a program can have this precision.
+
+    Raises:
+        RequestError: it can't.
+    """
+    if precision not in PRECISIONS:
+        message = f"torch-tensorrt reads no graph, so it has no {precision} of ours."
+        raise RequestError(message, "take --engine tensorrt or --engine rtx.")
+
+
+def build_program(job: Job, path: Path, library: Any, settings: Settings) -> dict[str, int]:
+    """Writes the program of the job's module; its products by arithmetic, where they are told.
+
+    Raises:
+        RequestError: several ranges of batches; a program has one.
+        BuildError: torch-tensorrt refuses.
+    """
+    import torch
+
+    manifest, batch = job.manifest, job.manifest.batch
+    if batch.several:
+        message = "A program of torch-tensorrt has one range of batches."
+        raise RequestError(message, f"take --batch {batch.least}:{batch.usual}:{batch.most}.")
+    most = batch.most or batch.usual
+    rest = (manifest.spec.channels, *manifest.spec.image_size)
+    shapes = {
+        name: (size, *rest)
+        for name, size in (("min", batch.least), ("opt", batch.usual), ("max", most))
+    }
+    given = library.Input(
+        **{f"{name}_shape": shape for name, shape in shapes.items()}, dtype=torch.float32
+    )
+    try:
+        module = job.lowered.eval().to(DEVICE)
+        example = torch.zeros(shapes["opt"], device=DEVICE)
+        axis = None if batch.fixed else torch.export.Dim("batch", min=batch.least, max=most)
+        dynamic = None if axis is None else ({0: axis},)
+        exported = torch.export.export(module, (example,), dynamic_shapes=dynamic, strict=False)
+        asked = _asked(library.dynamo.compile, settings, manifest.precision)
+        made = library.dynamo.compile(exported, arg_inputs=[given], **asked)
+        library.save(made, str(path), output_format="exported_program", arg_inputs=[given])
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        fix = "take --engine tensorrt, or a smaller --batch."
+        raise BuildError(f"torch-tensorrt built no program: {reason}.", fix) from None
+    finally:
+        job.lowered.to("cpu")
+    return _products(made)
+
+
+def _asked(compile_: Any, settings: Settings, precision: str) -> dict[str, Any]:
+    """The keywords of `torch_tensorrt.dynamo.compile` for what was asked."""
+    import torch
+
+    asked: dict[str, Any] = {
+        "disable_tf32": True,
+        "require_full_compilation": True,
+        "min_block_size": 1,
+        "workspace_size": settings.workspace_mb * 2**20,
+        "optimization_level": settings.level,
+        "version_compatible": settings.version_compatible,
+        "hardware_compatible": settings.hardware == "ampere-plus",
+    }
+    if "use_explicit_typing" in inspect.signature(compile_).parameters:
+        asked["use_explicit_typing"] = True  # later versions know nothing else
+    if precision == "fp16":
+        aten = torch.ops.aten
+        asked |= {
+            "enable_autocast": True,
+            "autocast_low_precision_type": torch.float16,
+            "autocast_excluded_ops": {
+                aten.layer_norm.default,
+                aten.native_layer_norm.default,
+                aten._softmax.default,  # noqa: SLF001 its public name in aten
+                aten.softmax.int,
+                aten.scaled_dot_product_attention.default,
+            },
+        }
+    return asked
+
+
+def _products(made: Any) -> dict[str, int]:
+    """Of all engines in the program, where they tell of their layers."""
+    found: dict[str, int] = {}
+    for module in made.modules():
+        if hasattr(module, "get_layer_info"):
+            for name, count in counted(str(module.get_layer_info())).items():
+                found[name] = found.get(name, 0) + count
+    return found
