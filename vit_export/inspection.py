@@ -107,6 +107,7 @@ def _artifact(path: Path) -> Inspection:
             "weights sha256": manifest.weights_sha256,
             **manifest.versions,
             **{f"graph: {name}": f"{count:,}" for name, count in manifest.graph.items()},
+            **{f"fp16: {name}": str(value) for name, value in manifest.reach.items()},
             **_engine(path if engine else None, manifest),
         },
         audit=_audit(path, manifest.spec) if manifest.target == "onnx" else None,

@@ -94,6 +94,8 @@ class Manifest:
     """How an ONNX graph came about: nodes after each stage, and what each pass changed."""
     layers: Mapping[str, str] = field(default_factory=dict)
     """How each quantized layer is quantized."""
+    reach: Mapping[str, Any] = field(default_factory=dict)
+    """Of fp16: the tensor nearest to its limit, how large it gets, how many nodes stay in fp32."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """Of the images that scales come from: how many, and a SHA-256 over them."""
     engine: Mapping[str, Any] = field(default_factory=dict)

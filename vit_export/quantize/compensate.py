@@ -37,13 +37,17 @@ def round_compensating(weight: Tensor, inputs: Tensor, bits: int, block: int | N
 
 
 def _feedback(inputs: Tensor) -> Tensor:
-    """The Cholesky factor of the inverse Hessian of a layer's squared error, (K, K), upper."""
-    hessian = inputs.T.double() @ inputs.double()
+    """The upper triangle U, (K, K), with UᵀU the inverse Hessian of a layer's squared error.
+
+    Read from its last row and column to the first, the Hessian's own Cholesky factor is the inverse
+    of U: half the work of inverting first, and a stable one in fp32.
+    """
+    hessian = inputs.T @ inputs
     floor = max(DAMPING * float(hessian.diagonal().mean()), SMALLEST)
     hessian.diagonal().add_(floor)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    factor: Tensor = torch.linalg.cholesky(inverse, upper=True).float()
-    return factor
+    factor = torch.linalg.cholesky(hessian.flip(0, 1)).flip(0, 1)
+    triangle: Tensor = torch.linalg.solve_triangular(factor, torch.eye(len(factor)), upper=True)
+    return triangle
 
 
 def _rounded(numbers: Tensor, steps: Tensor, back: Tensor, limits: tuple[int, int]) -> Tensor:

@@ -5,9 +5,10 @@ overflow; what an fp32 graph's own tensors reach on real images does.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,11 @@ class Reach:
     """The tensor nearest to the limit among the others."""
     largest: float
     """Its magnitude."""
+
+    def to_mapping(self) -> Mapping[str, Any]:
+        """Plain values, for the manifest."""
+        kept = len(self.kept)
+        return {"worst": self.worst, "largest": self.largest, "limit": LARGEST, "kept": kept}
 
 
 def reach_of(model: ir.Model, samples: npt.NDArray[np.float32]) -> Reach:

@@ -78,7 +78,8 @@ def finished_graph(job: Job, progress: Progress) -> Finished:
     if manifest.precision != "fp32":
         with progress(f"reduce to {manifest.precision}"):
             reach = _reduce(model, job, flavour)
-    return Finished(model=model, manifest=replace(manifest, graph=nodes | changed), reach=reach)
+    told = replace(manifest, graph=nodes | changed, reach=reach.to_mapping() if reach else {})
+    return Finished(model=model, manifest=told, reach=reach)
 
 
 def _reduce(model: "ir.Model", job: Job, flavour: str) -> "Reach | None":
