@@ -52,6 +52,7 @@ ROWS = [
     ["loading", "inspection", "remade"],
     ["location", "validation"],
     ["location_plot", "search_plot"],
+    ["codegen"],
     ["speed/rows", "speed/contestants"],
     ["speed/sessions", "speed/modules", "speed/quantized"],
     ["speed/products", "speed/pt2e"],

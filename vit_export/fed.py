@@ -57,10 +57,16 @@ def samples_again(manifest: Manifest) -> Fed:
     """The samples of a manifest."""
     names, steps = manifest.reference.recipes, manifest.preprocessing
     if manifest.takes_levels and steps is not None:
-        made = [make_levels(name, steps) for name in names]
-        return Fed(names, _through_pillow(made, steps), made)
+        return samples_of(names, steps, levels=True)
     inputs = make_samples(names, manifest.spec, steps)
     return Fed(names, inputs, inputs)
+
+
+def samples_of(names: Sequence[str], steps: Preprocessing, *, levels: bool) -> Fed:
+    """Samples of images' recipes, for a file that takes levels, or what Pillow makes of them."""
+    made = [make_levels(name, steps) for name in names]
+    inputs = _through_pillow(made, steps)
+    return Fed(tuple(names), inputs, made if levels else inputs)
 
 
 def levels_recipes(steps: Preprocessing) -> list[str]:
