@@ -20,7 +20,7 @@ from cpp_projects import (
     runtimes,
 )
 from PIL import Image
-from support import FASHION, ROOT, refused, run, run_json
+from support import FASHION, ROOT, need, refused, run, run_json
 
 from vit_export.image_files import read_input
 from vit_export.vit.preprocess import Preprocessing, preprocess
@@ -89,8 +89,7 @@ def test_the_same_project_again(tmp_path, in_graph):
 
 def test_the_decoder_is_debians(in_graph):
     debian = Path("/usr/include/stb/stb_image.h")
-    if not debian.exists():
-        pytest.skip("apt-get install libstb-dev")
+    need("cpp", present=debian.exists(), fix="apt-get install libstb-dev, or scripts/test --apt")
     assert (in_graph / "third_party/stb_image.h").read_bytes() == debian.read_bytes()
 
 
