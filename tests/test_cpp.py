@@ -57,7 +57,7 @@ def in_cpp(tmp_path_factory):
 def code(app):
     """Lines of C++ and CMake that are neither blank nor comment."""
     lines = [line for name in SOURCES for line in (app / name).read_text().splitlines()]
-    return [line for line in lines if line.strip() and not line.strip().startswith(("//", "#:"))]
+    return [line for line in lines if line.strip() and not line.strip().startswith("//")]
 
 
 def test_what_is_written(in_graph):
@@ -78,7 +78,7 @@ def test_what_is_written_reads_as_if_by_hand(request, place):
         text = (app / name).read_text()
         assert not re.search(r"@\{|\}@|\{%|%\}|\n\n\n|[ \t]\n", text), name
         assert max(map(len, text.splitlines())) <= 130, name
-    assert len(code(app)) < {"in_graph": 350, "in_cpp": 420}[place]
+    assert len(code(app)) < 400
 
 
 def test_the_same_project_again(tmp_path, in_graph):

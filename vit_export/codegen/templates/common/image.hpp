@@ -2,7 +2,6 @@
 
 #pragma once
 
-#include <cstring>
 #include <iterator>
 #include <memory>
 #include <sstream>
@@ -29,8 +28,9 @@ inline std::string objection(const std::string& file, const stbi_uc* bytes, int 
         return "is no PNG, JPEG, BMP or PPM image, or is damaged";
     if (std::int64_t{width} * height > 89'478'485) return "has too many pixels";  // as Pillow says
     if (stbi_is_16_bit_from_memory(bytes, size)) return "has 16 bits a channel; make it 8";
-    const std::size_t little = file.find(std::string("\x12\x01\x03\0\x01\0\0\0", 8));  // the entry
-    const std::size_t big = file.find(std::string("\x01\x12\0\x03\0\0\0\x01\0", 9));  // in EXIF
+    // the entry of EXIF that says how the camera was held, in either order of bytes
+    const std::size_t little = file.find(std::string("\x12\x01\x03\0\x01\0\0\0", 8));
+    const std::size_t big = file.find(std::string("\x01\x12\0\x03\0\0\0\x01\0", 9));
     if ((little != file.npos && file.compare(little + 8, 1, "\x01")) ||
         (big != file.npos && file.compare(big + 9, 1, "\x01")))
         return "is turned by its EXIF data; save it upright";

@@ -32,7 +32,7 @@ void run(const std::vector<std::string>& words) {
     const double classify_ms = milliseconds_since(start);
     for (const vit::Class& one : found)
         std::printf("%6.2f%%  %s\n", 100.0 * one.probability, one.name.c_str());
-    std::printf("load %.1f ms, decode %.1f ms, classify %.1f ms\n", load_ms, decode_ms, classify_ms);
+    std::printf("load %.1f ms, decode %.1f, classify %.1f\n", load_ms, decode_ms, classify_ms);
 }
 
 }  // namespace

@@ -5,8 +5,6 @@ constexpr float kStd[] = {@{std}@};
 
 namespace detail {
 
-using Levels = std::vector<std::uint8_t>;
-
 /// Pillow's weight of a pixel, unscaled, at a distance in pixels of the coarser grid.
 inline double under_filter(double x) {
     x = std::abs(x);
@@ -32,8 +30,7 @@ struct Side {
     std::vector<Sum> sums;
 
     Side(std::int64_t from, std::int64_t to, std::int64_t crop) : size(from), resized(to) {
-        const std::int64_t margin = resized - crop;
-        const std::int64_t first = margin / 2@{" + margin % 2 * (margin / 2 % 2)" if centre == "round"}@;
+        const std::int64_t spare = resized - crop, first = spare / 2@{" + spare % 2 * (spare / 2 % 2)" if centre == "round"}@;
         const double scale = static_cast<double>(size) / static_cast<double>(resized);
         const double coarser = std::max(scale, 1.0), support = @{support}@ * coarser;
         for (std::int64_t i = first; i < first + crop; ++i) {
@@ -45,18 +42,16 @@ struct Side {
                 weights.push_back(under_filter((static_cast<double>(x) - middle + 0.5) / coarser));
             const double all = std::accumulate(weights.begin(), weights.end(), 0.0);
             sums.push_back({begin, {}});
-            for (const double weight : weights) {
-                const double rounded = std::round(weight / all * (1 << 22));
-                sums.back().weights.push_back(static_cast<std::int32_t>(rounded));
-            }
+            for (const double weight : weights)
+                sums.back().weights.push_back(std::int32_t(std::lround(weight / all * (1 << 22))));
         }
     }
 };
 
 /// A pass of Pillow's resize over levels (outer, side.size, inner).
-inline Levels pass(const std::uint8_t* levels, std::int64_t outer, const Side& side,
-                   std::int64_t inner) {
-    Levels resized;
+inline std::vector<std::uint8_t> pass(const std::uint8_t* levels, std::int64_t outer,
+                                      const Side& side, std::int64_t inner) {
+    std::vector<std::uint8_t> resized;
     for (; outer > 0; --outer, levels += side.size * inner)
         for (const Side::Sum& sum : side.sums) {
             std::vector<std::int32_t> totals(static_cast<std::size_t>(inner), 1 << 21);
@@ -84,12 +79,12 @@ inline void preprocess(const Image& image, float* input) {
 {%- if columns_first %}
     const std::int64_t lost = rows.size - rows.resized;
     const bool tall = lost > 0 && lost > 2 * (columns.size - columns.resized);  // Pillow's order
-    detail::Levels levels = tall ? detail::pass(image.levels, 1, rows, image.width * kChannels)
-                                 : detail::pass(image.levels, image.height, columns, kChannels);
+    auto levels = tall ? detail::pass(image.levels, 1, rows, image.width * kChannels)
+                       : detail::pass(image.levels, image.height, columns, kChannels);
     levels = tall ? detail::pass(levels.data(), kHeight, columns, kChannels)
                   : detail::pass(levels.data(), 1, rows, kWidth * kChannels);
 {%- else %}
-    detail::Levels levels = detail::pass(image.levels, image.height, columns, kChannels);
+    auto levels = detail::pass(image.levels, image.height, columns, kChannels);
     levels = detail::pass(levels.data(), 1, rows, kWidth * kChannels);
 {%- endif %}
     for (std::size_t c = 0; c < kChannels; ++c)

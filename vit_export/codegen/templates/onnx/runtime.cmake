@@ -1,14 +1,11 @@
 set(ONNXRUNTIME_ROOT "" CACHE PATH "An unpacked release of ONNX Runtime: include/ and lib/")
-if(ONNXRUNTIME_ROOT)
-  find_path(ONNXRUNTIME_INCLUDE onnxruntime_cxx_api.h HINTS ${ONNXRUNTIME_ROOT}
-    PATH_SUFFIXES include include/onnxruntime NO_DEFAULT_PATH)
-  find_library(ONNXRUNTIME_LIBRARY onnxruntime HINTS ${ONNXRUNTIME_ROOT}
-    PATH_SUFFIXES lib lib64 NO_DEFAULT_PATH)
-  if(ONNXRUNTIME_INCLUDE AND ONNXRUNTIME_LIBRARY)
-    add_library(onnxruntime::onnxruntime UNKNOWN IMPORTED)
-    set_target_properties(onnxruntime::onnxruntime PROPERTIES
-      IMPORTED_LOCATION ${ONNXRUNTIME_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${ONNXRUNTIME_INCLUDE})
-  endif()
+find_path(ONNXRUNTIME_INCLUDE onnxruntime_cxx_api.h HINTS ${ONNXRUNTIME_ROOT}
+  PATH_SUFFIXES include onnxruntime include/onnxruntime)
+find_library(ONNXRUNTIME_LIBRARY onnxruntime HINTS ${ONNXRUNTIME_ROOT} PATH_SUFFIXES lib lib64)
+if(ONNXRUNTIME_INCLUDE AND ONNXRUNTIME_LIBRARY)
+  add_library(onnxruntime::onnxruntime UNKNOWN IMPORTED)
+  set_target_properties(onnxruntime::onnxruntime PROPERTIES
+    IMPORTED_LOCATION ${ONNXRUNTIME_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${ONNXRUNTIME_INCLUDE})
 else()
   find_package(onnxruntime CONFIG QUIET)
 endif()

@@ -10,7 +10,6 @@
 namespace {
 
 using Number = @{"float" if preprocess else "std::uint8_t"}@;
-using Difference = @{"double" if preprocess else "int"}@;
 int failures = 0;
 
 void expect(bool holds, const std::string& what) {
@@ -38,7 +37,7 @@ double input_off(const vit::Picture& picture, const std::string& path) {
     const auto expected = read<Number>(path, fed.size());
     double most = 0;
     for (std::size_t i = 0; i < fed.size(); ++i)
-        most = std::max<double>(most, std::abs(Difference{fed[i]} - expected[i]));
+        most = std::max(most, std::abs(static_cast<double>(fed[i]) - expected[i]));
     return most;
 }
 
@@ -46,17 +45,15 @@ double input_off(const vit::Picture& picture, const std::string& path) {
 double answer_off(const std::vector<vit::Class>& found, const std::string& path) {
     auto logits = read<float>(path, vit::kClasses), best = logits;
     std::sort(best.rbegin(), best.rend());
-    double sum = 0, most = 0, squares = 0;
+    double sum = 0, @{"squares" if rms else "most"}@ = 0;
     for (const float logit : best) sum += std::exp(double{logit} - best[0]);
     for (std::size_t i = 0; i < found.size(); ++i)
         for (const float logit : {logits.at(static_cast<std::size_t>(found[i].index)), best[i]}) {
             const double expected = std::max(double{logit} - best[0] - std::log(sum), -80.0);
             const double answer = std::max(std::log(double{found[i].probability}), -80.0);
-            const double off = std::abs(answer - expected);
-            most = std::max(most, off);
-            squares += off * off / 2;
+            @{"squares += std::pow(answer - expected, 2) / 2" if rms else "most = std::max(most, std::abs(answer - expected))"}@;
         }
-    return @{"std::sqrt(squares / static_cast<double>(found.size()))" if rms else "std::isfinite(squares) ? most : squares"}@;
+    return @{"std::sqrt(squares / static_cast<double>(found.size()))" if rms else "most"}@;
 }
 
 void compare(vit::Model& model, const std::string& folder) {
