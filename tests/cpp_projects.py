@@ -13,6 +13,8 @@ from support import need, run
 HEADERS = "@siteed/sherpa-onnx.rn@1.3.1"
 """ONNX Runtime's official headers, API version 22, which newer libraries serve."""
 IN_PACKAGE = "package/prebuilt/include/onnxruntime/"
+NO_LEAKS = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+"""Of the runtime, at its end."""
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
@@ -84,9 +86,8 @@ def build(app: Path, *flags: str) -> str:
 
 def ctest(app: Path, exit_code: int | None = 0) -> str:
     """What the tests of a built project print."""
-    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}  # of the runtime, at its end
     command = ("ctest", "--test-dir", app / "build", "--output-on-failure", "--verbose")
-    return call(*command, exit_code=exit_code, env=environment)
+    return call(*command, exit_code=exit_code, env=NO_LEAKS)
 
 
 def compiled(source: Path, app: Path, root: Path, *flags: str) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpp_projects import (
+    NO_LEAKS,
     SANITIZE,
     build,
     call,
@@ -300,11 +301,24 @@ def test_sanitizers_find_nothing(tmp_path, in_graph, runtimes, onnxruntime_root)
     build(app, runtimes["onnx"], f"-DCMAKE_CXX_FLAGS={SANITIZE}", "-DCMAKE_BUILD_TYPE=Debug")
     assert "100% tests passed" in ctest(app)
     decode = compiled(TESTS / "decode.cpp", app, onnxruntime_root, *SANITIZE.split())
+    refusals = compiled(TESTS / "refusals.cpp", app, onnxruntime_root, *SANITIZE.split())
+    assert call(refusals, app / "vit.onnx", env=NO_LEAKS).splitlines() == [
+        "the image has 4 channels, the model takes 1",
+        *["there is no image"] * 3,
+        "3 classes",
+    ]
     (tmp_path / "images").mkdir()
     files = list(fuzzed(tmp_path / "images"))
     told = call(decode, *files).splitlines()
     assert len(told) == len(files)
     assert 50 < sum(line.startswith("refused") for line in told) < len(files) - 50
+
+
+def test_fp16_inputs_are_refused(tmp_path):
+    artifact = tmp_path / "f.onnx"
+    run("onnx", *TRAINED, "--precision", "fp16", "--io-fp16", "--out", artifact, "-q")
+    told = refused("cpp", artifact, "--out", tmp_path / "app", "-q", exit_code=2)
+    assert "--io-fp16" in told
 
 
 INTERPOLATIONS = {"bilinear": 37, "bicubic": (33, 41), "lanczos": 40}

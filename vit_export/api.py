@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vit_export.annotation import annotated
 from vit_export.building import build
-from vit_export.codegen.generate import Generated, generate
+from vit_export.codegen.generate import cpp
 from vit_export.errors import RequestError
 from vit_export.health import Health, examine
 from vit_export.inspection import Inspection, inspect_path
@@ -130,41 +130,6 @@ def predict(
     path = Path(artifact)
     session = open_artifact(path, threads)
     return predict_images(session, read_manifest(session, path), [Path(i) for i in images], top)
-
-
-def cpp(
-    artifact: str | Path,
-    out: str | Path,
-    *,
-    preprocess: str | None = None,
-    weights: str | Path | None = None,
-    force: bool = False,
-    progress: Progress = silent,
-) -> Generated:
-    """A C++ project around an artifact: it classifies images, and its tests hold it to PyTorch.
-
-    Args:
-        artifact: a file that vit-export wrote.
-        out: the folder.
-        preprocess: `graph` or `cpp`, where images are resized; None: as the artifact is made.
-        weights: the checkpoint the artifact came from; not needed for one that preprocesses by
-            itself, nor for shipped and for random weights.
-        force: writes into a folder that is not empty.
-        progress: opened around every stage.
-
-    Raises:
-        RequestError: no artifact of ours, one that can't classify, or `out` is not empty.
-        RejectedError: the artifact does not answer as eager PyTorch does.
-    """
-    given = None if weights is None else Path(weights)
-    return generate(
-        Path(artifact),
-        Path(out),
-        preprocess=preprocess,
-        weights=given,
-        force=force,
-        progress=progress,
-    )
 
 
 def summary(

@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vit_export.batch import Batch
 from vit_export.codegen.golden import Golden, recipes_of
 from vit_export.codegen.project import RUNTIMES, check_target, file_name, write_project
@@ -17,6 +19,7 @@ from vit_export.proof import prove
 from vit_export.remade import same_vit
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.runtimes.base import Session
+from vit_export.runtimes.onnxruntime import OnnxSession
 from vit_export.verdict import RejectedError
 from vit_export.vit.levels import check_resizable
 from vit_export.vit.preprocess import Preprocessing
@@ -50,41 +53,53 @@ class Generated:
         return asdict(self) | {"path": str(self.path), "commands": self.commands}
 
 
-def generate(
-    artifact: Path,
-    out: Path,
+def cpp(
+    artifact: str | Path,
+    out: str | Path,
     *,
-    preprocess: str | None,
-    weights: Path | None,
-    force: bool,
+    preprocess: str | None = None,
+    weights: str | Path | None = None,
+    force: bool = False,
     progress: Progress = silent,
 ) -> Generated:
-    """Writes a C++ project for `artifact` into the folder `out`.
+    """A C++ project around an artifact: it classifies images, and its tests hold it to PyTorch.
+
+    Args:
+        artifact: a file that vit-export wrote.
+        out: the folder.
+        preprocess: `graph` or `cpp`, where images are resized; None: as the artifact is made.
+        weights: the checkpoint the artifact came from; not needed for one that preprocesses by
+            itself, nor for shipped and for random weights.
+        force: writes into a folder that is not empty.
+        progress: opened around every stage.
 
     Raises:
         RequestError: no artifact of ours, one that C++ can't classify with, a preprocessing that
-            it is not made for, weights that are not its own, or an OUT that is not empty.
+            it is not made for, weights that are not its own, or `out` is not empty.
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
-    session = open_artifact(artifact)
-    manifest = read_manifest(session, artifact)
-    steps = _checked(manifest, artifact, preprocess)
-    with staged_folder(out, force=force) as folder:
+    path, home = Path(artifact), Path(out)
+    session = open_artifact(path)
+    manifest = read_manifest(session, path)
+    steps = _checked(session, manifest, path, preprocess)
+    with staged_folder(home, force=force) as folder:
         with progress("answer in eager PyTorch"):
-            golden = _golden(manifest, steps, weights)
+            golden = _golden(manifest, steps, None if weights is None else Path(weights))
         with progress("hold the artifact against it"):
-            _check(session, artifact, golden)
+            _check(session, path, golden)
         (folder / "golden").mkdir()
         images = golden.write(folder / "golden", steps)
         write_project(folder, manifest, steps, images)
-        shutil.copyfile(artifact, folder / file_name(manifest))
-        for data in data_files(artifact):  # the model names them, so they keep their names
+        shutil.copyfile(path, folder / file_name(manifest))
+        for data in data_files(path):  # the model names them, so they keep their names
             shutil.copyfile(data, folder / data.name)
     place = "graph" if manifest.takes_levels else "cpp"
-    return Generated(out, place, len(images), RUNTIMES[manifest.target].flag)
+    return Generated(home, place, len(images), RUNTIMES[manifest.target].flag)
 
 
-def _checked(manifest: Manifest, artifact: Path, preprocess: str | None) -> Preprocessing:
+def _checked(
+    session: Session, manifest: Manifest, artifact: Path, preprocess: str | None
+) -> Preprocessing:
     check_target(manifest.target)
     if not manifest.spec.classifies:
         message = f"{artifact} has no classes: it answers {manifest.spec.answer}."
@@ -92,6 +107,9 @@ def _checked(manifest: Manifest, artifact: Path, preprocess: str | None) -> Prep
     if not manifest.batch.takes(1):
         message = f"{artifact} takes no single image, its batch is {manifest.batch}."
         raise RequestError(message, "export it with --batch dynamic.")
+    if isinstance(session, OnnxSession) and session.dtype == np.float16:
+        message = f"{artifact} takes numbers of 16 bits, which C++ does not have."
+        raise RequestError(message, "export it without --io-fp16.")
     check_resizable(manifest.preprocessing)
     inside = manifest.takes_levels
     if preprocess == "graph" and not inside:

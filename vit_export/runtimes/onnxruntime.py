@@ -42,12 +42,12 @@ class OnnxSession:
             ) from None
         (image,) = self._session.get_inputs()
         self._input = image.name
-        self._dtype = DTYPES.get(image.type, np.float32)
+        self.dtype: type = DTYPES.get(image.type, np.float32)
 
     def run(self, images: npt.NDArray[Any]) -> Array:
         """Answers (B, …) to images (B, C, H, W), or to levels (B, H, W, C)."""
         try:
-            answers = self._session.run(None, {self._input: images.astype(self._dtype)})
+            answers = self._session.run(None, {self._input: images.astype(self.dtype)})
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             reason = str(error).partition("\n")[0]
             raise RunFailedError(reason, "see what the artifact was built for.") from None
