@@ -26,6 +26,7 @@ MODELS = ("fashion_mnist", "einops_vit_tiny_patch16_224", "einops_vit_base_patch
 PHOTO = Path(__file__).parent.parent / "vit_export" / "photos" / "cat.png"
 SOURCES = Path(__file__).parent / "cpp"
 BEGIN, END = "<!-- cpp: scripts/bench_cpp.py -->\n", "<!-- end of cpp -->"
+VIT_EXPORT = Path(sys.executable).with_name("vit-export")
 COLD_RUNS = 7
 BURST_MS = 400
 PYTHON = """
@@ -97,8 +98,8 @@ def row(model: str, folder: Path, asked: argparse.Namespace) -> str:
     """One line of the table."""
     artifact, app = folder / "vit.onnx", folder / "app"
     inside = ["--preprocess", "graph", "--head", "top5"]
-    command("vit-export", "onnx", "--model", model, *inside, "--out", artifact, "-q")
-    command("vit-export", "cpp", artifact, "--out", app, "-q")
+    command(VIT_EXPORT, "onnx", "--model", model, *inside, "--out", artifact, "-q")
+    command(VIT_EXPORT, "cpp", artifact, "--out", app, "-q")
     root = asked.onnxruntime_root.absolute()
     command("cmake", "-S", app, "-B", app / "build", f"-DONNXRUNTIME_ROOT={root}")
     command("cmake", "--build", app / "build", "--parallel")
