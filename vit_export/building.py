@@ -1,7 +1,7 @@
 """The way from a model to a proven file: every stage, in its order, and nothing else."""
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
