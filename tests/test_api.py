@@ -105,7 +105,8 @@ def test_the_manifest_says_what_was_asked(tmp_path):
     model = (spec, random_vit(spec, 0).state_dict())
     built = vit_export.onnx(model, tmp_path / "f.onnx", opset=19, batch="1:2:4", simplify=False)
     manifest = read_manifest(open_artifact(built.path), built.path)
-    assert manifest.settings == {"opset": 19, "flavour": "portable", "simplify": False}
+    told = {"opset": 19, "flavour": "portable", "simplify": False}
+    assert manifest.settings == told | {"preprocess": "none", "head": "logits"}
     assert str(manifest.batch) == "1:2:4"
     assert manifest.versions["torch"] == torch.__version__
     assert manifest.spec == spec

@@ -1,7 +1,7 @@
 """Vision Transformers from PyTorch to the file a device runs, with proof.
 
 Every command has a twin here: `onnx`, `torchscript`, `trt` (one per target), `predict`, `validate`,
-`locate`, `bench`, `inspect`, `summary`, `models`, `doctor`. They load on first use, so that
+`locate`, `bench`, `cpp`, `inspect`, `summary`, `models`, `doctor`. They load on first use, so that
 importing this package is cheap.
 """
 
@@ -20,7 +20,17 @@ from vit_export.spec import VitSpec
 from vit_export.targets import TARGETS
 
 if TYPE_CHECKING:
-    from vit_export.api import bench, doctor, inspect, locate, models, predict, summary, validate
+    from vit_export.api import (
+        bench,
+        cpp,
+        doctor,
+        inspect,
+        locate,
+        models,
+        predict,
+        summary,
+        validate,
+    )
 
 __all__ = [
     "BuildError",
@@ -30,6 +40,7 @@ __all__ = [
     "VitExportError",
     "VitSpec",
     "bench",
+    "cpp",
     "doctor",
     "inspect",
     "locate",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vit_export.annotation import annotated
 from vit_export.building import build
+from vit_export.codegen.generate import cpp
 from vit_export.errors import RequestError
 from vit_export.health import Health, examine
 from vit_export.inspection import Inspection, inspect_path
@@ -34,6 +35,7 @@ from vit_export.verdict import Verdict
 __all__ = [
     "bench",
     "build",
+    "cpp",
     "doctor",
     "inspect",
     "locate",

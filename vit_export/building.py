@@ -1,29 +1,28 @@
 """The way from a model to a proven file: every stage, in its order, and nothing else."""
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vit_export.annotation import annotated
 from vit_export.batch import Batch
 from vit_export.examination import Examination
+from vit_export.fed import Fed, samples_for
 from vit_export.image_files import find_images
 from vit_export.image_set import ImageSet, image_set
 from vit_export.judging import judged, settle
 from vit_export.loading import load_source
-from vit_export.manifest import Array, Reference
+from vit_export.manifest import Reference
 from vit_export.picture import check_picture
 from vit_export.planning import Work, job_of, manifest_of
 from vit_export.precision import Asked, Scales, check_precision
 from vit_export.progress import Progress, silent
 from vit_export.request import Numbers, Outputs, Wanted, steps_of, told_of
-from vit_export.samples import image_samples, make_samples, recipes
 from vit_export.source import Source
 from vit_export.targets import find_target
+from vit_export.targets.interface import check_interface
 from vit_export.verdict import Built
 from vit_export.writing import check_writable, staged
 
@@ -134,21 +133,21 @@ def build(
     given = annotated(images, labels_csv)
     with progress("load"):
         source = load_source(model, weights=_path(weights), seed=seed, told=told, wanted=wanted)
+    check_interface(settings, source.vit.spec, source.preprocessing, io_fp16=io_fp16)
     pictures = image_set(given, source.vit.spec, source.preprocessing, source.labels, progress)
     with Examination(pictures) as exam, staged(path) as stage:
         with progress("answer in eager PyTorch"):
-            reference, _ = expected = _reference(source, pictures)
+            reference, fed = _reference(source, pictures, settings)
         exam.ask_eager(source.vit, progress)
         manifest = manifest_of(chosen, source, sizes, settings, reference)
         work = Work(asked, images=pictures, threads=threads, progress=progress)
-        job, origin = job_of(source, manifest, expected, work)
+        job, origin = job_of(source, manifest, (reference, fed.inputs), work)
         chosen.build(replace(job, settings=settings), stage.file, progress)
         manifest = job.manifest
         del source, job  # the weights are in the file: nobody holds them twice while it runs,
         gc.collect()  # nor do the cycles that exporters leave behind
-        verdict = judged(
-            stage, chosen, manifest, expected, exam, threads=threads, progress=progress
-        )
+        seen = reference, fed.fed
+        verdict = judged(stage, chosen, manifest, seen, exam, threads=threads, progress=progress)
         return settle(stage, chosen, verdict, origin, settings)
 
 
@@ -165,12 +164,11 @@ def _path(value: str | Path | None) -> Path | None:
     return None if value is None else Path(value)
 
 
-def _reference(source: Source, images: ImageSet | None) -> tuple[Reference, Array]:
+def _reference(
+    source: Source, images: ImageSet | None, settings: Mapping[str, Any]
+) -> tuple[Reference, Fed]:
     from vit_export.vit.reference import reference_of
 
-    names = recipes(source.preprocessing)
-    made = make_samples(names, source.vit.spec, source.preprocessing)
-    if images is not None:
-        more, extra = image_samples(images)
-        names, made = [*names, *more], np.concatenate([made, extra])
-    return reference_of(source.vit, names, made), made
+    levels = settings.get("preprocess") == "graph"
+    made = samples_for(source.vit.spec, source.preprocessing, images, levels=levels)
+    return reference_of(source.vit, made.recipes, made.inputs, made.fed), made

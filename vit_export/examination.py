@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.compare import Array, snr_db
+from vit_export.head import held, top_class
+from vit_export.image_files import read_levels
 from vit_export.image_set import ImageSet
 from vit_export.judgement import Judgement, Share
 from vit_export.manifest import Manifest
@@ -75,7 +77,7 @@ class Examination:
         before = self._before() if self._batches else repeat(None, len(images.paths))
         with progress(f"judge on {len(images.paths)} images"):
             after = _answers(session, images, manifest)
-            looks = [_look(*both) for both in zip(after, before, strict=True)]
+            looks = [_look(manifest.head, *both) for both in zip(after, before, strict=True)]
         return replace(
             verdict, images=_judgement(images, looks, classifies=manifest.spec.classifies)
         )
@@ -94,6 +96,10 @@ def _size(tokens: int) -> int:
 def _answers(session: Session, images: ImageSet, manifest: Manifest) -> Iterator[Array]:
     """What the artifact answers, an image at a time; the last one is repeated to fill a batch."""
     batch = manifest.batch
+    if manifest.takes_levels:  # of any size each, so that no two of them make a batch
+        for path in images.paths:
+            yield session.run(np.stack([read_levels(path, images.steps)] * batch.least))[0]
+        return
     for inputs in images.batches(batch.nearest(_size(manifest.spec.tokens))):
         lacking = max(0, batch.least - len(inputs))
         filled = np.concatenate([inputs, *[inputs[-1:]] * lacking])
@@ -109,15 +115,15 @@ class _Look:
     snr_db: float | None
 
 
-def _look(after: Array, before: Array | None) -> _Look:
+def _look(head: str, after: Array, before: Array | None) -> _Look:
     if before is None:
-        return _Look(_top(after), None, None)
-    return _Look(_top(after), _top(before), snr_db(before, after))
+        return _Look(_top(after, head), None, None)
+    return _Look(_top(after, head), _top(before), snr_db(*held(head, before, after)))
 
 
-def _top(answer: Array) -> int:
+def _top(answer: Array, head: str = "logits") -> int:
     """The top class, or NO_CLASS; the largest number of an answer that is no logits."""
-    return int(answer.argmax()) if np.isfinite(answer).all() else NO_CLASS
+    return top_class(head, answer) if np.isfinite(answer).all() else NO_CLASS
 
 
 def _judgement(images: ImageSet, looks: Sequence[_Look], *, classifies: bool) -> Judgement:

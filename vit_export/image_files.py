@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.errors import RequestError
-from vit_export.vit.preprocess import Preprocessing, load_image, preprocess
+from vit_export.vit.preprocess import Preprocessing, load_image, preprocess, resized_sides
 
 Array = npt.NDArray[np.float32]
+Levels = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -45,6 +46,17 @@ def read_input(path: Path, steps: Preprocessing) -> Array:
         RequestError: it can't be read as an image.
     """
     return preprocess(load_image(path, steps.mode), steps)
+
+
+def read_levels(path: Path, steps: Preprocessing) -> Levels:
+    """What a file that preprocesses by itself takes of one file, (H, W, C).
+
+    Raises:
+        RequestError: as `read_input`.
+    """
+    image = load_image(path, steps.mode)
+    resized_sides(image.height, image.width, steps)  # refused here as there
+    return np.asarray(image).reshape(image.height, image.width, len(steps.mean))
 
 
 def read_batches(paths: Sequence[Path], steps: Preprocessing, size: int) -> Iterator[Array]:

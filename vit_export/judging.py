@@ -6,7 +6,8 @@ from typing import Any
 from vit_export.compare import Tolerance
 from vit_export.errors import MissingError, RequestError
 from vit_export.examination import Examination
-from vit_export.manifest import Array, Manifest, Reference
+from vit_export.fed import Inputs
+from vit_export.manifest import Manifest, Reference
 from vit_export.progress import Progress
 from vit_export.proof import prove
 from vit_export.report import to_json
@@ -21,7 +22,7 @@ def judged(
     stage: Staged,
     target: Target,
     manifest: Manifest,
-    expected: tuple[Reference, Array],
+    expected: tuple[Reference, Inputs],
     exam: Examination,
     *,
     threads: int | None,
@@ -40,6 +41,7 @@ def judged(
         precision=manifest.precision,
         tolerance=Tolerance(**manifest.tolerance),
         classifies=manifest.spec.classifies,
+        head=manifest.head,
         progress=progress,
         not_run=not_run,
     )

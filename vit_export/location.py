@@ -97,6 +97,7 @@ def locate_fault(
         raise RequestError(message, "build it with --save-onnx, and look into its graph.")
     session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
+    manifest.check_plain(path)
     with progress("make the model again"):
         vit = same_vit(manifest, weights)
     taps = _taps(path, manifest, threads)

@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +24,10 @@ KEY = "vit_export"
 """The name of the manifest inside a file."""
 LAYOUT = 1
 """Rises when a field changes its meaning."""
+INTERFACE_KEY = f"{KEY}_interface"
+"""The name of `Manifest.interface` inside a file, for programs that read no JSON."""
+INTERFACE = 1
+"""Rises when what goes in or comes out changes its meaning."""
 
 Array = npt.NDArray[np.float32]
 
@@ -105,6 +110,32 @@ class Manifest:
     tolerance: Mapping[str, Any]
     reference: Reference
     layout: int = LAYOUT
+
+    @property
+    def takes_levels(self) -> bool:
+        """Whether the file preprocesses by itself: levels (B, H, W, C) in uint8 go in."""
+        return self.settings.get("preprocess") == "graph"
+
+    @property
+    def head(self) -> str:
+        """What stands behind the model (`head.Head`)."""
+        return str(self.settings.get("head", "logits"))
+
+    @property
+    def interface(self) -> str:
+        """What goes into the file and comes out, in one line that a program can compare."""
+        takes = "levels" if self.takes_levels else "normalized"
+        return f"{INTERFACE} {takes} {self.head}"
+
+    def check_plain(self, path: Path) -> None:
+        """Nothing, when the file at `path` takes what the model takes, and answers logits.
+
+        Raises:
+            RequestError: something stands before or behind the model.
+        """
+        if self.takes_levels or self.head != "logits":
+            message = f"{path} is more than the model: it preprocesses, or answers no logits."
+            raise RequestError(message, "export it with --preprocess none --head logits, too.")
 
     def to_json(self) -> str:
         """One line of JSON, the same for the same manifest."""

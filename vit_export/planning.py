@@ -15,6 +15,7 @@ from vit_export.precision import Asked
 from vit_export.progress import Progress
 from vit_export.proof import prove
 from vit_export.runtimes.module import ModuleSession
+from vit_export.samples import digest
 from vit_export.search_plot import write_search
 from vit_export.source import Source
 from vit_export.targets.base import Job, Target
@@ -186,11 +187,12 @@ def _lowered(source: Source, reference: Reference, samples: Array) -> "LoweredVi
     from vit_export.vit.lower import lower
 
     lowered = lower(source.vit)
+    inputs = samples[STAGE_SAMPLES]  # what eager is given, whatever the file is fed
     verdict = prove(
         ModuleSession(lowered),
         Path("the lowered module"),
-        reference.only(STAGE_SAMPLES),
-        samples[STAGE_SAMPLES],
+        replace(reference.only(STAGE_SAMPLES), digests=tuple(map(digest, inputs))),
+        inputs,
         batch=STAGE_BATCH,
         precision="fp32",
         tolerance=TOLERANCES["fp32"],

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from vit_export.errors import ProofError, RequestError
-from vit_export.manifest import Array, Manifest
+from vit_export.head import TOP, ranked
+from vit_export.image_files import read_input, read_levels
+from vit_export.manifest import Manifest
 from vit_export.runtimes.base import Session
-from vit_export.vit.preprocess import load_image, preprocess
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,17 @@ def predict_images(
         raise RequestError(
             f"{manifest.model} came without preprocessing.", "export it from a TOML that has it."
         )
-    steps = manifest.preprocessing
-    inputs = [preprocess(load_image(path, steps.mode), steps) for path in images]
+    if manifest.head == "top5" and top > TOP:
+        message = f"The file answers {TOP} classes, not {top}."
+        raise RequestError(message, "export it with --head softmax.")
+    read = read_levels if manifest.takes_levels else read_input
+    inputs = [read(path, manifest.preprocessing) for path in images]
     found = []
     for path, image in zip(images, inputs, strict=True):
-        logits = session.run(np.stack([image] * manifest.batch.least))[0]
-        if not np.isfinite(logits).all():
+        answer = session.run(np.stack([image] * manifest.batch.least))[0]
+        if not np.isfinite(answer).all():
             raise ProofError(f"{path}: the answer is not finite.", "vit-export validate ARTIFACT")
-        found.append(_best(path, logits, manifest.labels, top))
+        classes, probabilities = ranked(manifest.head, answer)
+        names = (manifest.labels[i] if manifest.labels else f"class {i}" for i in classes[:top])
+        found.append(Prediction(str(path), tuple(names), tuple(probabilities[:top])))
     return found
-
-
-def _best(path: Path, logits: Array, labels: Sequence[str], top: int) -> Prediction:
-    exponential = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities = exponential / exponential.sum()
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    names = tuple(labels[i] if labels else f"class {i}" for i in order)
-    return Prediction(str(path), names, tuple(float(probabilities[i]) for i in order))

@@ -7,6 +7,8 @@ import numpy as np
 
 from vit_export.batch import Batch
 from vit_export.compare import Array, Comparison, Tolerance, compare
+from vit_export.fed import Inputs
+from vit_export.head import held, like_rows, shape_of
 from vit_export.manifest import Reference
 from vit_export.progress import Progress, silent
 from vit_export.runtimes.base import RunFailedError, Session
@@ -18,29 +20,31 @@ def prove(
     session: Session,
     artifact: Path,
     reference: Reference,
-    samples: Array,
+    samples: Inputs,
     *,
     batch: Batch,
     precision: str,
     tolerance: Tolerance,
     classifies: bool,
+    head: str = "logits",
     progress: Progress = silent,
     source: str = "eager PyTorch",
     not_run: str = "",
 ) -> Verdict:
-    """The verdict on `session`, which answers `samples` (M, C, H, W) alone and in batches.
+    """The verdict on `session`, which answers `samples`, M images, alone and in batches.
 
     Samples that differ from those the reference saw (another Pillow, another CPU) are left out and
     named. A batch size that does not run is a failure like a wrong number. `not_run` says why the
     artifact could not be opened here, when `session` is one on the graph it was made of.
     """
     kept = [i for i, made in enumerate(samples) if digest(made) == reference.digests[i]]
-    judge = _Judge(reference, tolerance, classifies=classifies)
+    judge = _Judge(reference, tolerance, head, classifies=classifies)
     failures: list[str] = []
     for size in batch.proven if kept else ():
         with progress(f"prove batch {size}"):
             try:
-                judge.batch(session, samples, order_of(kept, size, batch.proven), size)
+                for order in _orders(kept, samples, size, batch.proven):
+                    judge.batch(session, samples, order, size)
             except RunFailedError as error:
                 failures.append(f"batch {size} does not run: {error.message}")
     return Verdict(
@@ -55,6 +59,20 @@ def prove(
         reference=source,
         not_run=not_run,
     )
+
+
+def _orders(
+    kept: Sequence[int], samples: Inputs, size: int, sizes: Sequence[int]
+) -> list[list[int]]:
+    """What is run in batches of `size`, of images of one shape each.
+
+    Of images of several shapes a larger batch gets those of which there are most.
+    """
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for i in kept:
+        alike.setdefault(samples[i].shape, []).append(i)
+    groups = list(alike.values()) if size == min(sizes) else [max(alike.values(), key=len)]
+    return [order_of(group, size, sizes) for group in groups]
 
 
 def order_of(kept: Sequence[int], size: int, sizes: Sequence[int]) -> list[int]:
@@ -72,20 +90,29 @@ def order_of(kept: Sequence[int], size: int, sizes: Sequence[int]) -> list[int]:
 class _Judge:
     """Collects comparisons over batches; remembers what each image answered alone."""
 
-    def __init__(self, reference: Reference, tolerance: Tolerance, *, classifies: bool) -> None:
+    def __init__(
+        self, reference: Reference, tolerance: Tolerance, head: str, *, classifies: bool
+    ) -> None:
         self.reference = reference
         self.tolerance = tolerance
+        self.head = head
         self.classifies = classifies
         self.alone: dict[int, Array] = {}
         self.against_eager: list[Comparison] = []
         self.against_alone: list[Comparison] = []
 
-    def batch(self, session: Session, samples: Array, order: Sequence[int], size: int) -> None:
+    def batch(
+        self,
+        session: Session,
+        samples: Inputs,
+        order: Sequence[int],
+        size: int,
+    ) -> None:
         """Runs the samples of `order` in batches of `size` and judges every row."""
         for start in range(0, len(order), size):
             chosen = list(order[start : start + size])
-            answers = session.run(np.ascontiguousarray(samples[chosen]))
-            expected = (size, *self.reference.answers.shape[1:])
+            answers = session.run(np.stack([samples[i] for i in chosen]))
+            expected = (size, *shape_of(self.head, self.reference.answers.shape[1:]))
             if answers.shape != expected:
                 message = f"it answers {answers.shape} instead of {expected}"
                 raise RunFailedError(message, "export the model again.")
@@ -93,17 +120,18 @@ class _Judge:
                 self._judge(index, answer, size, row)
 
     def _judge(self, index: int, answer: Array, size: int, row: int) -> None:
-        against = [(self.reference.answers[index], self.against_eager, self.tolerance)]
+        eager = held(self.head, self.reference.answers[index], answer)
+        against = [(eager, self.against_eager, self.tolerance)]
         if index in self.alone:
-            rows = self.tolerance.of_rows()
-            against.append((self.alone[index], self.against_alone, rows))
+            rows = like_rows(self.head, self.alone[index], answer)
+            against.append((rows, self.against_alone, self.tolerance.of_rows()))
         elif size == 1:
             self.alone[index] = answer
-        for expected, found, tolerance in against:
+        for (expected, answered), found, tolerance in against:
             found.append(
                 compare(
                     expected,
-                    answer,
+                    answered,
                     self.reference.floors[index],
                     tolerance,
                     classifies=self.classifies,

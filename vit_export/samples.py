@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,18 +45,28 @@ def image_samples(images: ImageSet) -> tuple[list[str], Array]:
     Raises:
         RequestError: one can't be read.
     """
+    chosen = spread(images)
+    inputs = [read_input(path, images.steps) for path in chosen.values()]
+    return list(chosen), np.stack(inputs)
+
+
+def spread(images: ImageSet) -> dict[str, Path]:
+    """A few of `images` by their recipes, spread evenly over all of them."""
     count = min(MOST_IMAGES, len(images.paths))
     chosen = [int(i) for i in np.linspace(0, len(images.paths) - 1, count).round()]
-    inputs = [read_input(images.paths[i], images.steps) for i in chosen]
-    return [f"image:{images.name(i)}" for i in chosen], np.stack(inputs)
+    return {f"image:{images.name(i)}": images.paths[i] for i in chosen}
+
+
+def photo(name: str) -> Path:
+    """One of `PHOTOS` as a file."""
+    return Path(str(files("vit_export"))) / "photos" / f"{name}.png"
 
 
 def _make(recipe: str, spec: VitSpec, preprocessing: Preprocessing | None) -> Array:
     kind, _, argument = recipe.partition(":")
     shape = (spec.channels, *spec.image_size)
     if kind == "photo" and preprocessing:
-        path = Path(str(files("vit_export"))) / "photos" / f"{argument}.png"
-        return read_input(path, preprocessing)
+        return read_input(photo(argument), preprocessing)
     if kind == "constant":
         return np.full(shape, float(argument), np.float32)
     # RandomState, not Generator: NumPy promises that its stream never changes (NEP 19).
@@ -80,6 +91,6 @@ def _range(preprocessing: Preprocessing | None) -> tuple[Array, Array]:
     return -mean / std, (1 - mean) / std
 
 
-def digest(sample: Array) -> str:
+def digest(sample: npt.NDArray[Any]) -> str:
     """SHA-256 of one input's little-endian bytes: tells whether it was made again exactly."""
     return hashlib.sha256(sample.astype("<f4").tobytes()).hexdigest()

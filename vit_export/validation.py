@@ -6,14 +6,14 @@ from vit_export.annotation import Annotated
 from vit_export.compare import Tolerance
 from vit_export.errors import MissingError, RequestError
 from vit_export.examination import Examination
+from vit_export.fed import Fed, samples_again
 from vit_export.image_set import image_set
-from vit_export.manifest import Array, Manifest, Reference
+from vit_export.manifest import Manifest, Reference
 from vit_export.progress import Progress, silent
 from vit_export.proof import prove
 from vit_export.remade import remade_vit
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.runtimes.base import Session
-from vit_export.samples import make_samples
 from vit_export.verdict import Verdict
 
 
@@ -54,7 +54,7 @@ def _proven(
     progress: Progress,
 ) -> Verdict:
     with progress("make the samples again"):
-        made = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
+        made = samples_again(manifest)
     reference, source = manifest.reference, Verdict.reference
     if weights is not None:
         reference = _afresh(manifest, weights, made, exam, progress)
@@ -63,27 +63,28 @@ def _proven(
         session,
         path,
         reference,
-        made,
+        made.fed,
         batch=manifest.batch,
         precision=manifest.precision,
         tolerance=Tolerance(**manifest.tolerance),
         classifies=manifest.spec.classifies,
+        head=manifest.head,
         progress=progress,
         source=source,
     )
-    if len(verdict.not_repeated) == len(made):
+    if len(verdict.not_repeated) == len(made.fed):
         message = f"{path}: none of its samples could be made again here."
         raise MissingError(message, f"install {dict(manifest.versions)}.")
     return verdict
 
 
 def _afresh(
-    manifest: Manifest, weights: Path, samples: Array, exam: Examination, progress: Progress
+    manifest: Manifest, weights: Path, samples: Fed, exam: Examination, progress: Progress
 ) -> Reference:
     from vit_export.vit.reference import reference_of
 
     with progress("answer in eager PyTorch"):
         vit = remade_vit(manifest, weights)
-        reference = reference_of(vit, manifest.reference.recipes, samples)
+        reference = reference_of(vit, samples.recipes, samples.inputs, samples.fed)
     exam.ask_eager(vit, progress)
     return reference

@@ -132,6 +132,35 @@ def beside(out: Path, suffix: str) -> Path:
     return out.with_name(f"{out.name}{suffix}")
 
 
+@contextmanager
+def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
+    """A folder beside OUT whose files move into OUT at the end; others that are there stay.
+
+    Raises:
+        RequestError: OUT is a file, or a folder that holds something and `force` is not given.
+        BuildError: it can't be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file.", "name a folder.")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise RequestError(f"{out} is not empty.", "name another folder, or give --force.")
+    if not out.absolute().parent.is_dir():
+        raise RequestError(f"The folder {out.parent} does not exist.", f"mkdir -p {out.parent}")
+    try:
+        parent = out.absolute().parent
+        with tempfile.TemporaryDirectory(
+            prefix=f".{out.name}.", suffix=SUFFIX, dir=parent
+        ) as folder:
+            yield Path(folder)
+            for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+                home = out / file.relative_to(folder)
+                home.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(home)
+    except OSError as error:
+        message = f"{out} can't be written: {error.strerror or error}."
+        raise BuildError(message, "free space or choose another place.") from None
+
+
 def data_files(out: Path) -> list[Path]:
     """The external weights of `out`: OUT.<12 hex>.data beside it."""
     pattern = re.compile(re.escape(out.name) + r"\.[0-9a-f]{12}\.data")

@@ -10,6 +10,7 @@ import click
 from vit_export.cli.artifacts import predict, validate
 from vit_export.cli.bench import bench
 from vit_export.cli.building import building_command
+from vit_export.cli.cpp import cpp
 from vit_export.cli.listing import doctor, inspect, models, summary
 from vit_export.cli.locate import locate
 from vit_export.errors import BuildError, RequestError, VitExportError
@@ -26,7 +27,7 @@ def cli() -> None:
 
 for _command in (
     *map(building_command, TARGETS.values()),
-    *(predict, validate, locate, bench, inspect, summary, models, doctor),
+    *(cpp, predict, validate, locate, bench, inspect, summary, models, doctor),
 ):
     cli.add_command(_command)
 

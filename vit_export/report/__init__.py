@@ -2,7 +2,13 @@
 
 from vit_export.report.document import to_json
 from vit_export.report.inspections import print_inspection, print_summary
-from vit_export.report.listings import print_bench, print_health, print_models, print_predictions
+from vit_export.report.listings import (
+    print_bench,
+    print_generated,
+    print_health,
+    print_models,
+    print_predictions,
+)
 from vit_export.report.tables import stages
 from vit_export.report.verdicts import (
     print_built,
@@ -14,6 +20,7 @@ from vit_export.report.verdicts import (
 __all__ = [
     "print_bench",
     "print_built",
+    "print_generated",
     "print_health",
     "print_inspection",
     "print_location",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
+from vit_export.codegen.generate import Generated
 from vit_export.health import Health
 from vit_export.prediction import Prediction
 from vit_export.presets import Preset
@@ -33,6 +34,15 @@ def print_health(console: Console, found: Sequence[Health]) -> None:
         note = health.note if health.works else f"Fix: {health.fix}"
         table.add_row(health.target, works, escape(versions), escape(note))
     console.print(table)
+
+
+def print_generated(console: Console, made: Generated) -> None:
+    """Where the project is, and the commands that build and test it."""
+    where = "in the model file" if made.preprocess == "graph" else "in C++"
+    told = f"{made.path}: images are resized {where}; {made.images} golden ones."
+    console.print(escape(told), soft_wrap=True)
+    for command in made.commands:
+        console.print(escape(command), soft_wrap=True, highlight=False)
 
 
 def print_predictions(console: Console, predictions: Sequence[Prediction]) -> None:

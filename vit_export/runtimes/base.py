@@ -1,6 +1,7 @@
 """What every runtime offers: open a file, answer images, hand out the manifest."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +17,21 @@ class RunFailedError(VitExportError):
     exit_code = 4
 
 
+def in_one(outputs: Sequence[npt.NDArray[Any]]) -> Array:
+    """The outputs of a file, (B, …) each, in one array: of several, (B, …, outputs)."""
+    return np.asarray(outputs[0] if len(outputs) == 1 else np.stack(outputs, -1), np.float32)
+
+
 class Session(Protocol):
     """An open artifact."""
 
     runtime: str
     """Name and version of what runs it."""
 
-    def run(self, images: Array) -> Array:
-        """Answers (B, …) to `images` (B, C, H, W).
+    def run(self, images: npt.NDArray[Any]) -> Array:
+        """Answers (B, …) to `images` (B, C, H, W), or to levels (B, H, W, C) where those go in.
+
+        Of a file that answers the best classes: (B, k, 2), class and score.
 
         Raises:
             RunFailedError: the runtime refuses; the message is its own.

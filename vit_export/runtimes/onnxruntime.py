@@ -1,15 +1,19 @@
 """ONNX files in ONNX Runtime, on the CPU. Needs neither torch nor the package onnx."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vit_export.errors import MissingError, RequestError
 from vit_export.manifest import KEY
-from vit_export.runtimes.base import Array, RunFailedError
+from vit_export.runtimes.base import Array, RunFailedError, in_one
 
 MAGIC = b"\x08"
 """How an ONNX file begins: field 1 of ModelProto, ir_version."""
+DTYPES = {"tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+"""What an image is in, where that is not fp32."""
 QUIET = 4  # fatal only; errors come back as exceptions anyway
 
 
@@ -38,16 +42,16 @@ class OnnxSession:
             ) from None
         (image,) = self._session.get_inputs()
         self._input = image.name
-        self._dtype = np.float16 if image.type == "tensor(float16)" else np.float32
+        self.dtype: type = DTYPES.get(image.type, np.float32)
 
-    def run(self, images: Array) -> Array:
-        """Answers (B, …) to images (B, C, H, W)."""
+    def run(self, images: npt.NDArray[Any]) -> Array:
+        """Answers (B, …) to images (B, C, H, W), or to levels (B, H, W, C)."""
         try:
-            (answer,) = self._session.run(None, {self._input: images.astype(self._dtype)})
+            answers = self._session.run(None, {self._input: images.astype(self.dtype)})
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             reason = str(error).partition("\n")[0]
             raise RunFailedError(reason, "see what the artifact was built for.") from None
-        return np.asarray(answer, np.float32)
+        return in_one(answers)
 
     def manifest_json(self) -> str | None:
         """The manifest in the model's metadata."""

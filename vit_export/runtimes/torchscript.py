@@ -2,10 +2,13 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from vit_export.errors import MissingError, RequestError
 from vit_export.manifest import KEY
-from vit_export.runtimes.base import Array, RunFailedError
+from vit_export.runtimes.base import Array, RunFailedError, in_one
 
 EXTRA_FILE = f"{KEY}.json"
 
@@ -32,17 +35,17 @@ class TorchScriptSession:
             message = f"{path} can't be opened by {self.runtime}: {reason}"
             raise RequestError(message, "copy it again, or export anew.") from None
 
-    def run(self, images: Array) -> Array:
-        """Answers (B, …) to images (B, C, H, W)."""
+    def run(self, images: npt.NDArray[Any]) -> Array:
+        """Answers (B, …) to images (B, C, H, W), or to levels (B, H, W, C)."""
         import torch
 
         try:
             with torch.inference_mode():
-                answer: Array = self._module(torch.from_numpy(images)).numpy()
+                answer = self._module(torch.from_numpy(images))
         except RuntimeError as error:  # the last line is the cause, those before the TorchScript
             reason = str(error).strip().rpartition("\n")[2]
             raise RunFailedError(reason, "see what the artifact was built for.") from None
-        return answer
+        return in_one([one.numpy() for one in (answer if isinstance(answer, tuple) else [answer])])
 
     def manifest_json(self) -> str | None:
         """The manifest among the archive's extra files."""

@@ -48,6 +48,7 @@ def look_at(path: Path, batches: Sequence[int]) -> Known:
         RequestError: no artifact of ours, or a batch that it does not take.
     """
     manifest = read_manifest(open_artifact(path), path)
+    manifest.check_plain(path)
     for batch in batches:
         if not manifest.batch.takes(batch):
             message = f"{path} takes batch {manifest.batch}, not {batch}."

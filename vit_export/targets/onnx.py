@@ -2,13 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vit_export.manifest import KEY
+from vit_export.errors import RequestError
+from vit_export.manifest import INTERFACE_KEY, KEY, Manifest
 from vit_export.precision import PRECISIONS, check_flavour
 from vit_export.progress import Progress
 from vit_export.targets.base import Job, Target
 from vit_export.targets.graph import OPSET, PACKAGES, SIMPLIFY, finished_graph, flavour_option
+from vit_export.targets.interface import INTERFACE
+from vit_export.vit.levels import columns_may_come_first
+
+if TYPE_CHECKING:  # onnx_ir is heavy, and listing targets must be light
+    import onnx_ir as ir
 
 
 def build(job: Job, path: Path, progress: Progress) -> None:
@@ -16,9 +22,26 @@ def build(job: Job, path: Path, progress: Progress) -> None:
     from vit_export.graph.save import save
 
     made = finished_graph(job, progress)
-    made.model.metadata_props[KEY] = made.manifest.to_json()
+    _finish(made.model, made.manifest)
+    told = {KEY: made.manifest.to_json(), INTERFACE_KEY: made.manifest.interface}
+    made.model.metadata_props.update(told)
     with progress("write"):
         save(made.model, path, opset=int(job.settings["opset"]))
+
+
+def _finish(model: "ir.Model", manifest: Manifest) -> None:
+    """Puts before and behind the model what the file is to have there."""
+    from vit_export.graph.answers import answer_with
+    from vit_export.graph.pixels import fold_normalization, take_pixels
+
+    steps, plain = manifest.preprocessing, manifest.precision == "fp32"
+    if manifest.takes_levels and steps is not None:
+        if plain:  # of fewer bits the kernel would lose some: 1/255 of it may be no fp16 number
+            fold_normalization(model, steps)
+        first = columns_may_come_first(manifest.versions["pillow"])
+        take_pixels(model, steps, columns_first=first, normalizes=not plain)
+    if manifest.head != "logits":
+        answer_with(model, manifest.head)
 
 
 def check(precision: str, settings: Mapping[str, Any]) -> None:
@@ -28,6 +51,9 @@ def check(precision: str, settings: Mapping[str, Any]) -> None:
         RequestError: with the reason.
     """
     check_flavour(precision, str(settings["flavour"]), int(settings["opset"]))
+    if settings["preprocess"] == "graph" and settings["flavour"] == "tensorrt":
+        message = "TensorRT has no 64-bit floats, in which Pillow makes its weights."
+        raise RequestError(message, "take --preprocess none with --for tensorrt.")
 
 
 TARGET = Target(
@@ -37,6 +63,6 @@ TARGET = Target(
     precisions=tuple(name for name in PRECISIONS if name != "bf16"),
     check=check,
     packages=PACKAGES,
-    options=(OPSET, flavour_option("portable"), SIMPLIFY),
+    options=(OPSET, flavour_option("portable"), SIMPLIFY, *INTERFACE),
     build=build,
 )

@@ -6,9 +6,11 @@ import warnings
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
+from vit_export.manifest import INTERFACE_KEY
 from vit_export.progress import Progress
 from vit_export.runtimes.torchscript import EXTRA_FILE
 from vit_export.targets.base import Job, Target
+from vit_export.targets.interface import INTERFACE
 
 EXAMPLE_BATCH = 2
 MANGLED = re.compile(rb"[./]___torch_mangle_\d+")
@@ -18,15 +20,20 @@ def build(job: Job, path: Path, progress: Progress) -> None:
     """Writes the job's module as a TorchScript archive with the manifest among its extra files."""
     import torch
 
+    from vit_export.vit.filed import filed
+
     manifest, spec = job.manifest, job.manifest.spec
     example = torch.zeros(manifest.batch.fixed or EXAMPLE_BATCH, spec.channels, *spec.image_size)
+    if manifest.takes_levels:
+        example = example.permute(0, 2, 3, 1).byte()
     with warnings.catch_warnings():
         # PyTorch deprecates TorchScript; doctor and the README say so, once, in words.
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is", DeprecationWarning)
         with progress("trace"), torch.no_grad():
-            traced = torch.jit.trace(job.lowered, (example,), check_trace=False)
+            traced = torch.jit.trace(filed(job.lowered, manifest), (example,), check_trace=False)
             frozen = torch.jit.freeze(traced.eval())
-            archive = frozen.save_to_buffer(_extra_files={EXTRA_FILE: manifest.to_json()})
+            told = {EXTRA_FILE: manifest.to_json(), INTERFACE_KEY: manifest.interface}
+            archive = frozen.save_to_buffer(_extra_files=told)
     with progress("write"):
         _write_reproducibly(archive, path)
 
@@ -55,5 +62,6 @@ TARGET = Target(
     note="PyTorch has deprecated TorchScript in favour of torch.export; it is for those who still "
     "ship LibTorch. For everything new take onnx.",
     packages=("torch",),
+    options=INTERFACE,
     build=build,
 )

@@ -159,7 +159,7 @@ def preprocess(image: "Image", steps: Preprocessing) -> npt.NDArray[np.float32]:
     """
     from PIL.Image import Resampling
 
-    height, width = _resized(image.height, image.width, steps)
+    height, width = resized_sides(image.height, image.width, steps)
     resized = image.resize((width, height), Resampling[steps.interpolation.upper()])
     whole = round if steps.centre == "round" else int
     top, left = whole((height - steps.crop[0]) / 2), whole((width - steps.crop[1]) / 2)
@@ -170,8 +170,12 @@ def preprocess(image: "Image", steps: Preprocessing) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
 
 
-def _resized(height: int, width: int, steps: Preprocessing) -> tuple[int, int]:
-    """Height and width after resizing: of an integer, the shorter side becomes that."""
+def resized_sides(height: int, width: int, steps: Preprocessing) -> tuple[int, int]:
+    """Height and width after resizing: of an integer, the shorter side becomes that.
+
+    Raises:
+        RequestError: the image is so elongated that resizing it would fill the memory.
+    """
     if not isinstance(steps.resize, int):
         return steps.resize
     shorter = min(height, width)

@@ -7,20 +7,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vit_export.fed import Inputs
 from vit_export.manifest import Array, Reference
 from vit_export.samples import digest
 from vit_export.vit.eager import Vit
 
 
 @torch.inference_mode()
-def reference_of(vit: Vit, recipes: Sequence[str], samples: Array) -> Reference:
-    """Answers to `samples` (M, C, H, W), each image alone, with |fp32 - fp64| for each."""
+def reference_of(
+    vit: Vit,
+    recipes: Sequence[str],
+    samples: Array,
+    fed: Inputs | None = None,
+) -> Reference:
+    """Answers to `samples` (M, C, H, W), each image alone, with |fp32 - fp64| for each.
+
+    `fed` is what the file is given of them, where that is something else.
+    """
     answers = np.concatenate([vit(image).numpy() for image in _alone(torch.from_numpy(samples))])
     exact = _in_fp64(vit, torch.from_numpy(samples)).numpy()
     floors = np.abs(answers - exact).reshape(len(answers), -1).max(axis=1)
     return Reference(
         recipes=tuple(recipes),
-        digests=tuple(digest(sample) for sample in samples),
+        digests=tuple(digest(one) for one in (samples if fed is None else fed)),
         answers=answers,
         floors=tuple(float(floor) for floor in floors),
     )

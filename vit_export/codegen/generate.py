@@ -1,0 +1,152 @@
+"""A C++ project around an artifact, with golden samples that its tests compare with."""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vit_export.batch import Batch
+from vit_export.codegen.golden import Golden, recipes_of
+from vit_export.codegen.project import RUNTIMES, check_target, file_name, write_project
+from vit_export.compare import Tolerance
+from vit_export.errors import RequestError
+from vit_export.fed import samples_of
+from vit_export.manifest import Manifest
+from vit_export.progress import Progress, silent
+from vit_export.proof import prove
+from vit_export.remade import same_vit
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.runtimes.base import Session
+from vit_export.runtimes.onnxruntime import OnnxSession
+from vit_export.verdict import RejectedError
+from vit_export.vit.levels import check_resizable
+from vit_export.vit.preprocess import Preprocessing
+from vit_export.writing import data_files, staged_folder
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A project that was written."""
+
+    path: Path
+    preprocess: str
+    """`graph` where the model file resizes, `cpp` where the program does."""
+    images: int
+    """Golden ones."""
+    flag: str
+    """Of CMake, that says where the runtime is."""
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What builds and tests it."""
+        build = self.path / "build"
+        return (
+            f"cmake -S {self.path} -B {build} {self.flag}=...",
+            f"cmake --build {build} --parallel",
+            f"ctest --test-dir {build} --output-on-failure",
+        )
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self) | {"path": str(self.path), "commands": self.commands}
+
+
+def cpp(
+    artifact: str | Path,
+    out: str | Path,
+    *,
+    preprocess: str | None = None,
+    weights: str | Path | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Generated:
+    """A C++ project around an artifact: it classifies images, and its tests hold it to PyTorch.
+
+    Args:
+        artifact: a file that vit-export wrote.
+        out: the folder.
+        preprocess: `graph` or `cpp`, where images are resized; None: as the artifact is made.
+        weights: the checkpoint the artifact came from; not needed for one that preprocesses by
+            itself, nor for shipped and for random weights.
+        force: writes into a folder that is not empty.
+        progress: opened around every stage.
+
+    Raises:
+        RequestError: no artifact of ours, one that C++ can't classify with, a preprocessing that
+            it is not made for, weights that are not its own, or `out` is not empty.
+        RejectedError: the artifact does not answer as eager PyTorch does.
+    """
+    path, home = Path(artifact), Path(out)
+    session = open_artifact(path)
+    manifest = read_manifest(session, path)
+    steps = _checked(session, manifest, path, preprocess)
+    with staged_folder(home, force=force) as folder:
+        with progress("answer in eager PyTorch"):
+            golden = _golden(manifest, steps, None if weights is None else Path(weights))
+        with progress("hold the artifact against it"):
+            _check(session, path, golden)
+        (folder / "golden").mkdir()
+        images = golden.write(folder / "golden", steps)
+        write_project(folder, manifest, steps, images)
+        shutil.copyfile(path, folder / file_name(manifest))
+        for data in data_files(path):  # the model names them, so they keep their names
+            shutil.copyfile(data, folder / data.name)
+    place = "graph" if manifest.takes_levels else "cpp"
+    return Generated(home, place, len(images), RUNTIMES[manifest.target].flag)
+
+
+def _checked(
+    session: Session, manifest: Manifest, artifact: Path, preprocess: str | None
+) -> Preprocessing:
+    check_target(manifest.target)
+    if not manifest.spec.classifies:
+        message = f"{artifact} has no classes: it answers {manifest.spec.answer}."
+        raise RequestError(message, "export it with its classifier.")
+    if not manifest.batch.takes(1):
+        message = f"{artifact} takes no single image, its batch is {manifest.batch}."
+        raise RequestError(message, "export it with --batch dynamic.")
+    if isinstance(session, OnnxSession) and session.dtype == np.float16:
+        message = f"{artifact} takes numbers of 16 bits, which C++ does not have."
+        raise RequestError(message, "export it without --io-fp16.")
+    check_resizable(manifest.preprocessing)
+    inside = manifest.takes_levels
+    if preprocess == "graph" and not inside:
+        message = f"{artifact} takes normalized numbers, not images."
+        raise RequestError(message, "export it with --preprocess graph, or take --preprocess cpp.")
+    if preprocess == "cpp" and inside:
+        message = f"{artifact} preprocesses by itself."
+        raise RequestError(message, "leave --preprocess out, or export it with --preprocess none.")
+    if manifest.preprocessing is None:
+        raise AssertionError("check_resizable refused it")
+    return manifest.preprocessing
+
+
+def _golden(manifest: Manifest, steps: Preprocessing, weights: Path | None) -> Golden:
+    """The samples of the manifest where they are images; else others, answered afresh."""
+    samples = samples_of(recipes_of(manifest, steps), steps, levels=manifest.takes_levels)
+    if manifest.takes_levels and weights is None:
+        return Golden(manifest, samples, manifest.reference)
+    from vit_export.vit.reference import reference_of
+
+    vit = same_vit(manifest, weights)
+    reference = reference_of(vit, samples.recipes, samples.inputs, samples.fed)
+    return Golden(manifest, samples, reference)
+
+
+def _check(session: Session, artifact: Path, golden: Golden) -> None:
+    manifest = golden.manifest
+    verdict = prove(
+        session,
+        artifact,
+        golden.reference,
+        golden.samples.fed,
+        batch=Batch(1, 1, 1),
+        precision=manifest.precision,
+        tolerance=Tolerance(**manifest.tolerance),
+        classifies=True,
+        head=manifest.head,
+    )
+    if verdict.status != "PROVEN":
+        raise RejectedError(verdict, "export the model again.")

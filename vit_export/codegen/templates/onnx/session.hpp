@@ -1,0 +1,42 @@
+/// The model file, open in ONNX Runtime.
+class Session {
+public:
+    Session(const std::string& path, int threads) try {
+        if (!std::filesystem::is_regular_file(path)) throw Error(path + ": no such model file");
+        Ort::SessionOptions options;
+        options.SetIntraOpNumThreads(threads);
+        session_ = Ort::Session(env_, std::filesystem::path(path).c_str(), options);
+        Ort::AllocatorWithDefaultOptions allocator;
+        const auto told = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(
+            "@{interface_key}@", allocator);
+        const std::string found = told ? told.get() : "";
+        if (found != kInterface)
+            throw Error(path + " has interface '" + found + "', this needs '" + kInterface + "'");
+    } catch (const Ort::Exception& error) {
+        throw Error(path + " can't be opened: " + error.what());
+    }
+
+    /// Answers to a batch, which is not copied.
+    template <typename Number>
+    Answers run(const Number* input, const std::array<std::int64_t, 4>& shape) try {
+        const char *inputs[] = {"image"}, *outputs[] = {@{quoted_outputs}@};
+        const auto size = static_cast<std::size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
+        const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+        const auto image = Ort::Value::CreateTensor(memory, const_cast<Number*>(input), size,
+                                                    shape.data(), shape.size());
+        const auto found = session_.Run({}, inputs, &image, 1, outputs, std::size(outputs));
+        return {copy<float>(found.back())@{", copy<std::int64_t>(found.front())" if head == "top5"}@};
+    } catch (const Ort::Exception& error) {
+        throw Error(std::string("ONNX Runtime refuses the image: ") + error.what());
+    }
+
+private:
+    template <typename Number>
+    static std::vector<Number> copy(const Ort::Value& from) {
+        const Number* begin = from.GetTensorData<Number>();
+        return {begin, begin + from.GetTensorTypeAndShapeInfo().GetElementCount()};
+    }
+
+    Ort::Env env_{ORT_LOGGING_LEVEL_FATAL, "vit"};
+    Ort::Session session_{nullptr};
+};

@@ -1,0 +1,45 @@
+/// The model file, open in LibTorch.
+class Session {
+public:
+    Session(const std::string& path, int threads) try {
+        if (!std::filesystem::is_regular_file(path)) throw Error(path + ": no such model file");
+        if (threads > 0) at::set_num_threads(threads);
+        torch::jit::ExtraFilesMap told{{"@{interface_key}@", ""}};
+        module_ = torch::jit::load(path, torch::kCPU, told);
+        const std::string found = told["@{interface_key}@"];
+        if (found != kInterface)
+            throw Error(path + " has interface '" + found + "', this needs '" + kInterface + "'");
+    } catch (const c10::Error& error) {
+        throw Error(path + " can't be opened: " + error.what_without_backtrace());
+    }
+    Session(Session&&) = default;
+    Session& operator=(Session&&) = default;
+
+    /// Answers to a batch, which is not copied.
+    template <typename Number>
+    Answers run(const Number* input, const std::array<std::int64_t, 4>& shape) try {
+        const c10::InferenceMode no_gradients;
+        const auto kind = c10::CppTypeToScalarType<Number>::value;
+        const auto image = at::from_blob(const_cast<Number*>(input), shape, kind);
+        const auto found = module_.forward({image});
+{%- if head == "top5" %}
+        const auto& both = found.toTupleRef().elements();
+        return {copy<float>(both[1].toTensor()), copy<std::int64_t>(both[0].toTensor())};
+{%- else %}
+        return {copy<float>(found.toTensor())};
+{%- endif %}
+    } catch (const std::runtime_error& error) {  // an interpreter's, beside c10::Error
+        throw Error(std::string("LibTorch refuses the image: ") + error.what());
+    } catch (const c10::Error& error) {
+        throw Error(std::string("LibTorch refuses the image: ") + error.what_without_backtrace());
+    }
+
+private:
+    template <typename Number>
+    static std::vector<Number> copy(const at::Tensor& from) {
+        const at::Tensor rows = from.contiguous();
+        return {rows.data_ptr<Number>(), rows.data_ptr<Number>() + rows.numel()};
+    }
+
+    torch::jit::Module module_;
+};
