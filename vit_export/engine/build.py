@@ -40,10 +40,19 @@ class Parsed:
 def parsed(library: Any, graph: Path, *, precision: str, flavour: str) -> Parsed:
     """The network of the graph, strongly typed: what is fp16 and what is not, the graph decides.
 
+    Ctrl-C is raised when the parser is done: raised in its log, it would be lost.
+
     Raises:
         BuildError: the parser refuses a node.
         ProofError: the network is not of `precision`.
     """
+    found: Parsed = _stoppable(
+        lambda: _parsed(library, graph, precision, flavour), threading.Event()
+    )
+    return found
+
+
+def _parsed(library: Any, graph: Path, precision: str, flavour: str) -> Parsed:
     log = log_of(library)
     builder = library.Builder(log)
     network = builder.create_network(_strongly_typed(library))
