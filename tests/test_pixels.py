@@ -287,7 +287,8 @@ def test_a_device_needs_no_torch(tmp_path):
         "assert vit_export.validate(sys.argv[1]).status == 'PROVEN';"
         "assert not {'torch', 'onnx'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", script, out, IMAGE], check=True)
+    done = subprocess.run([sys.executable, "-c", script, out, IMAGE], check=False)
+    assert done.returncode == 0
 
 
 # What is held against the logits -------------------------------------------------------------

@@ -152,8 +152,10 @@ def test_a_budget_that_nothing_meets(tmp_path):
     assert "No mixture of precisions keeps 150 dB" in document["error"]
     assert document["exit_code"] == 4
     nearest = document["nearest"]
-    assert nearest is None or nearest["worst_snr_db"] < 150
-    assert document["tried"] or nearest is None
+    if nearest is not None:  # where int8 is slower than fp32 there is none
+        worst = [one["worst_snr_db"] for one in document["tried"]]
+        assert worst[0] < nearest["worst_snr_db"] == max(worst) < 150
+        assert nearest["layers"] == 1
     assert not list(tmp_path.iterdir())
 
 

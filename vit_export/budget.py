@@ -1,5 +1,6 @@
 """What a mixture of precisions may cost, and what a search for one found: numbers, no arrays."""
 
+import math
 from dataclasses import asdict, dataclass
 
 from vit_export.errors import ProofError, RequestError
@@ -83,6 +84,9 @@ class BudgetError(ProofError):
             same = "" if nearest.agreement is None else f", {nearest.agreement:.2%} of top classes"
             told = f"the nearest has {nearest.worst_snr_db:.1f} dB{same}"
             told += f" with {nearest.layers} layers quantized"
-            fix = f"ask for less, as --min-snr {nearest.worst_snr_db - 1:.0f}, or keep fp32."
+            less = f"--min-snr {max(nearest.worst_snr_db - 2, 1):.0f}"
+            if nearest.agreement is not None and nearest.agreement < budget.min_top1:
+                less += f" --min-top1 {math.floor(100 * nearest.agreement) / 100}"
+            fix = f"ask for less, as {less}, or keep fp32."
         super().__init__(f"No mixture of precisions keeps {asked}: {told}.", fix)
         self.details = {"nearest": nearest and asdict(nearest), "tried": [asdict(p) for p in tried]}

@@ -20,10 +20,11 @@ from vit_export.planning import Work, job_of, manifest_of
 from vit_export.precision import Asked, Scales, check_precision
 from vit_export.progress import Progress, silent
 from vit_export.request import Numbers, Outputs, Wanted, steps_of, told_of
+from vit_export.search_plot import write_search
 from vit_export.source import Source
 from vit_export.targets import find_target
 from vit_export.targets.interface import check_interface
-from vit_export.verdict import Built
+from vit_export.verdict import Built, Origin
 from vit_export.writing import check_writable, staged
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -110,10 +111,9 @@ def build(
         RejectedError: it was made, and is not the model; it is kept as OUT.rejected.
     """
     chosen = find_target(target)
-    precision = chosen.precision_of(precision, options)
     settings = chosen.settings(options)
     asked = Asked(
-        precision=precision,
+        precision=chosen.precision_of(precision, options),
         scales=scales,
         calibration=_path(calibration),
         io_fp16=io_fp16,
@@ -122,7 +122,7 @@ def build(
         plot=_path(plot),
     )
     check_precision(asked, chosen.name, chosen.precisions)
-    chosen.check(precision, settings)
+    chosen.check(asked.precision, settings)
     path, sizes = Path(out), chosen.sizes(Batch.parse(batch))
     told = told_of(heads, activation, pool, norm_eps, trained_size)
     steps = steps_of(mean, std, resize, crop, interpolation)
@@ -142,6 +142,7 @@ def build(
         manifest = manifest_of(chosen, source, sizes, settings, reference)
         work = Work(asked, images=pictures, threads=threads, progress=progress)
         job, origin = job_of(source, manifest, (reference, fed.inputs), work)
+        _draw(asked.plot, origin)
         chosen.build(replace(job, settings=settings), stage.file, progress)
         manifest = job.manifest
         del source, job  # the weights are in the file: nobody holds them twice while it runs,
@@ -149,6 +150,11 @@ def build(
         seen = reference, fed.fed
         verdict = judged(stage, chosen, manifest, seen, exam, threads=threads, progress=progress)
         return settle(stage, chosen, verdict, origin, settings)
+
+
+def _draw(plot: Path | None, origin: Origin) -> None:
+    if plot is not None and origin.search is not None:
+        write_search(plot, origin.search)
 
 
 def _check_files(out: Path, asked: Asked) -> None:

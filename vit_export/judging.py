@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vit_export.compare import Tolerance
 from vit_export.errors import MissingError, RequestError
 from vit_export.examination import Examination
 from vit_export.fed import Inputs
 from vit_export.manifest import Manifest, Reference
 from vit_export.progress import Progress
-from vit_export.proof import prove
+from vit_export.proof import prove_artifact
 from vit_export.report import to_json
 from vit_export.runtimes import open_artifact
 from vit_export.runtimes.base import Session
@@ -33,17 +32,8 @@ def judged(
         session, not_run = _opened(stage, target, threads)
     except RequestError as error:  # what was just written is no artifact
         return Verdict.unopened(stage.out, manifest.precision, error.message)
-    verdict = prove(
-        session,
-        stage.out,
-        *expected,
-        batch=manifest.batch,
-        precision=manifest.precision,
-        tolerance=Tolerance(**manifest.tolerance),
-        classifies=manifest.spec.classifies,
-        head=manifest.head,
-        progress=progress,
-        not_run=not_run,
+    verdict = prove_artifact(
+        session, stage.out, manifest, *expected, progress=progress, not_run=not_run
     )
     return exam.judged(verdict, session, manifest, progress)
 
@@ -77,6 +67,8 @@ def settle(
         graph = beside(kept, GRAPH)
         where = graph if graph.exists() else kept
         fix = f"vit-export locate {where} says where; {stage.out.name} is as it was."
+        if origin.search is not None:  # it may be the model, and not as near as was asked
+            fix = f"ask for less, or --calibration on images like these; or {fix}"
         raise RejectedError(verdict, fix)
     if verdict.not_run and settings.get("require_run"):
         kept = stage.reject(to_json(verdict.to_mapping()))

@@ -16,7 +16,6 @@ from vit_export.progress import Progress
 from vit_export.proof import prove
 from vit_export.runtimes.module import ModuleSession
 from vit_export.samples import digest
-from vit_export.search_plot import write_search
 from vit_export.source import Source
 from vit_export.targets.base import Job, Target
 from vit_export.verdict import Origin, RejectedError
@@ -113,7 +112,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     if pictures is None:
         return Planned(plan=plan, manifest=manifest, search=found)
     read = {"images": len(pictures.paths) - len(pictures.unreadable)}
-    manifest = replace(manifest, calibration=read | {"sha256": pictures.digest()})
+    manifest = replace(manifest, calibration=read | {"sha256": pictures.digest})
     classes = frozenset(top for name, top in tops.items() if name not in dict(named))
     return Planned(plan=plan, manifest=manifest, pictures=pictures, classes=classes, search=found)
 
@@ -131,7 +130,7 @@ def _seen(
     if pictures is None:
         return observe(lowered, samples)
     depends = (manifest.weights_sha256, asdict(manifest.spec), manifest.versions, ROWS)
-    key = sha256(repr((*depends, pictures.digest())).encode()).hexdigest()
+    key = sha256(repr((*depends, pictures.digest)).encode()).hexdigest()
     known = cache.load(key)
     if known is not None:
         pictures.retell(known[1]["pictures"])
@@ -162,8 +161,6 @@ def job_of(
     with work.progress("lower"):
         lowered = _lowered(source, reference, samples)
     ready = planned(lowered, manifest, samples, work)
-    if work.asked.plot is not None and ready.search is not None:
-        write_search(work.asked.plot, ready.search)
     origin = Origin(
         weights_from=source.weights_from,
         random_weights=source.random,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from vit_export.batch import Batch
 from vit_export.compare import Array, Comparison, Tolerance, compare
 from vit_export.fed import Inputs
 from vit_export.head import held, like_rows, shape_of
-from vit_export.manifest import Reference
+from vit_export.manifest import Manifest, Reference
 from vit_export.progress import Progress, silent
 from vit_export.runtimes.base import RunFailedError, Session
 from vit_export.samples import digest
@@ -58,6 +59,29 @@ def prove(
         failures=tuple(failures),
         reference=source,
         not_run=not_run,
+    )
+
+
+def prove_artifact(
+    session: Session,
+    artifact: Path,
+    manifest: Manifest,
+    reference: Reference,
+    samples: Inputs,
+    **told: Any,
+) -> Verdict:
+    """The verdict on an artifact by all that its manifest says of it; `told` is as in `prove`."""
+    return prove(
+        session,
+        artifact,
+        reference,
+        samples,
+        batch=manifest.batch,
+        precision=manifest.precision,
+        tolerance=Tolerance(**manifest.tolerance),
+        classifies=manifest.spec.classifies,
+        head=manifest.head,
+        **told,
     )
 
 

@@ -91,8 +91,8 @@ def search(
     samples, others = images
     batches = _batches(len(samples), len(others), request.batch)
     exam = Exam.of(lowered, np.stack([*samples, *others]), batches)
-    told = f"try {len(plans[0].layers)} layers alone in {len(plans)} schemes"
-    noise = noises(exam.hardest(plans[-1]), plans, progress, told)
+    with progress(f"try {len(plans[0].layers)} layers alone in {len(plans)} schemes"):
+        noise = noises(exam.hardest(plans[-1]), plans)
     noise |= {(name, FP32): 0.0 for name in plans[0].layers}
     bill = _Bill(dict(zip(request.schemes, plans, strict=True)), ms, noise)
     with progress("try mixtures"):
@@ -189,11 +189,11 @@ def _first_within(
     """
     budget, factor = request.asked.budget, 0.0
     aim_db, tried = budget.min_snr_db + MARGIN_DB, list[Point]()
-    for mixture in bill.line():
-        plan = bill.plan(mixture)
-        if not plan.layers or _db(factor * mixture.noise) < aim_db:
+    line = [one for one in bill.line() if bill.plan(one).layers]
+    for mixture in line:
+        if _db(factor * mixture.noise) < aim_db and mixture is not line[-1]:
             continue
-        point = _tried(exam, plan, mixture, classifies=request.classifies)
+        point = _tried(exam, bill.plan(mixture), mixture, classifies=request.classifies)
         tried.append(point)
         factor = 10 ** (-point.worst_snr_db / 10) / mixture.noise
         if point.meets(replace(budget, min_snr_db=aim_db)):

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from vit_export.annotation import Annotated
-from vit_export.compare import Tolerance
 from vit_export.errors import MissingError, RequestError
 from vit_export.examination import Examination
 from vit_export.fed import Fed, samples_again
 from vit_export.image_set import image_set
 from vit_export.manifest import Manifest, Reference
 from vit_export.progress import Progress, silent
-from vit_export.proof import prove
+from vit_export.proof import prove_artifact
 from vit_export.remade import remade_vit
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.runtimes.base import Session
@@ -59,18 +58,8 @@ def _proven(
     if weights is not None:
         reference = _afresh(manifest, weights, made, exam, progress)
         source = f"eager PyTorch, afresh from {weights.name}"
-    verdict = prove(
-        session,
-        path,
-        reference,
-        made.fed,
-        batch=manifest.batch,
-        precision=manifest.precision,
-        tolerance=Tolerance(**manifest.tolerance),
-        classifies=manifest.spec.classifies,
-        head=manifest.head,
-        progress=progress,
-        source=source,
+    verdict = prove_artifact(
+        session, path, manifest, reference, made.fed, progress=progress, source=source
     )
     if len(verdict.not_repeated) == len(made.fed):
         message = f"{path}: none of its samples could be made again here."

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ class Pictures:
             message = f"{len(self.unreadable)} of {len(self.paths)} files can't be read as images"
             raise RequestError(f"{self.folder}: {message}.", "name a folder of whole images.")
 
+    @cached_property
     def digest(self) -> str:
         """A SHA-256 over the files as they lie there, the steps and the samples."""
         found = hashlib.sha256(repr((self.steps.to_mapping(), len(self.samples))).encode())

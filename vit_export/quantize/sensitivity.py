@@ -7,7 +7,6 @@ from typing import Self
 import numpy as np
 
 from vit_export.compare import Array, snr_db
-from vit_export.progress import Progress
 from vit_export.quantize.plan import Plan
 from vit_export.quantize.play import played
 from vit_export.runtimes.module import ModuleSession
@@ -39,7 +38,8 @@ class Exam:
         """The part of it that decides: the images that `plan` costs most, each alone."""
         found = [snr for snr, _ in self._looks(plan)[: len(self.images)]]
         chosen = np.sort(np.argsort(found, kind="stable")[:ALONE])
-        return self.of(self.lowered, self.images[chosen])
+        alone = tuple((position,) for position in range(len(chosen)))
+        return type(self)(self.lowered, self.images[chosen], self.answers[chosen], alone)
 
     def noise(self, plan: Plan) -> float:
         """The error's share of the signal's power, a mean over images."""
@@ -61,13 +61,10 @@ class Exam:
             ]
 
 
-def noises(
-    exam: Exam, plans: Sequence[Plan], progress: Progress, told: str
-) -> dict[tuple[str, str], float]:
+def noises(exam: Exam, plans: Sequence[Plan]) -> dict[tuple[str, str], float]:
     """By layer and scheme: what quantizing it alone costs, for the layers of each of `plans`."""
-    found = {}
-    with progress(told):
-        for plan in plans:
-            for name, layer in plan.layers.items():
-                found[name, layer.scheme] = exam.noise(Plan(layers={name: layer}))
-    return found
+    return {
+        (name, layer.scheme): exam.noise(Plan(layers={name: layer}))
+        for plan in plans
+        for name, layer in plan.layers.items()
+    }

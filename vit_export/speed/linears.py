@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from vit_export.budget import FP32
 from vit_export.graph.linear import ENCODER
 from vit_export.graph.nodes import initializer
 from vit_export.quantize.plan import LayerPlan, Plan
@@ -22,7 +23,6 @@ LAYERS = 4
 """In one file, each with weights of its own: more than stays in the nearest cache."""
 ROUNDS = 5
 BURST_MS = 100
-EXACT = "fp32"
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ def layer_ms(
     for shape in dict.fromkeys(shapes):
         with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
             turns: list[tuple[Worker, Sequence[int]]] = []
-            for scheme in (EXACT, *schemes):
+            for scheme in (FP32, *schemes):
                 path = Path(name) / f"{scheme}.onnx"
                 write_layers(path, shape, scheme, flavour)
                 one = Contestant(name=scheme, kind="onnxruntime", path=str(path), threads=threads)
                 turns.append((stack.enter_context(Worker(one)), (shape.rows, shape.read)))
             times = interleaved(turns, ROUNDS, BURST_MS)
-        for scheme, calls in zip((EXACT, *schemes), times, strict=True):
+        for scheme, calls in zip((FP32, *schemes), times, strict=True):
             found[shape, scheme] = min(map(min, calls)) / LAYERS  # what else ran only adds to it
     return found
 
@@ -68,7 +68,7 @@ def write_layers(path: Path, shape: Shape, scheme: str, flavour: str) -> None:
         name = f"{ENCODER}{number}.layer"
         weight = random.standard_normal((shape.written, shape.read), np.float32)
         _append_layer(graph, name, weight, shape.rows)
-        if scheme != EXACT:
+        if scheme != FP32:
             layers[name] = _plan(weight, scheme)
     if layers:
         quantize_graph(model, Plan(layers=layers), flavour)
