@@ -116,14 +116,14 @@ class Target:
     """The pip extra that installs `packages`; empty where the base install has them."""
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, bool | int | str]:
-        """A value for every option, from `given` or the default.
+        """A value for every option, from `given` or the default; flags of `shorts` are none.
 
         Raises:
             RequestError: an unknown option, a wrong type or range.
         """
         known = {option.name: option for option in self.options}
         for name in given:
-            if name not in known:
+            if name not in known and name not in self.shorts:
                 raise RequestError(
                     f"{self.name} has no option {name!r}.", did_you_mean(name, known)
                 )
@@ -154,13 +154,13 @@ class Target:
             return batch
         return self.profile if batch.most is None else batch
 
-    def precision_of(self, asked: str | None, options: dict[str, Any]) -> str:
-        """The precision, after flags of `shorts` are taken out of `options`; fp32 if nobody says.
+    def precision_of(self, asked: str | None, given: Mapping[str, Any]) -> str:
+        """The precision that is asked for by name or by a flag of `shorts`; fp32 if nobody says.
 
         Raises:
             RequestError: they contradict each other.
         """
-        short = [self.shorts[name] for name in self.shorts if options.pop(name, False)]
+        short = [self.shorts[name] for name in self.shorts if given.get(name)]
         wanted = list(dict.fromkeys([*short, *([asked] if asked else [])]))
         if len(wanted) > 1:
             raise RequestError(f"{' and '.join(wanted)} at once.", "ask for one precision.")
