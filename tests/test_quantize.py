@@ -20,7 +20,7 @@ from vit_export.precision import Asked
 from vit_export.progress import silent
 from vit_export.quantize.compensate import round_compensating
 from vit_export.quantize.equalize import equalize
-from vit_export.quantize.layers import encoder_layers
+from vit_export.quantize.layers import linear_layers
 from vit_export.quantize.observe import observe
 from vit_export.quantize.plan import LayerPlan, Plan
 from vit_export.quantize.play import played
@@ -83,7 +83,7 @@ def reduced(vit, asked, flavour="portable", opset=20):
 
 def plainly(lowered, schemes):
     """A plan that looks at nothing: every weight to the nearest step."""
-    layers = encoder_layers(lowered)
+    layers = linear_layers(lowered)
     return Plan(
         layers={
             name: LayerPlan(
@@ -145,14 +145,14 @@ def test_equalizing_changes_no_answer(variant):
     vit = random_vit(spec, 0)
     lowered = lower(vit)
     seen, _ = observe(lowered, images(spec))
-    before = {name: layer.weight.clone() for name, layer in encoder_layers(lowered).items()}
+    before = {name: layer.weight.clone() for name, layer in linear_layers(lowered).items()}
     equalize(lowered, seen, dict.fromkeys(before, "int8"))
     for _, made in images(spec, seed=2):
         image = torch.from_numpy(made[None])
         with torch.no_grad():
             expected, found = vit(image).numpy(), lowered(image).numpy()
         assert snr_db(expected, found) > 90
-    after = encoder_layers(lowered)
+    after = linear_layers(lowered)
     assert any(not torch.equal(before[name], after[name].weight) for name in before)
 
 
@@ -160,7 +160,7 @@ def test_what_layers_see_after_equalizing_is_told_without_running_them_again():
     spec = tiny_spec(**WIDE)
     lowered = lower(with_outliers(random_vit(spec, 0)))
     seen, _ = observe(lowered, images(spec))
-    told, strengths = equalize(lowered, seen, dict.fromkeys(encoder_layers(lowered), "int8"))
+    told, strengths = equalize(lowered, seen, dict.fromkeys(linear_layers(lowered), "int8"))
     found, _ = observe(lowered, images(spec))
     for name, one in found.items():
         for mine, theirs in (
@@ -180,7 +180,7 @@ def test_outliers_cost_accuracy_that_equalizing_brings_back():
         expected = vit(torch.from_numpy(np.stack(made))).numpy()
     lowered = lower(vit)
     naive = graph_of(lowered, spec)
-    plan = plainly(lowered, dict.fromkeys(encoder_layers(lowered), "int8"))
+    plan = plainly(lowered, dict.fromkeys(linear_layers(lowered), "int8"))
     quantize(naive, plan, "int8", "portable")
     ours = reduced(vit, Asked("int8"))
     gain = snr_db(expected, answers(ours, made)) - snr_db(expected, answers(naive, made))
@@ -243,7 +243,7 @@ def _played(vit, asked, flavour, image):
 def test_every_kind_of_block_is_quantized(variant):
     spec = tiny_spec(**VARIANTS[variant])
     model = reduced(random_vit(spec, 0), Asked("int8"))
-    layers = encoder_layers(lower(random_vit(spec, 0)))
+    layers = linear_layers(lower(random_vit(spec, 0)))
     integer = [node for node in model.graph if node.op_type == "MatMulInteger"]
     assert len(integer) == len(layers)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
@@ -266,7 +266,7 @@ def test_integer_products_are_what_the_runtime_makes_of_it(tmp_path):
         onnxruntime.InferenceSession(proto.SerializeToString(), options)
         nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
         fused = [node for node in nodes if node.op_type in wanted]
-        assert len(fused) == len(encoder_layers(lower(random_vit(spec, 0)))), asked
+        assert len(fused) == len(linear_layers(lower(random_vit(spec, 0)))), asked
         assert (
             len([node for node in nodes if node.op_type in {"Gemm", "FusedGemm"}]) <= 1
         )  # the head
@@ -315,7 +315,7 @@ def test_a_layer_that_the_graph_does_not_have_is_a_failure():
 def test_a_layer_of_other_weights_is_a_failure():
     lowered = lower(random_vit(tiny_spec(), 0))
     model = graph_of(lowered, tiny_spec())
-    first, *_, last = (n for n in encoder_layers(lowered) if n.endswith("attention.projection"))
+    first, *_, last = (n for n in linear_layers(lowered) if n.endswith("attention.projection"))
     layer = plainly(lowered, {last: "int8"}).layers[last]
     with pytest.raises(BuildError, match=r"other weights than were rounded"):
         quantize(model, Plan(layers={first: layer}), "int8", "portable")

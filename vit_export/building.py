@@ -17,7 +17,7 @@ from vit_export.loading import load_source
 from vit_export.manifest import Reference
 from vit_export.picture import check_picture
 from vit_export.planning import Work, job_of, manifest_of
-from vit_export.precision import Asked, Scales, check_precision
+from vit_export.precision import Asked, Part, Scales
 from vit_export.progress import Progress, silent
 from vit_export.request import Numbers, Outputs, Wanted, steps_of, told_of
 from vit_export.search_plot import write_search
@@ -56,6 +56,7 @@ def build(
     precision: str | None = None,
     scales: Scales = "batch",
     calibration: str | Path | None = None,
+    include: Sequence[Part] = (),
     io_fp16: bool = False,
     min_snr: float | None = None,
     min_top1: float | None = None,
@@ -93,6 +94,8 @@ def build(
         precision: a name in `precision.PRECISIONS`; fp32 when nothing is said.
         scales: of int8: `batch`, or `token` for a run-time scale of each row.
         calibration: a folder of images that scales are found on.
+        include: of int8 and its kin what is quantized besides the blocks' linear layers: `patches`,
+            `head`, and `attention`, the two products inside.
         io_fp16: inputs and outputs of an fp16 file in fp16 too.
         min_snr: of auto: dB that every sample has to keep, 35 where nothing is said, and
         min_top1: the share of images whose top class has to stay, 0.99.
@@ -116,13 +119,13 @@ def build(
         precision=chosen.precision_of(precision, options),
         scales=scales,
         calibration=_path(calibration),
+        include=tuple(include),
         io_fp16=io_fp16,
         min_snr=min_snr,
         min_top1=min_top1,
         plot=_path(plot),
     )
-    check_precision(asked, chosen.name, chosen.precisions)
-    chosen.check(asked.precision, settings)
+    chosen.check_all(asked, settings)
     path, sizes = Path(out), chosen.sizes(Batch.parse(batch))
     told = told_of(heads, activation, pool, norm_eps, trained_size)
     steps = steps_of(mean, std, resize, crop, interpolation)

@@ -86,6 +86,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
         BudgetError: nothing quantized keeps the budget of auto.
     """
     from vit_export.quantize.images import Pictures
+    from vit_export.quantize.layers import check_parts
     from vit_export.quantize.plan import Plan
     from vit_export.quantize.prepare import prepare
     from vit_export.search import Request, search
@@ -95,12 +96,13 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     manifest = replace(manifest, precision=asked.precision, tolerance=tolerance)
     if asked.precision in {"fp32", "fp16", "bf16"}:
         return Planned(plan=Plan(), manifest=manifest)
+    check_parts(lowered, asked.include)
     named = list(zip(manifest.reference.recipes, samples, strict=False))
     pictures = None
     if asked.calibration is not None:
         pictures = Pictures.of(asked.calibration, manifest.preprocessing, named)
     with progress(f"look at layers on {len(pictures or named)} images"):
-        seen, tops = _seen(lowered, manifest, pictures, named)
+        seen, tops = _seen(lowered, manifest, asked, pictures, named)
     found = None
     if asked.precision == "auto":
         extra = pictures.spread(MOST_TRIED) if pictures else []
@@ -120,6 +122,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
 def _seen(
     lowered: "LoweredVit",
     manifest: Manifest,
+    asked: Asked,
     pictures: "Pictures | None",
     samples: list[tuple[str, Array]],
 ) -> tuple["Seen", dict[str, int]]:
@@ -128,14 +131,14 @@ def _seen(
     from vit_export.quantize.observe import ROWS, observe
 
     if pictures is None:
-        return observe(lowered, samples)
+        return observe(lowered, samples, asked.include)
     depends = (manifest.weights_sha256, asdict(manifest.spec), manifest.versions, ROWS)
-    key = sha256(repr((*depends, pictures.digest)).encode()).hexdigest()
+    key = sha256(repr((*depends, sorted(asked.include), pictures.digest)).encode()).hexdigest()
     known = cache.load(key)
     if known is not None:
         pictures.retell(known[1]["pictures"])
         return known[0], known[1]["tops"]
-    seen, tops = observe(lowered, pictures)
+    seen, tops = observe(lowered, pictures, asked.include)
     cache.store(key, seen, {"pictures": pictures.told(), "tops": tops})
     return seen, tops
 
@@ -159,7 +162,8 @@ def job_of(
     """What the target makes a file of, and where it comes from."""
     reference, samples = expected
     with work.progress("lower"):
-        lowered = _lowered(source, reference, samples)
+        unfold = "patches" in work.asked.include
+        lowered = _lowered(source, reference, samples, unfold=unfold)
     ready = planned(lowered, manifest, samples, work)
     origin = Origin(
         weights_from=source.weights_from,
@@ -179,11 +183,11 @@ def job_of(
     return job, origin
 
 
-def _lowered(source: Source, reference: Reference, samples: Array) -> "LoweredVit":
+def _lowered(source: Source, reference: Reference, samples: Array, *, unfold: bool) -> "LoweredVit":
     """The export-friendly module, seen to answer alike before anything is built from it."""
     from vit_export.vit.lower import lower
 
-    lowered = lower(source.vit)
+    lowered = lower(source.vit, unfold=unfold)
     inputs = samples[STAGE_SAMPLES]  # what eager is given, whatever the file is fed
     verdict = prove(
         ModuleSession(lowered),

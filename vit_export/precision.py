@@ -9,6 +9,9 @@ from vit_export.budget import Budget
 from vit_export.errors import RequestError, did_you_mean
 
 Scales = Literal["batch", "token"]
+Part = Literal["patches", "head", "attention"]
+PARTS: tuple[Part, ...] = ("patches", "head", "attention")
+"""Of a model, besides the linear layers of its blocks."""
 BLOCKED_OPSET = 21
 """The first whose DequantizeLinear knows blocks and four bits."""
 
@@ -70,7 +73,7 @@ PRECISIONS = {
         ),
     )
 }
-CALIBRATED = {"int8", "int8-static", "weights-int8", "weights-int4", "auto"}
+QUANTIZED = {"int8", "int8-static", "weights-int8", "weights-int4", "auto"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Asked:
     """Of int8: one run-time scale for all that goes into a layer, or one for each token."""
     calibration: Path | None = None
     """A folder of images."""
+    include: tuple[Part, ...] = ()
+    """Of quantized precisions: what else is quantized."""
     io_fp16: bool = False
     """Of fp16: its inputs and outputs too."""
     min_snr: float | None = None
@@ -121,7 +126,8 @@ def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None
         message = "int8-static finds its scales on images."
         raise RequestError(message, "name a folder: --calibration DIR, or take int8.")
     for name, told, owners in (
-        ("calibration", asked.calibration, CALIBRATED),
+        ("calibration", asked.calibration, QUANTIZED),
+        ("include", bool(asked.include), QUANTIZED),
         ("scales", asked.scales != "batch", {"int8"}),
         ("io-fp16", asked.io_fp16, {"fp16"}),
         ("min-snr", asked.min_snr is not None, {"auto"}),
@@ -132,14 +138,30 @@ def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None
             message = f"--{name} means nothing with --precision {asked.precision}."
             raise RequestError(message, f"leave it out, or take {' or '.join(sorted(owners))}.")
     _ = asked.budget  # which refuses what makes none
+    _check_parts(asked)
 
 
-def check_flavour(precision: str, flavour: str, opset: int) -> None:
-    """Nothing, when a graph of `flavour` and `opset` can have this precision, and gains by it.
+def _check_parts(asked: Asked) -> None:
+    unknown = [part for part in asked.include if part not in PARTS]
+    if unknown:
+        raise RequestError(f"No part is called {unknown[0]!r}.", did_you_mean(unknown[0], PARTS))
+    if "attention" not in asked.include:
+        return
+    if asked.precision not in {"int8", "int8-static"}:
+        message = f"{asked.precision} is for layers with weights, which attention's products lack."
+        raise RequestError(message, "leave --include attention out, or take int8 or int8-static.")
+    if asked.scales == "token":
+        message = "A scale for each token does not fit attention: its sums run over tokens."
+        raise RequestError(message, "leave --include attention or --scales token out.")
+
+
+def check_flavour(asked: Asked, flavour: str, opset: int) -> None:
+    """Nothing, when a graph of `flavour` and `opset` can have what was asked, and gains by it.
 
     Raises:
         RequestError: with the reason.
     """
+    precision = asked.precision
     reason = PRECISIONS[precision].refused.get(flavour)
     if reason is not None:
         message = f"{precision} is not built for {flavour}: {reason}."
@@ -148,3 +170,6 @@ def check_flavour(precision: str, flavour: str, opset: int) -> None:
         message = f"opset {opset} has no weights of four bits."
         other = "" if flavour == "tensorrt" else ", or --for onnxruntime"
         raise RequestError(message, f"take --opset {BLOCKED_OPSET}{other}.")
+    if "attention" in asked.include and flavour == "onnxruntime":
+        message = "ONNX Runtime's own attention operator computes in fp32."
+        raise RequestError(message, "leave --include attention or --for onnxruntime out.")

@@ -21,7 +21,7 @@ from vit_export.precision import Asked
 from vit_export.progress import Progress
 from vit_export.proof import order_of
 from vit_export.quantize.equalize import Seen, equalize
-from vit_export.quantize.layers import encoder_layers
+from vit_export.quantize.layers import linear_layers
 from vit_export.quantize.mixture import Costs, Mixture, mixtures
 from vit_export.quantize.plan import LayerPlan, Plan
 from vit_export.quantize.schemes import SCHEMES
@@ -83,11 +83,13 @@ def search(
     Raises:
         BudgetError: nothing quantized keeps the budget.
     """
+    include = request.asked.include
     with progress("equalize channels"):
-        seen, _ = equalize(lowered, seen, dict.fromkeys(encoder_layers(lowered), FIRST))
+        seen, _ = equalize(lowered, seen, dict.fromkeys(linear_layers(lowered, include), FIRST))
+    layers = linear_layers(lowered, include)
     with progress("round weights"):
-        plans = _plans(encoder_layers(lowered), seen, request.schemes)
-    ms = _times(encoder_layers(lowered), seen, request, progress)
+        plans = _plans(layers, seen, request.schemes)
+    ms = _times(layers, seen, request, progress)
     samples, others = images
     batches = _batches(len(samples), len(others), request.batch)
     exam = Exam.of(lowered, np.stack([*samples, *others]), batches)

@@ -108,6 +108,12 @@ CALIBRATION = click.option(
     metavar="DIR",
     help="Images that scales are found on; int8-static needs them.",
 )
+INCLUDE = click.option(
+    "--include",
+    multiple=True,
+    type=click.Choice(["patches", "head", "attention"]),
+    help="Quantized too; by default only the linear layers of the blocks are.",
+)
 MIN_SNR = click.option(
     "--min-snr",
     type=float,
@@ -170,7 +176,7 @@ def precision_options(offered: tuple[str, ...]) -> tuple[Decorator, ...]:
         metavar="|".join(offered),
         help="What weights and products are in.",
     )
-    return precision, SCALES, CALIBRATION, IO_FP16, MIN_SNR, MIN_TOP1, SEARCH_PLOT
+    return precision, SCALES, CALIBRATION, INCLUDE, IO_FP16, MIN_SNR, MIN_TOP1, SEARCH_PLOT
 
 
 def short_option(flag: str, precision: str) -> Decorator:

@@ -1,7 +1,7 @@
 """A C++ project around an artifact, with golden samples that its tests compare with."""
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,11 @@ import numpy as np
 from vit_export.batch import Batch
 from vit_export.codegen.golden import Golden, recipes_of
 from vit_export.codegen.project import RUNTIMES, check_target, file_name, write_project
-from vit_export.compare import Tolerance
 from vit_export.errors import RequestError
 from vit_export.fed import samples_of
 from vit_export.manifest import Manifest
 from vit_export.progress import Progress, silent
-from vit_export.proof import prove
+from vit_export.proof import prove_artifact
 from vit_export.remade import same_vit
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.runtimes.base import Session
@@ -136,17 +135,7 @@ def _golden(manifest: Manifest, steps: Preprocessing, weights: Path | None) -> G
 
 
 def _check(session: Session, artifact: Path, golden: Golden) -> None:
-    manifest = golden.manifest
-    verdict = prove(
-        session,
-        artifact,
-        golden.reference,
-        golden.samples.fed,
-        batch=Batch(1, 1, 1),
-        precision=manifest.precision,
-        tolerance=Tolerance(**manifest.tolerance),
-        classifies=True,
-        head=manifest.head,
-    )
+    alone = replace(golden.manifest, batch=Batch(1, 1, 1))
+    verdict = prove_artifact(session, artifact, alone, golden.reference, golden.samples.fed)
     if verdict.status != "PROVEN":
         raise RejectedError(verdict, "export the model again.")

@@ -25,6 +25,10 @@ class Attention:
     heads: int
     width: int
     """D"""
+    scores: ir.Node
+    """The MatMul of queries and keys."""
+    mixed: ir.Node
+    """The MatMul of what softmax answers and values."""
     joined: ir.Node
     """The Transpose to (B, N, h, d) that its answer goes through."""
 
@@ -52,6 +56,8 @@ def _match(softmax: ir.Node) -> Attention | None:
         keys=keys[1][1],
         heads=heads,
         width=heads * channels,
+        scores=scores,
+        mixed=mixed,
         joined=joined,
     )
 

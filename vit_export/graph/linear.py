@@ -1,4 +1,4 @@
-"""The linear layers of the encoder as they stand in a graph."""
+"""Linear layers as they stand in a graph."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,6 @@ import onnx_ir as ir
 
 from vit_export.graph.nodes import constant, scope
 
-ENCODER = "blocks."
 WITH_BIAS = 3
 """Inputs of a Gemm."""
 
@@ -33,9 +32,9 @@ class Linear:
 
 
 def linears(graph: ir.Graph) -> list[Linear]:
-    """Every Gemm of the encoder with a constant weight and a bias, in order."""
+    """Every Gemm with a constant weight and a bias, in order."""
     found = [_match(node) for node in graph if node.op_type == "Gemm"]
-    return [one for one in found if one is not None and one.module.startswith(ENCODER)]
+    return [one for one in found if one is not None]
 
 
 def _match(node: ir.Node) -> Linear | None:

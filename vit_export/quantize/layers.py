@@ -1,17 +1,22 @@
 """The layers that quantization is about: the linear ones of the encoder's blocks.
 
-Patch convolution, head and the products inside attention stay as they are: a few percent of the
-arithmetic, and the most sensitive.
+Patch projection, head and the products inside attention stay as they are where nobody includes
+them: a few percent of the arithmetic, and the most sensitive.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import nn
 
-from vit_export.graph.linear import ENCODER
+from vit_export.errors import RequestError
 from vit_export.vit.lower import LoweredVit
+from vit_export.vit.lower_block import AttentionProducts
 
+ENCODER = "blocks."
 CONTRACT = "mlp.contract"
+INCLUDED = {"patches": "embedding.projection", "head": "head."}
+"""Where linear layers stand that are quantized only when they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,40 @@ class ValueFed:
     reader: str
 
 
-def encoder_layers(lowered: LoweredVit) -> dict[str, nn.Linear]:
-    """The linear layers of all blocks by name, in order."""
+def linear_layers(lowered: LoweredVit, include: Collection[str] = ()) -> dict[str, nn.Linear]:
+    """The linear layers of all blocks, and of those parts in `include`, by name in order."""
+    places = (ENCODER, *(place for part, place in INCLUDED.items() if part in include))
     return {
         name: module
         for name, module in lowered.named_modules()
-        if name.startswith(ENCODER) and isinstance(module, nn.Linear)
+        if name.startswith(places) and isinstance(module, nn.Linear)
+    }
+
+
+def check_parts(lowered: LoweredVit, include: Collection[str]) -> None:
+    """Nothing, when `lowered` has linear layers in every part of `include`.
+
+    Raises:
+        RequestError: it does not.
+    """
+    for part in set(INCLUDED) & set(include):
+        if len(linear_layers(lowered, [part])) == len(linear_layers(lowered)):
+            message = f"The {part} of this model has no linear layer."
+            raise RequestError(message, f"leave --include {part} out.")
+
+
+def products(lowered: LoweredVit) -> dict[str, AttentionProducts]:
+    """The products of every attention of the encoder by name, in order."""
+    return {
+        name: module
+        for name, module in lowered.named_modules()
+        if isinstance(module, AttentionProducts)
     }
 
 
 def norms_of(lowered: LoweredVit) -> list[NormFed]:
     """The LayerNorms of all blocks that linear layers alone read."""
-    layers = encoder_layers(lowered)
+    layers = linear_layers(lowered)
     fed = []
     for block in range(len(lowered.blocks)):
         for norm, parts in (
@@ -57,7 +84,7 @@ def norms_of(lowered: LoweredVit) -> list[NormFed]:
 
 def values_of(lowered: LoweredVit) -> list[ValueFed]:
     """The projections after attention, each with the layer that makes the values."""
-    layers = encoder_layers(lowered)
+    layers = linear_layers(lowered)
     fed = []
     for block in range(len(lowered.blocks)):
         scope = f"{ENCODER}{block}.attention"

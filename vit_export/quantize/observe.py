@@ -1,6 +1,6 @@
 """What goes into each layer, seen image by image: memory does not grow with their number."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.errors import RequestError
-from vit_export.quantize.layers import encoder_layers
+from vit_export.quantize.layers import linear_layers, products
 from vit_export.vit.lower import LoweredVit
 
 ROWS = 1024
 """Rows of a layer's input that are kept to try settings on."""
+INPUTS = ("queries", "keys", "values")
+"""Of attention's products, in the order in which they go in."""
 
 
 @dataclass(eq=False)
@@ -75,16 +77,26 @@ class Images(Protocol):
 
 
 @torch.inference_mode()
-def observe(lowered: LoweredVit, images: Images) -> tuple[dict[str, Observed], dict[str, int]]:
+def observe(
+    lowered: LoweredVit, images: Images, include: Collection[str] = ()
+) -> tuple[dict[str, Observed], dict[str, int]]:
     """What `images` put into every layer, and the top class that each is answered with.
+
+    Of attention's products, where they are in `include`, what goes in stands under their name and
+    each of `INPUTS`.
 
     Raises:
         RequestError: an activation is not finite; its layer and the image are named.
     """
-    layers = encoder_layers(lowered)
-    found = {name: Observed(max(ROWS // len(images), 1)) for name in layers}
+    watched: dict[str, nn.Module] = {**linear_layers(lowered, include)}
+    keys = {name: [name] for name in watched}
+    if "attention" in include:
+        watched |= products(lowered)
+        keys |= {name: [f"{name}.{word}" for word in INPUTS] for name in products(lowered)}
+    rows = max(ROWS // len(images), 1)
+    found = {key: Observed(rows) for several in keys.values() for key in several}
     classes = {}
-    with _watched(layers, found):
+    with _watched(watched, {name: [found[key] for key in keys[name]] for name in watched}):
         for image, made in images:
             answer = lowered(torch.from_numpy(made[None]))
             classes[image] = int(answer.argmax())
@@ -96,11 +108,17 @@ def observe(lowered: LoweredVit, images: Images) -> tuple[dict[str, Observed], d
 
 
 @contextmanager
-def _watched(layers: dict[str, nn.Linear], found: dict[str, Observed]) -> Iterator[None]:
-    def watcher(seen: Observed) -> Any:
-        return lambda _, inputs: seen.add(inputs[0])
+def _watched(modules: dict[str, nn.Module], seen: dict[str, list[Observed]]) -> Iterator[None]:
+    """Inside, what goes into each of `modules` is taken in, the last axis being the channels."""
 
-    hooks = [layers[name].register_forward_pre_hook(watcher(seen)) for name, seen in found.items()]
+    def watcher(several: list[Observed]) -> Any:
+        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            for one, x in zip(several, inputs, strict=True):
+                one.add(x.reshape(-1, x.shape[-1]))
+
+        return see
+
+    hooks = [modules[name].register_forward_pre_hook(watcher(seen[name])) for name in modules]
     try:
         yield
     finally:

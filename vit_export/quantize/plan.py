@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import nn
 
+from vit_export.quantize.attention import ProductsPlan
 from vit_export.quantize.compensate import round_compensating
 from vit_export.quantize.observe import Observed
 from vit_export.quantize.schemes import SCHEMES, Range
@@ -36,11 +37,14 @@ class Plan:
     """Layers that are quantized, by module name; the others stay as they are."""
 
     layers: Mapping[str, LayerPlan] = field(default_factory=dict)
+    products: Mapping[str, ProductsPlan] = field(default_factory=dict)
+    """Those inside attention, by module name."""
 
     @property
     def schemes(self) -> dict[str, str]:
-        """The scheme of each layer."""
-        return {name: layer.scheme for name, layer in self.layers.items()}
+        """The scheme of each layer, and of each attention's products."""
+        layers = {name: layer.scheme for name, layer in self.layers.items()}
+        return layers | {name: product.scheme for name, product in self.products.items()}
 
     @classmethod
     def of(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_export.quantize.layers import encoder_layers
+from vit_export.quantize.attention import PlayedProducts
 from vit_export.quantize.plan import LayerPlan, Plan
 from vit_export.quantize.schemes import SCHEMES
 from vit_export.vit.lower import LoweredVit
@@ -34,12 +34,14 @@ class PlayedLinear(nn.Module):
 
 @contextmanager
 def played(lowered: LoweredVit, plan: Plan) -> Iterator[LoweredVit]:
-    """`lowered` with the layers of `plan` quantized; it is as it was afterwards."""
-    exact = {name: layer for name, layer in encoder_layers(lowered).items() if name in plan.layers}
+    """`lowered` as `plan` quantizes it; it is as it was afterwards."""
+    players: dict[str, nn.Module] = {n: PlayedLinear(one) for n, one in plan.layers.items()}
+    players |= {name: PlayedProducts(one) for name, one in plan.products.items()}
+    exact = {name: lowered.get_submodule(name) for name in players}
     try:
-        for name in exact:
-            lowered.set_submodule(name, PlayedLinear(plan.layers[name]))
+        for name, player in players.items():
+            lowered.set_submodule(name, player)
         yield lowered
     finally:
-        for name, layer in exact.items():
-            lowered.set_submodule(name, layer)
+        for name, module in exact.items():
+            lowered.set_submodule(name, module)

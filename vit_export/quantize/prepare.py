@@ -1,14 +1,16 @@
 """From a lowered module to one that is ready for fewer bits, and the plan that says how."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from torch import nn
 
 from vit_export.errors import RequestError
 from vit_export.precision import Asked
 from vit_export.progress import Progress
+from vit_export.quantize.attention import plan_products
 from vit_export.quantize.equalize import Seen, equalize
-from vit_export.quantize.layers import CONTRACT, encoder_layers
+from vit_export.quantize.layers import CONTRACT, linear_layers
 from vit_export.quantize.plan import Plan
 from vit_export.quantize.schemes import SCHEMES
 from vit_export.vit.lower import LoweredVit
@@ -24,12 +26,15 @@ def prepare(
     Raises:
         RequestError: weights do not divide into blocks.
     """
-    schemes = schemes_of(encoder_layers(lowered), asked, flavour)
-    _check_blocks(encoder_layers(lowered), schemes)
+    schemes = schemes_of(linear_layers(lowered, asked.include), asked, flavour)
+    _check_blocks(linear_layers(lowered, asked.include), schemes)
     with progress("equalize channels"):
         seen, _ = equalize(lowered, seen, schemes)
     with progress("round weights"):
-        return Plan.of(encoder_layers(lowered), seen, schemes)
+        plan = Plan.of(linear_layers(lowered, asked.include), seen, schemes)
+    if "attention" in asked.include:
+        return replace(plan, products=plan_products(lowered, seen, asked.precision))
+    return plan
 
 
 def schemes_of(layers: Iterable[str], asked: Asked, flavour: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ from vit_export.errors import BuildError
 from vit_export.graph.linear import Linear, linears
 from vit_export.graph.nodes import MICROSOFT
 from vit_export.graph.writer import Writer
+from vit_export.quantize.attention import quantize_products
+from vit_export.quantize.forms import range_of, restored
 from vit_export.quantize.plan import LayerPlan, Plan
 from vit_export.quantize.schemes import BLOCK, Range
 from vit_export.quantize.weights import Rounded
@@ -26,7 +28,7 @@ MOST_LOST = 0.5
 
 
 def quantize_graph(model: ir.Model, plan: Plan, flavour: str) -> None:
-    """Rewrites, in place, every linear layer of `plan`.
+    """Rewrites, in place, every linear layer and attention of `plan`.
 
     One layer may stand in the graph as several, each with some of its rows, in their order.
 
@@ -47,6 +49,7 @@ def quantize_graph(model: ir.Model, plan: Plan, flavour: str) -> None:
     if missing:
         message = f"the graph has no {', '.join(sorted(missing))} to quantize."
         raise BuildError(message, "report this with the model's spec.")
+    quantize_products(model, plan.products)
 
 
 def _check_same(linear: Linear, rounded: Rounded) -> None:
@@ -81,10 +84,9 @@ def row_scales(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) 
         size = write("ReduceMax", write("Abs", linear.input, like=linear.input), axes, keepdims=1)
         size = write("Max", size, write.constant("smallest", np.float32(1e-30)))
         unit = write("Div", linear.input, size, like=linear.input)
-        restored = _restored(write, unit, _told(layer))
-        shared[linear.input, "token"] = (restored, size)
-    restored, size = shared[linear.input, "token"]
-    product = write("Mul", _product(write, layer, restored), size)
+        shared[linear.input, "token"] = (_restored(write, unit, _told(layer)), size)
+    unit, size = shared[linear.input, "token"]
+    product = write("Mul", _product(write, layer, unit), size)
     _finish_in_two_axes(write, layer, product)
 
 
@@ -92,14 +94,14 @@ def static_scale(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared
     """QuantizeLinear, DequantizeLinear, MatMul: what every runtime reads."""
     if (linear.input, "static") not in shared:
         shared[linear.input, "static"] = (_restored(write, linear.input, _told(layer)),)
-    (restored,) = shared[linear.input, "static"]
-    _finish_in_two_axes(write, layer, _product(write, layer, restored))
+    (numbers,) = shared[linear.input, "static"]
+    _finish_in_two_axes(write, layer, _product(write, layer, numbers))
 
 
 def static_scale_fused(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
     """ONNX Runtime's own product of integers with its bias; it takes a zero point for nothing."""
     weight, weight_scale = _channels(write, layer)
-    range_ = _range(write, _told(layer))
+    range_ = range_of(write, _told(layer))
     if (linear.input, "static") not in shared:
         shared[linear.input, "static"] = (write("QuantizeLinear", linear.input, *range_),)
     (quantized,) = shared[linear.input, "static"]
@@ -112,8 +114,8 @@ def static_scale_fused(write: Writer, linear: Linear, layer: LayerPlan, shared: 
 def eight_bit_weights(write: Writer, linear: Linear, layer: LayerPlan, _: Shared) -> None:
     """DequantizeLinear of a weight alone."""
     weight, scale = _channels(write, layer)
-    restored = write("DequantizeLinear", weight, scale, axis=1)
-    product = write("MatMul", linear.input, restored, like=linear.output)
+    weight = write("DequantizeLinear", weight, scale, axis=1)
+    product = write("MatMul", linear.input, weight, like=linear.output)
     write.finish(write("Add", product, write.constant("bias", layer.bias)))
 
 
@@ -121,8 +123,8 @@ def four_bit_weights(write: Writer, linear: Linear, layer: LayerPlan, _: Shared)
     """DequantizeLinear of blocks of a weight, opset 21."""
     packed = write.constant("weight_in_4_bits", layer.weight.integers.T, ir.DataType.INT4)
     scales = write.constant("weight_scale", layer.weight.scales.T)
-    restored = write("DequantizeLinear", packed, scales, axis=0, block_size=BLOCK)
-    product = write("MatMul", linear.input, restored, like=linear.output)
+    weight = write("DequantizeLinear", packed, scales, axis=0, block_size=BLOCK)
+    product = write("MatMul", linear.input, weight, like=linear.output)
     write.finish(write("Add", product, write.constant("bias", layer.bias)))
 
 
@@ -172,25 +174,14 @@ def _restored(write: Writer, value: ir.Value, told: Range) -> ir.Value:
     Of two axes ONNX Runtime makes MatMul and Add a Gemm before it looks for Q and DQ, and then
     computes in float, at half the speed of no quantization at all.
     """
-    range_ = _range(write, told)
-    quantized = write("QuantizeLinear", value, *range_)
-    restored = write("DequantizeLinear", quantized, *range_, like=value)
-    return write("Unsqueeze", restored, write.constant("first_axis", np.array([0], np.int64)))
+    made = restored(write, value, told)
+    return write("Unsqueeze", made, write.constant("first_axis", np.array([0], np.int64)))
 
 
-def _range(write: Writer, told: Range) -> tuple[ir.Value, ir.Value]:
-    scale, zero = told
-    point = np.int8(0) if zero is None else np.uint8(zero)
-    return (
-        write.constant("input_scale", np.float32(scale)),
-        write.constant("input_zero_point", point),
-    )
-
-
-def _product(write: Writer, layer: LayerPlan, restored: ir.Value) -> ir.Value:
+def _product(write: Writer, layer: LayerPlan, numbers: ir.Value) -> ir.Value:
     """MatMul with the restored weight, (1, M, N)."""
     weight, scale = _channels(write, layer)
-    return write("MatMul", restored, write("DequantizeLinear", weight, scale, axis=1))
+    return write("MatMul", numbers, write("DequantizeLinear", weight, scale, axis=1))
 
 
 def _finish_in_two_axes(write: Writer, layer: LayerPlan, product: ir.Value) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import onnx_ir as ir
 
 from vit_export.budget import FP32
-from vit_export.graph.linear import ENCODER
 from vit_export.graph.nodes import initializer
 from vit_export.quantize.plan import LayerPlan, Plan
 from vit_export.quantize.schemes import SCHEMES, Range
@@ -65,7 +64,7 @@ def write_layers(path: Path, shape: Shape, scheme: str, flavour: str) -> None:
     random = np.random.default_rng(0)
     layers = {}
     for number in range(LAYERS):
-        name = f"{ENCODER}{number}.layer"
+        name = f"{number}.layer"
         weight = random.standard_normal((shape.written, shape.read), np.float32)
         _append_layer(graph, name, weight, shape.rows)
         if scheme != FP32:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vit_export.batch import Batch
 from vit_export.errors import RequestError, did_you_mean
 from vit_export.manifest import Array, Manifest
+from vit_export.precision import Asked, check_precision
 from vit_export.progress import Progress
 from vit_export.verdict import Verdict
 from vit_export.versions import versions_of
@@ -100,8 +101,8 @@ class Target:
     options: tuple[Option, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
     """Names in `precision.PRECISIONS`."""
-    check: Callable[[str, Mapping[str, Any]], None] = lambda precision, settings: None  # noqa: ARG005 nothing to refuse
-    """Refuses a precision that its settings make senseless, before any work."""
+    check: Callable[[Asked, Mapping[str, Any]], None] = lambda asked, settings: None  # noqa: ARG005 nothing to refuse
+    """Refuses what its settings make senseless, before any work."""
     build: Callable[[Job, Path, Progress], None]
     """Writes the artifact of a job, with its manifest inside, to a path."""
     stand_in: Callable[[Path], Path | None] = lambda path: None  # noqa: ARG005 it runs anywhere
@@ -130,6 +131,16 @@ class Target:
         return {
             name: option.check(given.get(name, option.default)) for name, option in known.items()
         }
+
+    def check_all(self, asked: Asked, settings: Mapping[str, Any]) -> None:
+        """Nothing, when this target can be built as asked.
+
+        Raises:
+            RequestError: the request makes no sense.
+            MissingError: something that it needs is not here.
+        """
+        check_precision(asked, self.name, self.precisions)
+        self.check(asked, settings)
 
     def recorded(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Those settings that the manifest tells of."""

@@ -1,7 +1,8 @@
 """From a job to a finished ONNX graph: what several targets write, or compile further."""
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from vit_export.errors import BuildError
 from vit_export.presets import preset_names
@@ -12,7 +13,6 @@ if TYPE_CHECKING:  # onnx_ir is heavy, and listing targets must be light
     import onnx_ir as ir
 
     from vit_export.manifest import Manifest
-    from vit_export.quantize.ranges import Reach
 
 PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "onnxruntime")
 """What it takes, by the names pip knows."""
@@ -32,19 +32,8 @@ def flavour_option(default: str) -> Option:
     )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Finished:
-    """A graph in its precision."""
-
-    model: "ir.Model"
-    manifest: "Manifest"
-    """That tells how it came about."""
-    reach: "Reach | None" = None
-    """Of fp16: how large its numbers get."""
-
-
-def finished_graph(job: Job, progress: Progress) -> Finished:
-    """The job's module as an ONNX graph in its precision.
+def finished_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
+    """The job's module as an ONNX graph in its precision, and a manifest that tells how it became.
 
     Raises:
         BuildError: a fusion did not happen, or a pass failed.
@@ -74,21 +63,21 @@ def finished_graph(job: Job, progress: Progress) -> Finished:
     missing = audit(model, manifest.spec).missing
     if missing and manifest.model in preset_names():  # of ours every fusion is known to happen
         raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
-    reach = None
+    reach: Mapping[str, Any] = {}
     if manifest.precision != "fp32":
         with progress(f"reduce to {manifest.precision}"):
             reach = _reduce(model, job, flavour)
-    told = replace(manifest, graph=nodes | changed, reach=reach.to_mapping() if reach else {})
-    return Finished(model=model, manifest=told, reach=reach)
+    return model, replace(manifest, graph=nodes | changed, reach=reach)
 
 
-def _reduce(model: "ir.Model", job: Job, flavour: str) -> "Reach | None":
+def _reduce(model: "ir.Model", job: Job, flavour: str) -> Mapping[str, Any]:
+    """In place; how large the numbers get, where that decides (`Manifest.reach`)."""
     from vit_export.quantize.reduce import halve, halve_to_bf16, quantize
 
     if job.manifest.precision == "fp16":
-        return halve(model, job.samples, io=job.io_fp16)
+        return halve(model, job.samples, io=job.io_fp16).to_mapping()
     if job.manifest.precision == "bf16":
         halve_to_bf16(model)
     else:
         quantize(model, job.plan, job.manifest.precision, flavour)
-    return None
+    return {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vit_export.errors import RequestError
 from vit_export.manifest import INTERFACE_KEY, KEY, Manifest
-from vit_export.precision import PRECISIONS, check_flavour
+from vit_export.precision import PRECISIONS, Asked, check_flavour
 from vit_export.progress import Progress
 from vit_export.targets.base import Job, Target
 from vit_export.targets.graph import OPSET, PACKAGES, SIMPLIFY, finished_graph, flavour_option
@@ -21,12 +21,11 @@ def build(job: Job, path: Path, progress: Progress) -> None:
     """Writes the job's module as an ONNX file with the manifest in its metadata."""
     from vit_export.graph.save import save
 
-    made = finished_graph(job, progress)
-    _finish(made.model, made.manifest)
-    told = {KEY: made.manifest.to_json(), INTERFACE_KEY: made.manifest.interface}
-    made.model.metadata_props.update(told)
+    model, manifest = finished_graph(job, progress)
+    _finish(model, manifest)
+    model.metadata_props.update({KEY: manifest.to_json(), INTERFACE_KEY: manifest.interface})
     with progress("write"):
-        save(made.model, path, opset=int(job.settings["opset"]))
+        save(model, path, opset=int(job.settings["opset"]))
 
 
 def _finish(model: "ir.Model", manifest: Manifest) -> None:
@@ -44,13 +43,13 @@ def _finish(model: "ir.Model", manifest: Manifest) -> None:
         answer_with(model, manifest.head)
 
 
-def check(precision: str, settings: Mapping[str, Any]) -> None:
-    """Nothing, when a graph with these settings can have this precision, and gains by it.
+def check(asked: Asked, settings: Mapping[str, Any]) -> None:
+    """Nothing, when a graph with these settings can have what was asked, and gains by it.
 
     Raises:
         RequestError: with the reason.
     """
-    check_flavour(precision, str(settings["flavour"]), int(settings["opset"]))
+    check_flavour(asked, str(settings["flavour"]), int(settings["opset"]))
     if settings["preprocess"] == "graph" and settings["flavour"] == "tensorrt":
         message = "TensorRT has no 64-bit floats, in which Pillow makes its weights."
         raise RequestError(message, "take --preprocess none with --for tensorrt.")

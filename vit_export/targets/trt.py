@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vit_export.batch import Batch
 from vit_export.engine.capabilities import in_words
@@ -17,7 +17,7 @@ from vit_export.engine.settings import Settings, check_settings
 from vit_export.engine.sidecar import graph_of, read_sidecar, twin_of, write_sidecar
 from vit_export.errors import MissingError
 from vit_export.manifest import KEY, Manifest
-from vit_export.precision import check_flavour
+from vit_export.precision import Asked, check_flavour
 from vit_export.progress import Progress, unheard
 from vit_export.targets.base import Job, Target
 from vit_export.targets.graph import PACKAGES, finished_graph
@@ -26,9 +26,6 @@ from vit_export.targets.trt_program import build_program
 from vit_export.targets.trt_program import check as check_program
 from vit_export.verdict import Verdict
 from vit_export.writing import data_files
-
-if TYPE_CHECKING:  # onnx is heavy, and listing targets must be light
-    from vit_export.quantize.ranges import Reach
 
 DYNAMIC = Batch(1, 8, 16)
 """What `dynamic` stands for: an engine has to know its largest batch."""
@@ -75,8 +72,7 @@ def _build_engine(
     from vit_export.graph.rounded import round_in_fp32
     from vit_export.graph.save import save
 
-    finished = finished_graph(job, progress)
-    model, manifest, reach = finished.model, finished.manifest, finished.reach
+    model, manifest = finished_graph(job, progress)
     graph = graph_of(path)
     model.metadata_props[KEY] = _of_graph(replace(manifest, engine=facts)).to_json()
     with progress("write the graph"):
@@ -84,7 +80,7 @@ def _build_engine(
         if manifest.precision == "bf16":
             round_in_fp32(model)
             save(model, twin_of(path), opset=int(job.settings["opset"]))
-    del model, finished
+    del model
     with progress("parse"):
         flavour = str(job.settings["flavour"])
         found = parsed(chosen.library, graph, precision=manifest.precision, flavour=flavour)
@@ -99,16 +95,7 @@ def _build_engine(
         "inputs and outputs": found.ends,
         "graph_sha256": _sha256(graph),
         "validity": validity(chosen.library, made),
-        **({"fp16 range": _in_words(reach)} if reach is not None else {}),
     }
-
-
-def _in_words(reach: "Reach") -> str:
-    """How large the numbers of an fp16 graph get on the samples."""
-    from vit_export.quantize.ranges import LARGEST
-
-    kept = f"; {len(reach.kept)} nodes stay in fp32" if reach.kept else ""
-    return f"at most {reach.largest:,.1f} of {LARGEST} in {reach.worst}{kept}"
 
 
 def _facts(chosen: Chosen, gpu: Gpu | None, settings: Settings, batch: Batch) -> dict[str, Any]:
@@ -183,7 +170,7 @@ def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
         f"engine: {kind.title} {told['version']}, for {where or in_words(told['capabilities'])}",
         f"passed over: {over}" if over else "",
         f"network: {told['layers']} layers, products: {products}; profiles: {profiles}",
-        f"fp16 range: {told['fp16 range']}" if "fp16 range" in told else "",
+        f"fp16 range: {_range_in_words(manifest.reach)}" if manifest.reach else "",
         ROUNDED if manifest.precision == "bf16" and not manifest.engine_run else "",
         f"validity: {told['validity']}" if told["validity"] else "",
         f"graph: {graph.name}" if graph else "",
@@ -192,20 +179,26 @@ def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
     return tuple(filter(None, notes))
 
 
-def check(precision: str, settings: Mapping[str, Any]) -> None:
+def _range_in_words(reach: Mapping[str, Any]) -> str:
+    """How large the numbers of an fp16 graph get on the samples."""
+    kept = f"; {reach['kept']} nodes stay in fp32" if reach["kept"] else ""
+    return f"at most {reach['largest']:,.1f} of {reach['limit']} in {reach['worst']}{kept}"
+
+
+def check(asked: Asked, settings: Mapping[str, Any]) -> None:
     """Nothing, when such an engine can be built here.
 
     Raises:
         RequestError: the settings make no sense.
         MissingError: no TensorRT works here, or no GPU is here and the engine has to be run.
     """
-    check_flavour(precision, str(settings["flavour"]), int(settings["opset"]))
+    check_flavour(asked, str(settings["flavour"]), int(settings["opset"]))
     Settings.of(settings)
     gpu = find_gpu()
     kind = choose(str(settings["engine"]), gpu).kind
     check_settings(kind.name, settings, {option.name: option.default for option in OPTIONS})
     if kind.name == "torch":
-        check_program(precision)
+        check_program(asked.precision)
     if gpu is None and settings["require_run"]:
         fix = "leave --require-run out: the graph is proven, and the engine built."
         raise MissingError(f"The engine has to be run, and there is {NO_GPU}.", fix)

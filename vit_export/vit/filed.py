@@ -1,6 +1,7 @@
 """The lowered model with what stands before and behind it in a file, as one module."""
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +49,7 @@ def filed(lowered: LoweredVit, manifest: Manifest) -> nn.Module:
 
 def _for_levels(lowered: LoweredVit, steps: Preprocessing) -> LoweredVit:
     """A copy whose patch convolution normalizes too; all other modules are shared."""
-    former = lowered.embedding.projection
+    former = cast("nn.Conv2d", lowered.embedding.projection)
     bias = None if former.bias is None else former.bias.detach().numpy()
     weight, moved = folded(former.weight.detach().numpy(), bias, steps)
     side = former.kernel_size[0]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vit_export.vit.eager import EncoderBlock, PatchEmbedding, Vit
 from vit_export.vit.lower_block import LoweredBlock
 from vit_export.vit.lower_last import lower_last
-from vit_export.vit.rewrites import fold_prefix_positions
+from vit_export.vit.rewrites import fold_prefix_positions, linear_of
 
 
 class LoweredEmbedding(nn.Module):
@@ -25,27 +25,53 @@ class LoweredEmbedding(nn.Module):
 
     def __init__(self, embedding: PatchEmbedding) -> None:
         super().__init__()
-        self.projection = embedding.projection
+        self.projection: nn.Module = embedding.projection
         self.width = embedding.spec.width
         prefix, positions = fold_prefix_positions(embedding)
         self.register_buffer("prefix", None if prefix is None else prefix[None])  # (1, P, D)
         self.register_buffer("positions", positions[None].clone())  # (1, patches, D)
 
     def forward(self, image: Tensor) -> Tensor:
-        x: Tensor = self.projection(image).flatten(2).transpose(1, 2)  # (B, patches, D)
-        x = x + self.positions
+        x = self.patches(image) + self.positions
         if self.prefix is not None:
             # The one place that must know the batch: a constant is repeated for each image.
             x = torch.cat([self.prefix.expand(image.shape[0], -1, -1), x], dim=1)  # (B, N, D)
         return x.reshape(-1, self.width)
 
+    def patches(self, image: Tensor) -> Tensor:
+        """(B, patches, D)."""
+        projected: Tensor = self.projection(image)
+        return projected.flatten(2).transpose(1, 2)
+
+
+class UnfoldedEmbedding(LoweredEmbedding):
+    """The same with a matrix product in the place of the convolution, whose patches are disjoint.
+
+    ONNX Runtime's CPU provider has no ConvInteger (microsoft/onnxruntime#15888); products of
+    integers it has.
+    """
+
+    def __init__(self, embedding: PatchEmbedding) -> None:
+        super().__init__(embedding)
+        convolution = embedding.projection
+        self.projection = linear_of(convolution.weight.flatten(1), convolution.bias)
+        (rows, columns), size = embedding.spec.grid, embedding.spec.patch_size
+        self.cut = (-1, embedding.spec.channels, rows, size, columns, size)
+
+    def patches(self, image: Tensor) -> Tensor:
+        """(B, patches, D)."""
+        pixels = image.reshape(self.cut).permute(0, 2, 4, 1, 3, 5)  # (B, rows, columns, C, h, w)
+        projected: Tensor = self.projection(pixels.flatten(3).flatten(0, 2))
+        return projected.reshape(-1, self.cut[2] * self.cut[4], self.width)
+
 
 class LoweredVit(nn.Module):
     """Image (B, C, H, W) to the answer, in ops that exporters map one to one."""
 
-    def __init__(self, vit: Vit) -> None:
+    def __init__(self, vit: Vit, *, unfold: bool) -> None:
         super().__init__()
-        self.embedding = LoweredEmbedding(vit.embedding)
+        embedding = UnfoldedEmbedding if unfold else LoweredEmbedding
+        self.embedding = embedding(vit.embedding)
         self.embedding_norm = vit.embedding_norm
         *blocks, last = cast("list[EncoderBlock]", list(vit.blocks))
         lowered: list[nn.Module] = [LoweredBlock(block, vit.spec.tokens) for block in blocks]
@@ -61,10 +87,12 @@ class LoweredVit(nn.Module):
 
 
 @torch.no_grad()
-def lower(vit: Vit) -> LoweredVit:
+def lower(vit: Vit, *, unfold: bool = False) -> LoweredVit:
     """The export-friendly module that answers as `vit` does in evaluation: it has no dropout.
+
+    With `unfold` its patches are projected by a matrix product, which can be quantized.
 
     Shapes are those of `vit`, except that a mask can't be given. `vit` itself is not changed;
     layers that no rewrite touches are shared with it, and so is its mode.
     """
-    return LoweredVit(vit).train(vit.training)
+    return LoweredVit(vit, unfold=unfold).train(vit.training)

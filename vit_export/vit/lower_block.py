@@ -16,6 +16,13 @@ from vit_export.vit.rewrites import (
 )
 
 
+class AttentionProducts(nn.Module):
+    """softmax(q kᵀ) v, (B, h, N, d): a module of its own, so that what goes in can be seen."""
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        return functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)
+
+
 class LoweredAttention(nn.Module):
     """Attention of one block, (B·N, D) to (B·N, D); its scale stands in the query weights."""
 
@@ -23,6 +30,7 @@ class LoweredAttention(nn.Module):
         super().__init__()
         self.qkv = lower_qkv(attention)
         self.projection = fold_layer_scale(attention.projection, scale)
+        self.products = AttentionProducts()
         self.width = self.projection.in_features
         self.per_head = (-1, tokens, attention.heads, self.width // attention.heads)
 
@@ -31,7 +39,7 @@ class LoweredAttention(nn.Module):
             part.reshape(self.per_head).transpose(1, 2)  # (B, h, N, d)
             for part in self.qkv(x).chunk(3, dim=-1)
         )
-        out = functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)
+        out = self.products(queries, keys, values)
         projected: Tensor = self.projection(out.transpose(1, 2).reshape(-1, self.width))
         return projected
 

@@ -8,11 +8,15 @@ the pool looks at, h the heads and d the channels of a head.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vit_export.spec import VitSpec
 from vit_export.vit.eager import AttentionPool, EncoderBlock, Head
-from vit_export.vit.lower_block import LoweredBlock, LoweredFeedForward, lower_qkv
+from vit_export.vit.lower_block import (
+    AttentionProducts,
+    LoweredBlock,
+    LoweredFeedForward,
+    lower_qkv,
+)
 from vit_export.vit.rewrites import average_classifiers, fold_layer_scale, fold_probe, rows_of
 
 MEANS = {"mean", "patch_mean"}
@@ -36,6 +40,7 @@ class TokenAttention(nn.Module):
         qkv = lower_qkv(block.attention)
         self.query, self.key_value = rows_of(qkv, 0, spec.width), rows_of(qkv, spec.width, None)
         self.projection = fold_layer_scale(block.attention.projection, block.attention_scale)
+        self.products = AttentionProducts()
         self.tokens, self.kept, self.width = spec.tokens, looked_at(spec), spec.width
         self.heads = (spec.heads, spec.head_dim)
 
@@ -45,7 +50,7 @@ class TokenAttention(nn.Module):
             part.reshape(-1, self.tokens, *self.heads).transpose(1, 2)  # (B, h, N, d)
             for part in self.key_value(x).chunk(2, dim=-1)
         )
-        out = functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)
+        out = self.products(queries, keys, values)
         projected: Tensor = self.projection(out.transpose(1, 2).reshape(-1, self.width))
         return projected
 

@@ -1,0 +1,245 @@
+"""--include: patches, head and attention in fewer bits, where they are asked for."""
+
+import json
+from importlib.util import find_spec
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+from PIL import Image
+from support import (
+    FASHION,
+    VARIANTS,
+    built_by_tensorrt,
+    need,
+    refused,
+    run,
+    run_json,
+    tiny_spec,
+)
+from test_quantize import WIDE, answers, graph_of, images
+
+import vit_export
+from vit_export.compare import snr_db
+from vit_export.errors import BuildError, RequestError
+from vit_export.graph.census import census
+from vit_export.precision import PARTS, Asked
+from vit_export.presets import load_preset
+from vit_export.progress import silent
+from vit_export.quantize.layers import check_parts, linear_layers, products
+from vit_export.quantize.observe import observe
+from vit_export.quantize.plan import Plan
+from vit_export.quantize.play import played
+from vit_export.quantize.prepare import prepare
+from vit_export.quantize.reduce import quantize
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.samples import make_samples
+from vit_export.vit.lower import lower
+from vit_export.vit.preprocess import preprocess
+from vit_export.vit.weights import random_vit
+
+CALIBRATION = FASHION / "images"
+ALL = [word for part in PARTS for word in ("--include", part)]
+ASKED = {"int8": (), "int8-static": ("--calibration", CALIBRATION)}
+WANTED = {"patches": ["embedding.projection"], "head": ["head.classifier"]}
+
+
+def planned(vit, asked):
+    lowered = lower(vit, unfold="patches" in asked.include)
+    seen, _ = observe(lowered, images(vit.spec), asked.include)
+    return lowered, prepare(lowered, asked, "portable", seen, silent)
+
+
+def written(vit, asked):
+    lowered, plan = planned(vit, asked)
+    model = graph_of(lowered, vit.spec)
+    quantize(model, plan, asked.precision, "portable")
+    return model
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_unfolded_patches_are_the_convolution(variant):
+    spec = tiny_spec(**VARIANTS[variant])
+    vit = random_vit(spec, 0)
+    image = torch.from_numpy(np.stack([one for _, one in images(spec, 2)]))
+    with torch.no_grad():
+        found, expected = lower(vit, unfold=True)(image), vit(image)
+    assert snr_db(expected.numpy(), found.numpy()) > 110
+
+
+@pytest.mark.parametrize("part", sorted(WANTED))
+def test_a_part_adds_its_own_layers_and_no_others(part):
+    lowered = lower(random_vit(tiny_spec(), 0), unfold=True)
+    added = set(linear_layers(lowered, [part])) - set(linear_layers(lowered))
+    assert sorted(added) == WANTED[part]
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-static"])
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_included_is_done_in_integers(part, precision):
+    vit = random_vit(tiny_spec(**WIDE), 0)
+    without = census(written(vit, Asked(precision)).graph)
+    found = census(written(vit, Asked(precision, include=(part,))).graph)
+    everything = census(written(vit, Asked(precision, include=PARTS)).graph)
+    assert sum(found.values()) == sum(without.values())
+    assert found["int8"] > without["int8"]
+    assert everything == {"int8": sum(without.values())}
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-static"])
+@pytest.mark.parametrize("include", [("attention",), PARTS], ids=["attention", "all"])
+def test_the_runtime_rounds_as_it_was_played(precision, include):
+    vit = random_vit(tiny_spec(**WIDE), 0)
+    made = [one for _, one in images(vit.spec, seed=3)][:1]
+    asked = Asked(precision, include=include)
+    lowered, plan = planned(vit, asked)
+    with torch.no_grad(), played(lowered, plan):
+        rounded = lowered(torch.from_numpy(made[0][None])).numpy()
+    found = answers(written(vit, asked), made)
+    with torch.no_grad():
+        assert snr_db(vit(torch.from_numpy(made[0][None])).numpy(), found) > 20
+    # softmax sums in another order: a share on the edge between two steps may fall to either side
+    assert snr_db(rounded, found) > 45
+
+
+@pytest.mark.parametrize("variant", sorted(VARIANTS))
+def test_every_kind_of_attention_is_quantized(variant):
+    vit = random_vit(tiny_spec(**VARIANTS[variant]), 0)
+    model = written(vit, Asked("int8", include=("attention",)))
+    integer = [node for node in model.graph if node.op_type == "MatMulInteger"]
+    lowered = lower(vit)
+    assert len(integer) == len(linear_layers(lowered)) + 2 * len(products(lowered))
+    onnx.checker.check_model(ir.to_proto(model), full_check=True)
+
+
+def test_an_attention_that_the_graph_does_not_have_is_a_failure():
+    vit = random_vit(tiny_spec(), 0)
+    lowered, plan = planned(vit, Asked("int8", include=("attention",)))
+    plan = Plan(products={"blocks.7.attention.products": next(iter(plan.products.values()))})
+    with pytest.raises(BuildError, match=r"has no blocks\.7\.attention\.products"):
+        quantize(graph_of(lowered, vit.spec), plan, "int8", "portable")
+
+
+def test_a_part_without_layers_is_refused():
+    lowered = lower(random_vit(tiny_spec(classes=None), 0))
+    with pytest.raises(RequestError, match="head of this model has no linear layer"):
+        check_parts(lowered, ("head",))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A file of each precision with all parts in it, with what building it told."""
+    folder = tmp_path_factory.mktemp("included")
+    found = {}
+    for name, options in ASKED.items():
+        out = folder / f"{name}.onnx"
+        asked = ("--model", "fashion_mnist", "--precision", name, *options, *ALL)
+        found[name] = out, run_json("onnx", *asked, "--out", out, "-q")
+    return found
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_file_with_everything_included_is_proven(name, built):
+    path, told = built[name]
+    assert told["verdict"]["status"] == "PROVEN"
+    assert run_json("validate", path, "-q")["status"] == "PROVEN"
+    macs = run_json("inspect", path)["audit"]["macs"]
+    assert list(macs) == ["int8"]
+    layers = read_manifest(open_artifact(path), path).layers
+    assert {*WANTED["patches"], *WANTED["head"], "blocks.0.attention.products"} <= set(layers)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_answers_on_500_test_images_stay(name, built, fashion, fashion_subset):
+    pictures, _ = fashion_subset
+    steps = load_preset("fashion_mnist").preprocessing
+    inputs = np.stack([preprocess(Image.fromarray(image), steps) for image in pictures])
+    before = open_artifact(fashion.path["onnx"]).run(inputs).argmax(axis=1)
+    session = open_artifact(built[name][0])
+    found = np.concatenate([session.run(one[None]) for one in inputs]).argmax(axis=1)
+    assert (found == before).mean() >= 0.98
+
+
+def test_openvino_answers_alike(built):
+    need("openvino", present=find_spec("openvino") is not None, fix="pip install '.[test]'")
+    import openvino
+
+    path, _ = built["int8-static"]
+    manifest = read_manifest(open_artifact(path), path)
+    made = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for image, expected in zip(made, manifest.reference.answers, strict=True):
+        assert snr_db(expected, compiled([image[None]])[0][0]) > 20
+
+
+def test_tensorrt_builds_it(tmp_path):
+    path = tmp_path / "f.onnx"
+    vit_export.onnx(
+        "fashion_mnist",
+        path,
+        precision="int8-static",
+        flavour="tensorrt",
+        calibration=CALIBRATION,
+        include=PARTS,
+    )
+    assert built_by_tensorrt(path, (1, 28, 28)) > 1000
+
+
+def test_a_file_with_everything_included_is_located(built, tmp_path):
+    assert run_json("locate", built["int8"][0], "-q")["first"] is None
+    model = onnx.load(built["int8"][0])
+    (weight,) = (
+        one
+        for one in model.graph.initializer
+        if one.name.startswith("embedding.projection") and one.data_type == onnx.TensorProto.INT8
+    )
+    array = onnx.numpy_helper.to_array(weight)
+    weight.CopyFrom(onnx.numpy_helper.from_array(np.roll(array, 7, axis=1), weight.name))
+    onnx.save(model, tmp_path / "f.onnx")
+    done = run("locate", tmp_path / "f.onnx", "--json", "-q", exit_code=4)
+    assert json.loads(done.stdout)["location"]["first"] == "embedding"
+
+
+def test_auto_decides_on_patches_and_head_too(tmp_path):
+    asked = ("--model", "fashion_mnist", "--precision", "auto", "--min-snr", "20")
+    out = tmp_path / "f.onnx"
+    told = run_json("onnx", *asked, "--include", "patches", "--include", "head", "--out", out, "-q")
+    layers = {choice["layer"] for choice in told["search"]["choices"]}
+    assert {*WANTED["patches"], *WANTED["head"]} <= layers
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--include", "head"), "means nothing with --precision fp32"),
+        (("--precision", "fp16", "--include", "patches"), "means nothing"),
+        (("--precision", "weights-int8", "--include", "attention"), "which attention's products"),
+        (("--precision", "auto", "--include", "attention"), "which attention's products lack"),
+        (
+            ("--precision", "int8", "--scales", "token", "--include", "attention"),
+            "does not fit attention",
+        ),
+        (
+            ("--precision", "int8", "--for", "onnxruntime", "--include", "attention"),
+            "own attention operator computes in fp32",
+        ),
+        (("--precision", "int8", "--include", "embedding"), "is not one of"),
+        (
+            ("--precision", "int8", "--include", "head", "--outputs", "features"),
+            "no linear layer",
+        ),
+    ],
+)
+def test_requests_that_make_no_sense(tmp_path, options, told):
+    out = tmp_path / "f.onnx"
+    asked = ("--model", "fashion_mnist", *options)
+    assert told in refused("onnx", *asked, "--out", out, "-q", exit_code=2)
+    assert not out.exists()
+
+
+def test_a_part_that_does_not_exist_is_refused_from_python(tmp_path):
+    with pytest.raises(RequestError, match="No part is called 'heads'") as caught:
+        vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", precision="int8", include=["heads"])
+    assert "Did you mean 'head'" in caught.value.fix
