@@ -16,7 +16,7 @@ from vit_export.budget import Budget
 from vit_export.judgement import Judgement, Share, Skipped
 from vit_export.quantize.mixture import mixtures
 from vit_export.quantize.play import played
-from vit_export.quantize.sensitivity import Exam
+from vit_export.quantize.sensitivity import Exam, closer_views
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.speed.linears import LAYERS, Shape, write_layers
 from vit_export.verdict import Verdict
@@ -74,6 +74,15 @@ def test_a_played_module_is_as_it_was_afterwards():
             module(torch.zeros(1, 1, 1, 1))
     assert dict(lowered.named_modules()) == before
     assert exam.judge(plan)[0] < 80 < exam.judge(plainly(lowered, {}))[0]
+
+
+def test_closer_views_are_opposite_quarters_enlarged():
+    image = np.zeros((3, 8, 12), np.float32)
+    image[:, :4, :6] = 1
+    first, second = closer_views([image])
+    assert first.shape == second.shape == image.shape
+    assert first.min() == first.max() == 1
+    assert not second.any()
 
 
 @pytest.mark.parametrize("flavour", ["portable", "onnxruntime"])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.vit.lower import LoweredVit
 
 
-MOST_TRIED = 24
+MOST_TRIED = 16
 """Of the images to calibrate on, that mixtures of precisions are tried on."""
 STAGE_SAMPLES = [0, 3]
 """What a stage between model and file is tried on: two samples of different kinds, ..."""

@@ -25,7 +25,7 @@ from vit_export.quantize.layers import linear_layers
 from vit_export.quantize.mixture import Costs, Mixture, mixtures
 from vit_export.quantize.plan import LayerPlan, Plan
 from vit_export.quantize.schemes import SCHEMES
-from vit_export.quantize.sensitivity import Exam, noises
+from vit_export.quantize.sensitivity import Exam, closer_views, noises
 from vit_export.speed.linears import Shape, layer_ms
 from vit_export.versions import versions_of
 from vit_export.vit.lower import LoweredVit
@@ -75,7 +75,8 @@ def search(
 ) -> tuple[Plan, Search]:
     """The plan that keeps the budget on `images`, and how it was found.
 
-    These are the samples (M, C, H, W) that the proof will ask, and others (C, H, W).
+    These are the samples (M, C, H, W) that the proof will ask, and others (C, H, W), which are
+    looked at more closely too.
 
     `lowered`, whose layers have `seen` some, is changed in place: the same function, easier to
     round.
@@ -90,7 +91,7 @@ def search(
     with progress("round weights"):
         plans = _plans(layers, seen, request.schemes)
     ms = _times(layers, seen, request, progress)
-    samples, others = images
+    samples, others = images[0], [*images[1], *closer_views(images[1])]
     batches = _batches(len(samples), len(others), request.batch)
     exam = Exam.of(lowered, np.stack([*samples, *others]), batches)
     with progress(f"try {len(plans[0].layers)} layers alone in {len(plans)} schemes"):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import torch
+from torch.nn.functional import interpolate
 
 from vit_export.compare import Array, snr_db
 from vit_export.quantize.plan import Plan
@@ -59,6 +61,22 @@ class Exam:
                 for batch in self.batches
                 for i, found in zip(batch, session.run(self.images[list(batch)]), strict=True)
             ]
+
+
+def closer_views(images: Sequence[Array]) -> list[Array]:
+    """Two opposite quarters of each of `images` (C, H, W), enlarged to the whole.
+
+    A mixture costs most on what nobody calibrated on: of a published DINOv2 ViT-S textures (cells
+    under a microscope, grass, the moon) fell 10 dB below photographs of things. Their closer views,
+    which show textures, foretold that within 2 dB.
+    """
+    found = []
+    for image in images:
+        rows, columns = image.shape[1] // 2, image.shape[2] // 2
+        for quarter in (image[:, :rows, :columns], image[:, -rows:, -columns:]):
+            whole = torch.from_numpy(quarter)[None]
+            found.append(interpolate(whole, image.shape[1:], mode="bicubic")[0].numpy())
+    return found
 
 
 def noises(exam: Exam, plans: Sequence[Plan]) -> dict[tuple[str, str], float]:
