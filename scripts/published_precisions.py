@@ -34,6 +34,7 @@ ASKED = {
     "int8": {"precision": "int8"},
     "int8 --scales token": {"precision": "int8", "scales": "token"},
     "int8-static": {"precision": "int8-static"},
+    "int8-static --include attention": {"precision": "int8-static", "include": ["attention"]},
     "int8-static --for onnxruntime": {"precision": "int8-static", "flavour": "onnxruntime"},
     "fp16": {"precision": "fp16"},
     "weights-int8": {"precision": "weights-int8"},

@@ -2,11 +2,15 @@
 
 Neither has a weight, so both sides are rounded as they come. They are a few percent of a model's
 arithmetic and its most sensitive part: they are quantized only where `--include attention` asks.
+
+What softmax answers is divided by each row's largest share first: a token that looks at all others
+alike has shares of one in hundreds, and one step of a range up to one would be as large as they.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 import torch
 from torch import Tensor, nn
@@ -18,11 +22,10 @@ from vit_export.graph.writer import Writer
 from vit_export.quantize.forms import integer_product, restored
 from vit_export.quantize.layers import products
 from vit_export.quantize.observe import INPUTS, Observed
-from vit_export.quantize.schemes import SCHEMES, Range
+from vit_export.quantize.schemes import INT8_LARGEST, SCHEMES, Range
 from vit_export.vit.lower import LoweredVit
 
-OF_A_SHARE: Range = (1 / 127, None)
-"""Of what softmax answers: up to one, whatever the calibration saw."""
+UP_TO_ONE: Range = (1 / INT8_LARGEST, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +39,8 @@ class ProductsPlan:
 
     @property
     def shares(self) -> Range | None:
-        """The range of what softmax answers."""
-        return None if None in self.ranges else OF_A_SHARE
+        """The range of what softmax answers, as parts of each row's largest share."""
+        return None if None in self.ranges else UP_TO_ONE
 
 
 def plan_products(
@@ -70,8 +73,10 @@ class PlayedProducts(nn.Module):
         of_queries, of_keys, of_values = self.plan.ranges
         keys = self.scheme.restored_input(keys, of_keys)
         scores = self.scheme.restored_input(queries, of_queries) @ keys.transpose(2, 3)
-        shares = self.scheme.restored_input(torch.softmax(scores, dim=-1), self.plan.shares)
-        return shares @ self.scheme.restored_input(values, of_values)
+        shares = torch.softmax(scores, dim=-1)
+        largest = shares.amax(dim=-1, keepdim=True)
+        parts = self.scheme.restored_input(shares / largest, self.plan.shares)
+        return parts @ self.scheme.restored_input(values, of_values) * largest
 
 
 def quantize_products(model: ir.Model, plans: Mapping[str, ProductsPlan]) -> None:
@@ -84,22 +89,35 @@ def quantize_products(model: ir.Model, plans: Mapping[str, ProductsPlan]) -> Non
     for attention in attentions(model.graph):
         name = scope(attention.scores)
         if name in plans:
-            plan = plans[name]
-            of_queries, of_keys, of_values = plan.ranges
-            _rewrite(model, attention.scores, (of_queries, of_keys))
-            _rewrite(model, attention.mixed, (plan.shares, of_values))
+            _quantize_scores(Writer(model, attention.scores), plans[name])
+            _quantize_mixed(Writer(model, attention.mixed), plans[name])
             written.add(name)
     if missing := set(plans) - written:
         message = f"the graph has no {', '.join(sorted(missing))} to quantize."
         raise BuildError(message, "report this with the model's spec.")
 
 
-def _rewrite(model: ir.Model, product: ir.Node, ranges: Sequence[Range | None]) -> None:
-    write = Writer(model, product)
-    sides = [value for value in product.inputs if value is not None]
-    if None in ranges:
-        write.finish(integer_product(write, *sides))
-        return
-    told = zip(("left", "right"), sides, ranges, strict=True)
-    made = [restored(write, value, range_, side) for side, value, range_ in told if range_]
-    write.finish(write("MatMul", *made))
+def _quantize_scores(write: Writer, plan: ProductsPlan) -> None:
+    queries, keys = write.place.inputs
+    write.finish(_product(write, (queries, keys), plan.ranges[:2]))
+
+
+def _quantize_mixed(write: Writer, plan: ProductsPlan) -> None:
+    shares, values = write.place.inputs
+    last = write.constant("last_axis", np.array([-1], np.int64))
+    largest = write("ReduceMax", shares, last, keepdims=1)
+    parts = write("Div", shares, largest, like=shares)
+    product = _product(write, (parts, values), (plan.shares, plan.ranges[2]))
+    write.finish(write("Mul", product, largest))
+
+
+def _product(
+    write: Writer, sides: Sequence[ir.Value | None], ranges: Sequence[Range | None]
+) -> ir.Value:
+    """Of two values, as integers; without ranges these are found at run time."""
+    left, right = (side for side in sides if side is not None)
+    first, second = ranges
+    if first is None or second is None:
+        return integer_product(write, left, right)
+    inputs = restored(write, left, first, "left"), restored(write, right, second, "right")
+    return write("MatMul", *inputs, like=write.place.outputs[0])
