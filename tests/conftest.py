@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support import run, run_json
+
+from vit_export.presets import load_preset
+from vit_export.vit.preprocess import preprocess
 
 torch.set_num_threads(2)
 
@@ -48,6 +52,13 @@ def fashion_subset() -> tuple[np.ndarray, np.ndarray]:
     """500 test images (500, 28, 28) and their labels (500,)."""
     with np.load(Path(__file__).with_name("data") / "fashion_mnist_500.npz") as data:
         return data["images"], data["labels"]
+
+
+@pytest.fixture(scope="session")
+def fashion_inputs(fashion_subset) -> np.ndarray:
+    """What the model is fed for these images: (500, 1, 28, 28)."""
+    steps = load_preset("fashion_mnist").preprocessing
+    return np.stack([preprocess(Image.fromarray(image), steps) for image in fashion_subset[0]])
 
 
 @pytest.fixture

@@ -7,9 +7,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vit_export import VitSpec
+from vit_export.compare import snr_db
+from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.samples import make_samples
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = str(Path(sys.executable).with_name("vit-export"))
@@ -127,3 +131,23 @@ def built_by_tensorrt(path, shape) -> int:
     profile.set_shape("image", *((size, *shape) for size in (1, 2, 16)))
     config.add_optimization_profile(profile)
     return builder.build_serialized_network(network, config).nbytes
+
+
+def top_classes(path: Path, inputs: np.ndarray) -> np.ndarray:
+    """The class that an artifact answers each of `inputs` (M, C, H, W) with, asked alone, (M,)."""
+    session = open_artifact(path)
+    return np.array([session.run(one[None]).argmax() for one in inputs])
+
+
+def worst_in_openvino(path: Path) -> float:
+    """The least signal to noise in dB of an ONNX file in OpenVINO, on the samples it carries."""
+    need("openvino", present=find_spec("openvino") is not None, fix="pip install '.[test]'")
+    import openvino
+
+    manifest = read_manifest(open_artifact(path), path)
+    made = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
+    compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return min(
+        snr_db(expected, compiled([image[None]])[0][0])
+        for image, expected in zip(made, manifest.reference.answers, strict=True)
+    )
