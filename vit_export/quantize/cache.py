@@ -39,14 +39,7 @@ def load(key: str) -> tuple[Seen, dict[str, Any]] | None:
     try:
         with safe_open(path, "pt") as file:
             told = json.loads(file.metadata()["told"])
-            seen = {
-                name: Observed(
-                    **counts,
-                    **{word: file.get_tensor(f"{name}/{word}") for word in SUMS},
-                    kept=[file.get_tensor(f"{name}/rows")],
-                )
-                for name, counts in told["layers"].items()
-            }
+            seen = {n: _observed(file, n, counts) for n, counts in told["layers"].items()}
         os.utime(path)  # it was used
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
@@ -69,6 +62,12 @@ def store(key: str, seen: Seen, told: Mapping[str, Any]) -> None:
         _keep_newest(path.parent)
     with suppress(OSError):
         unfinished.unlink(missing_ok=True)
+
+
+def _observed(file: Any, name: str, counts: Mapping[str, Any]) -> Observed:
+    sums = {word: file.get_tensor(f"{name}/{word}") for word in SUMS}
+    rows = file.get_tensor(f"{name}/rows")
+    return Observed(**counts, **sums, kept=rows, filled=len(rows))
 
 
 def _path(key: str) -> Path:

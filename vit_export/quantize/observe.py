@@ -32,7 +32,9 @@ class Observed:
     total: Tensor = field(default_factory=lambda: torch.zeros(()))
     low: Tensor = field(default_factory=lambda: torch.full((), torch.inf))
     high: Tensor = field(default_factory=lambda: torch.full((), -torch.inf))
-    kept: list[Tensor] = field(default_factory=list)
+    kept: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    """(`ROWS`, K), of which the first `filled` are rows of the input."""
+    filled: int = 0
 
     def add(self, x: Tensor) -> None:
         """Takes in the rows of one image."""
@@ -41,9 +43,16 @@ class Observed:
         self.total = self.total + x.sum(dim=0, dtype=torch.float64)
         self.low = torch.minimum(self.low, x.amin(dim=0))
         self.high = torch.maximum(self.high, x.amax(dim=0))
-        if len(self.kept) * self.rows_per_image < ROWS:
-            step = max(len(x) // self.rows_per_image, 1)
-            self.kept.append(x[::step][: self.rows_per_image].clone())
+        if self.filled < ROWS:
+            self._keep(x[:: max(len(x) // self.rows_per_image, 1)][: self.rows_per_image])
+
+    def _keep(self, x: Tensor) -> None:
+        """One block of memory: many small ones between activations left the heap in pieces."""
+        if not len(self.kept):
+            self.kept = torch.empty(ROWS, x.shape[1])
+        end = min(self.filled + len(x), ROWS)
+        self.kept[self.filled : end] = x[: end - self.filled]
+        self.filled = end
 
     @property
     def mean(self) -> Tensor:
@@ -52,8 +61,8 @@ class Observed:
 
     @property
     def rows(self) -> Tensor:
-        """At most `ROWS` rows or so, from many images, (R, K)."""
-        return torch.cat(self.kept)
+        """At most `ROWS` rows, from many images, (R, K)."""
+        return self.kept[: self.filled]
 
     def moved(self, shift: Tensor, scale: Tensor) -> "Observed":
         """The same images, had every row been (x - shift) / scale; the scale is positive."""
@@ -64,7 +73,8 @@ class Observed:
             total=(self.total - self.count * shift) / scale,
             low=(self.low - shift) / scale,
             high=(self.high - shift) / scale,
-            kept=[(rows - shift) / scale for rows in self.kept],
+            kept=(self.rows - shift) / scale,
+            filled=self.filled,
         )
 
 
