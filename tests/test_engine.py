@@ -16,6 +16,8 @@ from fake_tensorrt import Engine, Library, Network, Refusal, half_network, layer
 from rich.console import Console
 from support import tiny_spec
 
+import vit_export
+from vit_export import judging, validation
 from vit_export.batch import Batch
 from vit_export.engine import kinds, loads
 from vit_export.engine.build import parsed, serialized
@@ -28,7 +30,7 @@ from vit_export.engine.network import census, check_census
 from vit_export.engine.settings import Settings, check_settings
 from vit_export.engine.sidecar import read_sidecar, write_sidecar
 from vit_export.errors import BuildError, MissingError, ProofError, RequestError
-from vit_export.progress import unheard
+from vit_export.progress import silent, unheard
 from vit_export.report import stages
 from vit_export.runtimes import engine, open_artifact, read_manifest
 from vit_export.runtimes.base import RunFailedError
@@ -39,6 +41,7 @@ from vit_export.speed.limit import runtimes_of
 from vit_export.speed.openers import clock_of
 from vit_export.targets import trt, trt_program
 from vit_export.targets.trt_options import OPTIONS
+from vit_export.verdict import RejectedError
 from vit_export.vit.lower import lower
 from vit_export.vit.weights import random_vit
 
@@ -461,11 +464,35 @@ def test_the_inspector_tells_what_products_are_done_in():
     assert counted(json.dumps(INSPECTED)) == {"fp16": 2}
     for document in ("", "[]", "{}", '{"Layers": ["a", "b"]}'):
         assert counted(document) == {}
-    check_inspected({}, "fp16")  # names alone prove nothing, and refute nothing
-    check_inspected({"fp32": 9, "fp16": 1}, "fp16")
-    check_inspected({"fp32": 1}, "weights-int8")
-    with pytest.raises(ProofError, match="the engine is not fp16: of its products 9 in fp32"):
-        check_inspected({"fp32": 9}, "fp16")
+
+
+@pytest.mark.parametrize(
+    ("counts", "precision"),
+    [
+        ({}, "fp16"),  # names alone prove nothing, and refute nothing
+        ({"unknown": 9}, "fp16"),
+        ({"fp16": 1, "unknown": 9}, "fp16"),
+        ({"fp32": 4, "int8": 5}, "int8-static"),
+        ({"fp32": 1}, "weights-int8"),
+        ({"int8": 1}, "weights-int8"),
+    ],
+)
+def test_products_that_are_what_was_asked_for(counts, precision):
+    assert check_inspected(counts, precision) == ""
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"fp32": 9}, "it is not fp16: of its products 9 in fp32"),
+        ({"fp32": 9, "fp16": 1}, "it is not fp16: of its products 9 in fp32, 1 in fp16"),
+    ],
+)
+def test_products_that_are_not(counts, told):
+    """The share is that of the network's own census."""
+    assert check_inspected(counts, "fp16") == told
+    with pytest.raises(ProofError, match="is not fp16"):
+        check_census(counts, "fp16", "the network")
 
 
 def test_a_gpu_is_found_through_its_driver():
@@ -548,6 +575,31 @@ def test_a_gpu_without_memory(session):
         made.run(np.zeros((1, 3, 2, 2), np.float32))
 
 
+@pytest.mark.parametrize(
+    ("function", "work"),
+    [("cuStreamSynchronize", "run"), ("cuEventSynchronize", "timed_ms"), ("cuMemAlloc_v2", "run")],
+)
+def test_a_fault_on_the_gpu_shows_where_it_is_waited_for(session, function, work):
+    made, _ = session(batch="1:1:4", driver=FakeDriver(failing={function: 700}))
+    with pytest.raises(RunFailedError, match=f"{function} answers 700"):
+        getattr(made, work)(np.zeros((1, 3, 2, 2), np.float32))
+
+
+def test_a_gpu_that_can_not_be_used(session):
+    with pytest.raises(MissingError, match=r"can't be used: cuStreamCreate answers 2\.") as error:
+        session(driver=FakeDriver(failing={"cuStreamCreate": 2}))
+    assert not isinstance(error.value, loads.NotHereError)
+
+
+def test_an_engine_without_room_for_its_contexts(session, monkeypatch):
+    with pytest.raises(BuildError, match="does not take its profile 1: cuStreamSynchronize"):
+        session(driver=FakeDriver(failing={"cuStreamSynchronize": 2}))
+    monkeypatch.setattr(Engine, "create_execution_context", lambda _: None)
+    with pytest.raises(BuildError, match="no context for profile 0") as error:
+        session()
+    assert "free GPU memory" in error.value.fix
+
+
 def test_a_stripped_engine_needs_its_graph(session, tmp_path):
     told = {"strip_weights": True, "graph_sha256": hashlib.sha256(b"graph").hexdigest()}
     with pytest.raises(RequestError, match=r"f\.engine\.onnx is not beside it"):
@@ -567,8 +619,8 @@ def test_a_stripped_engine_needs_its_graph(session, tmp_path):
 
 
 @pytest.fixture
-def finished(tmp_path, monkeypatch, fashion):
-    """What `trt` does with an engine that ran, whose inspector tells of `products`."""
+def finished(tmp_path, fashion):
+    """What `trt` does with an engine that was accepted, whose inspector tells of `products`."""
     graph = fashion.path["onnx"]
     told = TOLD | {"passed_over": [], "precisions": {"fp16": 1}, "layers": 1, "validity": ""}
     told |= {"profiles": ["1:8:16"], "version": "10.3.0"}
@@ -578,8 +630,8 @@ def finished(tmp_path, monkeypatch, fashion):
         path = tmp_path / "f.engine"
         write_sidecar(path, manifest)
         (tmp_path / "f.engine.onnx").write_bytes(b"graph")
-        monkeypatch.setattr(engine, "EngineSession", lambda _: SimpleNamespace(products=products))
-        notes = trt.finish(path, SimpleNamespace(not_run=""), {"save_onnx": False})
+        verdict = SimpleNamespace(not_run="", products=products)
+        notes = trt.finish(path, verdict, {"save_onnx": False})
         return read_sidecar(path), notes
 
     return finish
@@ -594,9 +646,70 @@ def test_an_engine_that_ran(finished, tmp_path):
     assert "issues/4723" in notes[-1]
 
 
-def test_an_engine_that_ran_and_is_fp32(finished):
-    with pytest.raises(ProofError, match="the engine is not fp16"):
-        finished({"fp32": 9})
+class Inspected:
+    """A session on an ONNX file that calls itself an engine, and tells of `products`."""
+
+    def __init__(self, path, products, **changes):
+        self._session, self.products = open_artifact(path), products
+        self.runtime, self.run = self._session.runtime, self._session.run
+        manifest = replace(read_manifest(self._session, path), **changes)
+        self.manifest_json = manifest.to_json
+
+
+@pytest.mark.parametrize(
+    ("products", "status"), [({"fp16": 9}, "PROVEN"), ({"fp32": 9}, "REJECTED"), ({}, "PROVEN")]
+)
+def test_what_an_engine_is_done_in_is_part_of_its_proof(fashion, monkeypatch, products, status):
+    path = fashion.path["onnx"]
+    made = Inspected(path, products, precision="fp16")
+    monkeypatch.setattr(validation, "open_artifact", lambda *_: made)
+    verdict, _ = validation.validate_file(path, None, None, 1)
+    assert (verdict.status, verdict.products) == (status, products)
+    told = ["it is not fp16: of its products 9 in fp32"] if status == "REJECTED" else []
+    assert verdict.problems == told
+
+
+def test_an_engine_that_is_not_what_was_asked_for_is_kept_as_rejected(
+    tmp_path, tiny_toml, monkeypatch
+):
+    monkeypatch.setattr(judging, "open_artifact", lambda path, _: Inspected(path, {"int8": 9}))
+    out = tmp_path / "f.onnx"
+    with pytest.raises(RejectedError, match="it is not fp32: of its products 9 in int8"):
+        vit_export.onnx(tiny_toml, out)
+    assert (tmp_path / "f.onnx.rejected").exists()
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (loads.NotHereError("It will not load here: no GPU.", "", "no GPU"), "no GPU"),
+        (MissingError("The GPU can't be used: cuStreamCreate answers 2.", ""), MissingError),
+        (BuildError("The engine has no context for profile 0: why.", ""), BuildError),
+    ],
+)
+def test_only_an_engine_for_elsewhere_has_a_stand_in(fashion, monkeypatch, error, outcome):
+    """An engine that fails on the GPU it was built for is no engine that could not be run here."""
+    graph = fashion.path["onnx"]
+
+    def opened(path, _):
+        if path != graph:
+            raise error
+        return open_artifact(path)
+
+    def judged():
+        stage = SimpleNamespace(file="f.engine", out="f.engine")
+        target = SimpleNamespace(stand_in=lambda _: graph)
+        exam = SimpleNamespace(judged=lambda verdict, *_: verdict)
+        return judging.judged(stage, target, None, (), exam, threads=1, progress=silent)
+
+    monkeypatch.setattr(judging, "open_artifact", opened)
+    monkeypatch.setattr(judging, "prove_artifact", lambda *_, not_run, progress: not_run)  # noqa: ARG005 its signature
+    if isinstance(outcome, str):
+        assert judged() == outcome
+        return
+    with pytest.raises(outcome):
+        judged()
 
 
 class TorchTensorrt:
@@ -654,6 +767,16 @@ def test_a_program_of_torch_tensorrt(program):
     (given,) = library.calls["inputs"]
     assert given["max_shape"] == (4, 3, 16, 24)
     assert library.calls["save"] == ("exported_program", [given])
+
+
+@pytest.mark.parametrize("batch", ["1:1:4", "1:4:4", "2:2:3", "1", "4"])
+def test_a_program_takes_every_range_of_batches(program, batch):
+    """torch.export takes a size of 1 for a constant, and refuses the range then."""
+    library = TorchTensorrt()
+    program(library, batch=batch)
+    sizes = [library.calls["inputs"][0][f"{name}_shape"][0] for name in ("min", "opt", "max")]
+    asked = Batch.parse(batch)
+    assert sizes == [asked.least, asked.usual, asked.most]
 
 
 def test_a_program_in_fp32_has_no_autocast(program):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vit_export.engine.loads import NotHereError
 from vit_export.errors import MissingError, RequestError
 from vit_export.examination import Examination
 from vit_export.fed import Inputs
@@ -42,11 +43,11 @@ def _opened(stage: Staged, target: Target, threads: int | None) -> tuple[Session
     """A session on the staged file; or on what stands in for it, and why it can't run itself."""
     try:
         return open_artifact(stage.file, threads), ""
-    except MissingError as error:
+    except NotHereError as error:
         graph = target.stand_in(stage.file)
         if graph is None:
             raise
-        return open_artifact(graph, threads), getattr(error, "reason", error.message)
+        return open_artifact(graph, threads), error.reason
 
 
 def settle(

@@ -9,7 +9,6 @@ from typing import Any
 from vit_export.batch import Batch
 from vit_export.engine.capabilities import in_words
 from vit_export.engine.driver import Gpu, find_gpu
-from vit_export.engine.inspector import check_inspected
 from vit_export.engine.kinds import KINDS, NO_GPU, Chosen, choose, overview
 from vit_export.engine.known import warning_of
 from vit_export.engine.loads import validity
@@ -137,25 +136,14 @@ def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[s
     """Says in the manifest whether the engine ran; the graph goes, but for --save-onnx."""
     manifest = replace(read_sidecar(path), engine_run=not verdict.not_run)
     if manifest.engine_run:
-        manifest = _with_inspection(path, manifest)
+        told = {**manifest.engine, "engine_precisions": dict(verdict.products)}
+        manifest = replace(manifest, engine=told)
     write_sidecar(path, manifest)
     graph, twin = graph_of(path), twin_of(path)
     for spent in (twin,) if settings["save_onnx"] else (twin, graph):
         for file in (spent, *data_files(spent)):
             file.unlink(missing_ok=True)
     return _notes(manifest, graph if settings["save_onnx"] else None)
-
-
-def _with_inspection(path: Path, manifest: Manifest) -> Manifest:
-    """With the census of the engine itself; fp16 that is fp32 ends here."""
-    from vit_export.runtimes.engine import EngineSession
-
-    if manifest.engine["kind"] == "torch":
-        products = manifest.engine["precisions"]
-    else:
-        products = EngineSession(path).products
-    check_inspected(products, manifest.precision)
-    return replace(manifest, engine={**manifest.engine, "engine_precisions": products})
 
 
 def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:

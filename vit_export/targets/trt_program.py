@@ -52,7 +52,8 @@ def build_program(job: Job, path: Path, library: Any, settings: Settings) -> dic
     )
     try:
         module = job.lowered.eval().to(DEVICE)
-        example = torch.zeros(shapes["opt"], device=DEVICE)
+        # of 2 at least where the batch may change: torch.export takes a size of 1 for a constant
+        example = torch.zeros(shapes["opt" if batch.fixed else "max"], device=DEVICE)
         axis = None if batch.fixed else torch.export.Dim("batch", min=batch.least, max=most)
         dynamic = None if axis is None else ({0: axis},)
         exported = torch.export.export(module, (example,), dynamic_shapes=dynamic, strict=False)
