@@ -646,6 +646,19 @@ def test_an_engine_that_ran(finished, tmp_path):
     assert "issues/4723" in notes[-1]
 
 
+def test_what_to_do_about_a_rejected_engine(tmp_path, finished):
+    """One that ran may be wrong where its graph is not, and then its version is the first clue."""
+    finished({})
+    kept = tmp_path / "f.engine"
+    not_run, ran = SimpleNamespace(not_run="no GPU here"), SimpleNamespace(not_run="")
+    assert "--engine tensorrt" in trt.remedy(kept, ran)  # of torch-tensorrt there is no graph
+    (tmp_path / "f.engine.onnx").write_bytes(b"graph")
+    assert trt.remedy(kept, not_run) == f"vit-export locate {kept}.onnx says where"
+    told = trt.remedy(kept, ran)
+    assert told.startswith(f"vit-export validate {kept}.onnx: if that is proven, TensorRT is wrong")
+    assert "issues/4723" in told
+
+
 class Inspected:
     """A session on an ONNX file that calls itself an engine, and tells of `products`."""
 

@@ -357,6 +357,13 @@ def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
     assert not (tmp_path / "f.engine").exists()
     located = json.loads(run("locate", rejected, "--json", "-q", exit_code=4).stdout)
     assert located["location"]["first"] == "blocks.1.mlp"
+    engine = tmp_path / "f.engine.rejected"
+    assert run_json("inspect", engine)["family"] == "trt, fp32, batch 1:8:16"
+    assert "not checkable here" in refused("validate", engine, exit_code=3)
+    report = json.loads((tmp_path / "f.engine.rejected.report.json").read_text())
+    assert report["status"] == "REJECTED"
+    vit_export.trt("fashion_mnist", tmp_path / "f.engine", engine="rtx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.engine", "f.engine.json"]
 
 
 @pytest.mark.slow
@@ -410,6 +417,38 @@ def test_weights_above_2_gb_are_parsed_by_path(tmp_path, monkeypatch):
     (data,) = tmp_path.glob("f.engine.onnx.*.data")
     assert data.stat().st_size > 2**20
     assert run_json("validate", tmp_path / "f.engine.onnx", "-q")["status"] == "PROVEN"
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Builds a tiny engine whose graph has its weights in a file beside it; the names there."""
+    import vit_export.graph.save as saving
+
+    monkeypatch.setattr(saving.save, "__kwdefaults__", {"largest_file_bytes": 2**10})
+    spec = tiny_spec(depth=1)
+
+    def build(seed, **options):
+        model = spec, random_vit(spec, seed).state_dict()
+        vit_export.trt(model, tmp_path / "f.engine", engine="rtx", batch="1", **options)
+        return {path.name for path in tmp_path.iterdir()}
+
+    return build
+
+
+def test_nothing_piles_up_beside_an_engine(tiny):
+    first = tiny(0, save_onnx=True)
+    second = tiny(1, save_onnx=True)
+    assert len(first) == len(second) == 4
+    assert len(first & second) == 3  # the weights are others
+    assert tiny(1) == {"f.engine", "f.engine.json"}
+
+
+def test_a_file_of_somebody_else_stays(tiny, tmp_path, fashion):
+    """Also one that we wrote, for itself and not beside an engine."""
+    for content in (b"mine", fashion.path["onnx"].read_bytes()):
+        (tmp_path / "f.engine.onnx").write_bytes(content)
+        assert tiny(0) == {"f.engine", "f.engine.json", "f.engine.onnx"}
+        assert (tmp_path / "f.engine.onnx").read_bytes() == content
 
 
 def test_a_device_needs_neither_torch_nor_onnx(engine):

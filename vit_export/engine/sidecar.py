@@ -6,7 +6,7 @@ from pathlib import Path
 from vit_export.engine.kinds import KINDS
 from vit_export.errors import RequestError
 from vit_export.manifest import Manifest
-from vit_export.writing import GRAPH, TWIN, beside
+from vit_export.writing import GRAPH, SIDECAR, TWIN, beside
 
 MAGIC = b"trt"
 """Bytes 1 to 3 of an engine: `ftrt` of TensorRT, `vtrt` of TensorRT for RTX, and others."""
@@ -17,7 +17,7 @@ HEAD_BYTES = 28
 
 def sidecar_of(engine: Path) -> Path:
     """OUT.json."""
-    return beside(engine, ".json")
+    return beside(engine, SIDECAR)
 
 
 def graph_of(engine: Path) -> Path:

@@ -111,6 +111,12 @@ class Target:
         lambda path, verdict, settings: ()  # noqa: ARG005 there is nothing to be done
     )
     """Done to a judged artifact before it takes its name; what has to be said of it."""
+    remedy: Callable[[Path, Verdict], str] = (
+        lambda kept, verdict: f"vit-export locate {kept} says where"  # noqa: ARG005 whatever is wrong
+    )
+    """What to do about a rejected artifact, kept at a path."""
+    former: Callable[[Path], tuple[Path, ...]] = lambda path: ()  # noqa: ARG005 it is one file
+    """What stands beside an earlier artifact at a path, and is of no use without it."""
     here: Callable[[], str] = lambda: ""
     """What `doctor` says of this machine besides."""
     extra: str = field(default="")

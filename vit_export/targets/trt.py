@@ -9,6 +9,7 @@ from typing import Any
 from vit_export.batch import Batch
 from vit_export.engine.capabilities import in_words
 from vit_export.engine.driver import Gpu, find_gpu
+from vit_export.engine.former import former_of
 from vit_export.engine.kinds import KINDS, NO_GPU, Chosen, choose, overview
 from vit_export.engine.known import warning_of
 from vit_export.engine.loads import validity
@@ -146,6 +147,23 @@ def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[s
     return _notes(manifest, graph if settings["save_onnx"] else None)
 
 
+def remedy(kept: Path, verdict: Verdict) -> str:
+    """What to do about a rejected engine; one that ran itself may be wrong where its graph is not.
+
+    `kept` is where it stands, with its manifest and its graph.
+    """
+    graph = graph_of(kept)
+    if verdict.not_run:
+        return f"vit-export locate {graph} says where"
+    fix = "take --engine tensorrt or --engine rtx, which are built of a graph that can be looked at"
+    if graph.is_file():
+        fix = (
+            f"vit-export validate {graph}: if that is proven, TensorRT is wrong, and not the graph"
+        )
+    told = read_sidecar(kept).engine
+    return "; ".join(filter(None, (fix, warning_of(told["kind"], told["version"]))))
+
+
 def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
     told = manifest.engine
     kind = KINDS[str(told["kind"])]
@@ -213,4 +231,6 @@ TARGET = Target(
     stand_in=stand_in,
     here=lambda: overview(find_gpu()),
     finish=finish,
+    remedy=remedy,
+    former=former_of,
 )
