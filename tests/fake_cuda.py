@@ -30,6 +30,8 @@ class FakeDriver:
         return 0
 
     def cuStreamCreate(self, handle, _):
+        if "cuStreamCreate" in self.failing:
+            return self.failing["cuStreamCreate"]
         handle._obj.value = 77
         return 0
 

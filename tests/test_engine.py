@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import threading
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,11 @@ from fake_tensorrt import Engine, Library, Network, Refusal, half_network, layer
 from rich.console import Console
 from support import tiny_spec
 
+import vit_export
+from vit_export import judging, validation
 from vit_export.batch import Batch
-from vit_export.engine import kinds, loads
-from vit_export.engine.build import parsed, serialized
+from vit_export.engine import kinds, known, loads
+from vit_export.engine.build import keep_timings, parsed, serialized
 from vit_export.engine.capabilities import capabilities_of, in_words
 from vit_export.engine.driver import DriverError, Gpu, gpu_of
 from vit_export.engine.inspector import check_inspected, counted
@@ -28,17 +31,20 @@ from vit_export.engine.network import census, check_census
 from vit_export.engine.settings import Settings, check_settings
 from vit_export.engine.sidecar import read_sidecar, write_sidecar
 from vit_export.errors import BuildError, MissingError, ProofError, RequestError
-from vit_export.progress import unheard
+from vit_export.precision import Asked
+from vit_export.progress import silent, unheard
 from vit_export.report import stages
 from vit_export.runtimes import engine, open_artifact, read_manifest
 from vit_export.runtimes.base import RunFailedError
 from vit_export.runtimes.cuda import Device
 from vit_export.runtimes.engine import EngineSession, profile_for
+from vit_export.runtimes.exported import ExportedSession
 from vit_export.speed.contestants import GPU, Contestant
 from vit_export.speed.limit import runtimes_of
 from vit_export.speed.openers import clock_of
 from vit_export.targets import trt, trt_program
 from vit_export.targets.trt_options import OPTIONS
+from vit_export.verdict import RejectedError
 from vit_export.vit.lower import lower
 from vit_export.vit.weights import random_vit
 
@@ -53,7 +59,9 @@ def network_of(library, tmp_path, precision="fp16", flavour="tensorrt"):
 def build(library, tmp_path, profiles=((1, 8, 16),), **settings):
     found = network_of(library, tmp_path)
     made = serialized(library, found, profiles, Settings(**settings), unheard)
-    return made, [call for call in library.calls if call[0] != "progress_monitor"]
+    if settings.get("timing_cache"):
+        assert keep_timings(settings["timing_cache"], made.timings) == ""
+    return made.engine, [call for call in library.calls if call[0] != "progress_monitor"]
 
 
 def test_networks_are_strongly_typed_and_parsed_by_path(tmp_path):
@@ -164,6 +172,10 @@ def test_a_timing_cache_of_another_gpu(tmp_path):
     assert (tmp_path / "cache").read_bytes() == b"of another GPU"
 
 
+def test_timings_that_can_not_be_kept_lose_no_engine(tmp_path):
+    assert "is not written: Is a directory" in keep_timings(tmp_path, b"timed")
+
+
 def test_weights_that_may_change_are_refittable_in_full(tmp_path):
     _, calls = build(Library(half_network()), tmp_path, refit=True, strip_weights=True)
     assert [call[1] for call in calls if call[0] == "set_flag"] == ["REFIT", "STRIP_PLAN"]
@@ -261,6 +273,39 @@ def test_versions_that_get_vits_wrong():
     assert warning_of("rtx", "10.3.0") == ""
 
 
+def test_torch_tensorrt_builds_with_the_tensorrt_beside_it(monkeypatch):
+    monkeypatch.setattr(known, "versions_of", lambda _: {"tensorrt-cu12": "10.3.0.26"})
+    assert "TensorRT 10.3.0.26 is known to be wrong" in warning_of("torch", "2.10.0")
+    monkeypatch.setattr(known, "versions_of", lambda _: {})
+    assert warning_of("torch", "10.3.0") == ""
+
+
+def test_a_known_bad_version_is_told_before_the_build(monkeypatch):
+    """The build ends here at its first stage, and the warning was there before that."""
+    told = []
+
+    def progress(stage):
+        told.append(stage)
+        if not stage.startswith("Warning: "):
+            raise KeyboardInterrupt
+        return nullcontext()
+
+    monkeypatch.setattr(trt, "find_gpu", lambda: ADA)
+    chosen = kinds.Chosen(kind=kinds.KINDS["tensorrt"], library=Library())
+    monkeypatch.setattr(chosen.library, "__version__", "10.4.0", raising=False)
+    monkeypatch.setattr(trt, "choose", lambda *_: chosen)
+    monkeypatch.setattr(trt, "finished_graph", lambda _, progress: progress("capture"))
+    settings = {**USUAL, "engine": "tensorrt"}
+    manifest = SimpleNamespace(versions={}, batch=Batch.parse("1"))
+    monkeypatch.setattr(
+        trt, "replace", lambda one, **changes: SimpleNamespace(**vars(one) | changes)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trt.build(SimpleNamespace(settings=settings, manifest=manifest), Path("f"), progress)
+    assert len(told) == 2
+    assert "TensorRT 10.4.0 is known to be wrong" in told[0]
+
+
 @pytest.fixture
 def installed(monkeypatch):
     """Says which of the modules can be found and imported."""
@@ -308,8 +353,14 @@ def test_nothing_works_here(installed):
 
 def test_what_was_asked_for_does_not_work_here(installed):
     installed("tensorrt", broken=("tensorrt",))
-    with pytest.raises(MissingError, match=r"can't be imported \(libnvinfer.so.10"):
+    with pytest.raises(MissingError) as error:
         kinds.choose("tensorrt", ADA)
+    reason = "it is installed and can't be imported (libnvinfer.so.10: cannot open)"
+    assert error.value.message == f"TensorRT: {reason}."
+    assert "pip install --force-reinstall tensorrt" in error.value.fix
+    with pytest.raises(MissingError) as error:
+        kinds.choose("auto", ADA)
+    assert f"here: tensorrt: {reason}; rtx: not installed;" in error.value.message
     with pytest.raises(MissingError) as error:
         kinds.choose("tensorrt", None)
     assert "--engine rtx" in error.value.fix
@@ -328,11 +379,15 @@ def test_what_was_asked_for_does_not_work_here(installed):
         ("rtx", "version_compatible", True),
         ("torch", "refit", True),
         ("torch", "save_onnx", True),
+        ("torch", "opset", 21),
+        ("torch", "flavour", "onnxruntime"),
+        ("torch", "simplify", False),
     ],
 )
 def test_options_of_another_engine(kind, option, value):
     check_settings(kind, USUAL, USUAL)
-    with pytest.raises(RequestError, match=f"--{option.replace('_', '-')} means nothing"):
+    flag = {"flavour": "for", "simplify": "no-simplify"}.get(option, option.replace("_", "-"))
+    with pytest.raises(RequestError, match=f"--{flag} means nothing"):
         check_settings(kind, {**USUAL, option: value}, USUAL)
 
 
@@ -344,6 +399,8 @@ def test_options_that_need_each_other(tmp_path):
     lost = {**USUAL, "timing_cache": str(tmp_path / "nowhere" / "cache")}
     with pytest.raises(RequestError, match="does not exist"):
         check_settings("tensorrt", lost, USUAL)
+    with pytest.raises(RequestError, match="is a folder"):
+        check_settings("tensorrt", {**USUAL, "timing_cache": str(tmp_path)}, USUAL)
 
 
 ENGINE = b"\0trt" + bytes(60)
@@ -461,11 +518,35 @@ def test_the_inspector_tells_what_products_are_done_in():
     assert counted(json.dumps(INSPECTED)) == {"fp16": 2}
     for document in ("", "[]", "{}", '{"Layers": ["a", "b"]}'):
         assert counted(document) == {}
-    check_inspected({}, "fp16")  # names alone prove nothing, and refute nothing
-    check_inspected({"fp32": 9, "fp16": 1}, "fp16")
-    check_inspected({"fp32": 1}, "weights-int8")
-    with pytest.raises(ProofError, match="the engine is not fp16: of its products 9 in fp32"):
-        check_inspected({"fp32": 9}, "fp16")
+
+
+@pytest.mark.parametrize(
+    ("counts", "precision"),
+    [
+        ({}, "fp16"),  # names alone prove nothing, and refute nothing
+        ({"unknown": 9}, "fp16"),
+        ({"fp16": 1, "unknown": 9}, "fp16"),
+        ({"fp32": 4, "int8": 5}, "int8-static"),
+        ({"fp32": 1}, "weights-int8"),
+        ({"int8": 1}, "weights-int8"),
+    ],
+)
+def test_products_that_are_what_was_asked_for(counts, precision):
+    assert check_inspected(counts, precision) == ""
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"fp32": 9}, "it is not fp16: of its products 9 in fp32"),
+        ({"fp32": 9, "fp16": 1}, "it is not fp16: of its products 9 in fp32, 1 in fp16"),
+    ],
+)
+def test_products_that_are_not(counts, told):
+    """The share is that of the network's own census."""
+    assert check_inspected(counts, "fp16") == told
+    with pytest.raises(ProofError, match="is not fp16"):
+        check_census(counts, "fp16", "the network")
 
 
 def test_a_gpu_is_found_through_its_driver():
@@ -548,6 +629,31 @@ def test_a_gpu_without_memory(session):
         made.run(np.zeros((1, 3, 2, 2), np.float32))
 
 
+@pytest.mark.parametrize(
+    ("function", "work"),
+    [("cuStreamSynchronize", "run"), ("cuEventSynchronize", "timed_ms"), ("cuMemAlloc_v2", "run")],
+)
+def test_a_fault_on_the_gpu_shows_where_it_is_waited_for(session, function, work):
+    made, _ = session(batch="1:1:4", driver=FakeDriver(failing={function: 700}))
+    with pytest.raises(RunFailedError, match=f"{function} answers 700"):
+        getattr(made, work)(np.zeros((1, 3, 2, 2), np.float32))
+
+
+def test_a_gpu_that_can_not_be_used(session):
+    with pytest.raises(MissingError, match=r"can't be used: cuStreamCreate answers 2\.") as error:
+        session(driver=FakeDriver(failing={"cuStreamCreate": 2}))
+    assert not isinstance(error.value, loads.NotHereError)
+
+
+def test_an_engine_without_room_for_its_contexts(session, monkeypatch):
+    with pytest.raises(BuildError, match="does not take its profile 1: cuStreamSynchronize"):
+        session(driver=FakeDriver(failing={"cuStreamSynchronize": 2}))
+    monkeypatch.setattr(Engine, "create_execution_context", lambda _: None)
+    with pytest.raises(BuildError, match="no context for profile 0") as error:
+        session()
+    assert "free GPU memory" in error.value.fix
+
+
 def test_a_stripped_engine_needs_its_graph(session, tmp_path):
     told = {"strip_weights": True, "graph_sha256": hashlib.sha256(b"graph").hexdigest()}
     with pytest.raises(RequestError, match=r"f\.engine\.onnx is not beside it"):
@@ -567,19 +673,19 @@ def test_a_stripped_engine_needs_its_graph(session, tmp_path):
 
 
 @pytest.fixture
-def finished(tmp_path, monkeypatch, fashion):
-    """What `trt` does with an engine that ran, whose inspector tells of `products`."""
+def finished(tmp_path, fashion):
+    """What `trt` does with an engine that was accepted, whose inspector tells of `products`."""
     graph = fashion.path["onnx"]
     told = TOLD | {"passed_over": [], "precisions": {"fp16": 1}, "layers": 1, "validity": ""}
     told |= {"profiles": ["1:8:16"], "version": "10.3.0"}
     manifest = replace(read_manifest(open_artifact(graph), graph), engine=told, precision="fp16")
 
-    def finish(products):
+    def finish(products, **changes):
         path = tmp_path / "f.engine"
-        write_sidecar(path, manifest)
+        write_sidecar(path, replace(manifest, engine=told | changes))
         (tmp_path / "f.engine.onnx").write_bytes(b"graph")
-        monkeypatch.setattr(engine, "EngineSession", lambda _: SimpleNamespace(products=products))
-        notes = trt.finish(path, SimpleNamespace(not_run=""), {"save_onnx": False})
+        verdict = SimpleNamespace(not_run="", products=products)
+        notes = trt.finish(path, verdict, {"save_onnx": False})
         return read_sidecar(path), notes
 
     return finish
@@ -594,9 +700,97 @@ def test_an_engine_that_ran(finished, tmp_path):
     assert "issues/4723" in notes[-1]
 
 
-def test_an_engine_that_ran_and_is_fp32(finished):
-    with pytest.raises(ProofError, match="the engine is not fp16"):
-        finished({"fp32": 9})
+def test_what_to_do_about_a_rejected_engine(tmp_path, finished):
+    """One that ran may be wrong where its graph is not, and then its version is the first clue."""
+    finished({})
+    kept = tmp_path / "f.engine"
+    not_run, ran = SimpleNamespace(not_run="no GPU here"), SimpleNamespace(not_run="")
+    assert "--engine tensorrt" in trt.remedy(kept, ran)  # of torch-tensorrt there is no graph
+    (tmp_path / "f.engine.onnx").write_bytes(b"graph")
+    assert trt.remedy(kept, not_run) == f"vit-export locate {kept}.onnx says where"
+    told = trt.remedy(kept, ran)
+    assert told.startswith(f"vit-export validate {kept}.onnx: if that is proven, TensorRT is wrong")
+    assert "issues/4723" in told
+
+
+class Inspected:
+    """A session on an ONNX file that calls itself an engine, and tells of `products`."""
+
+    def __init__(self, path, products, **changes):
+        self._session, self.products = open_artifact(path), products
+        self.runtime, self.run = self._session.runtime, self._session.run
+        manifest = replace(read_manifest(self._session, path), **changes)
+        self.manifest_json = manifest.to_json
+
+
+def test_validate_warns_of_a_known_bad_version(fashion, monkeypatch):
+    told = []
+
+    def progress(stage):
+        told.append(stage)
+        return nullcontext()
+
+    facts = {"kind": "tensorrt", "version": "10.3.0"}
+    made = Inspected(fashion.path["onnx"], {}, engine=facts, engine_run=True)
+    monkeypatch.setattr(validation, "open_artifact", lambda *_: made)
+    validation.validate_file(fashion.path["onnx"], None, None, 1, progress)
+    assert "issues/4723" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("products", "status"), [({"fp16": 9}, "PROVEN"), ({"fp32": 9}, "REJECTED"), ({}, "PROVEN")]
+)
+def test_what_an_engine_is_done_in_is_part_of_its_proof(fashion, monkeypatch, products, status):
+    path = fashion.path["onnx"]
+    made = Inspected(path, products, precision="fp16")
+    monkeypatch.setattr(validation, "open_artifact", lambda *_: made)
+    verdict, _ = validation.validate_file(path, None, None, 1)
+    assert (verdict.status, verdict.products) == (status, products)
+    told = ["it is not fp16: of its products 9 in fp32"] if status == "REJECTED" else []
+    assert verdict.problems == told
+
+
+def test_an_engine_that_is_not_what_was_asked_for_is_kept_as_rejected(
+    tmp_path, tiny_toml, monkeypatch
+):
+    monkeypatch.setattr(judging, "open_artifact", lambda path, _: Inspected(path, {"int8": 9}))
+    out = tmp_path / "f.onnx"
+    with pytest.raises(RejectedError, match="it is not fp32: of its products 9 in int8"):
+        vit_export.onnx(tiny_toml, out)
+    assert (tmp_path / "f.onnx.rejected").exists()
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (loads.NotHereError("It will not load here: no GPU.", "", "no GPU"), "no GPU"),
+        (MissingError("The GPU can't be used: cuStreamCreate answers 2.", ""), MissingError),
+        (BuildError("The engine has no context for profile 0: why.", ""), BuildError),
+    ],
+)
+def test_only_an_engine_for_elsewhere_has_a_stand_in(fashion, monkeypatch, error, outcome):
+    """An engine that fails on the GPU it was built for is no engine that could not be run here."""
+    graph = fashion.path["onnx"]
+
+    def opened(path, _):
+        if path != graph:
+            raise error
+        return open_artifact(path)
+
+    def judged():
+        stage = SimpleNamespace(file="f.engine", out="f.engine")
+        target = SimpleNamespace(stand_in=lambda _: graph)
+        exam = SimpleNamespace(judged=lambda verdict, *_: verdict)
+        return judging.judged(stage, target, None, (), exam, threads=1, progress=silent)
+
+    monkeypatch.setattr(judging, "open_artifact", opened)
+    monkeypatch.setattr(judging, "prove_artifact", lambda *_, not_run, progress: not_run)  # noqa: ARG005 its signature
+    if isinstance(outcome, str):
+        assert judged() == outcome
+        return
+    with pytest.raises(outcome):
+        judged()
 
 
 class TorchTensorrt:
@@ -613,10 +807,7 @@ class TorchTensorrt:
             raise RuntimeError(self.refusal)
         self.calls["compile"] = asked | {"use_explicit_typing": use_explicit_typing}
         self.calls["inputs"] = arg_inputs
-        layer = '{"Layers": [{"LayerType": "gemm", "Inputs": [{"Datatype": "Half"}]}]}'
-        return SimpleNamespace(
-            modules=lambda: [exported, SimpleNamespace(get_layer_info=lambda: layer)]
-        )
+        return exported
 
     def save(self, _, path, *, output_format, arg_inputs):
         self.calls["save"] = (output_format, arg_inputs)
@@ -633,15 +824,15 @@ def program(tmp_path, monkeypatch):
         manifest = SimpleNamespace(spec=spec, batch=Batch.parse(batch), precision=precision)
         job = SimpleNamespace(manifest=manifest, lowered=lower(random_vit(spec, 0)))
         path = tmp_path / "f.engine"
-        return trt_program.build_program(job, path, library, Settings(**settings)), path
+        trt_program.build_program(job, path, library, Settings(**settings))
+        return path
 
     return build
 
 
 def test_a_program_of_torch_tensorrt(program):
     library = TorchTensorrt()
-    products, path = program(library, workspace_mb=2, level=4, hardware="ampere-plus")
-    assert products == {"fp16": 1}
+    path = program(library, workspace_mb=2, level=4, hardware="ampere-plus")
     assert path.read_bytes() == b"PK"
     asked = library.calls["compile"]
     assert asked["use_explicit_typing"]
@@ -656,6 +847,16 @@ def test_a_program_of_torch_tensorrt(program):
     assert library.calls["save"] == ("exported_program", [given])
 
 
+@pytest.mark.parametrize("batch", ["1:1:4", "1:4:4", "2:2:3", "1", "4"])
+def test_a_program_takes_every_range_of_batches(program, batch):
+    """torch.export takes a size of 1 for a constant, and refuses the range then."""
+    library = TorchTensorrt()
+    program(library, batch=batch)
+    sizes = [library.calls["inputs"][0][f"{name}_shape"][0] for name in ("min", "opt", "max")]
+    asked = Batch.parse(batch)
+    assert sizes == [asked.least, asked.usual, asked.most]
+
+
 def test_a_program_in_fp32_has_no_autocast(program):
     library = TorchTensorrt()
     program(library, precision="fp32", batch="2")
@@ -667,5 +868,47 @@ def test_what_torch_tensorrt_refuses(program):
         program(TorchTensorrt("no converter\nfor that"))
     with pytest.raises(RequestError, match="one range of batches"):
         program(TorchTensorrt(), batch="1,4:8:8")
-    with pytest.raises(RequestError, match="no int8-static of ours"):
-        trt_program.check("int8-static")
+
+
+@pytest.mark.parametrize(
+    ("asked", "settings", "told"),
+    [
+        ({"precision": "int8-static"}, {}, "no int8-static of ours"),
+        ({"precision": "fp16", "io_fp16": True}, {}, "--io-fp16"),
+        ({}, {"hardware": "same-capability"}, "no --hardware same-capability"),
+    ],
+)
+def test_what_a_program_can_not_be(asked, settings, told):
+    trt_program.check(Asked(precision="fp16"), USUAL)
+    with pytest.raises(RequestError, match=told):
+        trt_program.check(Asked(**asked), USUAL | settings)
+
+
+def test_of_a_program_it_is_not_said_what_it_is_done_in(finished):
+    """It would be {} in any case: the engines inside tell the names of their layers alone."""
+    _, notes = finished({}, kind="torch", precisions={})
+    told = "torch-tensorrt does not tell what products are done in"
+    assert f"network: {told}; profiles: 1:8:16" in notes
+
+
+def test_a_program_is_timed_by_the_clock_of_the_gpu(monkeypatch):
+    events = []
+
+    class Event:
+        def __init__(self, *, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            events.append("record")
+
+        def synchronize(self):
+            events.append("synchronize")
+
+        def elapsed_time(self, _):
+            return 2.5
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(ExportedSession, "run", lambda *_: events.append("run"))
+    made = object.__new__(ExportedSession)
+    assert clock_of(made.run)(np.zeros(1, np.float32)) == 2.5
+    assert events == ["record", "run", "record", "synchronize"]

@@ -1,10 +1,12 @@
 """The shipped models are those of their tables, and a bad TOML is told what is wrong with it."""
 
 import pytest
+from support import VARIANTS, tiny_spec
 
 from vit_export import RequestError
 from vit_export.layers import parameters_of
 from vit_export.presets import DEFAULT, load_preset, preset_names
+from vit_export.vit.eager import Vit
 
 # Published counts: Dosovitskiy et al. table 1 (86M, 307M, 632M), timm's exact numbers for the
 # ViT of 224 pixels and 1000 classes, the seed document's table plus its 152,064.
@@ -31,6 +33,12 @@ def test_parameters(name, count):
     preset = load_preset(name)
     assert parameters_of(preset.spec) == count
     assert preset.source
+
+
+@pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
+def test_parameters_are_those_of_the_module(changes):
+    spec = tiny_spec(**changes)
+    assert parameters_of(spec) == sum(one.numel() for one in Vit(spec).parameters())
 
 
 def test_default_is_the_seeds():

@@ -33,7 +33,7 @@ def test_is_rejected(tmp_path, tiny_toml, kind, problem, target):
     assert "out.file.rejected" in told["fix"]
     assert any(problem in one for one in told["verdict"]["problems"]), told["verdict"]["problems"]
     assert out.read_text() == "an earlier result"
-    report = json.loads((tmp_path / "out.file.rejected.json").read_text())
+    report = json.loads((tmp_path / "out.file.rejected.report.json").read_text())
     assert report == told["verdict"]
     # what was kept is the wrong file itself: it fails again
     assert vit_export.validate(tmp_path / "out.file.rejected").status == "REJECTED"

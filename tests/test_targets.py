@@ -1,5 +1,7 @@
 """What every target owes its users; a new one is tested by standing in TARGETS."""
 
+from dataclasses import replace
+
 import pytest
 from support import need, refused, run
 
@@ -93,6 +95,15 @@ def test_an_unknown_target():
     with pytest.raises(RequestError) as refusal:
         find_target("onxx")
     assert refusal.value.fix == "Did you mean 'onnx'?"
+
+
+def test_a_package_of_several_names_is_found_by_its_module():
+    """Of TensorRT there are tensorrt, tensorrt-cu12 and more."""
+    one_of = {"no-such-distribution": "json", "another": "no_such_module"}
+    target = replace(TARGETS["onnx"], packages=(), one_of=one_of)
+    assert target.missing() == ()
+    target = replace(target, one_of={"first": "no_such_module", "another": "nor_this"})
+    assert target.missing() == ("first",)
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -141,6 +141,12 @@ def test_in_words(tmp_path):
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["f.engine", "f.engine.json"]
 
 
+def test_turing_in_fp16(tmp_path):
+    asked = ("--model", "fashion_mnist", "--fp16", *RTX, "--gpu", "turing,ada")
+    told = run_json("trt", *asked, "--out", tmp_path / "f.engine", "-q")
+    assert told["verdict"]["status"] == "BUILT, NOT RUN"
+
+
 def test_what_works_here_is_taken_and_said(tmp_path):
     told = run_json("trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")
     assert any(note.startswith("engine: TensorRT for RTX") for note in told["notes"])
@@ -259,6 +265,20 @@ def test_an_engine_without_its_manifest(engine):
     assert f"an engine of TensorRT {version}, and f.engine.json is not beside it" in told
     path.write_text(json.dumps({name: document[name] for name in document if name != "engine"}))
     assert "tells of no engine" in refused("inspect", engine, exit_code=2)
+    path.write_bytes(b"\xff\xfe")
+    assert "can't be read: it is no text" in refused("inspect", engine, exit_code=2)
+    path.write_text(json.dumps(document | {"engine": {"kind": "rtx"}}))
+    told = refused("validate", engine, exit_code=2)
+    assert "does not tell the engine's version, sha256, size_bytes" in told
+
+
+def test_a_foreign_file_beside_a_zip(tmp_path, fashion):
+    """X.json beside X may be anything: X is what its own bytes say."""
+    path = tmp_path / "f.pt"
+    shutil.copy(fashion.path["torchscript"], path)
+    for content in (b"\xff\xfe", b"[]", b'{"engine": 1}'):
+        (tmp_path / "f.pt.json").write_bytes(content)
+        assert open_artifact(path).manifest_json()
 
 
 @pytest.mark.parametrize(
@@ -271,6 +291,8 @@ def test_an_engine_without_its_manifest(engine):
         (("--batch", "1", "--batch", "dynamic"), 2, "dynamic stands alone"),
         (("--gpu", "amper"), 2, "Did you mean 'ampere'?"),
         ((*RTX, "--level", "5"), 2, "--level means nothing with --engine rtx"),
+        ((*RTX, "--gpu", "turing,ada"), 2, "take --fp16, or leave turing out of --gpu"),
+        ((*RTX, "--bf16", "--gpu", "7.5"), 2, "products are compiled in fp16 alone"),
         ((*RTX, "--timing-cache", "cache"), 2, "--timing-cache means nothing"),
         ((*RTX, "--hardware", "ampere-plus"), 2, "--hardware means nothing"),
         ((*RTX, "--version-compatible"), 2, "--version-compatible means nothing"),
@@ -312,11 +334,8 @@ def test_an_earlier_engine_survives_a_failure(engine):
 
 def test_no_tensorrt_of_any_kind(tmp_path):
     script = (
-        "import sys; from importlib import metadata as m; found = m.version\n"
-        "def version(name):\n"
-        "    if 'tensorrt' in name: raise m.PackageNotFoundError(name)\n"
-        "    return found(name)\n"
-        "m.version = version\n"
+        "import sys; names = ('tensorrt', 'tensorrt_rtx', 'torch_tensorrt')\n"
+        "sys.modules |= dict.fromkeys(names)\n"
         "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
     )
     asked = ("vit-export", "trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine")
@@ -357,6 +376,13 @@ def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
     assert not (tmp_path / "f.engine").exists()
     located = json.loads(run("locate", rejected, "--json", "-q", exit_code=4).stdout)
     assert located["location"]["first"] == "blocks.1.mlp"
+    engine = tmp_path / "f.engine.rejected"
+    assert run_json("inspect", engine)["family"] == "trt, fp32, batch 1:8:16"
+    assert "not checkable here" in refused("validate", engine, exit_code=3)
+    report = json.loads((tmp_path / "f.engine.rejected.report.json").read_text())
+    assert report["status"] == "REJECTED"
+    vit_export.trt("fashion_mnist", tmp_path / "f.engine", engine="rtx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.engine", "f.engine.json"]
 
 
 @pytest.mark.slow
@@ -412,20 +438,71 @@ def test_weights_above_2_gb_are_parsed_by_path(tmp_path, monkeypatch):
     assert run_json("validate", tmp_path / "f.engine.onnx", "-q")["status"] == "PROVEN"
 
 
-def test_a_device_needs_neither_torch_nor_onnx(engine):
-    """All that is looked at before a GPU is asked for, with those packages hidden."""
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Builds a tiny engine whose graph has its weights in a file beside it; the names there."""
+    import vit_export.graph.save as saving
+
+    monkeypatch.setattr(saving.save, "__kwdefaults__", {"largest_file_bytes": 2**10})
+    spec = tiny_spec(depth=1)
+
+    def build(seed, **options):
+        model = spec, random_vit(spec, seed).state_dict()
+        vit_export.trt(model, tmp_path / "f.engine", engine="rtx", batch="1", **options)
+        return {path.name for path in tmp_path.iterdir()}
+
+    return build
+
+
+def test_nothing_piles_up_beside_an_engine(tiny):
+    first = tiny(0, save_onnx=True)
+    second = tiny(1, save_onnx=True)
+    assert len(first) == len(second) == 4
+    assert len(first & second) == 3  # the weights are others
+    assert tiny(1) == {"f.engine", "f.engine.json"}
+
+
+def test_a_file_of_somebody_else_stays(tiny, tmp_path, fashion):
+    """Also one that we wrote, for itself and not beside an engine."""
+    for content in (b"mine", fashion.path["onnx"].read_bytes()):
+        (tmp_path / "f.engine.onnx").write_bytes(content)
+        assert tiny(0) == {"f.engine", "f.engine.json", "f.engine.onnx"}
+        assert (tmp_path / "f.engine.onnx").read_bytes() == content
+
+
+def on_a_device(*asked, hidden):
+    """A command where only the packages of a device are installed."""
     script = (
-        "import sys; sys.modules |= dict.fromkeys(('torch', 'onnx', 'onnx_ir', 'onnxruntime'))\n"
+        f"import sys; sys.modules |= dict.fromkeys({hidden!r})\n"
         "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "vit-export", "validate", str(engine)],
+    return subprocess.run(
+        [sys.executable, "-c", script, "vit-export", *map(str, asked)],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+HIDDEN = ("torch", "torchinfo", "onnx", "onnx_ir")
+
+
+def test_a_device_needs_neither_torch_nor_onnx(engine):
+    """All that is looked at before a GPU is asked for, with those packages hidden."""
+    done = on_a_device("validate", engine, hidden=(*HIDDEN, "onnxruntime"))
     assert done.returncode == 3, done.stderr
     assert "not checkable here: no GPU here" in done.stderr
+
+
+def test_a_device_inspects_without_torch_and_onnx(engine, fashion):
+    done = on_a_device("inspect", engine, "--json", hidden=(*HIDDEN, "onnxruntime"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["parameters"] == 803_338
+    done = on_a_device("inspect", fashion.path["onnx"], "--json", hidden=HIDDEN)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["parameters"], told["audit"]) == (803_338, None)
+    assert "onnx_ir is not installed" in told["metadata"]["operators"]
 
 
 @pytest.mark.parametrize("asked", ["fp16", "bf16", "int8-static"])

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -73,7 +74,7 @@ def test_rejected(out):
         OLD,
         NEW,
         "out.onnx.rejected",
-        "out.onnx.rejected.json",
+        "out.onnx.rejected.report.json",
     ]
     assert out.read_text().startswith("old")
     assert kept.read_text().startswith("new")
@@ -86,6 +87,48 @@ def test_success_after_a_rejection_clears_it_away(out):
             write(stage)
             stage.reject("why") if settle == "reject" else stage.commit()
     assert names(out.parent) == ["out.onnx", NEW]
+
+
+GRAPH_DATA = "out.onnx.onnx.{}.data"
+
+
+def test_weights_are_there_before_what_refers_to_them(out, monkeypatch):
+    """Also those of the graph beside an engine."""
+    moved, replace = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda a, b: moved.append(a.name) or replace(a, b))
+    with staged(out) as stage:
+        write(stage)
+        for name in ("out.onnx.json", "out.onnx.onnx", GRAPH_DATA.format("2" * 12)):
+            (stage.folder / name).write_text("new")
+        stage.commit()
+    assert moved[:2] == [NEW, GRAPH_DATA.format("2" * 12)]
+    assert moved[-1] == "out.onnx"
+
+
+def test_what_belonged_to_the_former_file_goes_with_it(out):
+    old, new = (GRAPH_DATA.format(digit * 12) for digit in "34")
+    for name in ("out.onnx.onnx", old, new):
+        (out.parent / name).write_text("former")
+    with staged(out) as stage:
+        write(stage, data=None)
+        (stage.folder / "out.onnx.onnx").write_text("new")
+        (stage.folder / new).write_text("new")
+        stage.commit([out.parent / name for name in ("out.onnx.onnx", old, new)])
+    assert names(out.parent) == ["out.onnx", "out.onnx.onnx", new]
+    assert (out.parent / "out.onnx.onnx").read_text() == "new"
+
+
+def test_a_rejected_file_keeps_its_manifest(out):
+    with staged(out) as stage:
+        write(stage, data=None)
+        (stage.folder / "out.onnx.json").write_text("manifest")
+        kept = stage.reject("why")
+    assert kept.with_name("out.onnx.rejected.json").read_text() == "manifest"
+    assert rejected_names(out)[1].read_text() == "why"
+    with staged(out) as stage:
+        write(stage, data=None)
+        stage.commit()
+    assert names(out.parent) == ["out.onnx"]
 
 
 def test_an_exception_in_the_middle(out):

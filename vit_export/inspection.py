@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,9 @@ from vit_export.writing import data_files
 
 if TYPE_CHECKING:  # onnx is heavy, and a checkpoint is inspected without it
     from vit_export.graph.audit import Audit
+
+UNAUDITED = {"operators": "not looked at: onnx_ir is not installed here"}
+"""Of an ONNX file on a device, where inspect tells what its manifest tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,7 @@ class Inspection:
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Where an artifact comes from: versions, weights."""
     audit: "Audit | None" = None
-    """Of an ONNX file."""
+    """Of an ONNX file; None where onnx_ir is not installed."""
 
 
 def inspect_path(
@@ -92,6 +96,7 @@ def _artifact(path: Path) -> Inspection:
     manifest = read_sidecar(path) if engine else read_manifest(open_artifact(path), path)
     steps = manifest.preprocessing
     files = [path, *data_files(path)]
+    audit = _audit(path, manifest.spec) if manifest.target == "onnx" else None
     return Inspection(
         path=str(path),
         kind="artifact",
@@ -109,8 +114,9 @@ def _artifact(path: Path) -> Inspection:
             **{f"graph: {name}": f"{count:,}" for name, count in manifest.graph.items()},
             **{f"fp16: {name}": str(value) for name, value in manifest.reach.items()},
             **_engine(path if engine else None, manifest),
+            **(UNAUDITED if manifest.target == "onnx" and audit is None else {}),
         },
-        audit=_audit(path, manifest.spec) if manifest.target == "onnx" else None,
+        audit=audit,
     )
 
 
@@ -137,7 +143,10 @@ def in_short(value: Any) -> str:
     return "-" if value in {None, ""} else str(value)
 
 
-def _audit(path: Path, spec: VitSpec) -> "Audit":
+def _audit(path: Path, spec: VitSpec) -> "Audit | None":
+    """What stands in an ONNX file; None on a device, which has nothing that takes one apart."""
+    if find_spec("onnx_ir") is None:
+        return None
     import onnx_ir
 
     from vit_export.graph.audit import audit

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vit_export.engine.loads import NotHereError
 from vit_export.errors import MissingError, RequestError
 from vit_export.examination import Examination
 from vit_export.fed import Inputs
@@ -14,7 +15,7 @@ from vit_export.runtimes import open_artifact
 from vit_export.runtimes.base import Session
 from vit_export.targets.base import Target
 from vit_export.verdict import Built, Origin, RejectedError, Verdict
-from vit_export.writing import GRAPH, Staged, beside
+from vit_export.writing import Staged
 
 
 def judged(
@@ -42,11 +43,11 @@ def _opened(stage: Staged, target: Target, threads: int | None) -> tuple[Session
     """A session on the staged file; or on what stands in for it, and why it can't run itself."""
     try:
         return open_artifact(stage.file, threads), ""
-    except MissingError as error:
+    except NotHereError as error:
         graph = target.stand_in(stage.file)
         if graph is None:
             raise
-        return open_artifact(graph, threads), getattr(error, "reason", error.message)
+        return open_artifact(graph, threads), error.reason
 
 
 def settle(
@@ -64,9 +65,7 @@ def settle(
         verdict = verdict.within(origin.search.budget)
     if not verdict.accepted:
         kept = stage.reject(to_json(verdict.to_mapping()))
-        graph = beside(kept, GRAPH)
-        where = graph if graph.exists() else kept
-        fix = f"vit-export locate {where} says where; {stage.out.name} is as it was."
+        fix = f"{target.remedy(kept, verdict)}; {stage.out.name} is as it was."
         if origin.search is not None:  # it may be the model, and not as near as was asked
             fix = f"ask for less, or --calibration on images like these; or {fix}"
         raise RejectedError(verdict, fix)
@@ -76,5 +75,5 @@ def settle(
         raise MissingError(message, f"it is kept as {kept}; leave --require-run out.")
     notes = target.finish(stage.file, verdict, settings)
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
-    stage.commit()
+    stage.commit(target.former(stage.out))
     return Built(path=stage.out, size_bytes=size, origin=origin, verdict=verdict, notes=notes)

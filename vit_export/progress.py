@@ -14,5 +14,12 @@ def silent(stage: str) -> AbstractContextManager[None]:  # noqa: ARG001 the sign
     return nullcontext()
 
 
+def warn(progress: Progress, sentence: str) -> None:
+    """Says `sentence` where progress is shown, before long work; nothing where it is empty."""
+    if sentence:
+        with progress(f"Warning: {sentence}"):
+            pass
+
+
 def unheard(share: float) -> None:
     """Where nobody shows the share of a stage."""

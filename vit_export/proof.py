@@ -1,6 +1,7 @@
 """The proof: an open artifact answers like the reference, at every batch size, image by image."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from vit_export.batch import Batch
 from vit_export.compare import Array, Comparison, Tolerance, compare
+from vit_export.engine.inspector import check_inspected
 from vit_export.fed import Inputs
 from vit_export.head import held, like_rows, shape_of
 from vit_export.manifest import Manifest, Reference
@@ -70,8 +72,11 @@ def prove_artifact(
     samples: Inputs,
     **told: Any,
 ) -> Verdict:
-    """The verdict on an artifact by all that its manifest says of it; `told` is as in `prove`."""
-    return prove(
+    """The verdict on an artifact by all that its manifest says of it; `told` is as in `prove`.
+
+    A session that tells of its products has to have them in the manifest's precision.
+    """
+    verdict = prove(
         session,
         artifact,
         reference,
@@ -83,6 +88,10 @@ def prove_artifact(
         head=manifest.head,
         **told,
     )
+    products = getattr(session, "products", {})
+    problem = check_inspected(products, manifest.precision)
+    failures = (*verdict.failures, problem) if problem else verdict.failures
+    return replace(verdict, failures=failures, products=products)
 
 
 def _orders(

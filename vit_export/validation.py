@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from vit_export.annotation import Annotated
+from vit_export.engine.known import warning_of
 from vit_export.errors import MissingError, RequestError
 from vit_export.examination import Examination
 from vit_export.fed import Fed, samples_again
 from vit_export.image_set import image_set
 from vit_export.manifest import Manifest, Reference
-from vit_export.progress import Progress, silent
+from vit_export.progress import Progress, silent, warn
 from vit_export.proof import prove_artifact
 from vit_export.remade import remade_vit
 from vit_export.runtimes import open_artifact, read_manifest
@@ -33,6 +34,8 @@ def validate_file(
     """
     session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
+    if manifest.engine_run is not None:
+        warn(progress, warning_of(manifest.engine["kind"], manifest.engine["version"]))
     images = image_set(given, manifest.spec, manifest.preprocessing, manifest.labels, progress)
     if images is not None and images.labels is None and weights is None:
         message = f"The images in {images.folder} have no labels to hold answers against."

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -32,12 +32,15 @@ class Verdict:
     not_repeated: tuple[str, ...] = ()
     """Samples that could not be made again here, and so were left out."""
     failures: tuple[str, ...] = ()
-    """What went wrong besides numbers: a batch size that does not run, a wrong shape."""
+    """What went wrong besides numbers: a batch size that does not run, a wrong shape, products
+    that are not in the precision."""
     reference: str = "eager PyTorch, from the manifest"
     images: Judgement | None = None
     """What the artifact is worth on the user's images; it decides nothing."""
     not_run: str = ""
     """Why the artifact itself could not run here, where it was its graph that answered."""
+    products: Mapping[str, int] = field(default_factory=dict)
+    """Of an engine that ran, by arithmetic, as its inspector tells."""
 
     @classmethod
     def unopened(cls, artifact: Path, precision: str, reason: str) -> Self:

@@ -1,7 +1,7 @@
 """Files that appear whole or not at all.
 
 Work happens in a hidden folder beside OUT, where names and relative references are already final.
-`Staged.commit` moves it into place: data file first, then OUT, then the former data file goes, all
+`Staged.commit` moves it into place: data files first, then OUT, then the former data files go, all
 under a lock on the folder, so that OUT is complete at every instant and two runs can't mix.
 """
 
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ from pathlib import Path
 from vit_export.errors import BuildError, RequestError
 
 SUFFIX = ".partial"
+DATA = ".data"
+SIDECAR = ".json"
+"""Of the manifest of what has no place for one."""
 GRAPH = ".onnx"
 """Of what an engine was compiled from, where that is kept beside it."""
 TWIN = ".fp32.onnx"
@@ -37,26 +40,33 @@ class Staged:
         """Where the artifact is to be written."""
         return self.folder / self.out.name
 
-    def commit(self) -> None:
-        """What is staged takes the name OUT; what an earlier attempt left goes."""
+    def commit(self, former: Iterable[Path] = ()) -> None:
+        """What is staged takes the name OUT; what an earlier attempt left goes.
+
+        So do files of the `former` OUT, but those that were staged anew.
+        """
         with _locked(self.out.parent):
-            data = self._move_data()
-            self._move_companions()
+            moved = self._move_companions()
             self.file.replace(self.out)
-            for former in data_files(self.out):
-                if former not in data:
-                    former.unlink()
             rejected, told = rejected_names(self.out)
-            for leftover in (rejected, told, beside(rejected, GRAPH)):
+            kept = (rejected, told, beside(rejected, SIDECAR), beside(rejected, GRAPH))
+            for leftover in {*data_files(self.out), *former, *kept} - moved:
                 leftover.unlink(missing_ok=True)
 
     def reject(self, report: str) -> Path:
-        """What is staged is kept as OUT.rejected, its report beside it; OUT stays as it is."""
+        """What is staged is kept as OUT.rejected, what belongs to it and its report beside it.
+
+        OUT stays as it is.
+        """
         rejected, told = rejected_names(self.out)
         with _locked(self.out.parent):
             if self.file.exists():
-                self._move_data()
+                for data in data_files(self.file):
+                    data.replace(self.out.parent / data.name)
                 self.file.replace(rejected)
+            sidecar = beside(self.file, SIDECAR)
+            if sidecar.exists():
+                sidecar.replace(beside(rejected, SIDECAR))
             twin = beside(self.file, TWIN)
             graph = twin if twin.exists() else beside(self.file, GRAPH)
             if graph.exists():
@@ -66,23 +76,20 @@ class Staged:
             told.write_text(report, encoding="utf-8")
         return rejected
 
-    def _move_companions(self) -> None:
-        """What is called after OUT, as OUT.json is; of OUT.onnx its data too."""
-        for companion in sorted(self.folder.glob(f"{glob.escape(self.out.name)}.*")):
-            companion.replace(self.out.parent / companion.name)
-
-    def _move_data(self) -> set[Path]:
+    def _move_companions(self) -> set[Path]:
+        """Moves what is called after OUT, as OUT.json is; weights before what refers to them."""
         moved = set()
-        for data in data_files(self.file):
-            home = self.out.parent / data.name
-            data.replace(home)
+        companions = self.folder.glob(f"{glob.escape(self.out.name)}.*")
+        for companion in sorted(companions, key=lambda path: (path.suffix != DATA, path.name)):
+            home = self.out.parent / companion.name
+            companion.replace(home)
             moved.add(home)
         return moved
 
 
 def rejected_names(out: Path) -> tuple[Path, Path]:
     """Where a rejected artifact and its report go."""
-    return Path(f"{out}.rejected"), Path(f"{out}.rejected.json")
+    return Path(f"{out}.rejected"), Path(f"{out}.rejected.report.json")
 
 
 def check_writable(out: Path) -> None:
@@ -163,7 +170,7 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
 
 def data_files(out: Path) -> list[Path]:
     """The external weights of `out`: OUT.<12 hex>.data beside it."""
-    pattern = re.compile(re.escape(out.name) + r"\.[0-9a-f]{12}\.data")
+    pattern = re.compile(re.escape(out.name) + r"\.[0-9a-f]{12}" + re.escape(DATA))
     return [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]
 
 

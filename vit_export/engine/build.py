@@ -37,6 +37,16 @@ class Parsed:
     ends: list[dict[str, Any]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Serialized:
+    """What the builder made."""
+
+    engine: Any
+    """Its bytes, as a buffer."""
+    timings: bytes
+    """What the timing cache holds now; empty without one."""
+
+
 def parsed(library: Any, graph: Path, *, precision: str, flavour: str) -> Parsed:
     """The network of the graph, strongly typed: what is fp16 and what is not, the graph decides.
 
@@ -78,8 +88,8 @@ def _strongly_typed(library: Any) -> int:
 
 def serialized(
     library: Any, found: Parsed, profiles: Sequence[Sizes], settings: Settings, tell: Tell
-) -> Any:
-    """The engine's bytes, as a buffer. Ctrl-C ends the build, and is raised after that.
+) -> Serialized:
+    """The engine. Ctrl-C ends the build, and is raised after that.
 
     Raises:
         BuildError: the builder gives up, with its own last error.
@@ -92,9 +102,17 @@ def serialized(
     made = _stoppable(lambda: found.builder.build_serialized_network(found.network, config), stop)
     if made is None:
         raise _failure(last_error(found.log), found.log.errors)
-    if settings.timing_cache is not None and cache is not None:
-        settings.timing_cache.write_bytes(config.get_timing_cache().serialize())
-    return made
+    timings = b"" if cache is None else bytes(config.get_timing_cache().serialize())
+    return Serialized(engine=made, timings=timings)
+
+
+def keep_timings(path: Path, timings: bytes) -> str:
+    """Writes what was timed, for the next build; what went wrong, which is no harm to this one."""
+    try:
+        path.write_bytes(timings)
+    except OSError as error:
+        return f"the timing cache {path} is not written: {error.strerror or error}"
+    return ""
 
 
 def configure(library: Any, config: Any, settings: Settings) -> Any:

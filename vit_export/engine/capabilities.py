@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from vit_export.errors import RequestError, did_you_mean
 
+TURING = "7.5"
 ARCHITECTURES = {
-    "turing": ("7.5",),
+    "turing": (TURING,),
     "ampere": ("8.0", "8.6"),
     "ada": ("8.9",),
     "blackwell": ("12.0", "12.1"),
@@ -29,6 +30,17 @@ def capabilities_of(text: str) -> tuple[str, ...]:
             raise RequestError(f"There is no GPU {name!r} to build for.", fix)
         found |= set(ARCHITECTURES.get(name, (name,)))
     return tuple(sorted(found, key=numbers_of))
+
+
+def check_arithmetic(capabilities: Iterable[str], precision: str) -> None:
+    """Nothing, when TensorRT for RTX compiles for all of these what `precision` multiplies in.
+
+    Raises:
+        RequestError: it does not.
+    """
+    if TURING in capabilities and precision != "fp16":
+        message = f"For Turing ({TURING}) products are compiled in fp16 alone, and not {precision}."
+        raise RequestError(message, "take --fp16, or leave turing out of --gpu.")
 
 
 def numbers_of(version: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from vit_export.errors import ProofError
+from vit_export.engine.network import MOST
 from vit_export.precision import PRECISIONS
 
 WORDS = (
@@ -18,6 +18,7 @@ WORDS = (
     ("float", "fp32"),
 )
 """How types stand in the inspector's text, the longer words first, and how we call them."""
+UNKNOWN = "unknown"
 PRODUCTS = ("gemm", "conv", "matrix", "matmul")
 """What the type of a layer that multiplies has in its name. Those inside a fused region
 (ForeignNode) are not told one by one; of them the network's own census speaks."""
@@ -39,17 +40,18 @@ def counted(document: str) -> dict[str, int]:
     return dict(Counter(_lowest(one) for one in products).most_common())
 
 
-def check_inspected(counts: Mapping[str, int], precision: str) -> None:
-    """Nothing, unless the engine tells of products, and of none in what was asked for.
+def check_inspected(counts: Mapping[str, int], precision: str) -> str:
+    """What is wrong with an engine that tells of such products; empty where nothing is.
 
-    Raises:
-        ProofError: so it is.
+    As many have to be in what was asked for as of the network that it was built of. Those of which
+    it tells no type neither prove nor refute; of weights alone either type may be told.
     """
-    wanted = PRECISIONS[precision].arithmetic.partition(" ")[0]
-    if counts and wanted not in counts:
-        told = ", ".join(f"{count} in {name}" for name, count in counts.items())
-        message = f"the engine is not {precision}: of its products {told}."
-        raise ProofError(message, "report this with the model's spec and the version of TensorRT.")
+    wanted = PRECISIONS[precision].arithmetic.split(" x ")
+    told = {name: count for name, count in counts.items() if name != UNKNOWN}
+    if sum(told.get(name, 0) for name in wanted) >= MOST * sum(told.values()):
+        return ""
+    in_words = ", ".join(f"{count} in {name}" for name, count in told.items())
+    return f"it is not {precision}: of its products {in_words}"
 
 
 def _multiplies(layer: Mapping[str, Any]) -> bool:
@@ -60,7 +62,7 @@ def _multiplies(layer: Mapping[str, Any]) -> bool:
 def _lowest(layer: Mapping[str, Any]) -> str:
     ends = [*(layer.get("Inputs") or []), *(layer.get("Outputs") or [])]
     types = {_type(str(end.get("Format/Datatype", end.get("Datatype", "")))) for end in ends}
-    return next((name for name in ("int8", "bf16", "fp16", "fp32") if name in types), "unknown")
+    return next((name for name in ("int8", "bf16", "fp16", "fp32") if name in types), UNKNOWN)
 
 
 def _type(text: str) -> str:

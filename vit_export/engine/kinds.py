@@ -9,6 +9,7 @@ from vit_export.engine.driver import Gpu
 from vit_export.errors import MissingError
 
 NO_GPU = "no GPU here"
+BROKEN = "it is installed and can't be imported"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,23 +107,25 @@ def load(kind: Kind) -> Any:
     """
     if find_spec(kind.module) is None:
         raise _missing(kind, "not installed")
+    reason = _broken(kind)
+    if reason:
+        raise _missing(kind, reason)
+    return import_module(kind.module)
+
+
+def _broken(kind: Kind) -> str:
+    """Why the module of `kind`, which is installed, can't be imported; empty where it can."""
     try:
-        return import_module(kind.module)
+        import_module(kind.module)
     except Exception as error:  # noqa: BLE001 a library of its own that is missing is told anyhow
         reason = str(error).partition("\n")[0]
-        raise _missing(kind, f"it can't be imported ({reason})") from None
+        return f"{BROKEN} ({reason})"
+    return ""
 
 
 def _obstacle(kind: Kind, gpu: Gpu | None) -> str:
     """Why `kind` can't build here; empty where it can."""
-    absent = _absent(kind, gpu)
-    if absent:
-        return absent
-    try:
-        load(kind)
-    except MissingError as error:
-        return error.message
-    return ""
+    return _absent(kind, gpu) or _broken(kind)
 
 
 def _absent(kind: Kind, gpu: Gpu | None) -> str:
@@ -133,6 +136,8 @@ def _absent(kind: Kind, gpu: Gpu | None) -> str:
 
 def _missing(kind: Kind, reason: str) -> MissingError:
     fix = f"pip install {kind.package}"
+    if reason.startswith(BROKEN):
+        fix = f"pip install --force-reinstall {kind.package}, or take another --engine."
     if reason.startswith(NO_GPU):
         fix = f"build where the GPU is, or take --engine {ANYWHERE.name}, which needs none."
     return MissingError(f"{kind.title}: {reason}.", fix)

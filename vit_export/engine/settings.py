@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from vit_export.engine.capabilities import capabilities_of
 from vit_export.errors import RequestError
+from vit_export.writing import check_writable
 
 USUAL_LEVEL = 3
 """The builder's own (IBuilderConfig.builder_optimization_level)."""
@@ -14,6 +15,9 @@ HARDWARE = ("none", "ampere-plus", "same-capability")
 """HardwareCompatibilityLevel of TensorRT, in our writing."""
 
 RTX = "TensorRT for RTX"
+NO_GRAPH = "torch-tensorrt takes no ONNX graph"
+FLAGS = {"flavour": "for", "simplify": "no-simplify"}
+"""Of options that are not called as their flags are."""
 REFUSED: Mapping[str, Mapping[str, str]] = {
     "tensorrt": {
         "gpu": "TensorRT builds for the GPU that it runs on; --hardware says for which others",
@@ -29,7 +33,10 @@ REFUSED: Mapping[str, Mapping[str, str]] = {
         "refit": "torch-tensorrt refits a module in memory, with its own functions",
         "strip_weights": "a program of torch-tensorrt holds its weights",
         "timing_cache": "torch-tensorrt keeps a timing cache of its own",
-        "save_onnx": "torch-tensorrt takes no ONNX graph",
+        "save_onnx": NO_GRAPH,
+        "opset": NO_GRAPH,
+        "flavour": NO_GRAPH,
+        "simplify": NO_GRAPH,
     },
 }
 """By engine and option: why it is refused."""
@@ -71,15 +78,15 @@ def check_settings(kind: str, given: Mapping[str, Any], usual: Mapping[str, Any]
 
     Raises:
         RequestError: one does not, or they contradict each other.
+        BuildError: the timing cache can't be written.
     """
     for option, reason in REFUSED[kind].items():
         if given[option] != usual[option]:
-            flag = option.replace("_", "-")
+            flag = FLAGS.get(option, option.replace("_", "-"))
             message = f"--{flag} means nothing with --engine {kind}: {reason}."
             raise RequestError(message, "leave it out.")
     if given["strip_weights"] and not given["save_onnx"]:
         message = "An engine without weights gets them from its graph when it is opened."
         raise RequestError(message, "keep the graph beside it: --save-onnx.")
-    cache = Path(str(given["timing_cache"]))
-    if given["timing_cache"] and not cache.parent.is_dir():
-        raise RequestError(f"The folder {cache.parent} does not exist.", f"mkdir -p {cache.parent}")
+    if given["timing_cache"]:
+        check_writable(Path(str(given["timing_cache"])))

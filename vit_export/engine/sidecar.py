@@ -6,18 +6,21 @@ from pathlib import Path
 from vit_export.engine.kinds import KINDS
 from vit_export.errors import RequestError
 from vit_export.manifest import Manifest
-from vit_export.writing import GRAPH, TWIN, beside
+from vit_export.writing import GRAPH, SIDECAR, TWIN, beside
 
 MAGIC = b"trt"
 """Bytes 1 to 3 of an engine: `ftrt` of TensorRT, `vtrt` of TensorRT for RTX, and others."""
 VERSION_BYTES = slice(24, 28)
 """Where an engine says by which version it was built (NVIDIA/TensorRT issue 3073)."""
 HEAD_BYTES = 28
+TOLD = ("version", "sha256", "size_bytes")
+"""What a manifest has to say of an engine besides its kind, for it to be opened."""
+COPY = "copy the one that belongs to it."
 
 
 def sidecar_of(engine: Path) -> Path:
     """OUT.json."""
-    return beside(engine, ".json")
+    return beside(engine, SIDECAR)
 
 
 def graph_of(engine: Path) -> Path:
@@ -58,13 +61,21 @@ def read_sidecar(engine: Path) -> Manifest:
     """
     path = sidecar_of(engine)
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError:
         message = f"{engine} is {_built_by(engine)}, and {path.name} is not beside it."
         raise RequestError(message, "copy both files that vit-export wrote.") from None
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise RequestError(f"{path} can't be read: it is no text.", COPY) from None
     manifest = Manifest.from_json(text, str(path))
-    if manifest.engine.get("kind") not in KINDS:
-        raise RequestError(f"{path} tells of no engine.", "copy the one that belongs to it.")
+    told = manifest.engine
+    if not isinstance(told, dict) or told.get("kind") not in KINDS:
+        raise RequestError(f"{path} tells of no engine.", COPY)
+    lacking = [name for name in TOLD if name not in told]
+    if lacking:
+        raise RequestError(f"{path} does not tell the engine's {', '.join(lacking)}.", COPY)
     return manifest
 
 

@@ -23,7 +23,10 @@ def in_one(outputs: Sequence[npt.NDArray[Any]]) -> Array:
 
 
 class Session(Protocol):
-    """An open artifact."""
+    """An open artifact.
+
+    One of an engine has `products` besides: how many of its products are done in which arithmetic.
+    """
 
     runtime: str
     """Name and version of what runs it."""

@@ -1,6 +1,8 @@
 """Engines of TensorRT and of TensorRT for RTX, on a GPU. Needs neither torch nor the weights."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +14,29 @@ from vit_export.engine.inspector import inspected
 from vit_export.engine.loads import check_loads
 from vit_export.engine.log import last_error, log_of
 from vit_export.engine.sidecar import graph_of, read_sidecar
-from vit_export.errors import MissingError, RequestError
+from vit_export.errors import BuildError, MissingError, RequestError
 from vit_export.runtimes.base import Array, RunFailedError
 from vit_export.runtimes.cuda import Device
 
+SHORT = "free GPU memory, or build with smaller batches."
+
 
 class EngineSession:
-    """An engine with a context for each of its optimization profiles."""
+    """An engine with a context for each of its optimization profiles.
+
+    Raises:
+        RequestError: the file is damaged, or no engine that TensorRT opens.
+        NotHereError: it is for another GPU or another version.
+        MissingError: the GPU can't be used.
+        BuildError: the GPU has no memory left for it.
+    """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:  # noqa: ARG002 as all runtimes
         manifest = read_sidecar(path)
         self._json = manifest.to_json()
         self._batch = manifest.batch
         library, told = check_loads(path, manifest.engine), manifest.engine
-        self._library, self._device, self._log = library, Device(), log_of(library)
+        self._library, self._device, self._log = library, _device(), log_of(library)
         self._runtime = library.Runtime(self._log)
         if told.get("version_compatible"):
             self._runtime.engine_host_code_allowed = True  # it carries its lean runtime with it
@@ -52,11 +63,15 @@ class EngineSession:
     def _context(self, profile: int) -> Any:
         context = self._engine.create_execution_context()
         if context is None:
-            message = f"no context for profile {profile}: {last_error(self._log)}"
-            raise MissingError(f"{message}.", "free GPU memory, or build with smaller batches.")
-        if profile:
-            context.set_optimization_profile_async(profile, self._device.stream)
-            self._device.wait()
+            message = f"The engine has no context for profile {profile}: {last_error(self._log)}"
+            raise BuildError(f"{message}.", SHORT)
+        try:
+            if profile:
+                context.set_optimization_profile_async(profile, self._device.stream)
+                self._device.wait()
+        except DriverError as error:
+            message = f"The engine does not take its profile {profile}: {error}"
+            raise BuildError(f"{message}.", SHORT) from None
         return context
 
     def _refit(self, path: Path, wanted: str) -> None:
@@ -77,35 +92,34 @@ class EngineSession:
 
     def run(self, images: Array) -> Array:
         """Answers (B, …) to images (B, C, H, W)."""
-        answer = self._enqueued(images)
-        self._device.wait()
+        with _faults():
+            answer = self._enqueued(images)
+            self._device.wait()
         return np.asarray(answer, np.float32)
 
     def timed_ms(self, images: Array) -> float:
         """What the GPU takes for one answer by its own clock, copies to it and back included."""
-        first = self._device.mark()
-        answer = self._enqueued(images)  # has to live until it is filled in
-        found_ms = self._device.between_ms(first, self._device.mark())
-        del answer
+        with _faults():
+            first = self._device.mark()
+            answer = self._enqueued(images)  # has to live until it is filled in
+            found_ms = self._device.between_ms(first, self._device.mark())
+            del answer
         return found_ms
 
     def _enqueued(self, images: Array) -> Any:
         """The answer that the stream will have filled in."""
         context = self._contexts[profile_for(self._batch, len(images))]
         numbers = np.ascontiguousarray(images, self._dtype(self._input))
-        try:
-            if not context.set_input_shape(self._input, numbers.shape):
-                raise RunFailedError(f"it takes no {numbers.shape}", "see its profiles: inspect.")
-            shape = tuple(int(n) for n in context.get_tensor_shape(self._output))
-            answer = np.empty(shape, self._dtype(self._output))
-            for name, array in ((self._input, numbers), (self._output, answer)):
-                context.set_tensor_address(name, self._device.room(name, array.nbytes))
-            self._device.write(self._device.room(self._input, numbers.nbytes), numbers)
-            if not context.execute_async_v3(self._device.stream):
-                raise RunFailedError(last_error(self._log), "see what it was built for: inspect.")
-            self._device.read(self._device.room(self._output, answer.nbytes), answer)
-        except DriverError as error:
-            raise RunFailedError(str(error), "free GPU memory, or take a smaller batch.") from None
+        if not context.set_input_shape(self._input, numbers.shape):
+            raise RunFailedError(f"it takes no {numbers.shape}", "see its profiles: inspect.")
+        shape = tuple(int(n) for n in context.get_tensor_shape(self._output))
+        answer = np.empty(shape, self._dtype(self._output))
+        for name, array in ((self._input, numbers), (self._output, answer)):
+            context.set_tensor_address(name, self._device.room(name, array.nbytes))
+        self._device.write(self._device.room(self._input, numbers.nbytes), numbers)
+        if not context.execute_async_v3(self._device.stream):
+            raise RunFailedError(last_error(self._log), "see what it was built for: inspect.")
+        self._device.read(self._device.room(self._output, answer.nbytes), answer)
         return answer
 
     def _dtype(self, name: str) -> Any:
@@ -114,6 +128,29 @@ class EngineSession:
     def manifest_json(self) -> str | None:
         """The manifest beside the engine."""
         return self._json
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """A fault on the GPU shows wherever one waits for it, not only where work is given to it."""
+    try:
+        yield
+    except DriverError as error:
+        fix = "free GPU memory or take a smaller batch; if it comes again, build the engine again."
+        raise RunFailedError(str(error), fix) from None
+
+
+def _device() -> Device:
+    """The first GPU.
+
+    Raises:
+        MissingError: it does not answer.
+    """
+    try:
+        return Device()
+    except DriverError as error:
+        fix = "see nvidia-smi: other programs may hold the GPU, or its driver may need a restart."
+        raise MissingError(f"The GPU can't be used: {error}.", fix) from None
 
 
 def profile_for(batch: Batch, size: int) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vit_export.runtimes import open_artifact
-from vit_export.runtimes.engine import EngineSession
 from vit_export.speed import modules, products, pt2e, sessions
 from vit_export.speed.contestants import Array, Contestant, Opened, Run
 
@@ -20,9 +19,9 @@ def opened(contestant: Contestant) -> Opened:
 
 def clock_of(run: Run) -> Clock:
     """What times one call: the GPU's own clock where `run` is an engine's, else this machine's."""
-    session = getattr(run, "__self__", None)
-    if isinstance(session, EngineSession):
-        return session.timed_ms
+    of_gpu: Clock | None = getattr(getattr(run, "__self__", None), "timed_ms", None)
+    if of_gpu is not None:
+        return of_gpu
 
     def timed_ms(images: Array) -> float:
         started = time.perf_counter()

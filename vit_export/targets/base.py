@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,8 +93,9 @@ class Target:
     """What its users should know before they choose it."""
     packages: tuple[str, ...]
     """What has to be installed, by the names pip knows."""
-    one_of: tuple[str, ...] = ()
-    """Packages of which one has to be there too; the first is what to install."""
+    one_of: Mapping[str, str] = field(default_factory=dict)
+    """Packages of which one has to be there too, and the module of each; the first is what to
+    install. The module decides: some packages have several names (tensorrt, tensorrt-cu12)."""
     profile: Batch | None = None
     """Of a target with optimization profiles: what `dynamic` stands for."""
     shorts: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +113,12 @@ class Target:
         lambda path, verdict, settings: ()  # noqa: ARG005 there is nothing to be done
     )
     """Done to a judged artifact before it takes its name; what has to be said of it."""
+    remedy: Callable[[Path, Verdict], str] = (
+        lambda kept, verdict: f"vit-export locate {kept} says where"  # noqa: ARG005 whatever is wrong
+    )
+    """What to do about a rejected artifact, kept at a path."""
+    former: Callable[[Path], tuple[Path, ...]] = lambda path: ()  # noqa: ARG005 it is one file
+    """What stands beside an earlier artifact at a path, and is of no use without it."""
     here: Callable[[], str] = lambda: ""
     """What `doctor` says of this machine besides."""
     extra: str = field(default="")
@@ -148,9 +156,10 @@ class Target:
 
     def missing(self) -> tuple[str, ...]:
         """What has to be installed before this target works here, by the names pip knows."""
-        there = versions_of((*self.packages, *self.one_of))
+        there = versions_of(self.packages)
         lacking = tuple(name for name in self.packages if name not in there)
-        return (*lacking, *(() if there.keys() & set(self.one_of) else self.one_of[:1]))
+        one_there = not self.one_of or any(find_spec(module) for module in self.one_of.values())
+        return (*lacking, *(() if one_there else tuple(self.one_of)[:1]))
 
     def sizes(self, batch: Batch) -> Batch:
         """The batches that a file of this target takes when `batch` is asked for.

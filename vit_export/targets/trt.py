@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from vit_export.batch import Batch
-from vit_export.engine.capabilities import in_words
+from vit_export.engine.capabilities import check_arithmetic, in_words
 from vit_export.engine.driver import Gpu, find_gpu
-from vit_export.engine.inspector import check_inspected
-from vit_export.engine.kinds import KINDS, NO_GPU, Chosen, choose, overview
+from vit_export.engine.former import former_of
+from vit_export.engine.kinds import ANYWHERE, KINDS, NO_GPU, Chosen, choose, overview
 from vit_export.engine.known import warning_of
 from vit_export.engine.loads import validity
 from vit_export.engine.settings import Settings, check_settings
@@ -18,7 +18,7 @@ from vit_export.engine.sidecar import graph_of, read_sidecar, twin_of, write_sid
 from vit_export.errors import MissingError
 from vit_export.manifest import KEY, Manifest
 from vit_export.precision import Asked, check_flavour
-from vit_export.progress import Progress, unheard
+from vit_export.progress import Progress, unheard, warn
 from vit_export.targets.base import Job, Target
 from vit_export.targets.graph import PACKAGES, finished_graph
 from vit_export.targets.trt_options import OPTIONS
@@ -40,16 +40,16 @@ def build(job: Job, path: Path, progress: Progress) -> None:
     """Writes an engine of the job's graph, its manifest as JSON beside it, and the graph itself."""
     gpu = find_gpu()
     chosen = choose(str(job.settings["engine"]), gpu)
+    warn(progress, warning_of(chosen.kind.name, chosen.version))
+    versions = {**job.manifest.versions, chosen.kind.package: chosen.version}
+    job = replace(job, manifest=replace(job.manifest, versions=versions))
     settings = Settings.of(job.settings)
     facts = _facts(chosen, gpu, settings, job.manifest.batch)
     if chosen.kind.name == "torch":
         manifest = job.manifest
         with progress(f"build in {chosen.kind.title} {chosen.version}"):
-            seen: dict[str, Any] = {
-                "precisions": build_program(job, path, chosen.library, settings),
-                "layers": 0,
-                "validity": "",
-            }
+            build_program(job, path, chosen.library, settings)
+        seen: dict[str, Any] = {"precisions": {}, "validity": ""}
     else:
         manifest, seen = _build_engine(
             job, path, chosen, settings=settings, facts=facts, progress=progress
@@ -68,7 +68,7 @@ def _build_engine(
     progress: Progress,
 ) -> tuple[Manifest, dict[str, Any]]:
     """Writes the graph and the engine; the manifest so far, and what was seen of the engine."""
-    from vit_export.engine.build import parsed, serialized
+    from vit_export.engine.build import keep_timings, parsed, serialized
     from vit_export.graph.rounded import round_in_fp32
     from vit_export.graph.save import save
 
@@ -87,14 +87,16 @@ def _build_engine(
     profiles = [(one.least, one.usual, one.most or one.usual) for one in manifest.batch.profiles]
     with progress(f"build in {chosen.kind.title} {chosen.version}") as tell:
         made = serialized(chosen.library, found, profiles, settings, tell or unheard)
+    if settings.timing_cache is not None:
+        warn(progress, keep_timings(settings.timing_cache, made.timings))
     with progress("write"):
-        path.write_bytes(made)
+        path.write_bytes(made.engine)
     return manifest, {
         "layers": found.layers,
         "precisions": found.products,
         "inputs and outputs": found.ends,
         "graph_sha256": _sha256(graph),
-        "validity": validity(chosen.library, made),
+        "validity": validity(chosen.library, made.engine),
     }
 
 
@@ -137,7 +139,8 @@ def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[s
     """Says in the manifest whether the engine ran; the graph goes, but for --save-onnx."""
     manifest = replace(read_sidecar(path), engine_run=not verdict.not_run)
     if manifest.engine_run:
-        manifest = _with_inspection(path, manifest)
+        told = {**manifest.engine, "engine_precisions": dict(verdict.products)}
+        manifest = replace(manifest, engine=told)
     write_sidecar(path, manifest)
     graph, twin = graph_of(path), twin_of(path)
     for spent in (twin,) if settings["save_onnx"] else (twin, graph):
@@ -146,16 +149,21 @@ def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[s
     return _notes(manifest, graph if settings["save_onnx"] else None)
 
 
-def _with_inspection(path: Path, manifest: Manifest) -> Manifest:
-    """With the census of the engine itself; fp16 that is fp32 ends here."""
-    from vit_export.runtimes.engine import EngineSession
+def remedy(kept: Path, verdict: Verdict) -> str:
+    """What to do about a rejected engine; one that ran itself may be wrong where its graph is not.
 
-    if manifest.engine["kind"] == "torch":
-        products = manifest.engine["precisions"]
-    else:
-        products = EngineSession(path).products
-    check_inspected(products, manifest.precision)
-    return replace(manifest, engine={**manifest.engine, "engine_precisions": products})
+    `kept` is where it stands, with its manifest and its graph.
+    """
+    graph = graph_of(kept)
+    if verdict.not_run:
+        return f"vit-export locate {graph} says where"
+    fix = "take --engine tensorrt or --engine rtx, which are built of a graph that can be looked at"
+    if graph.is_file():
+        fix = (
+            f"vit-export validate {graph}: if that is proven, TensorRT is wrong, and not the graph"
+        )
+    told = read_sidecar(kept).engine
+    return "; ".join(filter(None, (fix, warning_of(told["kind"], told["version"]))))
 
 
 def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
@@ -164,12 +172,11 @@ def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
     gpu = told["gpu"]
     where = f"{gpu['name']}, {in_words([gpu['capability']])}" if gpu else None
     over = "; ".join(told["passed_over"])
-    products = ", ".join(f"{count} in {name}" for name, count in told["precisions"].items())
     profiles = ", ".join(told["profiles"])
     notes = [
         f"engine: {kind.title} {told['version']}, for {where or in_words(told['capabilities'])}",
         f"passed over: {over}" if over else "",
-        f"network: {told['layers']} layers, products: {products}; profiles: {profiles}",
+        f"network: {_network(told)}; profiles: {profiles}",
         f"fp16 range: {_range_in_words(manifest.reach)}" if manifest.reach else "",
         ROUNDED if manifest.precision == "bf16" and not manifest.engine_run else "",
         f"validity: {told['validity']}" if told["validity"] else "",
@@ -177,6 +184,14 @@ def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
         warning_of(kind.name, str(told["version"])),
     ]
     return tuple(filter(None, notes))
+
+
+def _network(told: Mapping[str, Any]) -> str:
+    """What an engine was built of, where that is known."""
+    if told["kind"] == "torch":
+        return "torch-tensorrt does not tell what products are done in"
+    products = ", ".join(f"{count} in {name}" for name, count in told["precisions"].items())
+    return f"{told['layers']} layers, products: {products}"
 
 
 def _range_in_words(reach: Mapping[str, Any]) -> str:
@@ -190,15 +205,17 @@ def check(asked: Asked, settings: Mapping[str, Any]) -> None:
 
     Raises:
         RequestError: the settings make no sense.
+        BuildError: the timing cache can't be written.
         MissingError: no TensorRT works here, or no GPU is here and the engine has to be run.
     """
     check_flavour(asked, str(settings["flavour"]), int(settings["opset"]))
-    Settings.of(settings)
+    capabilities = Settings.of(settings).capabilities
     gpu = find_gpu()
     kind = choose(str(settings["engine"]), gpu).kind
     check_settings(kind.name, settings, {option.name: option.default for option in OPTIONS})
+    check_arithmetic(capabilities, asked.precision)
     if kind.name == "torch":
-        check_program(asked.precision)
+        check_program(asked, settings)
     if gpu is None and settings["require_run"]:
         fix = "leave --require-run out: the graph is proven, and the engine built."
         raise MissingError(f"The engine has to be run, and there is {NO_GPU}.", fix)
@@ -217,7 +234,7 @@ TARGET = Target(
     shorts={"fp16": "fp16", "bf16": "bf16", "int8": "int8-static"},
     check=check,
     packages=PACKAGES,
-    one_of=("tensorrt-rtx", "tensorrt", "torch-tensorrt"),
+    one_of={kind.package: kind.module for kind in (ANYWHERE, *KINDS.values())},
     extra="trt",
     profile=DYNAMIC,
     options=OPTIONS,
@@ -225,4 +242,6 @@ TARGET = Target(
     stand_in=stand_in,
     here=lambda: overview(find_gpu()),
     finish=finish,
+    remedy=remedy,
+    former=former_of,
 )

@@ -5,31 +5,42 @@ where this was written: the calls are those of the documentation of torch-tensor
 """
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vit_export.engine.inspector import counted
 from vit_export.engine.settings import Settings
 from vit_export.errors import BuildError, RequestError
+from vit_export.precision import Asked
 from vit_export.targets.base import Job
 
 PRECISIONS = ("fp32", "fp16")
 DEVICE = "cuda"
+OTHERS = "take --engine tensorrt or --engine rtx."
 
 
-def check(precision: str) -> None:
-    """Nothing, when such a program can have this precision.
+def check(asked: Asked, settings: Mapping[str, Any]) -> None:
+    """Nothing, when such a program can be as asked.
 
     Raises:
         RequestError: it can't.
     """
-    if precision not in PRECISIONS:
-        message = f"torch-tensorrt reads no graph, so it has no {precision} of ours."
-        raise RequestError(message, "take --engine tensorrt or --engine rtx.")
+    if asked.precision not in PRECISIONS:
+        message = f"torch-tensorrt reads no graph, so it has no {asked.precision} of ours."
+        raise RequestError(message, OTHERS)
+    if asked.io_fp16:
+        raise RequestError(
+            "A program of torch-tensorrt takes fp32: --io-fp16 is not for it.", OTHERS
+        )
+    if settings["hardware"] == "same-capability":
+        message = "torch-tensorrt knows no --hardware same-capability."
+        raise RequestError(message, "take --hardware ampere-plus, or --engine tensorrt.")
 
 
-def build_program(job: Job, path: Path, library: Any, settings: Settings) -> dict[str, int]:
-    """Writes the program of the job's module; its products by arithmetic, where they are told.
+def build_program(job: Job, path: Path, library: Any, settings: Settings) -> None:
+    """Writes the program of the job's module.
+
+    What its products are done in is not known: engines inside tell the names of their layers alone.
 
     Raises:
         RequestError: several ranges of batches; a program has one.
@@ -52,7 +63,8 @@ def build_program(job: Job, path: Path, library: Any, settings: Settings) -> dic
     )
     try:
         module = job.lowered.eval().to(DEVICE)
-        example = torch.zeros(shapes["opt"], device=DEVICE)
+        # of 2 at least where the batch may change: torch.export takes a size of 1 for a constant
+        example = torch.zeros(shapes["opt" if batch.fixed else "max"], device=DEVICE)
         axis = None if batch.fixed else torch.export.Dim("batch", min=batch.least, max=most)
         dynamic = None if axis is None else ({0: axis},)
         exported = torch.export.export(module, (example,), dynamic_shapes=dynamic, strict=False)
@@ -65,7 +77,6 @@ def build_program(job: Job, path: Path, library: Any, settings: Settings) -> dic
         raise BuildError(f"torch-tensorrt built no program: {reason}.", fix) from None
     finally:
         job.lowered.to("cpu")
-    return _products(made)
 
 
 def _asked(compile_: Any, settings: Settings, precision: str) -> dict[str, Any]:
@@ -97,13 +108,3 @@ def _asked(compile_: Any, settings: Settings, precision: str) -> dict[str, Any]:
             },
         }
     return asked
-
-
-def _products(made: Any) -> dict[str, int]:
-    """Of all engines in the program, where they tell of their layers."""
-    found: dict[str, int] = {}
-    for module in made.modules():
-        if hasattr(module, "get_layer_info"):
-            for name, count in counted(str(module.get_layer_info())).items():
-                found[name] = found.get(name, 0) + count
-    return found
