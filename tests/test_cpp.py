@@ -63,13 +63,18 @@ def in_cpp(tmp_path_factory):
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-def small(folder, resize=37, interpolation="bicubic", *, preprocessing=True):
-    """A description of a small model that takes colour."""
-    lines = ["[vit]", "image_size = [32, 24]", "patch_size = 8", "width = 24", "depth = 1"]
-    lines += ["heads = 3", "classes = 5"]
-    if preprocessing:
-        lines += ["[preprocessing]", f"resize = {resize}", "crop = [32, 24]"]
-        lines += [f'interpolation = "{interpolation}"', f"mean = {[*MEAN]}", f"std = {[*STD]}"]
+def small(folder, resize=37, *, preprocessing=True, mode="RGB", classes=5, **steps):
+    """A description of a small model, which resizes by bicubic if no `steps` say otherwise."""
+    vit = {"image_size": [32, 24], "patch_size": 8, "width": 24, "depth": 1, "heads": 3}
+    steps = {"resize": resize, "crop": [32, 24], "interpolation": "bicubic", "mode": mode, **steps}
+    steps |= {"mean": [*MEAN[: len(mode)]], "std": [*STD[: len(mode)]]}
+    tables = {"vit": vit | {"channels": len(mode), "classes": classes}}
+    tables |= {"preprocessing": steps} if preprocessing else {}
+    lines = [
+        line
+        for name, table in tables.items()
+        for line in (f"[{name}]", *(f"{key} = {json.dumps(one)}" for key, one in table.items()))
+    ]
     toml = folder / "small.toml"
     toml.write_text("\n".join(lines) + "\n")
     return toml
@@ -470,8 +475,8 @@ def test_an_image_has_the_levels_it_has_in_pillow(tmp_path, decoders, mode):
 
 @pytest.mark.slow
 def test_other_bad_input_is_refused_in_a_sentence(tmp_path, built, in_cpp):
-    of_three_classes = tmp_path / "three.onnx"
-    asked = (*TRAINED, "--classes", "3", "--seed", "0", *GRAPH, "--head", "top5")
+    of_three_classes, toml = tmp_path / "three.onnx", small(tmp_path, mode="L", classes=3)
+    asked = ("--model", toml, *GRAPH, "--head", "top5")
     run("onnx", *asked, "--out", of_three_classes, "-q")
     classify, image = built / "build/classify", built / "golden/photo_cat.png"
     for model, told in (
@@ -614,7 +619,7 @@ INTERPOLATIONS = {"bilinear": 37, "bicubic": (33, 41), "lanczos": 40}
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_cpp_preprocesses_as_pillow_to_the_level(tmp_path, onnxruntime_root, interpolation):
     resize = INTERPOLATIONS[interpolation]
-    toml = small(tmp_path, [*resize] if isinstance(resize, tuple) else resize, interpolation)
+    toml = small(tmp_path, resize, interpolation=interpolation)
     app = generated(tmp_path / "project", "onnx", "--model", toml)
     program = compiled(TESTS / "preprocess.cpp", app, onnxruntime_root)
     steps = Preprocessing(

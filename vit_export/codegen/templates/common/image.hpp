@@ -28,15 +28,15 @@ inline std::string objection(const std::string& file, const stbi_uc* bytes, int 
         return "is no PNG, JPEG, BMP or PPM image, or is damaged";
     if (std::int64_t{width} * height > 89'478'485) return "has too many pixels";  // as Pillow says
     if (stbi_is_16_bit_from_memory(bytes, size)) return "has 16 bits a channel; make it 8";
-    // How the camera was held, in EXIF of either order of bytes, or in XMP; `none`: upright as is.
-    const auto turned = [&file](const std::string& mark, char none) {
+    // How the camera was held, in EXIF of either order of bytes, or in XMP: 0 and 1 are upright.
+    const auto turned = [&file](const std::string& mark, char zero) {
         const std::size_t at = file.find(mark);
-        return at != file.npos && file[at + mark.size()] - none > 1;
+        return at != file.npos && file[at + mark.size()] - zero > 1;
     };
     if (turned({"\x12\x01\x03\0\x01\0\0\0", 8}, 0) ||
         turned({"\x01\x12\0\x03\0\0\0\x01\0", 9}, 0) || turned("tiff:Orientation=\"", '0') ||
         turned("tiff:Orientation>", '0') || file.find("Raw profile type exif") != file.npos)
-        return "may be turned by its EXIF data; save it upright, without them";
+        return "may be turned by its EXIF or XMP data; save it upright, without";
     if (file[0] == 'P') {  // stb_image looks neither at the highest level nor at the end
         const std::int64_t wanted = std::int64_t{width} * height * channels;
         std::istringstream header(file.substr(2, 1024));
