@@ -209,7 +209,7 @@ def test_weights_judge_no_file_that_resizes_as_another_pillow(tmp_path, in_graph
 def test_a_model_whose_data_has_another_name(tmp_path, in_cpp):
     """Where it lies it opens, and is the model: its copy is what has to."""
     model, data = onnx.load(in_cpp / "vit.onnx"), "f.onnx.0123456789ab.data"
-    external = {"save_as_external_data": True, "location": data, "size_threshold": 0}
+    external = {"save_as_external_data": True, "location": data}
     onnx.save(model, tmp_path / "f.onnx", **external)
     run("cpp", tmp_path / "f.onnx", "--out", tmp_path / "app", "-q")
     assert (tmp_path / "app" / data).exists()
