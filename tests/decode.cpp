@@ -1,4 +1,5 @@
 // decode FILE...: reads each as an image and tells how that went; whatever it is, nothing crashes.
+// The levels of what can be read go into FILE.levels.
 
 #include <cstdio>
 
@@ -7,6 +8,9 @@
 int main(int count, char** words) {
     for (int i = 1; i < count; ++i) try {
             const vit::Picture picture = vit::load_image(words[i]);
+            std::ofstream(words[i] + std::string(".levels"), std::ios::binary)
+                .write(reinterpret_cast<const char*>(picture.levels.data()),
+                       static_cast<std::streamsize>(picture.levels.size()));
             std::printf("read %lldx%lld\n", static_cast<long long>(picture.height),
                         static_cast<long long>(picture.width));
         } catch (const vit::Error& error) {

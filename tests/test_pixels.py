@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import FASHION, ROOT, refused, run, run_json
 
+from vit_export.graph.answers import answer_with
 from vit_export.graph.pixels import take_pixels
 from vit_export.head import held
 from vit_export.runtimes import open_artifact, read_manifest
@@ -175,16 +176,33 @@ def test_height_and_width_are_proven(top5):
     assert run_json("validate", top5, "-q")["batches"] == [1, 2, 3, 16]
 
 
-def test_a_file_takes_an_image_and_answers_classes(top5, target):
-    if target == "torchscript":
-        return
-    session = onnxruntime.InferenceSession(str(top5))
+def test_a_file_takes_an_image_and_answers_classes(top5):
     with Image.open(IMAGE) as image:
         levels = np.asarray(image.convert("L"))[None, ..., None]
-    classes, scores = session.run(["classes", "scores"], {"image": levels})
-    assert (classes.dtype, classes.shape, scores.dtype) == (np.int64, (1, 5), np.float32)
+    answer = open_artifact(top5).run(levels)
+    assert answer.shape == (1, 5, 2)
     labels = (FASHION / "labels.txt").read_text().split("\n")
-    assert labels[classes[0, 0]] == "Bag"
+    assert labels[int(answer[0, 0, 0])] == "Bag"
+    assert 0.5 < answer[0, 0, 1] <= 1
+
+
+def test_names_and_types_of_outputs(top5, target):
+    levels = np.zeros((1, 40, 30, 1), np.uint8)
+    if target == "onnx":
+        session = onnxruntime.InferenceSession(str(top5))
+        classes, scores = session.run(["classes", "scores"], {"image": levels})
+    else:
+        with pytest.deprecated_call():
+            module = torch.jit.load(str(top5))
+        classes, scores = (one.numpy() for one in module(torch.from_numpy(levels)))
+    assert (classes.dtype, classes.shape, scores.dtype) == (np.int64, (1, 5), np.float32)
+
+
+def test_best_classes_of_a_shape_that_is_not_told():
+    logits = ir.Value(name="logits", type=ir.TensorType(ir.DataType.FLOAT))
+    graph = ir.Graph([logits], [logits], nodes=[], opset_imports={"": 20}, name="g")
+    with pytest.raises(ValueError, match="what it answers"):
+        answer_with(ir.Model(graph, ir_version=10), "top5")
 
 
 def test_predict_sees_no_difference(top5, fashion, target):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vit_export.errors import BuildError, RequestError
-from vit_export.writing import check_writable, rejected_names, staged
+from vit_export.writing import check_writable, rejected_names, staged, staged_folder
 
 DATA = "out.onnx.{}.data"
 OLD, NEW = DATA.format("0" * 12), DATA.format("1" * 12)
@@ -183,6 +183,19 @@ def killed_at(step, out):
         text=True,
         check=False,
     )
+
+
+def test_what_a_killed_run_left_beside_a_folder_goes(tmp_path):
+    """And what a running one has there stays."""
+    leftover = tmp_path / ".app.abcd.partial"
+    (leftover / "golden").mkdir(parents=True)
+    out = tmp_path / "app"
+    with staged_folder(out, force=False) as running:
+        assert not leftover.exists()
+        with staged_folder(out, force=False) as other:
+            assert running.is_dir()
+            (other / "vit.hpp").write_text("whole")
+    assert [path.name for path in tmp_path.rglob("*")] == ["app", "vit.hpp"]
 
 
 def test_killed_between_any_two_steps(tmp_path):

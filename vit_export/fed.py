@@ -8,7 +8,7 @@ through Pillow.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from vit_export.manifest import Manifest
 from vit_export.samples import PHOTOS, Array, image_samples, make_samples, photo, recipes, spread
 from vit_export.spec import VitSpec
 from vit_export.vit.preprocess import Preprocessing, preprocess
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Inputs = Sequence[npt.NDArray[Any]] | npt.NDArray[Any]
 """Images, one after the other."""
@@ -97,10 +100,12 @@ def make_levels(recipe: str, steps: Preprocessing) -> Levels:
     raise ValueError(f"unknown recipe {recipe!r}")
 
 
-def _through_pillow(images: Sequence[Levels], steps: Preprocessing) -> Array:
+def as_picture(levels: Levels) -> "Image":
+    """Levels (H, W, C) as Pillow has them."""
     from PIL import Image
 
-    grey = steps.mode == "L"
-    return np.stack(
-        [preprocess(Image.fromarray(one[..., 0] if grey else one), steps) for one in images]
-    )
+    return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
+
+
+def _through_pillow(images: Sequence[Levels], steps: Preprocessing) -> Array:
+    return np.stack([preprocess(as_picture(one), steps) for one in images])

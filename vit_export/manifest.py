@@ -26,7 +26,7 @@ LAYOUT = 1
 """Rises when a field changes its meaning."""
 INTERFACE_KEY = f"{KEY}_interface"
 """The name of `Manifest.interface` inside a file, for programs that read no JSON."""
-INTERFACE = 1
+INTERFACE = 2
 """Rises when what goes in or comes out changes its meaning."""
 
 Array = npt.NDArray[np.float32]
@@ -123,9 +123,13 @@ class Manifest:
 
     @property
     def interface(self) -> str:
-        """What goes into the file and comes out, in one line that a program can compare."""
+        """What goes into the file and comes out, in one line that a program can compare.
+
+        At its end the shape of the model's answer: that of 1000 classes has other numbers.
+        """
         takes = "levels" if self.takes_levels else "normalized"
-        return f"{INTERFACE} {takes} {self.head}"
+        shape = "x".join(map(str, self.spec.answer_shape))
+        return f"{INTERFACE} {takes} {self.head} {shape}"
 
     def check_plain(self, path: Path) -> None:
         """Nothing, when the file at `path` takes what the model takes, and answers logits.

@@ -154,18 +154,27 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
     if not out.absolute().parent.is_dir():
         raise RequestError(f"The folder {out.parent} does not exist.", f"mkdir -p {out.parent}")
     try:
-        parent = out.absolute().parent
-        with tempfile.TemporaryDirectory(
-            prefix=f".{out.name}.", suffix=SUFFIX, dir=parent
-        ) as folder:
-            yield Path(folder)
-            for file in sorted(path for path in Path(folder).rglob("*") if path.is_file()):
+        with _private(out.absolute()) as folder:
+            yield folder
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
                 home = out / file.relative_to(folder)
                 home.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(home)
     except OSError as error:
         message = f"{out} can't be written: {error.strerror or error}."
         raise BuildError(message, "free space or choose another place.") from None
+
+
+@contextmanager
+def _private(out: Path) -> Iterator[Path]:
+    """A folder beside OUT for one run; what killed runs left there goes."""
+    with ExitStack() as cleanup:
+        with _locked(out.parent):  # so that no other run takes the new folder for a leftover
+            _sweep(out)
+            folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=SUFFIX, dir=out.parent))
+            cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+            cleanup.enter_context(_locked(folder))
+        yield folder
 
 
 def data_files(out: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """A C++ project around an artifact, with golden samples that its tests compare with."""
 
+import shlex
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.runtimes.base import Session
 from vit_export.runtimes.onnxruntime import OnnxSession
 from vit_export.verdict import RejectedError
-from vit_export.vit.levels import check_resizable
+from vit_export.vit.levels import check_resizable, columns_may_come_first
 from vit_export.vit.preprocess import Preprocessing
 from vit_export.writing import data_files, staged_folder
 
@@ -39,10 +40,10 @@ class Generated:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """What builds and tests it."""
-        build = self.path / "build"
+        """What builds and tests it, as a shell takes it."""
+        home, build = shlex.quote(f"{self.path}"), shlex.quote(f"{self.path / 'build'}")
         return (
-            f"cmake -S {self.path} -B {build} {self.flag}=...",
+            f"cmake -S {home} -B {build} {self.flag}=...",
             f"cmake --build {build} --parallel",
             f"ctest --test-dir {build} --output-on-failure",
         )
@@ -73,32 +74,29 @@ def cpp(
         progress: opened around every stage.
 
     Raises:
-        RequestError: no artifact of ours, one that C++ can't classify with, a preprocessing that
-            it is not made for, weights that are not its own, or `out` is not empty.
+        RequestError: no artifact of ours, one that C++ can't classify with, that is not whole
+            where it is copied, or that another Pillow would judge; a preprocessing that it is
+            not made for, weights that are not its own, or `out` is not empty.
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
     path, home = Path(artifact), Path(out)
-    session = open_artifact(path)
-    manifest = read_manifest(session, path)
-    steps = _checked(session, manifest, path, preprocess)
+    manifest, steps = _checked(path, preprocess)
     with staged_folder(home, force=force) as folder:
         with progress("answer in eager PyTorch"):
             golden = _golden(manifest, steps, None if weights is None else Path(weights))
+        copy = _copied(path, folder / file_name(manifest))
         with progress("hold the artifact against it"):
-            _check(session, path, golden)
+            _check(copy, path, golden)
         (folder / "golden").mkdir()
         images = golden.write(folder / "golden", steps)
         write_project(folder, manifest, steps, images)
-        shutil.copyfile(path, folder / file_name(manifest))
-        for data in data_files(path):  # the model names them, so they keep their names
-            shutil.copyfile(data, folder / data.name)
     place = "graph" if manifest.takes_levels else "cpp"
     return Generated(home, place, len(images), RUNTIMES[manifest.target].flag)
 
 
-def _checked(
-    session: Session, manifest: Manifest, artifact: Path, preprocess: str | None
-) -> Preprocessing:
+def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preprocessing]:
+    session = open_artifact(artifact)
+    manifest = read_manifest(session, artifact)
     check_target(manifest.target)
     if not manifest.spec.classifies:
         message = f"{artifact} has no classes: it answers {manifest.spec.answer}."
@@ -109,7 +107,7 @@ def _checked(
     if isinstance(session, OnnxSession) and session.dtype == np.float16:
         message = f"{artifact} takes numbers of 16 bits, which C++ does not have."
         raise RequestError(message, "export it without --io-fp16.")
-    check_resizable(manifest.preprocessing)
+    steps = check_resizable(manifest.preprocessing)
     inside = manifest.takes_levels
     if preprocess == "graph" and not inside:
         message = f"{artifact} takes normalized numbers, not images."
@@ -117,9 +115,7 @@ def _checked(
     if preprocess == "cpp" and inside:
         message = f"{artifact} preprocesses by itself."
         raise RequestError(message, "leave --preprocess out, or export it with --preprocess none.")
-    if manifest.preprocessing is None:
-        raise AssertionError("check_resizable refused it")
-    return manifest.preprocessing
+    return manifest, steps
 
 
 def _golden(manifest: Manifest, steps: Preprocessing, weights: Path | None) -> Golden:
@@ -127,11 +123,35 @@ def _golden(manifest: Manifest, steps: Preprocessing, weights: Path | None) -> G
     samples = samples_of(recipes_of(manifest, steps), steps, levels=manifest.takes_levels)
     if manifest.takes_levels and weights is None:
         return Golden(manifest, samples, manifest.reference)
+    _check_pillow(manifest)
     from vit_export.vit.reference import reference_of
 
     vit = same_vit(manifest, weights)
     reference = reference_of(vit, samples.recipes, samples.inputs, samples.fed)
     return Golden(manifest, samples, reference)
+
+
+def _check_pillow(manifest: Manifest) -> None:
+    import PIL
+
+    former = manifest.versions["pillow"]
+    if manifest.takes_levels and columns_may_come_first(former) != columns_may_come_first(
+        PIL.__version__
+    ):
+        message = f"The file resizes as Pillow {former}; here is {PIL.__version__}, which differs."
+        raise RequestError(message, "leave --weights out, or export the model again.")
+
+
+def _copied(artifact: Path, to: Path) -> Session:
+    """A session on a copy, which is what the program will open."""
+    shutil.copyfile(artifact, to)
+    for data in data_files(artifact):  # the model names them, so they keep their names
+        shutil.copyfile(data, to.with_name(data.name))
+    try:
+        return open_artifact(to)
+    except RequestError as error:
+        message = f"{artifact} opens where it is, and a copy does not: its data has another name."
+        raise RequestError(message, error.fix) from None
 
 
 def _check(session: Session, artifact: Path, golden: Golden) -> None:

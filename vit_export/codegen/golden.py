@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from vit_export.compare import Tolerance
-from vit_export.fed import Fed, levels_recipes, make_levels
+from vit_export.fed import Fed, as_picture, levels_recipes, make_levels
 from vit_export.head import TOP, held
-from vit_export.image_files import Levels, read_input, read_levels
+from vit_export.image_files import read_input, read_levels
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.samples import photo
 from vit_export.vit.preprocess import Preprocessing
@@ -84,19 +84,12 @@ def _file_name(recipe: str) -> str:
 
 def _content(recipe: str, steps: Preprocessing) -> bytes:
     """The image file: a photograph as it ships, in colour even for a model of grey."""
-    from PIL import Image
-
     if recipe.startswith("photo:"):
         return photo(recipe.partition(":")[2]).read_bytes()
-    levels = make_levels(recipe, steps)
     kind = "PPM" if recipe.startswith(AS_PPM) else "PNG"
     buffer = io.BytesIO()
-    Image.fromarray(_squeezed(levels)).save(buffer, kind)
+    as_picture(make_levels(recipe, steps)).save(buffer, kind)
     return buffer.getvalue()
-
-
-def _squeezed(levels: Levels) -> Levels:
-    return levels[..., 0] if levels.shape[-1] == 1 else levels
 
 
 def recipes_of(manifest: Manifest, steps: Preprocessing) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vit_export.codegen.golden import INPUT_OFF, JPEG_LEVELS
 from vit_export.errors import RequestError
-from vit_export.head import OUTPUTS
+from vit_export.head import LEAST_LOG, OUTPUTS, TOP
 from vit_export.manifest import INTERFACE_KEY, Manifest
 from vit_export.vit.levels import columns_may_come_first
 from vit_export.vit.preprocess import Preprocessing
@@ -16,6 +16,8 @@ from vit_export.vit.preprocess import Preprocessing
 TEMPLATES = files("vit_export") / "codegen" / "templates"
 RENDERED = ("CMakeLists.txt", "README.md", "image.hpp", "main.cpp", "tests/golden.cpp", "vit.hpp")
 COPIED = tuple(f"third_party/{name}" for name in ("LICENSE.stb", "stb_image.cpp", "stb_image.h"))
+PAIRS = "std::pair<std::vector<float>, std::vector<std::int64_t>>"
+"""What answers the best classes: their scores, and which they are."""
 SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
 """Pixels on either side that a filter sees."""
 
@@ -58,7 +60,7 @@ def check_target(target: str) -> None:
     Raises:
         RequestError: there are none.
     """
-    if target not in RUNTIMES or not (TEMPLATES / target).is_dir():
+    if target not in RUNTIMES:
         message = f"There is no C++ for {target}."
         raise RequestError(message, f"export for {' or '.join(RUNTIMES)}.")
 
@@ -103,40 +105,61 @@ def _at(name: str) -> Traversable:
 def _values(manifest: Manifest, steps: Preprocessing, images: list[str]) -> dict[str, Any]:
     runtime = RUNTIMES[manifest.target]
     preprocess = not manifest.takes_levels
-    outputs = OUTPUTS.get(manifest.head, ("logits",))
-    shorter = steps.resize if isinstance(steps.resize, int) else 0
     return {
+        **_answering(manifest),
+        **_resizing(steps),
         **vars(runtime),
         "runtime": runtime.name,
         "model": "".join(c for c in manifest.model if c.isprintable()),
         "file": file_name(manifest),
         "version": manifest.versions["vit-export"],
         "target": manifest.target,
-        "head": manifest.head,
-        "quoted_outputs": ", ".join(f'"{one}"' for one in outputs),
+        "number": "float" if preprocess else "std::uint8_t",
         "interface": manifest.interface,
         "interface_key": INTERFACE_KEY,
         "channels": manifest.spec.channels,
-        "classes": manifest.spec.classes,
         "labels": bool(manifest.labels),
         "preprocess": preprocess,
-        "height": steps.crop[0],
-        "width": steps.crop[1],
-        "resize": steps.resize,
-        "shorter": shorter,
-        "centre": steps.centre,
-        "interpolation": steps.interpolation,
-        "support": SUPPORT.get(steps.interpolation),
-        "mean": _floats(steps.mean),
-        "std": _floats(steps.std),
-        "columns_first": columns_may_come_first(manifest.versions["pillow"]),
-        "rms": manifest.tolerance["least_snr_db"] is not None,
         "batches": manifest.batch.takes(2),
         "images": len(images),
         "first": images[0],
         "place": "in C++" if preprocess else "inside the model file",
         "input_bound": f"{INPUT_OFF:g}" if preprocess else "nothing",
         "jpeg_bound": f"{JPEG_LEVELS} levels",
+    }
+
+
+def _answering(manifest: Manifest) -> dict[str, Any]:
+    top5, classes = manifest.head == "top5", manifest.spec.classes or 0
+    outputs = OUTPUTS.get(manifest.head, ("logits",))
+    return {
+        "head": manifest.head,
+        "classes": classes,
+        "best": min(TOP, classes),
+        "each": "kBest" if top5 else "kClasses",
+        "found": "[scores, classes]" if top5 else "scores",
+        "answers": PAIRS if top5 else "std::vector<float>",
+        "quoted_outputs": ", ".join(f'"{one}"' for one in outputs),
+        "rms": manifest.tolerance["least_snr_db"] is not None,
+        "least_log": LEAST_LOG,
+    }
+
+
+def _resizing(steps: Preprocessing) -> dict[str, Any]:
+    import PIL
+
+    return {
+        "height": steps.crop[0],
+        "width": steps.crop[1],
+        "resize": steps.resize,
+        "shorter": steps.resize if isinstance(steps.resize, int) else 0,
+        "centre": steps.centre,
+        "interpolation": steps.interpolation,
+        "support": SUPPORT.get(steps.interpolation),
+        "mean": _floats(steps.mean),
+        "std": _floats(steps.std),
+        # as in the golden inputs, which this Pillow makes, whichever the artifact was made with
+        "columns_first": columns_may_come_first(PIL.__version__),
     }
 
 

@@ -10,7 +10,9 @@ from vit_export.head import OUTPUTS, TOP
 def answer_with(model: ir.Model, head: str) -> None:
     """Puts `head`, which is more than the logits, behind `model`, in place."""
     (logits,) = model.graph.outputs
-    batch, classes = logits.shape or ir.Shape(["batch", 1])
+    if logits.shape is None:
+        raise ValueError("the graph does not say what it answers")
+    batch, classes = logits.shape
     softmax = ir.node("Softmax", [logits], {"axis": -1}, name="head/Softmax")
     probabilities = softmax.outputs[0]
     probabilities.shape, probabilities.type = logits.shape, logits.type

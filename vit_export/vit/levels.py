@@ -2,8 +2,9 @@
 
 Pillow resizes 8-bit images in two passes, one along rows and one along columns. In each of them a
 level is a sum of levels times weights of 22 bits, rounded (src/libImaging/Resample.c of Pillow).
-A file does a pass as a matrix product in fp32 and stays exact: weights are cut in two halves of
-eleven bits, so that sums stay within the 24 bits of a mantissa.
+A file does a pass as a matrix product in fp32: weights are cut in two halves of eleven bits, so
+that sums stay within the 24 bits of a mantissa, exactly, where a side shrinks up to sixteen times.
+Beyond, the largest ones leave it and are off by some 2^-20 of a level before they are rounded.
 """
 
 import numpy as np
@@ -27,18 +28,19 @@ TALL_FIRST = 13
 """The version of Pillow since which columns come first where they lose twice as much as rows."""
 
 
-def check_resizable(steps: Preprocessing | None) -> None:
-    """Nothing, when pixels can become the model's input inside a file.
+def check_resizable(steps: Preprocessing | None) -> Preprocessing:
+    """The same, when pixels can become the model's input inside a file, or in C++.
 
     Raises:
         RequestError: no preprocessing, or a resize by copying pixels.
     """
     if steps is None:
-        message = "The model has no preprocessing to put into the file."
-        raise RequestError(message, "give --mean, --std and --resize, or take --preprocess none.")
+        message = "The model has no preprocessing: nothing says how images become its input."
+        raise RequestError(message, "export it with --mean, --std and --resize.")
     if steps.interpolation not in FILTERS:
-        message = "A file can't resize by nearest: which pixel that is, rounding decides."
-        raise RequestError(message, f"take --interpolation {' or '.join(FILTERS)}.")
+        message = "No file resizes by nearest: which pixel that is, rounding decides."
+        raise RequestError(message, f"export it with --interpolation {' or '.join(FILTERS)}.")
+    return steps
 
 
 def columns_may_come_first(pillow: str) -> bool:

@@ -19,12 +19,15 @@
 #include <numeric>
 #include <stdexcept>
 #include <string>
+{%- if head == "top5" %}
+#include <utility>
+{%- endif %}
 #include <vector>
 
 namespace vit {
 
-constexpr std::int64_t kChannels = @{channels}@, kClasses = @{classes}@;
-constexpr const char* kInterface = "@{interface}@";  // what a model file has to say of itself
+constexpr std::int64_t kChannels = @{channels}@, kClasses = @{classes}@@{", kBest = %d" % best if head == "top5"}@;
+constexpr const char* kInterface = "@{interface}@";  // what a model file must say
 
 struct Error : std::runtime_error {
     using std::runtime_error::runtime_error;
@@ -47,27 +50,23 @@ struct Options {
     std::string labels;  ///< A file with the name of a class in each line; empty: they have none.
 };
 {% if preprocess %}
-{% include "common/preprocess.hpp" %}
-{%- endif %}
+// What the model takes: its sides, mean and standard deviation of levels scaled to 0..1.
+constexpr std::int64_t kHeight = @{height}@, kWidth = @{width}@;
+constexpr float kMean[] = {@{mean}@};
+constexpr float kStd[] = {@{std}@};
+{% endif %}
 namespace detail {
-
-/// What a file answers to a batch, image by image.
-struct Answers {
-    std::vector<float> scores;
-{%- if head == "top5" %}
-    std::vector<std::int64_t> classes;
-{%- endif %}
-};
-
+{% if preprocess %}
+{% include "common/resize.hpp" %}{% endif %}
 {% include target ~ "/session.hpp" %}
 inline std::vector<std::string> read_labels(const std::string& path) {
     std::vector<std::string> labels;
-    if (path.empty()) {
-        for (int i = 0; i < kClasses; ++i) labels.push_back("class " + std::to_string(i));
-        return labels;
-    }
+    for (int i = 0; path.empty() && i < kClasses; ++i)
+        labels.push_back("class " + std::to_string(i));
     std::ifstream file(path);
-    for (std::string line; std::getline(file, line);) labels.push_back(line);
+    if (!path.empty() && !file) throw Error(path + ": no such label file");
+    for (std::string line; std::getline(file, line); labels.push_back(line))
+        if (!line.empty() && line.back() == '\r') line.pop_back();  // of Windows
     if (labels.size() != kClasses)
         throw Error(path + " has " + std::to_string(labels.size()) + " labels, the model " +
                     std::to_string(kClasses) + " classes");
@@ -75,14 +74,15 @@ inline std::vector<std::string> read_labels(const std::string& path) {
 }
 
 }  // namespace detail
-
+{% if preprocess %}
+{% include "common/preprocess.hpp" %}{% endif %}
 /// An open model file, which can be moved and not copied. One thread at a time may use it.
 class Model {
 public:
     explicit Model(const std::string& path, const Options& options = {})
         : session_(path, options.threads), labels_(detail::read_labels(options.labels)) {}
 
-    /// The `top` most probable classes of `image`, the best first@{"; the file answers five" if head == "top5"}@.
+    /// The `top` most probable classes of `image`, the best first@{"; the file answers %d" % best if head == "top5"}@.
     std::vector<Class> classify(const Image& image, std::size_t top = 5) {
         return classify_batch(image, 1, top).front();
     }
@@ -102,13 +102,20 @@ public:
         for (std::int64_t i = 0; i < count; ++i)
             preprocess({first.levels + i * size, first.height, first.width},
                        input.data() + i * kNumbers);
-        const auto answers = session_.run(input.data(), {count, kChannels, kHeight, kWidth});
+        const auto @{found}@ = session_.run(input.data(), {count, kChannels, kHeight, kWidth});
 {%- else %}
-        const auto answers =
+        const auto @{found}@ =
             session_.run(first.levels, {count, first.height, first.width, kChannels});
 {%- endif %}
+        if (scores.size() != static_cast<std::size_t>(count * @{each}@)@{" ||\n            classes.size() != scores.size()" if head == "top5"}@)
+            throw Error("the model file answers another number of classes");
         std::vector<std::vector<Class>> found;
-        for (std::int64_t i = 0; i < count; ++i) found.push_back(best(answers, i, top));
+{%- if head == "top5" %}
+        for (std::int64_t i = 0; i < count * kBest; i += kBest)
+            found.push_back(best(&scores[i], &classes[i], top));
+{%- else %}
+        for (std::int64_t i = 0; i < count; ++i) found.push_back(best(&scores[i * kClasses], top));
+{%- endif %}
         return found;
     }
 
@@ -119,34 +126,42 @@ public:
     }
 
 private:
-    std::vector<Class> best(const detail::Answers& answers, std::int64_t row, std::size_t top) {
-        constexpr std::int64_t kAnswers = @{[5, classes]|min if head == "top5" else "kClasses"}@;
-        const float* scores = answers.scores.data() + row * kAnswers;
-        std::vector<std::int64_t> order(kAnswers);
-        std::iota(order.begin(), order.end(), 0);
-{%- if head != "top5" %}
-        std::stable_sort(order.begin(), order.end(),
-                         [&](auto a, auto b) { return scores[a] > scores[b]; });
-{%- endif %}
-{%- if head == "logits" %}
-        double sum = 0;
-        for (const auto i : order) sum += std::exp(double{scores[i]} - scores[order[0]]);
-{%- endif %}
-        order.resize(std::min(top, order.size()));
+{%- if head == "top5" %}
+    std::vector<Class> best(const float* scores, const std::int64_t* classes, std::size_t top) {
         std::vector<Class> found;
-        for (const auto i : order) {
-{%- if head == "logits" %}
-            const double share = std::exp(double{scores[i]} - scores[order[0]]) / sum;
-            const auto probability = static_cast<float>(share);
-{%- else %}
-            const float probability = scores[i];
-{%- endif %}
-            const auto index = @{"answers.classes.at(static_cast<std::size_t>(row * kAnswers + i))" if head == "top5" else "i"}@;
-            if (!std::isfinite(probability)) throw Error("the answer is not finite");
-            found.push_back({index, probability, labels_.at(static_cast<std::size_t>(index))});
+        for (std::size_t i = 0; i < std::min<std::size_t>(top, kBest); ++i) {
+            if (!std::isfinite(scores[i]) || classes[i] < 0 || classes[i] >= kClasses)
+                throw Error("the answer is no class");
+            found.push_back({classes[i], scores[i], labels_[static_cast<std::size_t>(classes[i])]});
         }
         return found;
     }
+{%- else %}
+    std::vector<Class> best(const float* scores, std::size_t top) {
+{%- if head == "logits" %}
+        const float highest = *std::max_element(scores, scores + kClasses);
+        const auto share = [&](auto i) { return std::exp(double{scores[i]} - highest); };
+        double sum = 0;
+        for (int i = 0; i < kClasses; ++i) sum += share(i);
+{%- else %}
+        const double sum = std::accumulate(scores, scores + kClasses, 0.0);
+{%- endif %}
+        if (!std::isfinite(sum)) throw Error("the answer is not finite");
+        std::vector<std::size_t> order(kClasses);
+        std::iota(order.begin(), order.end(), 0);
+        std::stable_sort(order.begin(), order.end(),
+                         [&](auto a, auto b) { return scores[a] > scores[b]; });
+        order.resize(std::min(top, order.size()));
+        std::vector<Class> found;
+{%- if head == "logits" %}
+        for (const auto i : order)
+            found.push_back({std::int64_t(i), float(share(i) / sum), labels_[i]});
+{%- else %}
+        for (const auto i : order) found.push_back({std::int64_t(i), scores[i], labels_[i]});
+{%- endif %}
+        return found;
+    }
+{%- endif %}
 
     detail::Session session_;
     std::vector<std::string> labels_;

@@ -1,7 +1,7 @@
 set(ONNXRUNTIME_ROOT "" CACHE PATH "An unpacked release of ONNX Runtime: include/ and lib/")
 find_path(ONNXRUNTIME_INCLUDE onnxruntime_cxx_api.h HINTS ${ONNXRUNTIME_ROOT}
-  PATH_SUFFIXES include onnxruntime include/onnxruntime)
-find_library(ONNXRUNTIME_LIBRARY onnxruntime HINTS ${ONNXRUNTIME_ROOT} PATH_SUFFIXES lib lib64)
+  PATH_SUFFIXES include onnxruntime include/onnxruntime NO_CACHE)
+find_library(ONNXRUNTIME_LIBRARY onnxruntime HINTS ${ONNXRUNTIME_ROOT} PATH_SUFFIXES lib lib64 NO_CACHE)
 if(ONNXRUNTIME_INCLUDE AND ONNXRUNTIME_LIBRARY)
   add_library(onnxruntime::onnxruntime UNKNOWN IMPORTED)
   set_target_properties(onnxruntime::onnxruntime PROPERTIES

@@ -2,13 +2,13 @@
 class Session {
 public:
     Session(const std::string& path, int threads) try {
-        if (!std::filesystem::is_regular_file(path)) throw Error(path + ": no such model file");
+        if (!std::ifstream(path) || !std::filesystem::is_regular_file(path))
+            throw Error(path + ": no such model file");
         Ort::SessionOptions options;
         options.SetIntraOpNumThreads(threads);
         session_ = Ort::Session(env_, std::filesystem::path(path).c_str(), options);
-        Ort::AllocatorWithDefaultOptions allocator;
         const auto told = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(
-            "@{interface_key}@", allocator);
+            "@{interface_key}@", Ort::AllocatorWithDefaultOptions());
         const std::string found = told ? told.get() : "";
         if (found != kInterface)
             throw Error(path + " has interface '" + found + "', this needs '" + kInterface + "'");
@@ -16,27 +16,33 @@ public:
         throw Error(path + " can't be opened: " + error.what());
     }
 
-    /// Answers to a batch, which is not copied.
-    template <typename Number>
-    Answers run(const Number* input, const std::array<std::int64_t, 4>& shape) try {
+    /// @{"Scores and classes" if head == "top5" else "The scores"}@ of a batch, image by image. The batch is not copied.
+    @{answers}@ run(@{"
+        " if head == "top5"}@const @{number}@* input, std::array<std::int64_t, 4> shape) try {
         const char *inputs[] = {"image"}, *outputs[] = {@{quoted_outputs}@};
         const auto size = static_cast<std::size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
         const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
-        const auto image = Ort::Value::CreateTensor(memory, const_cast<Number*>(input), size,
+        const auto image = Ort::Value::CreateTensor(memory, const_cast<@{number}@*>(input), size,
                                                     shape.data(), shape.size());
         const auto found = session_.Run({}, inputs, &image, 1, outputs, std::size(outputs));
-        return {copy<float>(found.back())@{", copy<std::int64_t>(found.front())" if head == "top5"}@};
+{%- if head == "top5" %}
+        return {copy<float>(found[1]), copy<std::int64_t>(found[0])};
+{%- else %}
+        const float* scores = found[0].GetTensorData<float>();
+        return {scores, scores + found[0].GetTensorTypeAndShapeInfo().GetElementCount()};
+{%- endif %}
     } catch (const Ort::Exception& error) {
         throw Error(std::string("ONNX Runtime refuses the image: ") + error.what());
     }
 
 private:
+{%- if head == "top5" %}
     template <typename Number>
     static std::vector<Number> copy(const Ort::Value& from) {
         const Number* begin = from.GetTensorData<Number>();
         return {begin, begin + from.GetTensorTypeAndShapeInfo().GetElementCount()};
     }
-
+{% endif %}
     Ort::Env env_{ORT_LOGGING_LEVEL_FATAL, "vit"};
     Ort::Session session_{nullptr};
 };

@@ -2,7 +2,8 @@
 class Session {
 public:
     Session(const std::string& path, int threads) try {
-        if (!std::filesystem::is_regular_file(path)) throw Error(path + ": no such model file");
+        if (!std::ifstream(path) || !std::filesystem::is_regular_file(path))
+            throw Error(path + ": no such model file");
         if (threads > 0) at::set_num_threads(threads);
         torch::jit::ExtraFilesMap told{{"@{interface_key}@", ""}};
         module_ = torch::jit::load(path, torch::kCPU, told);
@@ -15,18 +16,18 @@ public:
     Session(Session&&) = default;
     Session& operator=(Session&&) = default;
 
-    /// Answers to a batch, which is not copied.
-    template <typename Number>
-    Answers run(const Number* input, const std::array<std::int64_t, 4>& shape) try {
+    /// @{"Scores and classes" if head == "top5" else "The scores"}@ of a batch, image by image. The batch is not copied.
+    @{answers}@ run(@{"
+        " if head == "top5"}@const @{number}@* input, std::array<std::int64_t, 4> shape) try {
         const c10::InferenceMode no_gradients;
-        const auto kind = c10::CppTypeToScalarType<Number>::value;
-        const auto image = at::from_blob(const_cast<Number*>(input), shape, kind);
+        const auto image = at::from_blob(const_cast<@{number}@*>(input), shape, @{"at::kFloat" if preprocess else "at::kByte"}@);
         const auto found = module_.forward({image});
 {%- if head == "top5" %}
         const auto& both = found.toTupleRef().elements();
         return {copy<float>(both[1].toTensor()), copy<std::int64_t>(both[0].toTensor())};
 {%- else %}
-        return {copy<float>(found.toTensor())};
+        const at::Tensor scores = found.toTensor().contiguous();
+        return {scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel()};
 {%- endif %}
     } catch (const std::runtime_error& error) {  // an interpreter's, beside c10::Error
         throw Error(std::string("LibTorch refuses the image: ") + error.what());
@@ -35,11 +36,12 @@ public:
     }
 
 private:
+{%- if head == "top5" %}
     template <typename Number>
     static std::vector<Number> copy(const at::Tensor& from) {
         const at::Tensor rows = from.contiguous();
         return {rows.data_ptr<Number>(), rows.data_ptr<Number>() + rows.numel()};
     }
-
+{% endif %}
     torch::jit::Module module_;
 };
