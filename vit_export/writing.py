@@ -119,15 +119,7 @@ def staged(out: Path) -> Iterator[Staged]:
     """
     check_writable(out)
     try:
-        with ExitStack() as cleanup:
-            # Under the parent's lock no other run can take the new folder for a leftover.
-            with _locked(out.parent):
-                _sweep(out)
-                folder = Path(
-                    tempfile.mkdtemp(prefix=f".{out.name}.", suffix=SUFFIX, dir=out.parent)
-                )
-                cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-                cleanup.enter_context(_locked(folder))
+        with _private(out) as folder:
             yield Staged(out, folder)
     except OSError as error:
         message = f"{out} can't be written: {error.strerror or error}."
