@@ -321,6 +321,12 @@ def test_a_layer_of_other_weights_is_a_failure():
         quantize(model, Plan(layers={first: layer}), "int8", "portable")
 
 
+def test_looking_at_layers_tells_how_far_it_is():
+    told = []
+    observe(lower(random_vit(tiny_spec(), 0)), images(tiny_spec(), 4), tell=told.append)
+    assert told == [0, 0.25, 0.5, 0.75]
+
+
 def test_an_activation_that_is_not_finite_is_named():
     spec = tiny_spec()
     vit = random_vit(spec, 0)

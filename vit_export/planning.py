@@ -1,7 +1,8 @@
 """From an eager model to what a target is given: lowered, with a manifest and a plan of bits."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from vit_export.compare import TOLERANCES, Tolerance, within_budget
 from vit_export.image_set import ImageSet
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.precision import Asked
-from vit_export.progress import Progress
+from vit_export.progress import Progress, unheard
 from vit_export.proof import prove
 from vit_export.runtimes.module import ModuleSession
 from vit_export.samples import digest
@@ -24,8 +25,11 @@ from vit_export.versions import versions_of
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.quantize.equalize import Seen
     from vit_export.quantize.images import Pictures
+    from vit_export.quantize.observe import Images
     from vit_export.quantize.plan import Plan
     from vit_export.vit.lower import LoweredVit
+
+    Look = Callable[[Images], tuple[Seen, dict[str, int]]]
 
 
 MOST_TRIED = 16
@@ -87,6 +91,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     """
     from vit_export.quantize.images import Pictures
     from vit_export.quantize.layers import check_parts
+    from vit_export.quantize.observe import observe
     from vit_export.quantize.plan import Plan
     from vit_export.quantize.prepare import prepare
     from vit_export.search import Request, search
@@ -101,8 +106,9 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     pictures = None
     if asked.calibration is not None:
         pictures = Pictures.of(asked.calibration, manifest.preprocessing, named)
-    with progress(f"look at layers on {len(pictures or named)} images"):
-        seen, tops = _seen(lowered, manifest, asked, pictures, named)
+    with progress(f"look at layers on {len(pictures or named)} images") as tell:
+        look = partial(observe, lowered, include=asked.include, tell=tell or unheard)
+        seen, tops = _seen(look, manifest, asked, pictures, named)
     found = None
     if asked.precision == "auto":
         extra = pictures.spread(MOST_TRIED) if pictures else []
@@ -120,7 +126,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
 
 
 def _seen(
-    lowered: "LoweredVit",
+    look: "Look",
     manifest: Manifest,
     asked: Asked,
     pictures: "Pictures | None",
@@ -128,17 +134,17 @@ def _seen(
 ) -> tuple["Seen", dict[str, int]]:
     """What layers see, and the class that each image is answered with; of a folder, from before."""
     from vit_export.quantize import cache
-    from vit_export.quantize.observe import ROWS, observe
+    from vit_export.quantize.observe import ROWS
 
     if pictures is None:
-        return observe(lowered, samples, asked.include)
+        return look(samples)
     depends = (manifest.weights_sha256, asdict(manifest.spec), manifest.versions, ROWS)
     key = sha256(repr((*depends, sorted(asked.include), pictures.digest)).encode()).hexdigest()
     known = cache.load(key)
     if known is not None:
         pictures.retell(known[1]["pictures"])
         return known[0], known[1]["tops"]
-    seen, tops = observe(lowered, pictures, asked.include)
+    seen, tops = look(pictures)
     cache.store(key, seen, {"pictures": pictures.told(), "tops": tops})
     return seen, tops
 

@@ -18,7 +18,7 @@ from vit_export.budget import FP32, BudgetError, Choice, Point, Search
 from vit_export.compare import Array
 from vit_export.manifest import Manifest
 from vit_export.precision import Asked
-from vit_export.progress import Progress
+from vit_export.progress import Progress, unheard
 from vit_export.proof import order_of
 from vit_export.quantize.equalize import Seen, equalize
 from vit_export.quantize.layers import linear_layers
@@ -94,8 +94,8 @@ def search(
     samples, others = images[0], [*images[1], *closer_views(images[1])]
     batches = _batches(len(samples), len(others), request.batch)
     exam = Exam.of(lowered, np.stack([*samples, *others]), batches)
-    with progress(f"try {len(plans[0].layers)} layers alone in {len(plans)} schemes"):
-        noise = noises(exam.hardest(plans[-1]), plans)
+    with progress(f"try {len(plans[0].layers)} layers alone in {len(plans)} schemes") as tell:
+        noise = noises(exam.hardest(plans[-1]), plans, tell or unheard)
     noise |= {(name, FP32): 0.0 for name in plans[0].layers}
     bill = _Bill(dict(zip(request.schemes, plans, strict=True)), ms, noise)
     with progress("try mixtures"):
