@@ -403,6 +403,36 @@ def test_ctrl_c_stops_a_build(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_builder_in_the_garbage_does_not_stop_the_next_one(built):
+    """Were garbage collected while TensorRT logs, it would wait for its own lock for ever."""
+    script = (
+        "import gc, sys, pathlib\n"
+        "from vit_export.engine import build, kinds\n"
+        "plain = build.log_of\n"
+        "def log_of(library):\n"
+        "    log = plain(library)\n"
+        "    type(log).log = lambda *told: gc.isenabled() and gc.collect()\n"
+        "    return log\n"
+        "build.log_of, library = log_of, kinds.load(kinds.KINDS['rtx'])\n"
+        "gc.disable()\n"
+        "cycle = [library.Builder(plain(library))]\n"
+        "cycle.append(cycle)\n"
+        "del cycle\n"
+        "gc.enable()\n"
+        "graph = pathlib.Path(sys.argv[1])\n"
+        "print(build.parsed(library, graph, precision='fp32', flavour='tensorrt').layers)"
+    )
+    graph = graph_of(built["fp32"][0])
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(graph)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert int(done.stdout) > 100
+
+
 PRESETS = (
     *("vit_tiny_patch16_224", "vit_small_patch16_224"),
     *("vit_base_patch16_224", "vit_large_patch16_224"),

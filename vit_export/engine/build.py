@@ -4,12 +4,13 @@
 """
 
 import threading
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vit_export.engine.log import last_error, log_of
+from vit_export.engine.log import last_error, log_of, uncollected
 from vit_export.engine.monitor import monitor_of
 from vit_export.engine.network import census, check_census, ends_of, parse
 from vit_export.engine.settings import Settings
@@ -193,8 +194,10 @@ def _stoppable(work: Any, stop: threading.Event) -> Any:
 
     def run() -> None:
         try:
-            answers.append(work())
+            with uncollected():
+                answers.append(work())
         except Exception as error:  # noqa: BLE001 handed to the thread that waits
+            traceback.clear_frames(error.__traceback__)  # which hold builders
             failures.append(error)
 
     thread = threading.Thread(target=run)
@@ -206,7 +209,7 @@ def _stoppable(work: Any, stop: threading.Event) -> Any:
         thread.join()
         raise
     if failures:
-        raise failures[0]
+        raise failures.pop()
     return answers[0]
 
 

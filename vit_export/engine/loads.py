@@ -8,7 +8,7 @@ from typing import Any
 from vit_export.engine.capabilities import LEAST, in_words, numbers_of
 from vit_export.engine.driver import Gpu, find_gpu
 from vit_export.engine.kinds import KINDS, NO_GPU, Kind, load
-from vit_export.engine.log import log_of
+from vit_export.engine.log import log_of, uncollected
 from vit_export.errors import MissingError, RequestError
 
 
@@ -99,6 +99,7 @@ def _wanted(told: Mapping[str, Any]) -> tuple[str, ...]:
     return (str(gpu.get("capability")),)
 
 
+@uncollected()
 def validity(library: Any, engine: Any) -> str:
     """What the validity API says of an engine's bytes; empty where a library has none."""
     runtime = library.Runtime(log_of(library))

@@ -1,5 +1,8 @@
 """What TensorRT says, kept: it answers None when it fails, and tells the reason to its logger."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -32,3 +35,20 @@ def last_error(log: Any) -> str:
     """The last thing that went wrong, in a line and without the place in the library's source."""
     told = log.errors[-1] if log.errors else "it does not say why"
     return str(told).partition("\n")[0].partition(" In ")[0].partition(" (In ")[0].strip(" .;")
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Inside, no garbage is collected: for whatever makes objects of TensorRT.
+
+    It logs while it holds the lock under which its objects are made and destroyed. What runs in
+    Python then may set off the collector, and the destructor of a builder that is found there would
+    wait for that lock for ever.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

@@ -12,7 +12,7 @@ from vit_export.batch import Batch
 from vit_export.engine.driver import DriverError, find_gpu
 from vit_export.engine.inspector import inspected
 from vit_export.engine.loads import check_loads
-from vit_export.engine.log import last_error, log_of
+from vit_export.engine.log import last_error, log_of, uncollected
 from vit_export.engine.sidecar import graph_of, read_sidecar
 from vit_export.errors import BuildError, MissingError, RequestError
 from vit_export.runtimes.base import Array, RunFailedError
@@ -31,6 +31,7 @@ class EngineSession:
         BuildError: the GPU has no memory left for it.
     """
 
+    @uncollected()
     def __init__(self, path: Path, threads: int | None = None) -> None:  # noqa: ARG002 as all runtimes
         manifest = read_sidecar(path)
         self._json = manifest.to_json()
