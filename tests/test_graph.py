@@ -64,7 +64,7 @@ def test_attention_is_not_scaled_again(graph):
 
 def test_nodes_are_called_after_their_modules(graph):
     names = [node.name for node in simplify(graph).graph]
-    assert "blocks.0.attention/Softmax" in names
+    assert "blocks.0.attention.products/Softmax" in names
     assert "embedding.projection/Conv" in names
     assert len(set(names)) == len(names)
 

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from vit_export.errors import MissingError, RequestError
@@ -41,7 +42,7 @@ class TorchScriptSession:
 
         try:
             with torch.inference_mode():
-                answer = self._module(torch.from_numpy(images))
+                answer = self._module(torch.from_numpy(np.require(images, requirements="W")))
         except RuntimeError as error:  # the last line is the cause, those before the TorchScript
             reason = str(error).strip().rpartition("\n")[2]
             raise RunFailedError(reason, "see what the artifact was built for.") from None
