@@ -69,7 +69,7 @@ def closer_views(images: Sequence[Array]) -> list[Array]:
 
     A mixture costs most on what nobody calibrated on: of a published DINOv2 ViT-S textures (cells
     under a microscope, grass, the moon) fell 10 dB below photographs of things. Their closer views,
-    which show textures, foretold that within 2 dB.
+    which show textures, foretold that within 3 dB.
     """
     found = []
     for image in images:
