@@ -210,7 +210,9 @@ def test_a_folder_is_looked_at_once(tmp_path, monkeypatch):
     from vit_export.quantize import observe
 
     kept = observe.observe
-    monkeypatch.setattr(observe, "observe", lambda *all_: looked.append(1) or kept(*all_))
+    monkeypatch.setattr(
+        observe, "observe", lambda *all_, **named: looked.append(1) or kept(*all_, **named)
+    )
 
     def build():
         asked = {"precision": "int8-static", "calibration": folder}
