@@ -2,6 +2,7 @@
 
     python scripts/export_costs.py            # Ti, S, B, L and H: about ten minutes, 12 GB of disk
     python scripts/export_costs.py vit_tiny_patch16_224
+    python scripts/export_costs.py vit_base_patch16_224 --calibrate 128   # int8-static, 128 images
 
 Each model gets a checkpoint of random weights in a temporary folder; then `vit-export onnx` runs on
 it in a process of its own. Memory is the largest sum of PSS over that process and its children,
@@ -15,6 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 MODELS = [
     f"vit_{size}"
     for size in (
@@ -25,6 +29,8 @@ MODELS = [
         "huge_patch14_224",
     )
 ]
+PHOTOS = Path(__file__).resolve().parent.parent / "vit_export" / "photos"
+SIDE = 256
 COMMAND = Path(sys.executable).with_name("vit-export")
 SECONDS_BETWEEN_READINGS = 0.05
 ALLOWED = "2.5 x weights + 1000 MB"
@@ -34,14 +40,19 @@ def main() -> None:
     """Prints one row per model, as Markdown."""
     parser = argparse.ArgumentParser(description="Wall time and peak memory of exports.")
     parser.add_argument("models", nargs="*", default=MODELS, metavar="MODEL")
+    parser.add_argument("--calibrate", type=int, metavar="N", help="export int8-static on N images")
+    chosen = parser.parse_args()
     print("| model | weights MB | wall s | peak MB | allowed MB |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for model in parser.parse_args().models:
+    for model in chosen.models:
         with tempfile.TemporaryDirectory() as folder:
             weights = Path(folder, "weights.safetensors")
             megabytes = write_checkpoint(model, weights)
             out = Path(folder, "vit.onnx")
             request = [COMMAND, "onnx", "--model", model, "--weights", weights, "--out", out, "-q"]
+            if chosen.calibrate:
+                images = write_images(Path(folder, "images"), chosen.calibrate)
+                request += ["--precision", "int8-static", "--calibration", images]
             seconds, peak = watched([str(part) for part in request])
         allowed = 2.5 * megabytes + 1000
         row = f"{megabytes:.0f} | {seconds:.0f} | {peak:.0f} | {allowed:.0f}"
@@ -58,6 +69,20 @@ def write_checkpoint(model: str, path: Path) -> float:
     )
     subprocess.run([sys.executable, "-c", code, model, str(path)], check=True)
     return path.stat().st_size / 1e6
+
+
+def write_images(folder: Path, count: int) -> Path:
+    """Pieces of the photographs that ship, at places and with light of their own."""
+    folder.mkdir()
+    photos = [Image.open(path).convert("RGB") for path in sorted(PHOTOS.glob("*.png"))]
+    random = np.random.default_rng(0)
+    for number in range(count):
+        photo = photos[number % len(photos)]
+        left, top = (random.integers(side - SIDE) for side in photo.size)
+        piece = photo.crop((left, top, left + SIDE, top + SIDE))
+        light = random.uniform(0.5, 1.5)
+        piece.point(lambda level, by=light: level * by).save(folder / f"{number}.png")
+    return folder
 
 
 def watched(request: list[str]) -> tuple[float, float]:

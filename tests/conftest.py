@@ -13,7 +13,10 @@ from support import run, run_json
 from vit_export.presets import load_preset
 from vit_export.vit.preprocess import preprocess
 
-torch.set_num_threads(2)
+THREADS = max(os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), 1)
+"""Of a test and of the commands it runs: more than there are cores would wait for each other."""
+torch.set_num_threads(THREADS)
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 
 
 @dataclass(frozen=True)

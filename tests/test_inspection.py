@@ -105,3 +105,10 @@ def test_neither(tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     assert str(path) in refused("inspect", path, exit_code=2)
+
+
+@pytest.mark.parametrize("name", ["vit.engine", "vit.onnx"])
+def test_what_is_called_an_artifact_and_is_none(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"no artifact")
+    assert f"{path} is no ONNX, TorchScript or TensorRT" in refused("inspect", path, exit_code=2)

@@ -22,6 +22,8 @@ from vit_export.writing import data_files
 if TYPE_CHECKING:  # onnx is heavy, and a checkpoint is inspected without it
     from vit_export.graph.audit import Audit
 
+NO_CHECKPOINT = {".onnx", ".engine"}
+"""What no checkpoint is called, so that what is damaged is told as what it should be."""
 UNAUDITED = {"operators": "not looked at: onnx_ir is not installed here"}
 """Of an ONNX file on a device, where inspect tells what its manifest tells."""
 
@@ -72,13 +74,13 @@ def inspect_path(
 
 
 def _is_artifact(path: Path) -> bool:
-    """Engines and ONNX by their first bytes; of the zip files the one that carries our manifest.
+    """Engines and ONNX by first bytes or name; of the zip files the one that carries our manifest.
 
     Of other TorchScript none is opened: loading one may execute what it says.
     """
     if not path.is_file():
         return False
-    if is_engine(path):
+    if is_engine(path) or path.suffix in NO_CHECKPOINT:
         return True
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:

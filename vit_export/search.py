@@ -18,7 +18,7 @@ from vit_export.budget import FP32, BudgetError, Choice, Point, Search
 from vit_export.compare import Array
 from vit_export.manifest import Manifest
 from vit_export.precision import Asked
-from vit_export.progress import Progress, unheard
+from vit_export.progress import Progress, Tell, unheard
 from vit_export.proof import order_of
 from vit_export.quantize.equalize import Seen, equalize
 from vit_export.quantize.layers import linear_layers
@@ -88,8 +88,8 @@ def search(
     with progress("equalize channels"):
         seen, _ = equalize(lowered, seen, dict.fromkeys(linear_layers(lowered, include), FIRST))
     layers = linear_layers(lowered, include)
-    with progress("round weights"):
-        plans = _plans(layers, seen, request.schemes)
+    with progress("round weights") as tell:
+        plans = _plans(layers, seen, request.schemes, tell or unheard)
     ms = _times(layers, seen, request, progress)
     samples, others = images[0], [*images[1], *closer_views(images[1])]
     batches = _batches(len(samples), len(others), request.batch)
@@ -118,9 +118,11 @@ def _batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
     return [o[start : start + size] for o, size in orders for start in range(0, len(o), size)]
 
 
-def _plans(layers: Mapping[str, nn.Linear], seen: Seen, schemes: tuple[str, ...]) -> list[Plan]:
+def _plans(
+    layers: Mapping[str, nn.Linear], seen: Seen, schemes: tuple[str, ...], tell: Tell
+) -> list[Plan]:
     """All layers in each scheme. Weights are rounded once: the schemes differ in what goes in."""
-    first = Plan.of(layers, seen, dict.fromkeys(layers, FIRST))
+    first = Plan.of(layers, seen, dict.fromkeys(layers, FIRST), tell)
 
     def turned(name: str, layer: LayerPlan, scheme: str) -> LayerPlan:
         return replace(layer, scheme=scheme, range=SCHEMES[scheme].range_of(seen[name]))

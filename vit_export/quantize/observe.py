@@ -65,6 +65,12 @@ class Observed:
         """At most `ROWS` rows, from many images, (R, K)."""
         return self.kept[: self.filled]
 
+    @property
+    def rows_by_image(self) -> tuple[Tensor, ...]:
+        """The same rows, those of each image apart."""
+        images: tuple[Tensor, ...] = self.rows.split(min(self.rows_per_image, self.rows_of_one))
+        return images
+
     def moved(self, shift: Tensor, scale: Tensor) -> "Observed":
         """The same images, had every row been (x - shift) / scale; the scale is positive."""
         return Observed(

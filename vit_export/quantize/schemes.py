@@ -39,6 +39,8 @@ class Scheme:
     magnitude at run time, and has a static range then. `static`: one range from calibration."""
     zero_point: bool = False
     """Whether a static range may lie unevenly about zero; TensorRT takes none of these."""
+    finer: str | None = None
+    """The scheme that is the same but for a range of each token, where there is one."""
 
     def restored_weight(self, weight: Tensor) -> Tensor:
         """`weight` (N, K) after a way there and back, plainly rounded."""
@@ -68,11 +70,17 @@ class Scheme:
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme(name="int8", bits=8, activations="batch"),
+        Scheme(name="int8", bits=8, activations="batch", finer="int8-token-zero-point"),
         Scheme(name="int8-token", bits=8, activations="token"),
         Scheme(name="int8-token-zero-point", bits=8, activations="token", zero_point=True),
-        Scheme(name="int8-static", bits=8, activations="static"),
-        Scheme(name="int8-static-zero-point", bits=8, activations="static", zero_point=True),
+        Scheme(name="int8-static", bits=8, activations="static", finer="int8-token"),
+        Scheme(
+            name="int8-static-zero-point",
+            bits=8,
+            activations="static",
+            zero_point=True,
+            finer="int8-token-zero-point",
+        ),
         Scheme(name="weights-int8", bits=8, activations="float"),
         Scheme(name="weights-int4", bits=4, block=BLOCK, activations="float"),
     )
