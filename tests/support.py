@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -100,6 +101,24 @@ def refused(*arguments: object, exit_code: int, **options: object) -> str:
     lines = [line for line in done.stderr.splitlines() if line.startswith(("Error: ", "Fix: "))]
     assert [line.split(":")[0] for line in lines] == ["Error", "Fix"], done.stderr
     return " ".join(lines)
+
+
+def rarely(values: Iterable[object], *often: object) -> list[object]:
+    """Parameters of a test, which only with `often` runs every day: with the others it is slow."""
+    slow = pytest.mark.slow
+    return [v if v in often else pytest.param(v, marks=slow) for v in values]
+
+
+class Made(dict):
+    """What `make` gives of a name, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[str], object]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> object:
+        self[name] = self._make(name)
+        return self[name]
 
 
 def need(name: str, *, present: bool, fix: str) -> None:

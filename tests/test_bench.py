@@ -194,6 +194,7 @@ def test_every_int8_peer_answers(tmp_path, capfd, name):
         assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_file_in_int8_beside_peers_in_int8(artifact, int8_artifact):
     weights = artifact.with_name("w.safetensors")
     save_file(random_vit(tiny_spec(depth=1), 0).state_dict(), weights)
@@ -256,6 +257,7 @@ def test_peers_calibrate_on_the_samples_of_the_manifest(artifact):
     assert calibration_of(nothing, manifest).shape == (8, 1, 3, 16, 24)
 
 
+@pytest.mark.slow
 def test_peers_have_the_weights_of_the_artifact(fashion):
     """Those that ship are found; each peer's answers are held against eager's in the manifest."""
     path = fashion.path["onnx"]

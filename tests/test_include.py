@@ -10,7 +10,9 @@ import torch
 from support import (
     FASHION,
     VARIANTS,
+    Made,
     built_by_tensorrt,
+    rarely,
     refused,
     run,
     run_json,
@@ -72,7 +74,7 @@ def test_a_part_adds_its_own_layers_and_no_others(part):
     assert sorted(added) == WANTED[part]
 
 
-@pytest.mark.parametrize("precision", ["int8", "int8-static"])
+@pytest.mark.parametrize("precision", rarely(ASKED, "int8"))
 @pytest.mark.parametrize("part", PARTS)
 def test_what_is_included_is_done_in_integers(part, precision):
     vit = random_vit(tiny_spec(**WIDE), 0)
@@ -100,7 +102,7 @@ def test_the_runtime_rounds_as_it_was_played(precision, include):
     assert snr_db(rounded, found) > 45
 
 
-@pytest.mark.parametrize("variant", sorted(VARIANTS))
+@pytest.mark.parametrize("variant", rarely(sorted(VARIANTS), "distilled", "projection"))
 def test_every_kind_of_attention_is_quantized(variant):
     vit = random_vit(tiny_spec(**VARIANTS[variant]), 0)
     model = written(vit, Asked("int8", include=("attention",)))
@@ -128,12 +130,13 @@ def test_a_part_without_layers_is_refused():
 def built(tmp_path_factory):
     """A file of each precision with all parts in it, with what building it told."""
     folder = tmp_path_factory.mktemp("included")
-    found = {}
-    for name, options in ASKED.items():
+
+    def make(name):
         out = folder / f"{name}.onnx"
-        asked = ("--model", "fashion_mnist", "--precision", name, *options, *ALL)
-        found[name] = out, run_json("onnx", *asked, "--out", out, "-q")
-    return found
+        asked = ("--model", "fashion_mnist", "--precision", name, *ASKED[name], *ALL)
+        return out, run_json("onnx", *asked, "--out", out, "-q")
+
+    return Made(make)
 
 
 @pytest.mark.parametrize("name", ASKED)
@@ -185,6 +188,7 @@ def test_a_file_with_everything_included_is_located(built, tmp_path):
     assert json.loads(done.stdout)["location"]["first"] == "embedding"
 
 
+@pytest.mark.slow
 def test_auto_decides_on_patches_and_head_too(tmp_path):
     asked = ("--model", "fashion_mnist", "--precision", "auto", "--min-snr", "20")
     out = tmp_path / "f.onnx"

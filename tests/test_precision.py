@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 from support import (
     FASHION,
+    Made,
     built_by_tensorrt,
     need,
+    rarely,
     refused,
     run,
     run_json,
@@ -49,15 +51,19 @@ SMALLER = {"fp16": 0.55, "weights-int4": 0.25}
 def built(tmp_path_factory):
     """Each file, with what building it told."""
     folder = tmp_path_factory.mktemp("precisions")
-    found = {}
-    for name, options in ASKED.items():
+
+    def make(name):
         out = folder / f"{name.replace(' ', '-')}.onnx"
-        asked = ("--model", "fashion_mnist", "--precision", name.split()[0], *options)
-        found[name] = out, run_json("onnx", *asked, "--out", out, "-q")
-    return found
+        asked = ("--model", "fashion_mnist", "--precision", name.split()[0], *ASKED[name])
+        return out, run_json("onnx", *asked, "--out", out, "-q")
+
+    return Made(make)
 
 
-@pytest.mark.parametrize("name", ASKED)
+EVERY_NAME = pytest.mark.parametrize("name", rarely(ASKED, "int8", "int8-static", "fp16"))
+
+
+@EVERY_NAME
 def test_a_file_is_proven_in_its_precision(name, built, fashion):
     precision = name.split()[0]
     path, told = built[name]
@@ -71,7 +77,7 @@ def test_a_file_is_proven_in_its_precision(name, built, fashion):
     assert run_json("validate", path, "-q")["status"] == "PROVEN"
 
 
-@pytest.mark.parametrize("name", ASKED)
+@EVERY_NAME
 def test_answers_on_500_test_images_stay(name, built, fashion, fashion_subset, fashion_inputs):
     before, labels = top_classes(fashion.path["onnx"], fashion_inputs), fashion_subset[1]
     found = top_classes(built[name][0], fashion_inputs)

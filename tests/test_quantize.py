@@ -6,7 +6,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
-from support import VARIANTS, tiny_spec
+from support import VARIANTS, rarely, tiny_spec
 from torch.nn import functional
 
 from vit_export.batch import Batch
@@ -33,6 +33,8 @@ from vit_export.vit.weights import random_vit
 
 WIDE = {"image_size": (32, 32), "patch_size": 8, "width": 64, "heads": 4, "depth": 3}
 FLAVOURS = ["portable", "onnxruntime"]
+OFTEN = ("paper", "seed", "distilled", "swiglu, layer scale", "attention pooling")
+"""Kinds of ViTs that are tried every day."""
 
 
 def images(spec, count=6, seed=1):
@@ -239,7 +241,7 @@ def _played(vit, asked, flavour, image):
         return lowered(torch.from_numpy(image[None])).numpy()
 
 
-@pytest.mark.parametrize("variant", sorted(VARIANTS))
+@pytest.mark.parametrize("variant", rarely(sorted(VARIANTS), *OFTEN))
 def test_every_kind_of_block_is_quantized(variant):
     spec = tiny_spec(**VARIANTS[variant])
     model = reduced(random_vit(spec, 0), Asked("int8"))
