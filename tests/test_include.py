@@ -120,6 +120,24 @@ def test_an_attention_that_the_graph_does_not_have_is_a_failure():
         quantize(graph_of(lowered, vit.spec), plan, "int8", "portable")
 
 
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("patches", {"patch_bias": False}),
+        ("head", {"head_bias": False}),
+        ("head", VARIANTS["projection"]),
+    ],
+    ids=["patches", "classifier", "projection"],
+)
+def test_a_layer_without_a_bias_gets_one(part, changes, tmp_path):
+    vit = random_vit(tiny_spec(**WIDE | changes), 0)
+    asked = {"precision": "int8", "include": [part]}
+    built = vit_export.onnx((vit.spec, vit.state_dict()), tmp_path / "f.onnx", **asked)
+    assert built.verdict.status == "PROVEN"
+    layers = read_manifest(open_artifact(built.path), built.path).layers
+    assert any(name.startswith(("embedding.", "head.")) for name in layers)
+
+
 def test_a_part_without_layers_is_refused():
     lowered = lower(random_vit(tiny_spec(classes=None), 0))
     with pytest.raises(RequestError, match="head of this model has no linear layer"):

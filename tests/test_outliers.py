@@ -36,7 +36,7 @@ def rows(count=32, large=(), seed=0):
 
 
 def chosen(scheme, *by_image):
-    seen = Observed(rows_per_image=len(by_image[0]))
+    seen = Observed(images=len(by_image))
     for image in by_image:
         seen.add(image)
     layer = torch.nn.Linear(16, 8)

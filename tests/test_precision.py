@@ -24,6 +24,7 @@ from test_fashion_mnist import DATASET
 from test_quantize import with_outliers
 
 import vit_export
+from vit_export.errors import RequestError
 from vit_export.runtimes import open_artifact, read_manifest
 from vit_export.vit.weights import random_vit
 
@@ -156,6 +157,7 @@ def test_openvino_answers_alike(name, built):
         (("--precision", "int8-static"), "--calibration DIR"),
         (("--precision", "int8", "--for", "tensorrt"), "no DynamicQuantizeLinear"),
         (("--precision", "int8", "--for", "openvino"), "slower than fp32"),
+        (("--precision", "int8", "--scales", "token", "--for", "tensorrt"), "no zero points"),
         (("--precision", "fp16", "--for", "onnxruntime"), "in fp32"),
         (("--precision", "weights-int4"), "--opset 21"),
         (("--scales", "token"), "means nothing"),
@@ -177,6 +179,16 @@ def test_requests_that_make_no_sense(tmp_path, options, told):
     asked = ("onnx", "--model", "fashion_mnist", *options, "--out", out)
     assert told in refused(*asked, exit_code=2, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_scales_for_each_token_are_for_openvino_too(tmp_path):
+    asked = {"precision": "int8", "scales": "token", "flavour": "openvino"}
+    assert vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", **asked).verdict.accepted
+
+
+def test_scales_that_nobody_knows(tmp_path):
+    with pytest.raises(RequestError, match="no scales 'tokens'"):
+        vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", precision="int8", scales="tokens")
 
 
 def test_torchscript_has_fp32_alone(tmp_path):
@@ -213,7 +225,7 @@ def test_a_calibration_that_is_mostly_unreadable(tmp_path):
     folder = calibration(tmp_path / "images", good=5, bad=5)
     asked = ("--model", "fashion_mnist", "--precision", "int8-static", "--calibration", folder)
     told = refused("onnx", *asked, "--out", tmp_path / "f.onnx", "-q", exit_code=2)
-    assert "5 of 10" in told
+    assert "more than a tenth of 10 files can't be read (bad0.png" in told
 
 
 def test_images_that_calibrate_and_judge_are_told_of(tmp_path):

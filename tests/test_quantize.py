@@ -24,7 +24,7 @@ from vit_export.quantize.layers import linear_layers
 from vit_export.quantize.observe import observe
 from vit_export.quantize.plan import LayerPlan, Plan
 from vit_export.quantize.play import played
-from vit_export.quantize.prepare import prepare
+from vit_export.quantize.prepare import check_blocks, prepare
 from vit_export.quantize.reduce import check_census, halve, quantize
 from vit_export.quantize.schemes import BLOCK
 from vit_export.quantize.weights import round_plainly, spread
@@ -386,8 +386,27 @@ def test_what_is_too_large_for_fp16_stays_in_fp32():
         assert snr_db(vit(torch.from_numpy(made)).numpy(), found) > 50
 
 
+def test_what_a_norm_answers_becomes_fp16_too():
+    """The norm itself stays in fp32, and its answer is cast in front of the layer that reads it."""
+    spec = tiny_spec(**WIDE)
+    vit = random_vit(spec, 0)
+    with torch.no_grad():
+        vit.blocks[0].mlp_norm.weight[0] *= 1e5
+        vit.blocks[0].mlp.expand.weight[:, 0] /= 1e5
+    model = graph_of(lower(vit), spec)
+    made = np.stack([one for _, one in images(spec)])
+    reach = halve(model, made, io=False)
+    assert any(name.startswith("blocks.0.mlp.expand") for name in reach.kept)
+    assert reach.largest < 65504 / 4
+    found = onnx.reference.ReferenceEvaluator(ir.to_proto(model)).run(None, {"image": made})[0]
+    with torch.no_grad():
+        assert snr_db(vit(torch.from_numpy(made)).numpy(), found) > 50
+
+
 def test_four_bits_need_whole_blocks():
     assert BLOCK == 32
     spec = tiny_spec()  # 24 wide: no whole block
+    lowered = lower(random_vit(spec, 0))
+    check_blocks(lowered, Asked("weights-int8"))
     with pytest.raises(RequestError, match=r"24 .* blocks of 32"):
-        reduced(random_vit(spec, 0), Asked("weights-int4"), opset=21)
+        check_blocks(lowered, Asked("weights-int4"))

@@ -1,6 +1,7 @@
 """--precision auto: the fastest mixture of precisions that keeps a budget."""
 
 import json
+import os
 
 import numpy as np
 import onnx
@@ -8,16 +9,21 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from support import FASHION, run, run_json, tiny_spec
+from support import FASHION, refused, run, run_json, tiny_spec
 from test_quantize import WIDE, images, plainly
 
 import vit_export
-from vit_export.budget import Budget
+from vit_export.budget import Budget, BudgetError, Point
+from vit_export.errors import RequestError
 from vit_export.judgement import Judgement, Share, Skipped
-from vit_export.quantize.mixture import mixtures
+from vit_export.precision import Asked
+from vit_export.quantize import cache
+from vit_export.quantize.mixture import Mixture, mixtures
+from vit_export.quantize.plan import Plan
 from vit_export.quantize.play import played
 from vit_export.quantize.sensitivity import Exam, closer_views
 from vit_export.runtimes import open_artifact, read_manifest
+from vit_export.search import Request, first_within
 from vit_export.speed.linears import LAYERS, Shape, write_layers
 from vit_export.verdict import Verdict
 from vit_export.vit.lower import lower
@@ -239,3 +245,97 @@ def test_a_cache_that_cannot_be_written_is_none(tmp_path, monkeypatch):
     asked = {"precision": "int8-static", "calibration": CALIBRATION}
     made = vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", **asked)
     assert made.verdict.status == "PROVEN"
+
+
+@pytest.mark.usefixtures("steady")
+def test_a_model_whose_answer_never_moves(tmp_path):
+    """A head of zeros, from which fine-tuning starts: nothing costs anything."""
+    vit = random_vit(tiny_spec(**WIDE), 0)
+    with torch.no_grad():
+        vit.head.classifier.weight.zero_()
+    asked = {"precision": "auto", "plot": tmp_path / "p.png"}
+    built = vit_export.onnx((vit.spec, vit.state_dict()), tmp_path / "f.onnx", **asked)
+    assert built.verdict.status == "PROVEN"
+    assert (tmp_path / "p.png").exists()
+
+
+POINT = {"ms": 1.0, "layers": 3}
+
+
+@pytest.mark.parametrize(
+    ("worst", "agreement", "fix"),
+    [
+        (30.0, 1.0, "as --min-snr 28, or"),
+        (50.0, 0.95, "as --min-top1 0.95, or"),
+        (30.0, 0.95, "as --min-snr 28 --min-top1 0.95, or"),
+        (30.0, None, "as --min-snr 28, or"),
+    ],
+)
+def test_what_fell_short_is_what_is_to_be_lowered(worst, agreement, fix):
+    nearest = Point(worst_snr_db=worst, agreement=agreement, **POINT)
+    error = BudgetError(Budget(), nearest, (nearest,))
+    assert fix in error.fix
+    assert ("top classes" in error.message) == (agreement is not None)
+
+
+def test_classes_that_changed_once_do_not_refuse_what_keeps_the_budget():
+    """The first keeps 49 dB and too few classes; the second keeps all, and is taken."""
+    line = [Mixture(schemes={"a": "int8"}, ms=ms, noise=noise) for ms, noise in ((1, 2), (2, 1))]
+    answers = iter([(49.2, 0.95), (49.9, 1.0)])
+
+    class Exam:
+        def judge(self, _):
+            return next(answers)
+
+    class Bill:
+        def line(self):
+            return line
+
+        def plan(self, _):
+            return Plan(layers={"a": None})
+
+    request = Request(
+        asked=Asked("auto"), flavour="portable", batch=None, classifies=True, threads=None
+    )
+    taken, tried, _ = first_within(Exam(), Bill(), request)
+    assert taken is line[1]
+    assert [one.agreement for one in tried] == [0.95, 1.0]
+
+
+def test_a_share_of_classes_of_a_model_without_any(tmp_path):
+    vit = random_vit(tiny_spec(classes=None), 0)
+    with pytest.raises(RequestError, match="the model has no classes"):
+        vit_export.onnx(
+            (vit.spec, vit.state_dict()), tmp_path / "f.onnx", precision="auto", min_top1=0.9
+        )
+
+
+def test_a_picture_in_the_place_of_the_file(tmp_path):
+    asked = ("--precision", "auto", "--plot", tmp_path / "p.png", "--out", tmp_path / "p.png")
+    assert "picture too" in refused("onnx", "--model", "fashion_mnist", *asked, exit_code=2)
+
+
+def test_nobody_has_a_home(tmp_path, monkeypatch):
+    """Then nothing is kept between runs, and a folder that is told is taken all the same."""
+    monkeypatch.delenv("VIT_EXPORT_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", none)
+    cache.store("key", {}, {})
+    assert cache.load("key") is None
+    monkeypatch.setenv("VIT_EXPORT_CACHE", str(tmp_path))
+    cache.store("key", {}, {})
+    assert cache.load("key") == ({}, {})
+
+
+def test_what_a_killed_process_left_goes_after_an_hour(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIT_EXPORT_CACHE", str(tmp_path))
+    old, new = (tmp_path / f"{word}.unfinished" for word in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cache.store("key", {}, {})
+    assert (old.exists(), new.exists()) == (False, True)

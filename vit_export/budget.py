@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from vit_export.errors import ProofError, RequestError
 
 FP32 = "fp32"
+MARGIN_DB = 1.0
+"""That a mixture has to keep more than was asked when it is played: in the runtime other sums fall
+on the edge between two steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +21,9 @@ class Budget:
     """Share of images whose top class stays."""
 
     def __post_init__(self) -> None:
+        for name, value in (("min-snr", self.min_snr_db), ("min-top1", self.min_top1)):
+            if not isinstance(value, int | float):
+                raise RequestError(f"--{name} is {value!r}.", "give a number.")
         if not 0 < self.min_snr_db < float("inf"):
             raise RequestError(f"--min-snr is {self.min_snr_db} dB.", "take 20 to 60, 35 for one.")
         if not 0 <= self.min_top1 <= 1:
@@ -77,16 +83,25 @@ class BudgetError(ProofError):
     """Nothing quantized meets the budget; `nearest` comes closest."""
 
     def __init__(self, budget: Budget, nearest: Point | None, tried: tuple[Point, ...]) -> None:
-        asked = f"{budget.min_snr_db:g} dB and {budget.min_top1:.2%} of top classes"
+        asked = f"{budget.min_snr_db:g} dB"
+        if nearest is None or nearest.agreement is not None:
+            asked += f" and {budget.min_top1:.2%} of top classes"
         if nearest is None:
             told, fix = "no layer is faster in fewer bits here", "keep fp32."
         else:
             same = "" if nearest.agreement is None else f", {nearest.agreement:.2%} of top classes"
             told = f"the nearest has {nearest.worst_snr_db:.1f} dB{same}"
             told += f" with {nearest.layers} layers quantized"
-            less = f"--min-snr {max(nearest.worst_snr_db - 2, 1):.0f}"
-            if nearest.agreement is not None and nearest.agreement < budget.min_top1:
-                less += f" --min-top1 {math.floor(100 * nearest.agreement) / 100}"
-            fix = f"ask for less, as {less}, or keep fp32."
+            fix = f"ask for less, as {_less(budget, nearest)}, or keep fp32."
         super().__init__(f"No mixture of precisions keeps {asked}: {told}.", fix)
         self.details = {"nearest": nearest and asdict(nearest), "tried": [asdict(p) for p in tried]}
+
+
+def _less(budget: Budget, nearest: Point) -> str:
+    """The options that `nearest` would have kept, of those that it does not."""
+    less = []
+    if nearest.worst_snr_db < budget.min_snr_db + MARGIN_DB:
+        less.append(f"--min-snr {max(nearest.worst_snr_db - 2, 1):.0f}")
+    if nearest.agreement is not None and nearest.agreement < budget.min_top1:
+        less.append(f"--min-top1 {math.floor(100 * nearest.agreement) / 100}")
+    return " ".join(less)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vit_export.annotation import annotated
 from vit_export.batch import Batch
+from vit_export.errors import RequestError
 from vit_export.examination import Examination
 from vit_export.fed import Fed, samples_for
 from vit_export.image_files import find_images
@@ -167,6 +168,8 @@ def _check_files(out: Path, asked: Asked) -> None:
         find_images(asked.calibration)
     if asked.plot is not None:
         check_picture(asked.plot)
+        if asked.plot.resolve() == out.resolve():
+            raise RequestError(f"{out} can't be the picture too.", "give --plot another name.")
 
 
 def _path(value: str | Path | None) -> Path | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vit_export.batch import Batch
 from vit_export.budget import Search
 from vit_export.compare import TOLERANCES, Tolerance, within_budget
+from vit_export.errors import RequestError
 from vit_export.image_set import ImageSet
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.precision import Asked
@@ -86,14 +87,15 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
 
     Raises:
         RequestError: no images to calibrate on, too many unreadable ones, or one on which an
-            activation is not finite.
+            activation is not finite; a part that is not there, weights that do not divide into
+            blocks, or a share of top classes where there are none.
         BudgetError: nothing quantized keeps the budget of auto.
     """
     from vit_export.quantize.images import Pictures
-    from vit_export.quantize.layers import check_parts
+    from vit_export.quantize.layers import check_parts, give_biases
     from vit_export.quantize.observe import observe
     from vit_export.quantize.plan import Plan
-    from vit_export.quantize.prepare import prepare
+    from vit_export.quantize.prepare import check_blocks, prepare
     from vit_export.search import Request, search
 
     asked, progress = work.asked, work.progress
@@ -101,7 +103,12 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     manifest = replace(manifest, precision=asked.precision, tolerance=tolerance)
     if asked.precision in {"fp32", "fp16", "bf16"}:
         return Planned(plan=Plan(), manifest=manifest)
+    if asked.min_top1 is not None and not manifest.spec.classifies:
+        message = "--min-top1 means nothing: the model has no classes."
+        raise RequestError(message, "leave it out.")
     check_parts(lowered, asked.include)
+    give_biases(lowered, asked.include)
+    check_blocks(lowered, asked)
     named = list(zip(manifest.reference.recipes, samples, strict=False))
     pictures = None
     if asked.calibration is not None:
@@ -134,11 +141,10 @@ def _seen(
 ) -> tuple["Seen", dict[str, int]]:
     """What layers see, and the class that each image is answered with; of a folder, from before."""
     from vit_export.quantize import cache
-    from vit_export.quantize.observe import ROWS
 
     if pictures is None:
         return look(samples)
-    depends = (manifest.weights_sha256, asdict(manifest.spec), manifest.versions, ROWS)
+    depends = (manifest.weights_sha256, asdict(manifest.spec), manifest.versions, cache.LAYOUT)
     key = sha256(repr((*depends, sorted(asked.include), pictures.digest)).encode()).hexdigest()
     known = cache.load(key)
     if known is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from vit_export.budget import Budget
 from vit_export.errors import RequestError, did_you_mean
@@ -31,6 +31,7 @@ IN_FP32 = "its CPU provider computes fp16 in fp32, and casts on top: no faster t
 NO_FASTER = "on a CPU it computes fp16 in fp32: no faster than fp32"
 NO_RUN_TIME_SCALES = "TensorRT's parser knows no DynamicQuantizeLinear"
 SLOW_RUN_TIME_SCALES = "it runs DynamicQuantizeLinear slower than fp32; int8-static is faster"
+ZERO_POINTS = "TensorRT's parser takes no zero points, which scales for each token come with"
 TIMED_ELSEWHERE = "it times layers in ONNX Runtime, and what is fast there may be slow elsewhere"
 
 BF16 = "its CPU provider has no bf16 arithmetic, so the file could not be opened to be proven"
@@ -124,7 +125,11 @@ def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None
         raise RequestError(message, f"it is built in {', '.join(offered)}.")
     if asked.precision == "int8-static" and asked.calibration is None:
         message = "int8-static finds its scales on images."
-        raise RequestError(message, "name a folder: --calibration DIR, or take int8.")
+        other = ", or take int8" if "int8" in offered else ""
+        raise RequestError(message, f"name a folder: --calibration DIR{other}.")
+    if asked.scales not in get_args(Scales):
+        fix = did_you_mean(asked.scales, get_args(Scales))
+        raise RequestError(f"There are no scales {asked.scales!r}.", fix)
     for name, told, owners in (
         ("calibration", asked.calibration, QUANTIZED),
         ("include", bool(asked.include), QUANTIZED),
@@ -136,7 +141,10 @@ def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None
     ):
         if told not in {None, False} and asked.precision not in owners:
             message = f"--{name} means nothing with --precision {asked.precision}."
-            raise RequestError(message, f"leave it out, or take {' or '.join(sorted(owners))}.")
+            fix = " or ".join(
+                ["leave it out", *(f"take {one}" for one in offered if one in owners)]
+            )
+            raise RequestError(message, f"{fix}.")
     _ = asked.budget  # which refuses what makes none
     _check_parts(asked)
 
@@ -163,6 +171,8 @@ def check_flavour(asked: Asked, flavour: str, opset: int) -> None:
     """
     precision = asked.precision
     reason = PRECISIONS[precision].refused.get(flavour)
+    if asked.scales == "token":
+        reason = ZERO_POINTS if flavour == "tensorrt" else None
     if reason is not None:
         message = f"{precision} is not built for {flavour}: {reason}."
         raise RequestError(message, "leave --for out, or take another precision.")

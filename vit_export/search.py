@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from vit_export.batch import LARGEST_PROVEN, Batch
-from vit_export.budget import FP32, BudgetError, Choice, Point, Search
+from vit_export.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, Search
 from vit_export.compare import Array
 from vit_export.manifest import Manifest
 from vit_export.precision import Asked
@@ -30,9 +30,6 @@ from vit_export.speed.linears import Shape, layer_ms
 from vit_export.versions import versions_of
 from vit_export.vit.lower import LoweredVit
 
-MARGIN_DB = 1.0
-"""That a mixture has to keep more than was asked when it is played: in the runtime other sums fall
-on the edge between two steps."""
 FIRST = "int8"
 """What channels are equalized for; the schemes differ in what goes in alone."""
 
@@ -99,7 +96,7 @@ def search(
     noise |= {(name, FP32): 0.0 for name in plans[0].layers}
     bill = _Bill(dict(zip(request.schemes, plans, strict=True)), ms, noise)
     with progress("try mixtures"):
-        mixture, tried, factor = _first_within(exam, bill, request)
+        mixture, tried, factor = first_within(exam, bill, request)
     found = Search(
         budget=request.asked.budget,
         choices=tuple(bill.choice(*one, mixture) for one in mixture.schemes.items()),
@@ -182,7 +179,7 @@ class _Bill:
         )
 
 
-def _first_within(
+def first_within(
     exam: Exam, bill: _Bill, request: Request
 ) -> tuple[Mixture, tuple[Point, ...], float]:
     """The fastest mixture that keeps the budget when it is tried as a whole.
@@ -192,18 +189,19 @@ def _first_within(
     Raises:
         BudgetError: none does.
     """
-    budget, factor = request.asked.budget, 0.0
-    aim_db, tried = budget.min_snr_db + MARGIN_DB, list[Point]()
+    budget, factor, tried = request.asked.budget, 0.0, list[Point]()
+    wanted = replace(budget, min_snr_db=budget.min_snr_db + MARGIN_DB)
+    aim_db = wanted.min_snr_db
     line = [one for one in bill.line() if bill.plan(one).layers]
     for mixture in line:
         if _db(factor * mixture.noise) < aim_db and mixture is not line[-1]:
             continue
         point = _tried(exam, bill.plan(mixture), mixture, classifies=request.classifies)
         tried.append(point)
-        factor = 10 ** (-point.worst_snr_db / 10) / mixture.noise
-        if point.meets(replace(budget, min_snr_db=aim_db)):
+        factor = 10 ** (-point.worst_snr_db / 10) / mixture.noise if mixture.noise else 0.0
+        if point.meets(wanted):
             return mixture, tuple(tried), factor
-        if point.worst_snr_db >= aim_db:  # it's the classes that changed
+        if point.worst_snr_db >= aim_db:  # it's the classes that changed: the next one to try
             aim_db = point.worst_snr_db + MARGIN_DB
     nearest = max(tried, key=lambda one: one.worst_snr_db, default=None)
     raise BudgetError(budget, nearest, tuple(tried))

@@ -19,7 +19,8 @@ def write_search(path: Path, search: Search) -> None:
     with mpl.rc_context({"svg.hashsalt": "vit-export", "font.size": 9}):
         figure = Figure(figsize=(5.5, 3.6), layout="constrained")
         axes = figure.add_subplot()
-        axes.plot(*zip(*search.foreseen, strict=True), "-", color="tab:gray", label="foretold")
+        foreseen = [[step[axis] for step in search.foreseen] for axis in (0, 1)]
+        axes.plot(*foreseen, "-", color="tab:gray", label="foretold")
         for points, mark, told in ((others, "o", "tried"), ([taken], "*", "taken")):
             ms, snr = [one.ms for one in points], [one.worst_snr_db for one in points]
             axes.plot(ms, snr, mark, markersize=4 if mark == "o" else 12, label=told)

@@ -55,7 +55,8 @@ def equalize(
         lowered.set_submodule(fed.values, _moved_values(_linear(lowered, fed.values), shift))
         reader = _moved_reader(_linear(lowered, fed.reader), shift, torch.ones(()))
         lowered.set_submodule(fed.reader, reader)
-        seen[fed.reader] = seen[fed.reader].moved(shift, torch.ones(()))
+        for name in {fed.reader, fed.mixed} & set(seen):
+            seen[name] = seen[name].moved(shift, torch.ones(()))
     return seen, strengths
 
 

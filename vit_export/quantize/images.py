@@ -59,13 +59,17 @@ class Pictures:
                 made = read_input(path, self.steps)
             except RequestError:
                 self.unreadable.append(path)
+                self._check_readable()
                 continue
             if not np.ptp(made.reshape(len(made), -1), axis=1).any():
                 self.flat.append(path)
             yield self._name(path), made
+
+    def _check_readable(self) -> None:
         if len(self.unreadable) > MOST_UNREADABLE * len(self.paths):
-            message = f"{len(self.unreadable)} of {len(self.paths)} files can't be read as images"
-            raise RequestError(f"{self.folder}: {message}.", "name a folder of whole images.")
+            skipped = Skipped.of(self.unreadable, self.folder)
+            message = f"{self.folder}: more than a tenth of {len(self.paths)} files can't be read"
+            raise RequestError(f"{message} ({skipped.named}).", "name a folder of whole images.")
 
     @cached_property
     def digest(self) -> str:

@@ -7,11 +7,13 @@ them: a few percent of the arithmetic, and the most sensitive.
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from vit_export.errors import RequestError
 from vit_export.vit.lower import LoweredVit
 from vit_export.vit.lower_block import AttentionProducts
+from vit_export.vit.rewrites import linear_of
 
 ENCODER = "blocks."
 CONTRACT = "mlp.contract"
@@ -34,6 +36,8 @@ class ValueFed:
     values: str
     """The linear layer whose last rows are the values, as many as the projection has inputs."""
     reader: str
+    mixed: str
+    """What goes into attention's second product of them, where that is looked at."""
 
 
 def linear_layers(lowered: LoweredVit, include: Collection[str] = ()) -> dict[str, nn.Linear]:
@@ -56,6 +60,14 @@ def check_parts(lowered: LoweredVit, include: Collection[str]) -> None:
         if len(linear_layers(lowered, [part])) == len(linear_layers(lowered)):
             message = f"The {part} of this model has no linear layer."
             raise RequestError(message, f"leave --include {part} out.")
+
+
+def give_biases(lowered: LoweredVit, include: Collection[str]) -> None:
+    """A bias of zeros, in place, to layers without one: the mean error of rounding goes there."""
+    for name, layer in linear_layers(lowered, include).items():
+        if layer.bias is None:
+            zeros = torch.zeros(layer.out_features)
+            lowered.set_submodule(name, linear_of(layer.weight, zeros))
 
 
 def products(lowered: LoweredVit) -> dict[str, AttentionProducts]:
@@ -89,5 +101,5 @@ def values_of(lowered: LoweredVit) -> list[ValueFed]:
     for block in range(len(lowered.blocks)):
         scope = f"{ENCODER}{block}.attention"
         values = next(n for n in (f"{scope}.qkv", f"{scope}.key_value") if n in layers)
-        fed.append(ValueFed(values, f"{scope}.projection"))
+        fed.append(ValueFed(values, f"{scope}.projection", f"{scope}.products.values"))
     return fed

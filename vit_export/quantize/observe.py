@@ -17,6 +17,12 @@ from vit_export.vit.lower import LoweredVit
 
 ROWS = 1024
 """Rows of a layer's input that are kept to try settings on."""
+LEAST_ROWS = 8
+"""Of an image that any are kept of: few rows of every image would show one token alone."""
+GOLDEN = 0.6180339887
+"""Multiples of it fall evenly between 0 and 1, however many there are."""
+HEADED = 4
+"""Axes of what goes into attention's products."""
 INPUTS = ("queries", "keys", "values")
 """Of attention's products, in the order in which they go in."""
 
@@ -25,8 +31,8 @@ INPUTS = ("queries", "keys", "values")
 class Observed:
     """The input of one layer, (rows, K), over all images."""
 
-    rows_per_image: int
-    """That are kept."""
+    images: int
+    """That it will be shown, all with as many rows."""
     rows_of_one: int = 0
     """That one image has."""
     count: int = 0
@@ -39,13 +45,29 @@ class Observed:
 
     def add(self, x: Tensor) -> None:
         """Takes in the rows of one image."""
-        self.rows_of_one = len(x)
+        number, self.rows_of_one = self.count // len(x), len(x)
         self.count += len(x)
         self.total = self.total + x.sum(dim=0, dtype=torch.float64)
         self.low = torch.minimum(self.low, x.amin(dim=0))
         self.high = torch.maximum(self.high, x.amax(dim=0))
-        if self.filled < ROWS:
-            self._keep(x[:: max(len(x) // self.rows_per_image, 1)][: self.rows_per_image])
+        if number % self._every == 0 and self.filled < ROWS:
+            self._keep(x[self._places(number)])
+
+    @property
+    def rows_per_image(self) -> int:
+        """That are kept, of those images that any are kept of."""
+        return min(max(ROWS // self.images, LEAST_ROWS), self.rows_of_one)
+
+    @property
+    def _every(self) -> int:
+        """How many images come to one that rows are kept of: together they are of all of them."""
+        return -(-self.images * self.rows_per_image // ROWS)
+
+    def _places(self, number: int) -> Tensor:
+        """Rows all over an image, others in each: tokens of every place are seen."""
+        kept = self.rows_per_image
+        start = round(number // self._every * GOLDEN * self.rows_of_one)
+        return (torch.arange(kept) * self.rows_of_one // kept + start) % self.rows_of_one
 
     def _keep(self, x: Tensor) -> None:
         """One block of memory: many small ones between activations left the heap in pieces."""
@@ -68,13 +90,13 @@ class Observed:
     @property
     def rows_by_image(self) -> tuple[Tensor, ...]:
         """The same rows, those of each image apart."""
-        images: tuple[Tensor, ...] = self.rows.split(min(self.rows_per_image, self.rows_of_one))
+        images: tuple[Tensor, ...] = self.rows.split(self.rows_per_image)
         return images
 
     def moved(self, shift: Tensor, scale: Tensor) -> "Observed":
         """The same images, had every row been (x - shift) / scale; the scale is positive."""
         return Observed(
-            rows_per_image=self.rows_per_image,
+            images=self.images,
             rows_of_one=self.rows_of_one,
             count=self.count,
             total=(self.total - self.count * shift) / scale,
@@ -110,8 +132,7 @@ def observe(
     if "attention" in include:
         watched |= products(lowered)
         keys |= {name: [f"{name}.{word}" for word in INPUTS] for name in products(lowered)}
-    rows = max(ROWS // len(images), 1)
-    found = {key: Observed(rows) for several in keys.values() for key in several}
+    found = {key: Observed(len(images)) for several in keys.values() for key in several}
     classes = {}
     with _watched(watched, {name: [found[key] for key in keys[name]] for name in watched}):
         for number, (image, made) in enumerate(images):
@@ -132,7 +153,7 @@ def _watched(modules: dict[str, nn.Module], seen: dict[str, list[Observed]]) -> 
     def watcher(several: list[Observed]) -> Any:
         def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             for one, x in zip(several, inputs, strict=True):
-                one.add(x.reshape(-1, x.shape[-1]))
+                one.add(_channels_last(x))
 
         return see
 
@@ -142,3 +163,8 @@ def _watched(modules: dict[str, nn.Module], seen: dict[str, list[Observed]]) -> 
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """(M, K): rows of a layer's input, or those of all heads (B, h, N, d) beside each other."""
+    return x.transpose(1, 2).flatten(2).flatten(0, 1) if x.ndim == HEADED else x.flatten(0, -2)

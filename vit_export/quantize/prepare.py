@@ -1,9 +1,7 @@
 """From a lowered module to one that is ready for fewer bits, and the plan that says how."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-
-from torch import nn
 
 from vit_export.errors import RequestError
 from vit_export.precision import Asked
@@ -23,12 +21,8 @@ def prepare(
     """The plan for `lowered`, whose layers have `seen` images.
 
     The module is changed in place: the same function, easier to round.
-
-    Raises:
-        RequestError: weights do not divide into blocks.
     """
     schemes = schemes_of(linear_layers(lowered, asked.include), asked, flavour)
-    _check_blocks(linear_layers(lowered, asked.include), schemes)
     with progress("equalize channels"):
         seen, _ = equalize(lowered, seen, schemes)
     layers = linear_layers(lowered, asked.include)
@@ -55,9 +49,15 @@ def schemes_of(layers: Iterable[str], asked: Asked, flavour: str) -> dict[str, s
     return dict.fromkeys(layers, asked.precision)
 
 
-def _check_blocks(layers: Mapping[str, nn.Linear], schemes: Mapping[str, str]) -> None:
-    for name, scheme in schemes.items():
-        block, inputs = SCHEMES[scheme].block, layers[name].in_features
-        if block is not None and inputs % block:
+def check_blocks(lowered: LoweredVit, asked: Asked) -> None:
+    """Nothing, when weights divide into blocks where they share a scale by blocks.
+
+    Raises:
+        RequestError: they do not.
+    """
+    block = SCHEMES[asked.precision].block if asked.precision in SCHEMES else None
+    for name, layer in linear_layers(lowered, asked.include).items():
+        if block is not None and layer.in_features % block:
+            inputs = layer.in_features
             message = f"The {inputs} inputs of {name} do not divide into blocks of {block} weights."
             raise RequestError(message, "take weights-int8.")

@@ -16,6 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from vit_export.graph.half import halved_nodes
+from vit_export.graph.nodes import constant
 from vit_export.graph.save import save
 from vit_export.runtimes.onnx_taps import open_tapped
 
@@ -43,10 +44,13 @@ class Reach:
 
 
 def reach_of(model: ir.Model, samples: npt.NDArray[np.float32]) -> Reach:
-    """What every tensor of an fp32 graph reaches on `samples` (M, C, H, W), one at a time."""
+    """What every tensor that becomes fp16 reaches on `samples` (M, C, H, W), one at a time.
+
+    What goes into a node becomes fp16 too, though a node that stays in fp32 wrote it: a LayerNorm's
+    answer is cast in front of every product.
+    """
     nodes = halved_nodes(model.graph)
-    names = list(dict.fromkeys(v.name for node in nodes for v in node.outputs if v.name))
-    sizes = _sizes(model, names, samples)
+    sizes = _sizes(model, _names(nodes), samples)
     large = {name for name, size in sizes.items() if not size < LARGEST / ROOM}
     kept = frozenset(
         str(node.name)
@@ -56,6 +60,13 @@ def reach_of(model: ir.Model, samples: npt.NDArray[np.float32]) -> Reach:
     fit = {name: size for name, size in sizes.items() if name not in large}
     worst = max(fit, key=lambda name: fit[name], default="")
     return Reach(kept=kept, worst=worst, largest=fit.get(worst, 0.0))
+
+
+def _names(nodes: Sequence[ir.Node]) -> list[str]:
+    """Of the numbers that `nodes` read and write, weights not among them."""
+    values = [v for node in nodes for v in (*node.inputs, *node.outputs) if v is not None]
+    floats = [v for v in values if v.dtype == ir.DataType.FLOAT and constant(v) is None]
+    return list(dict.fromkeys(v.name for v in floats if v.name and v.producer()))
 
 
 def _sizes(

@@ -71,4 +71,7 @@ def check_census(model: ir.Model, precision: str) -> None:
     if wanted and share < MOST:
         told = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
         message = f"the graph is not {precision}: of its multiply-adds {told}."
-        raise ProofError(message, "report this with the model's spec.")
+        fix = "take fp32, or report this with the model's spec."
+        if "int8" in precision:  # a large image's attention, or a small model's patches
+            fix = "add --include attention or patches, or take a smaller --image-size."
+        raise ProofError(message, fix)
