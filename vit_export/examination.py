@@ -19,7 +19,7 @@ from vit_export.image_files import read_levels
 from vit_export.image_set import ImageSet
 from vit_export.judgement import Judgement, Share
 from vit_export.manifest import Manifest
-from vit_export.progress import Progress
+from vit_export.progress import Progress, counted
 from vit_export.runtimes.base import Session
 from vit_export.runtimes.module import ModuleSession
 from vit_export.verdict import Verdict
@@ -59,8 +59,9 @@ class Examination:
         if self._images is None:
             return
         session = ModuleSession(vit)
-        with progress(f"answer {len(self._images.paths)} images in eager PyTorch"):
-            for inputs in self._images.batches(_size(vit.spec.tokens)):
+        count, size = len(self._images.paths), _size(vit.spec.tokens)
+        with progress(f"answer {count} images in eager PyTorch") as tell:
+            for inputs in counted(self._images.batches(size), -(-count // size), tell):
                 np.save(self._kept, session.run(inputs))
                 self._batches += 1
 
@@ -75,8 +76,8 @@ class Examination:
         if images is None or not verdict.accepted:
             return verdict
         before = self._before() if self._batches else repeat(None, len(images.paths))
-        with progress(f"judge on {len(images.paths)} images"):
-            after = _answers(session, images, manifest)
+        with progress(f"judge on {len(images.paths)} images") as tell:
+            after = counted(_answers(session, images, manifest), len(images.paths), tell)
             looks = [_look(manifest.head, *both) for both in zip(after, before, strict=True)]
         return replace(
             verdict, images=_judgement(images, looks, classifies=manifest.spec.classifies)

@@ -9,7 +9,7 @@ from vit_export.classes import class_of
 from vit_export.errors import RequestError
 from vit_export.image_files import Array, read_batches, read_input
 from vit_export.judgement import Skipped
-from vit_export.progress import Progress
+from vit_export.progress import Progress, counted
 from vit_export.spec import VitSpec
 from vit_export.vit.preprocess import Preprocessing
 
@@ -55,8 +55,9 @@ def image_set(
     if steps is None:
         raise RequestError("The model has no preprocessing for images.", "leave --images out.")
     labels = _labels(given, spec, names)
-    with progress(f"read {len(given.paths)} images"):
-        reasons = [_reason(path, steps) for path in given.paths]
+    with progress(f"read {len(given.paths)} images") as tell:
+        paths = counted(given.paths, len(given.paths), tell)
+        reasons = [_reason(path, steps) for path in paths]
     _check_readable(given, [reason for reason in reasons if reason])
     kept = [i for i, reason in enumerate(reasons) if reason is None]
     lost = [path for path, reason in zip(given.paths, reasons, strict=True) if reason]

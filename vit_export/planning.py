@@ -14,7 +14,7 @@ from vit_export.errors import RequestError
 from vit_export.image_set import ImageSet
 from vit_export.manifest import Array, Manifest, Reference
 from vit_export.precision import Asked
-from vit_export.progress import Progress, unheard
+from vit_export.progress import Progress
 from vit_export.proof import prove
 from vit_export.runtimes.module import ModuleSession
 from vit_export.samples import digest
@@ -114,7 +114,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     if asked.calibration is not None:
         pictures = Pictures.of(asked.calibration, manifest.preprocessing, named)
     with progress(f"look at layers on {len(pictures or named)} images") as tell:
-        look = partial(observe, lowered, include=asked.include, tell=tell or unheard)
+        look = partial(observe, lowered, include=asked.include, tell=tell)
         seen, tops = _seen(look, manifest, asked, pictures, named)
     found = None
     if asked.precision == "auto":

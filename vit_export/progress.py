@@ -1,8 +1,10 @@
 """How long work tells where it is: a stage has a name and lasts while its context is open."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
+Item = TypeVar("Item")
 Tell = Callable[[float], None]
 """Says how much of a stage is done, from 0 to 1."""
 Progress = Callable[[str], AbstractContextManager[Tell | None]]
@@ -23,3 +25,11 @@ def warn(progress: Progress, sentence: str) -> None:
 
 def unheard(share: float) -> None:
     """Where nobody shows the share of a stage."""
+
+
+def counted(items: Iterable[Item], total: int, tell: Tell | None) -> Iterator[Item]:
+    """`items`, before each of which the share of `total` that is done is told."""
+    for number, item in enumerate(items):
+        if tell is not None:
+            tell(number / total)
+        yield item

@@ -18,7 +18,7 @@ from vit_export.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, Searc
 from vit_export.compare import Array
 from vit_export.manifest import Manifest
 from vit_export.precision import Asked
-from vit_export.progress import Progress, Tell, unheard
+from vit_export.progress import Progress, Tell
 from vit_export.proof import order_of
 from vit_export.quantize.equalize import Seen, equalize
 from vit_export.quantize.layers import linear_layers
@@ -86,13 +86,13 @@ def search(
         seen, _ = equalize(lowered, seen, dict.fromkeys(linear_layers(lowered, include), FIRST))
     layers = linear_layers(lowered, include)
     with progress("round weights") as tell:
-        plans = _plans(layers, seen, request.schemes, tell or unheard)
+        plans = _plans(layers, seen, request.schemes, tell)
     ms = _times(layers, seen, request, progress)
     samples, others = images[0], [*images[1], *closer_views(images[1])]
     batches = _batches(len(samples), len(others), request.batch)
     exam = Exam.of(lowered, np.stack([*samples, *others]), batches)
     with progress(f"try {len(plans[0].layers)} layers alone in {len(plans)} schemes") as tell:
-        noise = noises(exam.hardest(plans[-1]), plans, tell or unheard)
+        noise = noises(exam.hardest(plans[-1]), plans, tell)
     noise |= {(name, FP32): 0.0 for name in plans[0].layers}
     bill = _Bill(dict(zip(request.schemes, plans, strict=True)), ms, noise)
     with progress("try mixtures"):
@@ -116,7 +116,7 @@ def _batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
 
 
 def _plans(
-    layers: Mapping[str, nn.Linear], seen: Seen, schemes: tuple[str, ...], tell: Tell
+    layers: Mapping[str, nn.Linear], seen: Seen, schemes: tuple[str, ...], tell: Tell | None
 ) -> list[Plan]:
     """All layers in each scheme. Weights are rounded once: the schemes differ in what goes in."""
     first = Plan.of(layers, seen, dict.fromkeys(layers, FIRST), tell)
@@ -140,8 +140,9 @@ def _times(
         )
         for name, layer in layers.items()
     }
-    with progress(f"time layers of {len(set(shapes.values()))} shapes"):
-        by_shape = layer_ms(shapes.values(), request.schemes, request.flavour, request.threads)
+    distinct = dict.fromkeys(shapes.values())
+    with progress(f"time layers of {len(distinct)} shapes") as tell:
+        by_shape = layer_ms(distinct, request.schemes, request.flavour, request.threads, tell)
     schemes = (FP32, *request.schemes)
     return {
         (n, scheme): by_shape[shape, scheme] for n, shape in shapes.items() for scheme in schemes

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.errors import RequestError
-from vit_export.progress import Tell, unheard
+from vit_export.progress import Tell, counted
 from vit_export.quantize.layers import linear_layers, products
 from vit_export.vit.lower import LoweredVit
 
@@ -117,7 +117,10 @@ class Images(Protocol):
 
 @torch.inference_mode()
 def observe(
-    lowered: LoweredVit, images: Images, include: Collection[str] = (), tell: Tell = unheard
+    lowered: LoweredVit,
+    images: Images,
+    include: Collection[str] = (),
+    tell: Tell | None = None,
 ) -> tuple[dict[str, Observed], dict[str, int]]:
     """What `images` put into every layer, and the top class that each is answered with.
 
@@ -135,8 +138,7 @@ def observe(
     found = {key: Observed(len(images)) for several in keys.values() for key in several}
     classes = {}
     with _watched(watched, {name: [found[key] for key in keys[name]] for name in watched}):
-        for number, (image, made) in enumerate(images):
-            tell(number / len(images))
+        for image, made in counted(images, len(images), tell):
             answer = lowered(torch.from_numpy(made[None]))
             classes[image] = int(answer.argmax())
             for name, seen in found.items():

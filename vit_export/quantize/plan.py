@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import nn
 
-from vit_export.progress import Tell, unheard
+from vit_export.progress import Tell, counted
 from vit_export.quantize.attention import ProductsPlan
 from vit_export.quantize.compensate import round_compensating
 from vit_export.quantize.observe import Observed
@@ -53,14 +53,11 @@ class Plan:
         layers: Mapping[str, nn.Linear],
         seen: Mapping[str, Observed],
         schemes: Mapping[str, str],
-        tell: Tell = unheard,
+        tell: Tell | None = None,
     ) -> Self:
         """The plan that gives `layers`, which have `seen` images, these schemes."""
-        planned = {}
-        for number, (name, scheme) in enumerate(schemes.items()):
-            tell(number / len(schemes))
-            planned[name] = plan_layer(layers[name], seen[name], scheme)
-        return cls(layers=planned)
+        each = counted(schemes.items(), len(schemes), tell)
+        return cls(layers={n: plan_layer(layers[n], seen[n], s) for n, s in each})
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vit_export.errors import RequestError
 from vit_export.precision import Asked
-from vit_export.progress import Progress, unheard
+from vit_export.progress import Progress
 from vit_export.quantize.attention import plan_products
 from vit_export.quantize.equalize import Seen, equalize
 from vit_export.quantize.layers import CONTRACT, linear_layers
@@ -27,7 +27,7 @@ def prepare(
         seen, _ = equalize(lowered, seen, schemes)
     layers = linear_layers(lowered, asked.include)
     with progress("round weights") as tell:
-        plan = Plan.of(layers, seen, by_token(layers, seen, schemes), tell or unheard)
+        plan = Plan.of(layers, seen, by_token(layers, seen, schemes), tell)
     if "attention" in asked.include:
         return replace(plan, products=plan_products(lowered, seen, asked.precision))
     return plan

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from vit_export.compare import Array, snr_db
-from vit_export.progress import Tell, unheard
+from vit_export.progress import Tell, counted
 from vit_export.quantize.plan import Plan
 from vit_export.quantize.play import played
 from vit_export.runtimes.module import ModuleSession
@@ -80,11 +80,12 @@ def closer_views(images: Sequence[Array]) -> list[Array]:
     return found
 
 
-def noises(exam: Exam, plans: Sequence[Plan], tell: Tell = unheard) -> dict[tuple[str, str], float]:
+def noises(
+    exam: Exam, plans: Sequence[Plan], tell: Tell | None = None
+) -> dict[tuple[str, str], float]:
     """By layer and scheme: what quantizing it alone costs, for the layers of each of `plans`."""
     alone = [(name, layer) for plan in plans for name, layer in plan.layers.items()]
-    found = {}
-    for number, (name, layer) in enumerate(alone):
-        tell(number / len(alone))
-        found[name, layer.scheme] = exam.noise(Plan(layers={name: layer}))
-    return found
+    return {
+        (name, layer.scheme): exam.noise(Plan(layers={name: layer}))
+        for name, layer in counted(alone, len(alone), tell)
+    }

@@ -1,7 +1,7 @@
 """How long linear layers take in each scheme: files of nothing else, in turns in ONNX Runtime."""
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from vit_export.budget import FP32
 from vit_export.graph.nodes import initializer
+from vit_export.progress import Tell, counted
 from vit_export.quantize.plan import LayerPlan, Plan
 from vit_export.quantize.schemes import SCHEMES, Range
 from vit_export.quantize.weights import Floats, round_plainly
@@ -34,11 +35,15 @@ class Shape:
 
 
 def layer_ms(
-    shapes: Iterable[Shape], schemes: Sequence[str], flavour: str, threads: int | None
+    shapes: Collection[Shape],
+    schemes: Sequence[str],
+    flavour: str,
+    threads: int | None,
+    tell: Tell | None = None,
 ) -> dict[tuple[Shape, str], float]:
     """Milliseconds of one layer by shape and scheme, fp32 among them."""
     found = {}
-    for shape in dict.fromkeys(shapes):
+    for shape in counted(shapes, len(shapes), tell):
         with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
             turns: list[tuple[Worker, Sequence[int]]] = []
             for scheme in (FP32, *schemes):
