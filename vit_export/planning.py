@@ -92,10 +92,10 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
         BudgetError: nothing quantized keeps the budget of auto.
     """
     from vit_export.quantize.images import Pictures
-    from vit_export.quantize.layers import check_parts, give_biases
+    from vit_export.quantize.layers import give_biases
     from vit_export.quantize.observe import observe
     from vit_export.quantize.plan import Plan
-    from vit_export.quantize.prepare import check_blocks, prepare
+    from vit_export.quantize.prepare import prepare
     from vit_export.search import Request, search
 
     asked, progress = work.asked, work.progress
@@ -103,12 +103,8 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     manifest = replace(manifest, precision=asked.precision, tolerance=tolerance)
     if asked.precision in {"fp32", "fp16", "bf16"}:
         return Planned(plan=Plan(), manifest=manifest)
-    if asked.min_top1 is not None and not manifest.spec.classifies:
-        message = "--min-top1 means nothing: the model has no classes."
-        raise RequestError(message, "leave it out.")
-    check_parts(lowered, asked.include)
+    _check_possible(lowered, manifest, asked)
     give_biases(lowered, asked.include)
-    check_blocks(lowered, asked)
     named = list(zip(manifest.reference.recipes, samples, strict=False))
     pictures = None
     if asked.calibration is not None:
@@ -130,6 +126,18 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     manifest = replace(manifest, calibration=read | {"sha256": pictures.digest})
     classes = frozenset(top for name, top in tops.items() if name not in dict(named))
     return Planned(plan=plan, manifest=manifest, pictures=pictures, classes=classes, search=found)
+
+
+def _check_possible(lowered: "LoweredVit", manifest: Manifest, asked: Asked) -> None:
+    """What only the model tells of a request, before any image is looked at."""
+    from vit_export.quantize.layers import check_parts
+    from vit_export.quantize.prepare import check_blocks
+
+    if asked.min_top1 is not None and not manifest.spec.classifies:
+        message = "--min-top1 means nothing: the model has no classes."
+        raise RequestError(message, "leave it out.")
+    check_parts(lowered, asked.include)
+    check_blocks(lowered, asked)
 
 
 def _seen(
