@@ -16,7 +16,7 @@ class Budget:
     """The least that a file of `--precision auto` has to keep."""
 
     min_snr_db: float = 35.0
-    """Of every single sample."""
+    """Of every single sample, and of every image that the user judges on."""
     min_top1: float = 0.99
     """Share of images whose top class stays."""
 
@@ -50,7 +50,7 @@ class Point:
     """One mixture, tried as a whole."""
 
     ms: float
-    """Of all linear layers of the encoder together."""
+    """Of all linear layers together that could be quantized."""
     worst_snr_db: float
     agreement: float | None
     """Share of images whose top class stays; None where the model does not classify."""
@@ -80,7 +80,7 @@ class Search:
 
 
 class BudgetError(ProofError):
-    """Nothing quantized meets the budget; `nearest` comes closest."""
+    """Nothing quantized meets the budget; `nearest` has the most decibels."""
 
     def __init__(self, budget: Budget, nearest: Point | None, tried: tuple[Point, ...]) -> None:
         asked = f"{budget.min_snr_db:g} dB"

@@ -68,7 +68,7 @@ class Skipped:
 class Judgement:
     """How an artifact answers a user's images, beside eager PyTorch where that could be asked.
 
-    It decides nothing: PROVEN or not, that is the verdict's.
+    It decides nothing but of auto: PROVEN or not, that is the verdict's.
     """
 
     folder: str

@@ -83,7 +83,7 @@ class Work:
 def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Work) -> Planned:
     """The plan for `lowered`, which is changed in place where layers are quantized.
 
-    Scales are found on `samples`, photographs and noise, and on the images of the request.
+    Scales are found on `samples`, which the proof will ask, and on the images to calibrate on.
 
     Raises:
         RequestError: no images to calibrate on, too many unreadable ones, or one on which an
@@ -129,7 +129,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
 
 
 def _check_possible(lowered: "LoweredVit", manifest: Manifest, asked: Asked) -> None:
-    """What only the model tells of a request, before any image is looked at."""
+    """What only the model tells of a request, before any layer is looked at."""
     from vit_export.quantize.layers import check_parts
     from vit_export.quantize.prepare import check_blocks
 

@@ -1,4 +1,4 @@
-"""The precisions that a file can be asked for, and the runtimes that gain nothing from them."""
+"""The precisions that a file can be asked for, and the runtimes that have no use for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -75,6 +75,16 @@ PRECISIONS = {
     )
 }
 QUANTIZED = {"int8", "int8-static", "weights-int8", "weights-int4", "auto"}
+OWNERS: Mapping[str, set[str]] = {
+    "calibration": QUANTIZED,
+    "include": QUANTIZED,
+    "scales": {"int8"},
+    "io_fp16": {"fp16"},
+    "min_snr": {"auto"},
+    "min_top1": {"auto"},
+    "plot": {"auto"},
+}
+"""The precisions with which a field of `Asked` means something."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,8 @@ class Asked:
 
     precision: str = "fp32"
     scales: Scales = "batch"
-    """Of int8: one run-time scale for all that goes into a layer, or one for each token."""
+    """Of int8: one run-time scale for all that goes into a layer, where no outliers are, or one for
+    each token."""
     calibration: Path | None = None
     """A folder of images."""
     include: tuple[Part, ...] = ()
@@ -130,17 +141,10 @@ def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None
     if asked.scales not in get_args(Scales):
         fix = did_you_mean(asked.scales, get_args(Scales))
         raise RequestError(f"There are no scales {asked.scales!r}.", fix)
-    for name, told, owners in (
-        ("calibration", asked.calibration, QUANTIZED),
-        ("include", bool(asked.include), QUANTIZED),
-        ("scales", asked.scales != "batch", {"int8"}),
-        ("io-fp16", asked.io_fp16, {"fp16"}),
-        ("min-snr", asked.min_snr is not None, {"auto"}),
-        ("min-top1", asked.min_top1 is not None, {"auto"}),
-        ("plot", asked.plot, {"auto"}),
-    ):
-        if told not in {None, False} and asked.precision not in owners:
-            message = f"--{name} means nothing with --precision {asked.precision}."
+    for name, owners in OWNERS.items():
+        if getattr(asked, name) != getattr(Asked(), name) and asked.precision not in owners:
+            flag = name.replace("_", "-")
+            message = f"--{flag} means nothing with --precision {asked.precision}."
             fix = " or ".join(
                 ["leave it out", *(f"take {one}" for one in offered if one in owners)]
             )

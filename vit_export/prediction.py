@@ -37,7 +37,8 @@ def predict_images(
         )
     if manifest.preprocessing is None:
         raise RequestError(
-            f"{manifest.model} came without preprocessing.", "export it from a TOML that has it."
+            f"{manifest.model} came without preprocessing.",
+            "export it with --mean and --std, or from a TOML that has it.",
         )
     if manifest.head == "top5" and top > TOP:
         message = f"The file answers {TOP} classes, not {top}."

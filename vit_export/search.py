@@ -1,8 +1,8 @@
 """--precision auto: which layers go to which precision, to keep a budget at the least latency.
 
 Each layer is timed in the runtime, in each scheme, and its cost to the answers is played in
-PyTorch, alone. From both the fastest mixture is foretold, tried as a whole, and mended until it
-keeps the budget.
+PyTorch, alone. From both the fastest mixture is foretold and tried as a whole, then the next that
+is foretold to do, until one keeps the budget.
 """
 
 import math
@@ -118,7 +118,7 @@ def _batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
 def _plans(
     layers: Mapping[str, nn.Linear], seen: Seen, schemes: tuple[str, ...], tell: Tell | None
 ) -> list[Plan]:
-    """All layers in each scheme. Weights are rounded once: the schemes differ in what goes in."""
+    """All layers in each scheme. Weights are rounded once, for inputs as `FIRST` rounds them."""
     first = Plan.of(layers, seen, dict.fromkeys(layers, FIRST), tell)
 
     def turned(name: str, layer: LayerPlan, scheme: str) -> LayerPlan:

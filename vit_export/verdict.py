@@ -36,7 +36,7 @@ class Verdict:
     that are not in the precision."""
     reference: str = "eager PyTorch, from the manifest"
     images: Judgement | None = None
-    """What the artifact is worth on the user's images; it decides nothing."""
+    """What the artifact is worth on the user's images; it decides nothing but of auto."""
     not_run: str = ""
     """Why the artifact itself could not run here, where it was its graph that answered."""
     products: Mapping[str, int] = field(default_factory=dict)

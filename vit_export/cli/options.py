@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from vit_export.precision import OWNERS
 from vit_export.presets import DEFAULT
 from vit_export.targets.base import Option
 
@@ -100,13 +101,13 @@ SCALES = click.option(
     default="batch",
     show_default=True,
     type=click.Choice(["batch", "token"]),
-    help="Of int8: one run-time scale for all that goes into a layer, or one for each token.",
+    help="Of int8: one run-time scale for all that goes into a layer, or for each token.",
 )
 CALIBRATION = click.option(
     "--calibration",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Images that scales are found on; int8-static needs them.",
+    help="Images that ranges and rounding are found on; int8-static needs them.",
 )
 INCLUDE = click.option(
     "--include",
@@ -133,7 +134,7 @@ IMAGES = click.option(
     "--images",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Images to judge on; those in sub-folders are labelled by them.",
+    help="Images to judge on, labelled by sub-folders; eight join the proof.",
 )
 LABELS_CSV = click.option(
     "--labels-csv",
@@ -168,6 +169,18 @@ def options(*chosen: Decorator) -> Decorator:
     return apply
 
 
+BELONGING = {
+    "scales": SCALES,
+    "calibration": CALIBRATION,
+    "include": INCLUDE,
+    "io_fp16": IO_FP16,
+    "min_snr": MIN_SNR,
+    "min_top1": MIN_TOP1,
+    "plot": SEARCH_PLOT,
+}
+"""The options of `precision.OWNERS`."""
+
+
 def precision_options(offered: tuple[str, ...]) -> tuple[Decorator, ...]:
     """--precision with the values that a target offers, and what belongs to them."""
     precision = click.option(
@@ -176,7 +189,7 @@ def precision_options(offered: tuple[str, ...]) -> tuple[Decorator, ...]:
         metavar="|".join(offered),
         help="What weights and products are in.",
     )
-    return precision, SCALES, CALIBRATION, INCLUDE, IO_FP16, MIN_SNR, MIN_TOP1, SEARCH_PLOT
+    return precision, *(BELONGING[name] for name in BELONGING if OWNERS[name] & {*offered})
 
 
 def short_option(flag: str, precision: str) -> Decorator:

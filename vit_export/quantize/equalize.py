@@ -1,4 +1,4 @@
-"""Channels of like size around zero, in front of every layer that is quantized: exact in algebra.
+"""Channels of like size around zero, in front of layers that are quantized: exact in algebra.
 
 A trained ViT has channels after its LayerNorms that are ten times as large as the others, and
 channels that are far from zero on every image. Both take bits from all others.
@@ -9,7 +9,8 @@ channels that are far from zero on every image. Both take bits from all others.
 
 Both fold into what makes the input, so that a runtime has nothing more to do: the LayerNorm before
 qkv and before the MLP, the value projection before the output projection (attention's weights sum
-to one, so that it takes means of values channel by channel). Nothing folds through an activation.
+to one, so that it takes means of values channel by channel; their sizes stay). Nothing folds
+through an activation.
 """
 
 from collections.abc import Mapping
@@ -35,10 +36,11 @@ Seen = dict[str, Observed]
 def equalize(
     lowered: LoweredVit, seen: Seen, schemes: Mapping[str, str]
 ) -> tuple[Seen, Mapping[str, float]]:
-    """Moves means and sizes of channels, in place; what layers see then, and each one's strength.
+    """Moves means and sizes of channels, in place; what layers see then, and strengths.
 
     `seen` is of the module before, and is brought up to date layer by layer: nobody holds the rows
-    of all layers twice. Tensors that the eager model shares are replaced, not changed.
+    of all layers twice. Strengths are of the layers behind a LayerNorm. Tensors that the eager
+    model shares are replaced, not changed.
     """
     strengths = {}
     for norm_fed in norms_of(lowered):

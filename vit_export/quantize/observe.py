@@ -16,7 +16,7 @@ from vit_export.quantize.layers import linear_layers, products
 from vit_export.vit.lower import LoweredVit
 
 ROWS = 1024
-"""Rows of a layer's input that are kept to try settings on."""
+"""Rows of a layer's input that are kept, at most, to try settings on."""
 LEAST_ROWS = 8
 """Of an image that any are kept of: few rows of every image would show one token alone."""
 GOLDEN = 0.6180339887
@@ -32,7 +32,7 @@ class Observed:
     """The input of one layer, (rows, K), over all images."""
 
     images: int
-    """That it will be shown, all with as many rows."""
+    """That it will be shown, all with as many rows; some may turn out to be unreadable."""
     rows_of_one: int = 0
     """That one image has."""
     count: int = 0
@@ -56,12 +56,12 @@ class Observed:
     @property
     def rows_per_image(self) -> int:
         """That are kept, of those images that any are kept of."""
-        return min(max(ROWS // self.images, LEAST_ROWS), self.rows_of_one)
+        return min(ROWS // -(-self.images // self._every), self.rows_of_one)
 
     @property
     def _every(self) -> int:
-        """How many images come to one that rows are kept of: together they are of all of them."""
-        return -(-self.images * self.rows_per_image // ROWS)
+        """Rows are kept of one image in this many: all over the folder, however large it is."""
+        return -(-self.images * min(LEAST_ROWS, self.rows_of_one) // ROWS)
 
     def _places(self, number: int) -> Tensor:
         """Rows all over an image, others in each: tokens of every place are seen."""

@@ -31,7 +31,7 @@ class Reach:
     """The largest magnitudes in a graph."""
 
     kept: frozenset[str]
-    """Nodes that write or read a tensor too large for fp16: they stay in fp32."""
+    """Nodes that write or read a tensor too near to what fp16 holds: they stay in fp32."""
     worst: str
     """The tensor nearest to the limit among the others."""
     largest: float

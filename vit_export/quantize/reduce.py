@@ -20,7 +20,7 @@ MOST = 0.5
 
 
 def quantize(model: ir.Model, plan: Plan, precision: str, flavour: str) -> None:
-    """Rewrites the linear layers of `model` as `plan` says, in place.
+    """Rewrites the linear layers and attentions of `model` as `plan` says, in place.
 
     Raises:
         ProofError: most of it is still in another precision.

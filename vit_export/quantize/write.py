@@ -1,8 +1,8 @@
 """A graph whose linear layers are quantized as a plan says.
 
-Every form below is one that ONNX Runtime turns into an integer product with a float answer: Q and
-DQ (or their run-time sisters) stand around what is multiplied and nowhere else. Answers stay float,
-for a second rounding costs accuracy and buys nothing.
+Every form of an activation below is one that ONNX Runtime turns into an integer product with a
+float answer: Q and DQ (or their run-time sisters) stand around what is multiplied and nowhere else.
+Answers stay float, for a second rounding costs accuracy and buys nothing.
 """
 
 from collections import Counter
