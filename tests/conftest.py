@@ -1,6 +1,7 @@
 """Artifacts that many tests open, built once, from the outside."""
 
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ THREADS = max(os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 
 """Of a test and of the commands it runs: more than there are cores would wait for each other."""
 torch.set_num_threads(THREADS)
 os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+# a shell that starts tests in the background has Ctrl-C ignored, by all that they start too
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
