@@ -30,7 +30,8 @@ MODELS = [
     )
 ]
 PHOTOS = Path(__file__).resolve().parent.parent / "vit_export" / "photos"
-SIDE = 256
+SIDE = 160
+"""Of the pieces of photographs that are calibrated on."""
 COMMAND = Path(sys.executable).with_name("vit-export")
 SECONDS_BETWEEN_READINGS = 0.05
 ALLOWED = "2.5 x weights + 1000 MB"
