@@ -98,7 +98,7 @@ class BudgetError(ProofError):
 
 
 def _less(budget: Budget, nearest: Point) -> str:
-    """The options that `nearest` would have kept, of those that it does not."""
+    """The options to lower for `nearest` to be taken: those that it falls short of."""
     less = []
     if nearest.worst_snr_db < budget.min_snr_db + MARGIN_DB:
         less.append(f"--min-snr {max(nearest.worst_snr_db - 2, 1):.0f}")

@@ -14,11 +14,7 @@ from vit_export.quantize.observe import Observed
 from vit_export.quantize.schemes import SCHEMES
 
 WORTH = 10 ** (7 / 10)
-"""How much more noise one range has to cost.
-
-On a trained DINOv2 ViT-S 7 dB chose 2 layers of 49 at run time, and 9 with static ranges and zero
-points, which were as exact as all 12 that contract: 5 dB took time and gained nothing.
-"""
+"""How much more noise one range has to cost: 7 dB, more than a bit, which few layers reach."""
 SMALLEST = 1e-5
 
 

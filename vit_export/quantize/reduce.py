@@ -19,6 +19,15 @@ MOST = 0.5
 """Share of multiply-adds that has to be in the arithmetic that was asked for."""
 
 
+LARGER_SHARE = {
+    "int8": "add --include attention or patches, or take a smaller --image-size.",
+    "int8-static": "add --include attention or patches, or take a smaller --image-size.",
+    "weights-int8": "add --include patches, or take a smaller --image-size.",
+    "weights-int4": "add --include patches, or take a smaller --image-size.",
+}
+"""What makes the share larger: attention is much of a large image, patches of a small model."""
+
+
 def quantize(model: ir.Model, plan: Plan, precision: str, flavour: str) -> None:
     """Rewrites the linear layers and attentions of `model` as `plan` says, in place.
 
@@ -71,7 +80,4 @@ def check_census(model: ir.Model, precision: str) -> None:
     if wanted and share < MOST:
         told = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
         message = f"the graph is not {precision}: of its multiply-adds {told}."
-        fix = "take fp32, or report this with the model's spec."
-        if "int8" in precision:  # a large image's attention, or a small model's patches
-            fix = "add --include attention or patches, or take a smaller --image-size."
-        raise ProofError(message, fix)
+        raise ProofError(message, LARGER_SHARE.get(precision, "report this with the model's spec."))
