@@ -20,10 +20,10 @@ from pathlib import Path
 from bench_peers import README, conditions
 from PIL import Image
 
-from vit_export.speed.rows import Ratio, ratio
+from vit_export.bench.results import Ratio, ratio
 
 MODELS = ("fashion_mnist", "einops_vit_tiny_patch16_224", "einops_vit_base_patch16_224")
-PHOTO = Path(__file__).parent.parent / "vit_export" / "photos" / "cat.png"
+PHOTO = Path(__file__).parent.parent / "vit_export" / "data" / "photos" / "cat.png"
 SOURCES = Path(__file__).parent / "cpp"
 BEGIN, END = "<!-- cpp: scripts/bench_cpp.py -->\n", "<!-- end of cpp -->"
 VIT_EXPORT = Path(sys.executable).with_name("vit-export")

@@ -21,12 +21,12 @@ from pathlib import Path
 from export_costs import COMMAND, watched
 
 import vit_export
-from vit_export.speed.contestants import Contestant
-from vit_export.speed.measure import machine
-from vit_export.speed.peers import INT8_PEERS, MODULES, PEERS
-from vit_export.speed.rows import Ratio, Row, ratio
-from vit_export.speed.turns import Worker
-from vit_export.versions import versions_of
+from vit_export.bench.baselines import INT8_PEERS, MODULES, PEERS
+from vit_export.bench.candidates import Contestant
+from vit_export.bench.interleave import Worker
+from vit_export.bench.results import Ratio, Row, ratio
+from vit_export.bench.run import machine
+from vit_export.core.packages import versions_of
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -37,7 +37,7 @@ MODELS = (
     "vit_base_patch16_224",
 )
 PRECISION_MODELS = MODELS[:2]
-PHOTOS = ROOT / "vit_export" / "photos"
+PHOTOS = ROOT / "vit_export" / "data" / "photos"
 FLAVOURS = {"ours": "portable", "ours, `--for onnxruntime`": "onnxruntime"}
 FP32_PEERS = tuple(name for name in PEERS if name not in INT8_PEERS)
 VERSIONS = ("torch", "onnxruntime", "openvino", "onnxsim", "torchao")
@@ -170,8 +170,8 @@ def worst(rows: list[Row]) -> float:
 def started(ours: Path, folder: Path, model: str) -> Ratio:
     """How long a session on the plain export takes to start, over one on `ours`, in turns."""
     from vit_export.graph.capture import export_plainly
-    from vit_export.presets import load_preset
-    from vit_export.vit.weights import random_vit
+    from vit_export.model.vit.presets import load_preset
+    from vit_export.model.vit.state import random_vit
 
     spec, plain = load_preset(model).spec, folder / "plain.onnx"
     export_plainly(random_vit(spec, 0), spec, plain)

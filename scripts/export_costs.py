@@ -29,7 +29,7 @@ MODELS = [
         "huge_patch14_224",
     )
 ]
-PHOTOS = Path(__file__).resolve().parent.parent / "vit_export" / "photos"
+PHOTOS = Path(__file__).resolve().parent.parent / "vit_export" / "data" / "photos"
 SIDE = 160
 """Of the pieces of photographs that are calibrated on."""
 COMMAND = Path(sys.executable).with_name("vit-export")
@@ -64,8 +64,8 @@ def write_checkpoint(model: str, path: Path) -> float:
     """Random weights of `model`, made in a process of their own, in megabytes."""
     code = (
         "import sys; from safetensors.torch import save_file\n"
-        "from vit_export.presets import load_preset\n"
-        "from vit_export.vit.weights import random_vit\n"
+        "from vit_export.model.vit.presets import load_preset\n"
+        "from vit_export.model.vit.state import random_vit\n"
         "save_file(random_vit(load_preset(sys.argv[1]).spec, 0).state_dict(), sys.argv[2])"
     )
     subprocess.run([sys.executable, "-c", code, model, str(path)], check=True)

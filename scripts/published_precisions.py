@@ -19,13 +19,13 @@ import numpy as np
 import onnx
 
 import vit_export
-from vit_export.compare import snr_db
-from vit_export.image_files import find_images, read_input
-from vit_export.quantize.sensitivity import closer_views
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.speed.peers import PLAIN
-from vit_export.speed.quantized import QUANTIZERS
-from vit_export.verdict import RejectedError
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.bench.baselines import PLAIN
+from vit_export.bench.ort_quantizers import QUANTIZERS
+from vit_export.data.images import find_images, read_input
+from vit_export.quantization.sensitivity import closer_views
+from vit_export.validation.compare import snr_db
+from vit_export.validation.verdict import RejectedError
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from published_dinov2 import download, write_folder

@@ -26,7 +26,7 @@ from foreign_names import as_dinov2, as_openai, as_torchvision  # noqa: E402 as 
 from seed_vit import ViT as SeedVit  # noqa: E402 as above
 
 from vit_export import VitSpec  # noqa: E402 as above
-from vit_export.vit.weights import random_vit  # noqa: E402 as above
+from vit_export.model.vit.state import random_vit  # noqa: E402 as above
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- families: scripts/readme_families.py -->\n", "<!-- end of families -->"

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_export.spec import VitSpec
-from vit_export.vit.eager import Vit
+from vit_export.model.vit.spec import VitSpec
+from vit_export.model.vit.vit import Vit
 
 DATASET_PACKAGE = "dataset-fashion-mnist"
 DATASET = Path("/usr/share/datasets/fashion-mnist")

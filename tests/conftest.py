@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from support import run, run_json
 
-from vit_export.presets import load_preset
-from vit_export.vit.preprocess import preprocess
+from vit_export.data.preprocessing import preprocess
+from vit_export.model.vit.presets import load_preset
 
 THREADS = max(os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), 1)
 """Of a test and of the commands it runs: more than there are cores would wait for each other."""

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from vit_export import VitSpec
-from vit_export.compare import snr_db
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.samples import make_samples
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.validation.compare import snr_db
+from vit_export.validation.samples import make_samples
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = str(Path(sys.executable).with_name("vit-export"))

@@ -10,8 +10,8 @@ import sys
 import torch
 from torch import nn
 
-from vit_export import targets
-from vit_export.batch import Batch
+from vit_export import backends as targets
+from vit_export.artifact.batch import Batch
 from vit_export.cli import main
 from vit_export.graph import capture as capturing
 

@@ -9,13 +9,13 @@ import transformers
 from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
 
 from vit_export import RequestError
-from vit_export.labels import read_labels
-from vit_export.loading import load_source
-from vit_export.request import Wanted, steps_of
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.vit.eager import Vit
-from vit_export.vit.outputs import with_outputs
-from vit_export.vit.weights import random_vit
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.request import Wanted, steps_of
+from vit_export.data.labels import read_labels
+from vit_export.model.vit.outputs import with_outputs
+from vit_export.model.vit.state import random_vit
+from vit_export.model.vit.vit import Vit
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
 SIZES |= {"image_size": 16, "patch_size": 8, "intermediate_size": 96}

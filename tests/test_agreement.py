@@ -13,11 +13,11 @@ from support import refused, tiny_spec
 from timm_models import VisionTransformer
 
 from vit_export import RequestError
-from vit_export.loading import load_source
-from vit_export.request import Wanted
-from vit_export.vit.families import FAMILIES, family_of
-from vit_export.vit.families.naming import example, originals
-from vit_export.vit.weights import random_vit
+from vit_export.checkpoints.families import FAMILIES, family_of
+from vit_export.checkpoints.families.naming import example, originals
+from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.request import Wanted
+from vit_export.model.vit.state import random_vit
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3}
 SIZES |= {"image_size": 16, "patch_size": 8, "intermediate_size": 60}

@@ -10,13 +10,13 @@ from support import FASHION, SEED_STYLE, run_json, tiny_spec
 
 import vit_export
 from vit_export import api
+from vit_export.artifact.precision import OWNERS
+from vit_export.backends import TARGETS
+from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.cli import cli
-from vit_export.precision import OWNERS
-from vit_export.report import to_json
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.targets import TARGETS
-from vit_export.vit.eager import Vit
-from vit_export.vit.weights import random_vit
+from vit_export.cli.render import to_json
+from vit_export.model.vit.state import random_vit
+from vit_export.model.vit.vit import Vit
 
 IMAGE = FASHION / "images" / "bag_1.png"
 
@@ -116,7 +116,7 @@ def test_the_manifest_says_what_was_asked(tmp_path):
 
 
 def test_a_wrong_rewrite_is_noticed_before_anything_is_built(tmp_path, monkeypatch):
-    monkeypatch.setattr("vit_export.vit.lower_block.deinterleave_qkv", lambda qkv, *_: qkv)
+    monkeypatch.setattr("vit_export.model.vit.lowering.block.deinterleave_qkv", lambda qkv, *_: qkv)
     spec = tiny_spec(depth=1, **SEED_STYLE)
     with pytest.raises(vit_export.ProofError, match="the lowered module is not the model"):
         vit_export.onnx((spec, random_vit(spec, 0).state_dict()), tmp_path / "f.onnx")

@@ -10,16 +10,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from vit_export import BuildError, VitSpec, onnx
-from vit_export.batch import Batch
+from vit_export.artifact.batch import Batch
 from vit_export.graph.audit import audit
 from vit_export.graph.capture import capture
 from vit_export.graph.optimize import optimize
 from vit_export.graph.passes import PASSES
 from vit_export.graph.simplify import simplify
-from vit_export.presets import load_preset, preset_names
-from vit_export.vit.eager import Vit
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.presets import load_preset, preset_names
+from vit_export.model.vit.state import random_vit
+from vit_export.model.vit.vit import Vit
 
 
 def built(spec, flavour="portable", opset=20):

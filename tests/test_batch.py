@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vit_export import RequestError
-from vit_export.batch import Batch
+from vit_export.artifact.batch import Batch
 
 
 @pytest.mark.parametrize(

@@ -17,23 +17,23 @@ from safetensors.torch import save_file
 from support import need, refused, run, run_json, tiny_spec
 
 from vit_export import BuildError, MissingError, RequestError, VitSpec, bench, onnx
-from vit_export.batch import Batch
-from vit_export.compare import snr_db
-from vit_export.manifest import KEY
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.speed import limit
-from vit_export.speed import peers as peers_module
-from vit_export.speed.accuracy import calibration_of, exam_of
-from vit_export.speed.contestants import Contestant, arithmetic_of
-from vit_export.speed.limit import contestants as products
-from vit_export.speed.limit import runtimes_of
-from vit_export.speed.measure import flops_of_spec
-from vit_export.speed.openers import opened
-from vit_export.speed.peers import INT8_PEERS, PEERS, check_peers, peers
-from vit_export.speed.quantized import quantize_dynamic
-from vit_export.speed.rows import percentile, ratio
-from vit_export.speed.turns import Worker
-from vit_export.vit.weights import random_vit
+from vit_export.artifact.batch import Batch
+from vit_export.artifact.manifest import KEY
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.bench import baselines as peers_module
+from vit_export.bench import roofline as limit
+from vit_export.bench.accuracy import calibration_of, exam_of
+from vit_export.bench.baselines import INT8_PEERS, PEERS, check_peers, peers
+from vit_export.bench.candidates import Contestant, arithmetic_of
+from vit_export.bench.interleave import Worker
+from vit_export.bench.openers import opened
+from vit_export.bench.ort_quantizers import quantize_dynamic
+from vit_export.bench.results import percentile, ratio
+from vit_export.bench.roofline import contestants as products
+from vit_export.bench.roofline import runtimes_of
+from vit_export.bench.run import flops_of_spec
+from vit_export.model.vit.state import random_vit
+from vit_export.validation.compare import snr_db
 
 NOISE = np.random.default_rng(3).standard_normal((4, 2, 3, 16, 24), np.float32)
 """Batches to calibrate on (M, B, C, H, W)."""

@@ -7,18 +7,18 @@ import pytest
 import torch
 from support import SEED_STYLE, tiny_spec
 
-from vit_export.batch import Batch
-from vit_export.compare import TOLERANCES, snr_db
+from vit_export.artifact.batch import Batch
+from vit_export.backends.onnx.session import OnnxSession
 from vit_export.graph.capture import capture
 from vit_export.graph.census import census
-from vit_export.graph.half import BRAIN, without
 from vit_export.graph.optimize import optimize
-from vit_export.graph.rounded import round_in_fp32
 from vit_export.graph.save import save
-from vit_export.quantize.reduce import halve_to_bf16
-from vit_export.runtimes.onnxruntime import OnnxSession
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
+from vit_export.quantization.bfloat16_emulation import round_in_fp32
+from vit_export.quantization.convert import halve_to_bf16
+from vit_export.quantization.float16 import BRAIN, without
+from vit_export.validation.compare import TOLERANCES, snr_db
 
 
 def graph(spec):

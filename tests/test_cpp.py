@@ -27,9 +27,9 @@ from cpp_projects import (
 from PIL import Image, PngImagePlugin
 from support import FASHION, ROOT, need, refused, run, run_json
 
-from vit_export.image_files import read_levels
-from vit_export.vit.levels import columns_may_come_first
-from vit_export.vit.preprocess import Preprocessing, preprocess
+from vit_export.data.images import read_levels
+from vit_export.data.pillow_resize import columns_may_come_first
+from vit_export.data.preprocessing import Preprocessing, preprocess
 
 __all__ = ["onnxruntime_root", "runtimes"]  # fixtures
 
@@ -45,7 +45,7 @@ FILES = {
     *(f"third_party/{name}" for name in ("LICENSE.stb", "stb_image.cpp", "stb_image.h")),
 }
 TESTS = Path(__file__).parent
-PHOTO = ROOT / "vit_export" / "photos" / "cat.png"
+PHOTO = ROOT / "vit_export" / "data" / "photos" / "cat.png"
 
 
 @pytest.fixture(scope="module")

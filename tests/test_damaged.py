@@ -16,7 +16,7 @@ from timm_models import VisionTransformer
 from torch import nn
 
 from vit_export import RequestError, inspect
-from vit_export.loading import load_source
+from vit_export.checkpoints.load import load_source
 
 SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 STATE = VisionTransformer(**SIZES, num_classes=5).state_dict()

@@ -9,9 +9,9 @@ from support import SEED_STYLE, tiny_spec
 from torch import nn
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTForImageClassification
 
-from vit_export.loading import load_source
-from vit_export.presets import load_preset
-from vit_export.vit.eager import MultiHeadAttention, Vit
+from vit_export.checkpoints.load import load_source
+from vit_export.model.vit.presets import load_preset
+from vit_export.model.vit.vit import MultiHeadAttention, Vit
 
 IMAGES = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(1))
 

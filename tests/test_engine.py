@@ -18,35 +18,40 @@ from rich.console import Console
 from support import tiny_spec
 
 import vit_export
-from vit_export import judging, validation
-from vit_export.batch import Batch
-from vit_export.engine import kinds, known, loads
-from vit_export.engine.build import keep_timings, parsed, serialized
-from vit_export.engine.capabilities import capabilities_of, in_words
-from vit_export.engine.driver import DriverError, Gpu, gpu_of
-from vit_export.engine.inspector import check_inspected, counted
-from vit_export.engine.known import warning_of
-from vit_export.engine.monitor import Phases, monitor_of
-from vit_export.engine.network import census, check_census
-from vit_export.engine.settings import Settings, check_settings
-from vit_export.engine.sidecar import read_sidecar, write_sidecar
-from vit_export.errors import BuildError, MissingError, ProofError, RequestError
-from vit_export.precision import Asked
-from vit_export.progress import silent, unheard
-from vit_export.report import stages
-from vit_export.runtimes import engine, open_artifact, read_manifest
-from vit_export.runtimes.base import RunFailedError
-from vit_export.runtimes.cuda import Device
-from vit_export.runtimes.engine import EngineSession, profile_for
-from vit_export.runtimes.exported import ExportedSession
-from vit_export.speed.contestants import GPU, Contestant
-from vit_export.speed.limit import runtimes_of
-from vit_export.speed.openers import clock_of
-from vit_export.targets import trt, trt_program
-from vit_export.targets.trt_options import OPTIONS
-from vit_export.verdict import RejectedError
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.api import accept as judging
+from vit_export.api import validate as validation
+from vit_export.artifact.batch import Batch
+from vit_export.artifact.precision import Asked
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.backends.session import RunFailedError
+from vit_export.backends.tensorrt import compatibility as loads
+from vit_export.backends.tensorrt import known_issues as known
+from vit_export.backends.tensorrt import program as trt_program
+from vit_export.backends.tensorrt import session as engine
+from vit_export.backends.tensorrt import target as trt
+from vit_export.backends.tensorrt import variants as kinds
+from vit_export.backends.tensorrt.builder import keep_timings, parsed, serialized
+from vit_export.backends.tensorrt.builder_config import Settings, check_settings
+from vit_export.backends.tensorrt.compute_capability import capabilities_of, in_words
+from vit_export.backends.tensorrt.cuda import Device
+from vit_export.backends.tensorrt.driver import DriverError, Gpu, gpu_of
+from vit_export.backends.tensorrt.exported import ExportedSession
+from vit_export.backends.tensorrt.inspector import check_inspected, counted
+from vit_export.backends.tensorrt.known_issues import warning_of
+from vit_export.backends.tensorrt.network import census, check_census
+from vit_export.backends.tensorrt.options import OPTIONS
+from vit_export.backends.tensorrt.progress_monitor import Phases, monitor_of
+from vit_export.backends.tensorrt.session import EngineSession, profile_for
+from vit_export.backends.tensorrt.sidecar import read_sidecar, write_sidecar
+from vit_export.bench.candidates import GPU, Contestant
+from vit_export.bench.openers import clock_of
+from vit_export.bench.roofline import runtimes_of
+from vit_export.cli.render import stages
+from vit_export.core.errors import BuildError, MissingError, ProofError, RequestError
+from vit_export.core.progress import silent, unheard
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
+from vit_export.validation.verdict import RejectedError
 
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9")
 USUAL = {option.name: option.default for option in OPTIONS}

@@ -32,13 +32,13 @@ from timm_models import (
 from torch import nn
 
 from vit_export import RequestError
-from vit_export.compare import snr_db
-from vit_export.loading import load_source
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.samples import PHOTOS, make_samples
-from vit_export.vit.checkpoint import read_checkpoint
-from vit_export.vit.families import FAMILIES, family_of
-from vit_export.vit.weights import random_vit
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.checkpoints.families import FAMILIES, family_of
+from vit_export.checkpoints.files import read_checkpoint
+from vit_export.checkpoints.load import load_source
+from vit_export.model.vit.state import random_vit
+from vit_export.validation.compare import snr_db
+from vit_export.validation.samples import PHOTOS, make_samples
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}

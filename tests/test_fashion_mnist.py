@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from support import FASHION, ROOT, need, run, run_json
 
-from vit_export.loading import load_source
-from vit_export.presets import load_preset
-from vit_export.runtimes import open_artifact
-from vit_export.vit.preprocess import load_image, preprocess
+from vit_export.backends.open import open_artifact
+from vit_export.checkpoints.load import load_source
+from vit_export.data.preprocessing import load_image, preprocess
+from vit_export.model.vit.presets import load_preset
 
 SAMPLES = sorted((FASHION / "images").glob("*.png"))
 DATASET = Path("/usr/share/datasets/fashion-mnist")

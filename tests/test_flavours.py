@@ -9,9 +9,9 @@ from onnx.reference import ReferenceEvaluator
 from support import SEED_STYLE, built_by_tensorrt, refused, run, tiny_spec
 
 import vit_export
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.samples import make_samples
-from vit_export.vit.weights import random_vit
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.model.vit.state import random_vit
+from vit_export.validation.samples import make_samples
 
 ASKED = [
     ({}, "portable"),

@@ -13,15 +13,15 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from support import SEED_STYLE, VARIANTS, tiny_spec
 
-from vit_export.batch import Batch
-from vit_export.errors import BuildError
+from vit_export.artifact.batch import Batch
+from vit_export.core.errors import BuildError
 from vit_export.graph.capture import capture
 from vit_export.graph.optimize import optimize
+from vit_export.graph.protobuf import write_model
 from vit_export.graph.save import save
 from vit_export.graph.simplify import simplify
-from vit_export.graph.wire import write_model
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
 
 ONE_BLOCK = tiny_spec(depth=1, **SEED_STYLE)
 

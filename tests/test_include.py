@@ -23,20 +23,20 @@ from support import (
 from test_quantize import WIDE, answers, graph_of, images
 
 import vit_export
-from vit_export.compare import snr_db
-from vit_export.errors import BuildError, RequestError
+from vit_export.artifact.precision import PARTS, Asked
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.core.errors import BuildError, RequestError
+from vit_export.core.progress import silent
 from vit_export.graph.census import census
-from vit_export.precision import PARTS, Asked
-from vit_export.progress import silent
-from vit_export.quantize.layers import check_parts, linear_layers, products
-from vit_export.quantize.observe import observe
-from vit_export.quantize.plan import Plan
-from vit_export.quantize.play import played
-from vit_export.quantize.prepare import prepare
-from vit_export.quantize.reduce import quantize
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
+from vit_export.quantization.convert import quantize
+from vit_export.quantization.fake_quant import played
+from vit_export.quantization.layers import check_parts, linear_layers, products
+from vit_export.quantization.observer import observe
+from vit_export.quantization.plan import Plan
+from vit_export.quantization.prepare import prepare
+from vit_export.validation.compare import snr_db
 
 CALIBRATION = FASHION / "images"
 ALL = [word for part in PARTS for word in ("--include", part)]

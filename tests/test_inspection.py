@@ -9,7 +9,7 @@ from timm_models import VisionTransformer
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 from vit_export import inspect, summary
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.state import random_vit
 
 
 @pytest.fixture

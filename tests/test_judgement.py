@@ -12,21 +12,21 @@ from PIL import Image
 from support import FASHION, refused, run, run_json, tiny_spec
 
 import vit_export
-from vit_export import examination
-from vit_export.annotation import annotated
-from vit_export.classes import class_of
-from vit_export.errors import RequestError
-from vit_export.examination import Examination
-from vit_export.image_set import image_set
-from vit_export.judgement import Judgement, Share, Skipped
-from vit_export.loading import load_source
-from vit_export.manifest import Manifest
-from vit_export.presets import load_preset
-from vit_export.progress import silent
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.verdict import Verdict
-from vit_export.vit.preprocess import preprocess
-from vit_export.vit.weights import random_vit
+from vit_export.artifact.manifest import Manifest
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.checkpoints.load import load_source
+from vit_export.core.errors import RequestError
+from vit_export.core.progress import silent
+from vit_export.data.annotations import annotated
+from vit_export.data.classes import class_of
+from vit_export.data.dataset import image_set
+from vit_export.data.preprocessing import preprocess
+from vit_export.model.vit.presets import load_preset
+from vit_export.model.vit.state import random_vit
+from vit_export.validation import accuracy as examination
+from vit_export.validation.accuracy import Examination
+from vit_export.validation.metrics import Judgement, Share, Skipped
+from vit_export.validation.verdict import Verdict
 
 NAMES = load_preset("fashion_mnist").labels
 WEIGHTS = FASHION / "fashion_mnist.safetensors"

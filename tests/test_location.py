@@ -9,17 +9,17 @@ import torch
 from support import VARIANTS, refused, run, run_json, tiny_spec
 
 import vit_export
-import vit_export.vit.weights
-from vit_export.errors import RequestError
-from vit_export.location import LocatedError
-from vit_export.progress import silent
-from vit_export.quantize.plan import Plan
-from vit_export.remade import same_vit
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.targets import TARGETS
-from vit_export.targets.base import Job
-from vit_export.vit.lower import lower
-from vit_export.vit.taps import modules_of
+import vit_export.model.vit.state
+from vit_export.backends import TARGETS
+from vit_export.backends.base import Job
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.checkpoints.from_manifest import same_vit
+from vit_export.core.errors import RequestError
+from vit_export.core.progress import silent
+from vit_export.model.vit.lowering import lower
+from vit_export.quantization.plan import Plan
+from vit_export.validation.localize import LocatedError
+from vit_export.validation.taps import modules_of
 
 TAMPERED = {
     "embedding.projection": "embedding",
@@ -123,7 +123,7 @@ def test_with_the_weights_it_was_made_of(tmp_path):
     """A checkpoint of the user's, resampled to another size; and one that is not it."""
     spec = tiny_spec(image_size=(16, 16))
     for seed in (0, 1):
-        state = vit_export.vit.weights.random_vit(spec, seed).state_dict()
+        state = vit_export.model.vit.state.random_vit(spec, seed).state_dict()
         torch.save(state, tmp_path / f"{seed}.pth")
     out = tmp_path / "f.onnx"
     model = written(spec, tmp_path / "m.toml")

@@ -8,11 +8,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vit_export import VitSpec
-from vit_export.vit.eager import AttentionPool, EncoderBlock, LayerScale, PatchEmbedding, Vit
-from vit_export.vit.lower import lower
-from vit_export.vit.lower_block import LoweredBlock
-from vit_export.vit.lower_last import MeanBlock, TokenBlock
-from vit_export.vit.rewrites import (
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.lowering.block import LoweredBlock
+from vit_export.model.vit.lowering.last_block import MeanBlock, TokenBlock
+from vit_export.model.vit.lowering.rewrites import (
     average_classifiers,
     deinterleave_qkv,
     fold_attention_scale,
@@ -22,7 +21,8 @@ from vit_export.vit.rewrites import (
     pad_hidden,
     rows_of,
 )
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.state import random_vit
+from vit_export.model.vit.vit import AttentionPool, EncoderBlock, LayerScale, PatchEmbedding, Vit
 
 HEADS = 4
 

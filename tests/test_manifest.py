@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 from support import VARIANTS, tiny_spec
 
 from vit_export import RequestError
-from vit_export.batch import Batch
-from vit_export.manifest import Manifest, Reference
-from vit_export.presets import load_preset
+from vit_export.artifact.batch import Batch
+from vit_export.artifact.manifest import Manifest, Reference
+from vit_export.model.vit.presets import load_preset
 
 STEPS = load_preset("fashion_mnist").preprocessing
 

@@ -6,13 +6,13 @@ import torch
 from support import tiny_spec
 from test_quantize import WIDE, images
 
-from vit_export.precision import Asked
-from vit_export.progress import silent
-from vit_export.quantize.layers import products
-from vit_export.quantize.observe import LEAST_ROWS, ROWS, Observed, observe
-from vit_export.quantize.prepare import prepare
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.artifact.precision import Asked
+from vit_export.core.progress import silent
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
+from vit_export.quantization.layers import products
+from vit_export.quantization.observer import LEAST_ROWS, ROWS, Observed, observe
+from vit_export.quantization.prepare import prepare
 
 
 def seen(count, tokens):

@@ -5,18 +5,18 @@ import torch
 from support import tiny_spec
 from test_quantize import WIDE, answers, graph_of, images
 
-from vit_export.compare import snr_db
-from vit_export.precision import Asked
-from vit_export.progress import silent
-from vit_export.quantize.observe import Observed, observe
-from vit_export.quantize.outliers import by_token
-from vit_export.quantize.plan import Plan
-from vit_export.quantize.play import played
-from vit_export.quantize.prepare import prepare
-from vit_export.quantize.reduce import quantize
-from vit_export.runtimes.module import ModuleSession
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.artifact.precision import Asked
+from vit_export.backends.module_session import ModuleSession
+from vit_export.core.progress import silent
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
+from vit_export.quantization.convert import quantize
+from vit_export.quantization.fake_quant import played
+from vit_export.quantization.observer import Observed, observe
+from vit_export.quantization.per_token import by_token
+from vit_export.quantization.plan import Plan
+from vit_export.quantization.prepare import prepare
+from vit_export.validation.compare import snr_db
 
 FINER = {
     "int8": "int8-token-zero-point",

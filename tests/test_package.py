@@ -45,7 +45,8 @@ def in_folder(installed, *arguments):
 
 def test_an_installed_wheel_finds_its_models(installed):
     script = (
-        "import json, vit_export; from vit_export.presets import load_preset, preset_names;"
+        "import json, vit_export;"
+        "from vit_export.model.vit.presets import load_preset, preset_names;"
         "f = load_preset('fashion_mnist');"
         "print(json.dumps([vit_export.__file__, preset_names(), str(f.weights), f.labels]))"
     )

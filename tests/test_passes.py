@@ -10,23 +10,23 @@ import torch
 from support import SEED_STYLE, tiny_spec
 
 from vit_export import BuildError
-from vit_export.batch import Batch
+from vit_export.artifact.batch import Batch
 from vit_export.graph import optimize as optimizing
 from vit_export.graph.capture import capture
 from vit_export.graph.optimize import optimize
 from vit_export.graph.passes import PASSES, Pass
-from vit_export.graph.passes.chains import merge_chains
-from vit_export.graph.passes.constants import lift_constants
-from vit_export.graph.passes.initializers import share_initializers
-from vit_export.graph.passes.multi_head_attention import fuse_attention
-from vit_export.graph.passes.projections import split_projections
-from vit_export.graph.passes.quick_gelu import fuse_quick_gelu
-from vit_export.graph.passes.reshapes import fix_reshapes
-from vit_export.graph.passes.unused import remove_unused
+from vit_export.graph.passes.fix_reshapes import fix_reshapes
+from vit_export.graph.passes.fuse_attention import fuse_attention
+from vit_export.graph.passes.fuse_quick_gelu import fuse_quick_gelu
+from vit_export.graph.passes.lift_constants import lift_constants
+from vit_export.graph.passes.merge_chains import merge_chains
+from vit_export.graph.passes.remove_unused import remove_unused
+from vit_export.graph.passes.share_initializers import share_initializers
+from vit_export.graph.passes.split_projections import split_projections
 from vit_export.graph.save import save
 from vit_export.graph.simplify import simplify
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
 
 QUICK = {"mlp": "quick_gelu", "depth": 2}
 

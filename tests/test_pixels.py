@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import FASHION, ROOT, rarely, refused, run, run_json
 
-from vit_export.graph.answers import answer_with
-from vit_export.graph.pixels import take_pixels
-from vit_export.head import held
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.vit.levels import columns_may_come_first
-from vit_export.vit.pixels import Pixels
-from vit_export.vit.preprocess import Preprocessing, preprocess
+from vit_export.artifact.outputs import held
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.data.pillow_resize import columns_may_come_first
+from vit_export.data.preprocessing import Preprocessing, preprocess
+from vit_export.graph.heads import answer_with
+from vit_export.graph.resize import take_pixels
+from vit_export.model.resize import Pixels
 
 IMAGE = FASHION / "images" / "bag_1.png"
-PHOTO = ROOT / "vit_export" / "photos" / "cat.png"
+PHOTO = ROOT / "vit_export" / "data" / "photos" / "cat.png"
 FIRST = columns_may_come_first(PIL.__version__)
 SHORTER = Preprocessing(resize=37, crop=(32, 28), mean=(0.5,) * 3, std=(0.25,) * 3)
 SIDES = dataclasses.replace(SHORTER, resize=(33, 41), centre="floor")

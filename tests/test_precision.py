@@ -24,9 +24,9 @@ from test_fashion_mnist import DATASET
 from test_quantize import with_outliers
 
 import vit_export
-from vit_export.errors import RequestError
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.vit.weights import random_vit
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.core.errors import RequestError
+from vit_export.model.vit.state import random_vit
 
 CALIBRATION = FASHION / "images"
 INT8 = onnx.TensorProto.INT8

@@ -4,9 +4,9 @@ import pytest
 from support import VARIANTS, tiny_spec
 
 from vit_export import RequestError
-from vit_export.layers import parameters_of
-from vit_export.presets import DEFAULT, load_preset, preset_names
-from vit_export.vit.eager import Vit
+from vit_export.model.vit.presets import DEFAULT, load_preset, preset_names
+from vit_export.model.vit.summary import parameters_of
+from vit_export.model.vit.vit import Vit
 
 # Published counts: Dosovitskiy et al. table 1 (86M, 307M, 632M), timm's exact numbers for the
 # ViT of 224 pixels and 1000 classes, the seed document's table plus its 152,064.

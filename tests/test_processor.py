@@ -14,10 +14,10 @@ from PIL import Image, ImageCms
 from support import run, run_json
 
 from vit_export import RequestError
-from vit_export.loading import load_source
-from vit_export.request import Wanted
-from vit_export.vit.preprocess import _to_mode, preprocess
-from vit_export.vit.processor import PROCESSORS, from_processor
+from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.request import Wanted
+from vit_export.data.hf_processor import PROCESSORS, from_processor
+from vit_export.data.preprocessing import _to_mode, preprocess
 
 KINDS = {
     "ViT": transformers.ViTImageProcessorPil,

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vit_export.batch import Batch
-from vit_export.compare import TOLERANCES
-from vit_export.manifest import Reference
-from vit_export.proof import prove
-from vit_export.runtimes.base import RunFailedError
-from vit_export.samples import digest
+from vit_export.artifact.batch import Batch
+from vit_export.artifact.manifest import Reference
+from vit_export.backends.session import RunFailedError
+from vit_export.validation.compare import TOLERANCES
+from vit_export.validation.samples import digest
+from vit_export.validation.validate import prove
 
 SAMPLES = np.random.RandomState(0).standard_normal((8, 1, 2, 2)).astype(np.float32)
 WEIGHT = np.random.RandomState(1).standard_normal((4, 3)).astype(np.float32)

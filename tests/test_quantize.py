@@ -9,27 +9,27 @@ import torch
 from support import VARIANTS, rarely, tiny_spec
 from torch.nn import functional
 
-from vit_export.batch import Batch
-from vit_export.compare import snr_db
-from vit_export.errors import BuildError, ProofError, RequestError
+from vit_export.artifact.batch import Batch
+from vit_export.artifact.precision import Asked
+from vit_export.core.errors import BuildError, ProofError, RequestError
+from vit_export.core.progress import silent
 from vit_export.graph.capture import capture
 from vit_export.graph.census import census
 from vit_export.graph.optimize import optimize
 from vit_export.graph.simplify import simplify
-from vit_export.precision import Asked
-from vit_export.progress import silent
-from vit_export.quantize.compensate import round_compensating
-from vit_export.quantize.equalize import equalize
-from vit_export.quantize.layers import linear_layers
-from vit_export.quantize.observe import observe
-from vit_export.quantize.plan import LayerPlan, Plan
-from vit_export.quantize.play import played
-from vit_export.quantize.prepare import check_blocks, prepare
-from vit_export.quantize.reduce import check_census, halve, quantize
-from vit_export.quantize.schemes import BLOCK
-from vit_export.quantize.weights import round_plainly, spread
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
+from vit_export.quantization.convert import check_census, halve, quantize
+from vit_export.quantization.fake_quant import played
+from vit_export.quantization.gptq import round_compensating
+from vit_export.quantization.layers import linear_layers
+from vit_export.quantization.observer import observe
+from vit_export.quantization.plan import LayerPlan, Plan
+from vit_export.quantization.prepare import check_blocks, prepare
+from vit_export.quantization.schemes import BLOCK
+from vit_export.quantization.smoothquant import equalize
+from vit_export.quantization.weights import round_plainly, spread
+from vit_export.validation.compare import snr_db
 
 WIDE = {"image_size": (32, 32), "patch_size": 8, "width": 64, "heads": 4, "depth": 3}
 FLAVOURS = ["portable", "onnxruntime"]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from support import VARIANTS, tiny_spec
 
-from vit_export.vit.reference import reference_of
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.state import random_vit
+from vit_export.validation.reference import reference_of
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())

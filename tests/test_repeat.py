@@ -4,13 +4,13 @@ import onnx_ir as ir
 import pytest
 from support import VARIANTS, rarely, tiny_spec
 
-from vit_export.batch import Batch
+from vit_export.artifact.batch import Batch
 from vit_export.graph import capture as capturing
 from vit_export.graph.optimize import optimize
-from vit_export.graph.repeat import repeat_block
+from vit_export.graph.repeat_blocks import repeat_block
 from vit_export.graph.simplify import simplify
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
 
 DEPTH = 4
 

@@ -10,10 +10,10 @@ from foreign_names import as_dinov2, as_torchvision
 from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
 from timm_models import VisionTransformer, resample_abs_pos_embed
 
-from vit_export.loading import load_source
-from vit_export.request import Wanted
-from vit_export.vit.resample import resized
-from vit_export.vit.weights import random_vit
+from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.request import Wanted
+from vit_export.model.vit.resample import resized
+from vit_export.model.vit.state import random_vit
 
 SQUARE = tiny_spec(image_size=(32, 32))
 PREFIXES = {

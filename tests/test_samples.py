@@ -6,11 +6,11 @@ from PIL import Image
 from support import tiny_spec
 
 from vit_export import RequestError
-from vit_export.annotation import annotated
-from vit_export.image_set import image_set
-from vit_export.presets import load_preset
-from vit_export.progress import silent
-from vit_export.samples import digest, image_samples, make_samples, recipes
+from vit_export.core.progress import silent
+from vit_export.data.annotations import annotated
+from vit_export.data.dataset import image_set
+from vit_export.model.vit.presets import load_preset
+from vit_export.validation.samples import digest, image_samples, make_samples, recipes
 
 PRESET = load_preset("einops_vit_tiny_patch16_224")
 

@@ -13,21 +13,21 @@ from support import FASHION, refused, run, run_json, tiny_spec
 from test_quantize import WIDE, images, plainly
 
 import vit_export
-from vit_export.budget import Budget, BudgetError, Point
-from vit_export.errors import RequestError
-from vit_export.judgement import Judgement, Share, Skipped
-from vit_export.precision import Asked
-from vit_export.quantize import cache
-from vit_export.quantize.mixture import Mixture, mixtures
-from vit_export.quantize.plan import Plan
-from vit_export.quantize.play import played
-from vit_export.quantize.sensitivity import Exam, closer_views
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.search import Request, first_within
-from vit_export.speed.linears import LAYERS, Shape, write_layers
-from vit_export.verdict import Verdict
-from vit_export.vit.lower import lower
-from vit_export.vit.weights import random_vit
+from vit_export.artifact.budget import Budget, BudgetError, Point
+from vit_export.artifact.precision import Asked
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.bench.layer_timing import LAYERS, Shape, write_layers
+from vit_export.core.errors import RequestError
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
+from vit_export.quantization import calibration_cache as cache
+from vit_export.quantization.fake_quant import played
+from vit_export.quantization.mixed_precision import Request, first_within
+from vit_export.quantization.pareto import Mixture, mixtures
+from vit_export.quantization.plan import Plan
+from vit_export.quantization.sensitivity import Exam, closer_views
+from vit_export.validation.metrics import Judgement, Share, Skipped
+from vit_export.validation.verdict import Verdict
 
 CALIBRATION = FASHION / "images"
 MS = {("a", "fast"): 1, ("a", "slow"): 2, ("a", "fp32"): 4, ("b", "fast"): 2, ("b", "fp32"): 3}
@@ -47,7 +47,7 @@ def times(shapes, schemes, *_):
 @pytest.fixture
 def steady(monkeypatch):
     """Times that do not depend on what else this machine does."""
-    monkeypatch.setattr("vit_export.search.layer_ms", times)
+    monkeypatch.setattr("vit_export.quantization.mixed_precision.layer_ms", times)
 
 
 def test_mixtures_go_from_the_fastest_to_fp32_and_take_the_best_bargain_first():
@@ -213,7 +213,7 @@ def test_a_folder_is_looked_at_once(tmp_path, monkeypatch):
     (folder / "bad.png").write_bytes(b"no image")
     monkeypatch.setenv("VIT_EXPORT_CACHE", str(cache))
     looked = []
-    from vit_export.quantize import observe
+    from vit_export.quantization import observer as observe
 
     kept = observe.observe
     monkeypatch.setattr(

@@ -7,9 +7,9 @@ from support import SEED_STYLE, tiny_spec
 from torch import nn
 
 from vit_export import RequestError
-from vit_export.loading import load_source
-from vit_export.request import Wanted, parse_image_size
-from vit_export.vit.eager import Vit
+from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.request import Wanted, parse_image_size
+from vit_export.model.vit.vit import Vit
 
 TINY = "einops_vit_tiny_patch16_224"
 

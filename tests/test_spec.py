@@ -7,7 +7,7 @@ import torch
 from support import VARIANTS, tiny_spec
 
 from vit_export import RequestError, VitSpec
-from vit_export.vit.weights import random_vit
+from vit_export.model.vit.state import random_vit
 
 REFUSED = [
     ({"norm_eps": float("nan")}, "norm_eps is nan"),

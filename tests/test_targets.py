@@ -6,10 +6,10 @@ import pytest
 from support import need, refused, run
 
 import vit_export
-from vit_export.errors import MissingError, RequestError
-from vit_export.health import examine
-from vit_export.targets import TARGETS, find_target
-from vit_export.targets.base import Option
+from vit_export.api.doctor import examine
+from vit_export.backends import TARGETS, find_target
+from vit_export.backends.base import Option
+from vit_export.core.errors import MissingError, RequestError
 
 
 @pytest.fixture(params=TARGETS)
@@ -107,7 +107,7 @@ def test_a_package_of_several_names_is_found_by_its_module():
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr("vit_export.targets.base.versions_of", lambda _: {})
+    monkeypatch.setattr("vit_export.backends.base.versions_of", lambda _: {})
     with pytest.raises(MissingError) as missing:
         find_target("torchscript")
     assert missing.value.fix == "pip install torch"

@@ -8,10 +8,10 @@ import timm_models
 import torch
 
 from vit_export import RequestError
-from vit_export.loading import load_source
-from vit_export.vit.eager import Vit
-from vit_export.vit.families import FAMILIES, timm_config
-from vit_export.vit.infer import infer_spec
+from vit_export.checkpoints.families import FAMILIES, timm_config
+from vit_export.checkpoints.infer_spec import infer_spec
+from vit_export.checkpoints.load import load_source
+from vit_export.model.vit.vit import Vit
 
 ARCHITECTURES = ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"]
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from support import need
 
-from vit_export.manifest import Manifest
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.samples import make_samples
+from vit_export.artifact.manifest import Manifest
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.validation.samples import make_samples
 
 PROGRAM = Path(__file__).with_name("libtorch.cpp")
 

@@ -14,13 +14,13 @@ import pytest
 from support import COMMAND, FASHION, Made, need, rarely, refused, run, run_json, tiny_spec
 
 import vit_export
-from vit_export.engine.build import parsed
-from vit_export.engine.driver import find_gpu
-from vit_export.engine.kinds import KINDS, load
-from vit_export.engine.sidecar import graph_of, read_sidecar
-from vit_export.errors import ProofError
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.vit.weights import random_vit
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.backends.tensorrt.builder import parsed
+from vit_export.backends.tensorrt.driver import find_gpu
+from vit_export.backends.tensorrt.sidecar import graph_of, read_sidecar
+from vit_export.backends.tensorrt.variants import KINDS, load
+from vit_export.core.errors import ProofError
+from vit_export.model.vit.state import random_vit
 
 CALIBRATION = FASHION / "images"
 ASKED = {
@@ -357,7 +357,8 @@ def test_no_tensorrt_of_any_kind(tmp_path):
 def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
     """One weight of the graph is changed after the pass that makes it fp16."""
     script = (
-        "import sys, numpy as np, onnx_ir as ir; import vit_export.targets.trt as trt\n"
+        "import sys, numpy as np, onnx_ir as ir\n"
+        "import vit_export.backends.tensorrt.target as trt\n"
         "finished = trt.finished_graph\n"
         "def tampered(job, progress):\n"
         "    model, manifest = finished(job, progress)\n"
@@ -412,20 +413,21 @@ def test_a_builder_in_the_garbage_does_not_stop_the_next_one(built):
     """Were garbage collected while TensorRT logs, it would wait for its own lock for ever."""
     script = (
         "import gc, sys, pathlib\n"
-        "from vit_export.engine import build, kinds\n"
-        "plain = build.log_of\n"
+        "from vit_export.backends.tensorrt import builder, variants\n"
+        "plain = builder.log_of\n"
         "def log_of(library):\n"
         "    log = plain(library)\n"
         "    type(log).log = lambda *told: gc.isenabled() and gc.collect()\n"
         "    return log\n"
-        "build.log_of, library = log_of, kinds.load(kinds.KINDS['rtx'])\n"
+        "library = variants.load(variants.KINDS['rtx'])\n"
+        "builder.log_of = log_of\n"
         "gc.disable()\n"
         "cycle = [library.Builder(plain(library))]\n"
         "cycle.append(cycle)\n"
         "del cycle\n"
         "gc.enable()\n"
         "graph = pathlib.Path(sys.argv[1])\n"
-        "print(build.parsed(library, graph, precision='fp32', flavour='tensorrt').layers)"
+        "print(builder.parsed(library, graph, precision='fp32', flavour='tensorrt').layers)"
     )
     graph = graph_of(built["fp32"][0])
     done = subprocess.run(

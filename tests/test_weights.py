@@ -9,8 +9,8 @@ from safetensors.torch import save_file
 from support import SEED_STYLE, tiny_spec
 
 from vit_export import RequestError
-from vit_export.vit.checkpoint import read_state_dict
-from vit_export.vit.weights import random_vit, sha256_of, vit_with
+from vit_export.checkpoints.files import read_state_dict
+from vit_export.model.vit.state import random_vit, sha256_of, vit_with
 
 SPEC = tiny_spec(**SEED_STYLE)
 

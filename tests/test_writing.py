@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vit_export.errors import BuildError, RequestError
-from vit_export.writing import check_writable, rejected_names, staged, staged_folder
+from vit_export.core.errors import BuildError, RequestError
+from vit_export.core.staging import check_writable, rejected_names, staged, staged_folder
 
 DATA = "out.onnx.{}.data"
 OLD, NEW = DATA.format("0" * 12), DATA.format("1" * 12)

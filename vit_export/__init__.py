@@ -9,15 +9,15 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vit_export.errors import (
+from vit_export.backends import TARGETS
+from vit_export.core.errors import (
     BuildError,
     MissingError,
     ProofError,
     RequestError,
     VitExportError,
 )
-from vit_export.spec import VitSpec
-from vit_export.targets import TARGETS
+from vit_export.model.vit.spec import VitSpec
 
 if TYPE_CHECKING:
     from vit_export.api import (

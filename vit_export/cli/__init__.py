@@ -7,14 +7,14 @@ from typing import NoReturn
 
 import click
 
+from vit_export.backends import TARGETS
 from vit_export.cli.artifacts import predict, validate
 from vit_export.cli.bench import bench
-from vit_export.cli.building import building_command
 from vit_export.cli.cpp import cpp
+from vit_export.cli.export import building_command
 from vit_export.cli.listing import doctor, inspect, models, summary
 from vit_export.cli.locate import locate
-from vit_export.errors import BuildError, RequestError, VitExportError
-from vit_export.targets import TARGETS
+from vit_export.core.errors import BuildError, RequestError, VitExportError
 
 INTERRUPTED = 130
 
@@ -66,7 +66,7 @@ def _end(exit_code: int) -> NoReturn:
 
 
 def _fail(error: VitExportError, exit_code: int) -> NoReturn:
-    from vit_export import report
+    from vit_export.cli import render as report
 
     if "--json" in sys.argv:
         told = {"error": error.message, "fix": error.fix, "exit_code": exit_code}

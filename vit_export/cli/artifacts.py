@@ -18,7 +18,7 @@ from vit_export.cli.options import (
     WEIGHTS,
     options,
 )
-from vit_export.verdict import RejectedError
+from vit_export.validation.verdict import RejectedError
 
 TOP = click.option(
     "--top",
@@ -44,7 +44,8 @@ def predict(
     artifact: Path, images: tuple[Path, ...], top: int, threads: int | None, *, as_json: bool
 ) -> None:
     """Class names of image files, through the preprocessing that ARTIFACT carries."""
-    from vit_export import api, report
+    from vit_export import api
+    from vit_export.cli import render as report
 
     found = api.predict(artifact, images, top=top, threads=threads)
     if as_json:
@@ -65,7 +66,8 @@ def validate(
     **request: Any,
 ) -> None:
     """Repeats the proof of ARTIFACT, from the answers it carries or afresh with --weights."""
-    from vit_export import api, report
+    from vit_export import api
+    from vit_export.cli import render as report
 
     progress = report.stages(Console(stderr=True), quiet=quiet)
     verdict = api.validate(artifact, report=page, progress=progress, **request)

@@ -28,7 +28,8 @@ ROUNDS = click.option(
 @options(ARTIFACTS, BATCHES, WEIGHTS, THREADS, AGAINST, ROUNDS, PLOT, JSON, QUIET)
 def bench(artifacts: tuple[Path, ...], *, as_json: bool, quiet: bool, **request: Any) -> None:
     """Speed of artifacts beside their peers and this machine's limit, in one interleaved run."""
-    from vit_export import api, report
+    from vit_export import api
+    from vit_export.cli import render as report
 
     progress = report.stages(Console(stderr=True), quiet=quiet)
     found = api.bench(artifacts, progress=progress, **request)

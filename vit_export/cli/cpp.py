@@ -23,7 +23,8 @@ FORCE = click.option("--force", is_flag=True, help="Write into a folder that is 
 @options(ARTIFACT, FOLDER, PREPROCESS, WEIGHTS, FORCE, JSON, QUIET)
 def cpp(artifact: Path, *, as_json: bool, quiet: bool, **request: Any) -> None:
     """A C++ project that classifies images with ARTIFACT and tests itself against PyTorch."""
-    from vit_export import api, report
+    from vit_export import api
+    from vit_export.cli import render as report
 
     progress = report.stages(Console(stderr=True), quiet=quiet)
     made = api.cpp(artifact, progress=progress, **request)

@@ -5,16 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from vit_export.cli.options import (
-    ARTIFACT,
-    JSON,
-    PLOT,
-    QUIET,
-    THREADS,
-    VERBOSE,
-    WEIGHTS,
-    options,
-)
+from vit_export.cli.options import ARTIFACT, JSON, PLOT, QUIET, THREADS, VERBOSE, WEIGHTS, options
 
 
 @click.command()
@@ -30,8 +21,9 @@ def locate(
     verbose: bool,
 ) -> None:
     """The first module of ARTIFACT that differs from eager PyTorch, and the error in each."""
-    from vit_export import api, report
-    from vit_export.location import LocatedError
+    from vit_export import api
+    from vit_export.cli import render as report
+    from vit_export.validation.localize import LocatedError
 
     progress = report.stages(Console(stderr=True), quiet=quiet)
     try:

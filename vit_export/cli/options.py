@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from vit_export.precision import OWNERS
-from vit_export.presets import DEFAULT
-from vit_export.targets.base import Option
+from vit_export.artifact.precision import OWNERS
+from vit_export.backends.base import Option
+from vit_export.model.vit.presets import DEFAULT
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]

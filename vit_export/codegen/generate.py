@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from vit_export.batch import Batch
+from vit_export.artifact.batch import Batch
+from vit_export.artifact.manifest import Manifest
+from vit_export.backends.onnx.session import OnnxSession
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.backends.session import Session
+from vit_export.checkpoints.from_manifest import same_vit
 from vit_export.codegen.golden import Golden, recipes_of
 from vit_export.codegen.project import RUNTIMES, check_target, file_name, write_project
-from vit_export.errors import RequestError
-from vit_export.fed import samples_of
-from vit_export.manifest import Manifest
-from vit_export.progress import Progress, silent
-from vit_export.proof import prove_artifact
-from vit_export.remade import same_vit
-from vit_export.runtimes import open_artifact, read_manifest
-from vit_export.runtimes.base import Session
-from vit_export.runtimes.onnxruntime import OnnxSession
-from vit_export.verdict import RejectedError
-from vit_export.vit.levels import check_resizable, columns_may_come_first
-from vit_export.vit.preprocess import Preprocessing
-from vit_export.writing import data_files, staged_folder
+from vit_export.core.errors import RequestError
+from vit_export.core.progress import Progress, silent
+from vit_export.core.staging import data_files, staged_folder
+from vit_export.data.pillow_resize import check_resizable, columns_may_come_first
+from vit_export.data.preprocessing import Preprocessing
+from vit_export.validation.sample_set import samples_of
+from vit_export.validation.validate import prove_artifact
+from vit_export.validation.verdict import RejectedError
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _golden(manifest: Manifest, steps: Preprocessing, weights: Path | None) -> G
     if manifest.takes_levels and weights is None:
         return Golden(manifest, samples, manifest.reference)
     _check_pillow(manifest)
-    from vit_export.vit.reference import reference_of
+    from vit_export.validation.reference import reference_of
 
     vit = same_vit(manifest, weights)
     reference = reference_of(vit, samples.recipes, samples.inputs, samples.fed)

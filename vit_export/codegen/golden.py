@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_export.compare import Tolerance
-from vit_export.fed import Fed, as_picture, levels_recipes, make_levels
-from vit_export.head import TOP, held
-from vit_export.image_files import read_input, read_levels
-from vit_export.manifest import Array, Manifest, Reference
-from vit_export.samples import photo
-from vit_export.vit.preprocess import Preprocessing
+from vit_export.artifact.manifest import Array, Manifest, Reference
+from vit_export.artifact.outputs import TOP, held
+from vit_export.data.images import read_input, read_levels
+from vit_export.data.preprocessing import Preprocessing
+from vit_export.validation.compare import Tolerance
+from vit_export.validation.sample_set import Fed, as_picture, levels_recipes, make_levels
+from vit_export.validation.samples import photo
 
 AS_PPM = ("noise:2", "flat")
 """Recipes whose image is written as PPM (PGM), the others as PNG."""

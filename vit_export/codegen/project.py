@@ -6,12 +6,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
+from vit_export.artifact.outputs import LEAST_LOG, OUTPUTS, TOP
 from vit_export.codegen.golden import INPUT_OFF, JPEG_LEVELS
-from vit_export.errors import RequestError
-from vit_export.head import LEAST_LOG, OUTPUTS, TOP
-from vit_export.manifest import INTERFACE_KEY, Manifest
-from vit_export.vit.levels import columns_may_come_first
-from vit_export.vit.preprocess import Preprocessing
+from vit_export.core.errors import RequestError
+from vit_export.data.pillow_resize import columns_may_come_first
+from vit_export.data.preprocessing import Preprocessing
 
 TEMPLATES = files("vit_export") / "codegen" / "templates"
 RENDERED = ("CMakeLists.txt", "README.md", "image.hpp", "main.cpp", "tests/golden.cpp", "vit.hpp")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from vit_export.graph.attention import attentions
+from vit_export.graph.builder import MICROSOFT
 from vit_export.graph.census import census
-from vit_export.graph.flops import flops_of
-from vit_export.graph.nodes import MICROSOFT
-from vit_export.spec import VitSpec
+from vit_export.graph.cost import flops_of
+from vit_export.graph.patterns import attentions
+from vit_export.model.vit.spec import VitSpec
 
 GELU_OPSET = 20
 PIECES = {"gelu": "Erf", "gelu_tanh": "Tanh", "quick_gelu": "Sigmoid", "swiglu": "Sigmoid"}

@@ -15,14 +15,14 @@ import torch
 from onnxscript import opset18 as op
 from torch import nn
 
-from vit_export.batch import Batch
-from vit_export.errors import BuildError
-from vit_export.graph.passes.constants import lift_constants
-from vit_export.graph.passes.reshapes import fix_reshapes
-from vit_export.graph.passes.unused import remove_unused
-from vit_export.graph.repeat import CAPTURED, repeat_block
-from vit_export.spec import VitSpec
-from vit_export.vit.lower import LoweredVit
+from vit_export.artifact.batch import Batch
+from vit_export.core.errors import BuildError
+from vit_export.graph.passes.fix_reshapes import fix_reshapes
+from vit_export.graph.passes.lift_constants import lift_constants
+from vit_export.graph.passes.remove_unused import remove_unused
+from vit_export.graph.repeat_blocks import CAPTURED, repeat_block
+from vit_export.model.vit.lowering import LoweredVit
+from vit_export.model.vit.spec import VitSpec
 
 INPUT = "image"
 EXAMPLE_BATCH = 2  # torch.export takes 0 and 1 for constants

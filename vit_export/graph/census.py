@@ -4,8 +4,8 @@ from collections import Counter
 
 import onnx_ir as ir
 
-from vit_export.graph.flops import flops_of_node
-from vit_export.graph.nodes import producer
+from vit_export.graph.builder import producer
+from vit_export.graph.cost import flops_of_node
 
 THROUGH = {"Unsqueeze", "Transpose", "Reshape"}
 """Operators that only rename axes between a DequantizeLinear and a product."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from vit_export.graph.nodes import constant, scope
+from vit_export.graph.builder import constant, scope
 
 WITH_BIAS = 3
 """Inputs of a Gemm."""

@@ -3,7 +3,7 @@
 import onnx
 import onnx_ir as ir
 
-from vit_export.errors import BuildError
+from vit_export.core.errors import BuildError
 from vit_export.graph.passes import FLAVOURS, PASSES, Pass
 from vit_export.graph.weightless import weights_as_inputs
 

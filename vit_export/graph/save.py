@@ -6,9 +6,9 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from vit_export.errors import BuildError
+from vit_export.core.errors import BuildError
+from vit_export.graph.protobuf import write_model
 from vit_export.graph.weightless import weights_as_inputs
-from vit_export.graph.wire import write_model
 
 LARGEST_FILE_BYTES = 2**31 - 2**20  # protobuf's 2 GB, less room for the graph itself
 EMBEDDED_BYTES = 1024  # smaller tensors stay in the file

@@ -7,7 +7,7 @@ that needs the weights' values.
 
 import onnx_ir as ir
 
-from vit_export.errors import BuildError
+from vit_export.core.errors import BuildError
 from vit_export.graph.weightless import weights_as_inputs
 
 SKIPPED = [

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from vit_export.graph.nodes import initializer
+from vit_export.graph.builder import initializer
 
 
 class Writer:

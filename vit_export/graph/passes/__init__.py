@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from vit_export.graph.passes.chains import merge_chains
-from vit_export.graph.passes.constants import lift_constants
-from vit_export.graph.passes.initializers import share_initializers
-from vit_export.graph.passes.multi_head_attention import fuse_attention
-from vit_export.graph.passes.projections import split_projections
-from vit_export.graph.passes.quick_gelu import fuse_quick_gelu
-from vit_export.graph.passes.reshapes import fix_reshapes
-from vit_export.graph.passes.shapes import infer_shapes
-from vit_export.graph.passes.unused import remove_unused
+from vit_export.graph.passes.fix_reshapes import fix_reshapes
+from vit_export.graph.passes.fuse_attention import fuse_attention
+from vit_export.graph.passes.fuse_quick_gelu import fuse_quick_gelu
+from vit_export.graph.passes.infer_shapes import infer_shapes
+from vit_export.graph.passes.lift_constants import lift_constants
+from vit_export.graph.passes.merge_chains import merge_chains
+from vit_export.graph.passes.remove_unused import remove_unused
+from vit_export.graph.passes.share_initializers import share_initializers
+from vit_export.graph.passes.split_projections import split_projections
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,79 @@
+"""The verdict on a file that was just written, and what becomes of the file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vit_export.artifact.manifest import Manifest, Reference
+from vit_export.backends.base import Target
+from vit_export.backends.open import open_artifact
+from vit_export.backends.session import Session
+from vit_export.backends.tensorrt.compatibility import NotHereError
+from vit_export.cli.render import to_json
+from vit_export.core.errors import MissingError, RequestError
+from vit_export.core.progress import Progress
+from vit_export.core.staging import Staged
+from vit_export.validation.accuracy import Examination
+from vit_export.validation.sample_set import Inputs
+from vit_export.validation.validate import prove_artifact
+from vit_export.validation.verdict import Built, Origin, RejectedError, Verdict
+
+
+def judged(
+    stage: Staged,
+    target: Target,
+    manifest: Manifest,
+    expected: tuple[Reference, Inputs],
+    exam: Examination,
+    *,
+    threads: int | None,
+    progress: Progress,
+) -> Verdict:
+    """The verdict on the staged file, opened as its user will open it, and its worth on images."""
+    try:
+        session, not_run = _opened(stage, target, threads)
+    except RequestError as error:  # what was just written is no artifact
+        return Verdict.unopened(stage.out, manifest.precision, error.message)
+    verdict = prove_artifact(
+        session, stage.out, manifest, *expected, progress=progress, not_run=not_run
+    )
+    return exam.judged(verdict, session, manifest, progress)
+
+
+def _opened(stage: Staged, target: Target, threads: int | None) -> tuple[Session, str]:
+    """A session on the staged file; or on what stands in for it, and why it can't run itself."""
+    try:
+        return open_artifact(stage.file, threads), ""
+    except NotHereError as error:
+        graph = target.stand_in(stage.file)
+        if graph is None:
+            raise
+        return open_artifact(graph, threads), error.reason
+
+
+def settle(
+    stage: Staged, target: Target, verdict: Verdict, origin: Origin, settings: Mapping[str, Any]
+) -> Built:
+    """The staged file takes its name, or is kept as a rejected one.
+
+    Of precision auto the user's images have to be within the budget too.
+
+    Raises:
+        RejectedError: it is not the model.
+        MissingError: it could not be run, and that was asked for.
+    """
+    if origin.search is not None:
+        verdict = verdict.within(origin.search.budget)
+    if not verdict.accepted:
+        kept = stage.reject(to_json(verdict.to_mapping()))
+        fix = f"{target.remedy(kept, verdict)}; {stage.out.name} is as it was."
+        if origin.search is not None:  # it may be the model, and not as near as was asked
+            fix = f"ask for less, or --calibration on images like these; or {fix}"
+        raise RejectedError(verdict, fix)
+    if verdict.not_run and settings.get("require_run"):
+        kept = stage.reject(to_json(verdict.to_mapping()))
+        message = f"{stage.out.name} could not be run: {verdict.not_run}."
+        raise MissingError(message, f"it is kept as {kept}; leave --require-run out.")
+    notes = target.finish(stage.file, verdict, settings)
+    size = sum(file.stat().st_size for file in stage.folder.iterdir())
+    stage.commit(target.former(stage.out))
+    return Built(path=stage.out, size_bytes=size, origin=origin, verdict=verdict, notes=notes)

@@ -1,0 +1,1 @@
+"""What a file says of itself. Neither torch nor onnx is needed to read it."""

@@ -1,0 +1,83 @@
+"""From a job to a finished ONNX graph: what several targets write, or compile further."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from vit_export.backends.base import Job, Option
+from vit_export.core.errors import BuildError
+from vit_export.core.progress import Progress
+from vit_export.model.vit.presets import preset_names
+
+if TYPE_CHECKING:  # onnx_ir is heavy, and listing targets must be light
+    import onnx_ir as ir
+
+    from vit_export.artifact.manifest import Manifest
+
+PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "onnxruntime")
+"""What it takes, by the names pip knows."""
+FLAVOURS = ("portable", "onnxruntime", "openvino", "tensorrt")
+OPSET = Option(name="opset", default=20, least=18, most=22, help="Version of the operator set.")
+SIMPLIFY = Option(name="simplify", default=True, help="Run onnxsim, proven after like all else.")
+
+
+def flavour_option(default: str) -> Option:
+    """The runtime that a graph is for."""
+    return Option(
+        name="flavour",
+        flag="for",
+        default=default,
+        choices=FLAVOURS,
+        help="The runtime it is for; onnxruntime brings operators of its own.",
+    )
+
+
+def finished_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
+    """The job's module as an ONNX graph in its precision, and a manifest that tells how it became.
+
+    Raises:
+        BuildError: a fusion did not happen, or a pass failed.
+        ProofError: the graph is not in the precision that was asked for.
+    """
+    from vit_export.graph.audit import audit
+    from vit_export.graph.capture import capture
+    from vit_export.graph.optimize import optimize
+    from vit_export.graph.simplify import simplify
+
+    manifest, flavour = job.manifest, str(job.settings["flavour"])
+    with progress("capture"):
+        model = capture(
+            job.lowered,
+            manifest.spec,
+            output=manifest.spec.answer,
+            opset=int(job.settings["opset"]),
+            batch=manifest.batch,
+        )
+    nodes = {"nodes captured": len(model.graph)}
+    if job.settings["simplify"]:
+        with progress("simplify"):
+            model = simplify(model)
+        nodes["nodes after onnxsim"] = len(model.graph)
+    with progress("optimize"):
+        changed = optimize(model, flavour)
+    missing = audit(model, manifest.spec).missing
+    if missing and manifest.model in preset_names():  # of ours every fusion is known to happen
+        raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
+    reach: Mapping[str, Any] = {}
+    if manifest.precision != "fp32":
+        with progress(f"reduce to {manifest.precision}"):
+            reach = _reduce(model, job, flavour)
+    return model, replace(manifest, graph=nodes | changed, reach=reach)
+
+
+def _reduce(model: "ir.Model", job: Job, flavour: str) -> Mapping[str, Any]:
+    """In place; how large the numbers get, where that decides (`Manifest.reach`)."""
+    from vit_export.quantization.convert import halve, halve_to_bf16, quantize
+
+    if job.manifest.precision == "fp16":
+        return halve(model, job.samples, io=job.io_fp16).to_mapping()
+    if job.manifest.precision == "bf16":
+        halve_to_bf16(model)
+    else:
+        quantize(model, job.plan, job.manifest.precision, flavour)
+    return {}

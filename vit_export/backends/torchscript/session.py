@@ -1,0 +1,54 @@
+"""TorchScript files in the torch that is installed."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vit_export.artifact.manifest import KEY
+from vit_export.backends.session import Array, RunFailedError, in_one
+from vit_export.core.errors import MissingError, RequestError
+
+EXTRA_FILE = f"{KEY}.json"
+
+
+class TorchScriptSession:
+    """A TorchScript archive, open in LibTorch through Python."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        try:
+            import torch
+        except ImportError:
+            message = f"{path} is a TorchScript file and needs torch."
+            raise MissingError(message, "pip install torch") from None
+        if threads:
+            torch.set_num_threads(threads)
+        self.runtime = f"TorchScript in torch {torch.__version__} (CPU)"
+        self._extra = {EXTRA_FILE: ""}
+        try:
+            with warnings.catch_warnings():  # the deprecation is told by doctor and the README
+                warnings.filterwarnings("ignore", "`torch.jit.load` is", DeprecationWarning)
+                self._module = torch.jit.load(str(path), "cpu", self._extra).eval()
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).partition("\n")[0]
+            message = f"{path} can't be opened by {self.runtime}: {reason}"
+            raise RequestError(message, "copy it again, or export anew.") from None
+
+    def run(self, images: npt.NDArray[Any]) -> Array:
+        """Answers (B, …) to images (B, C, H, W), or to levels (B, H, W, C)."""
+        import torch
+
+        try:
+            with torch.inference_mode():
+                answer = self._module(torch.from_numpy(np.require(images, requirements="W")))
+        except RuntimeError as error:  # the last line is the cause, those before the TorchScript
+            reason = str(error).strip().rpartition("\n")[2]
+            raise RunFailedError(reason, "see what the artifact was built for.") from None
+        return in_one([one.numpy() for one in (answer if isinstance(answer, tuple) else [answer])])
+
+    def manifest_json(self) -> str | None:
+        """The manifest among the archive's extra files."""
+        extra = self._extra[EXTRA_FILE]
+        return (extra.decode() if isinstance(extra, bytes) else extra) or None

@@ -1,0 +1,35 @@
+"""Latency with its spread, by contestant, against the machine's limit, as a picture."""
+
+from pathlib import Path
+
+from vit_export.bench.results import Bench
+from vit_export.core.figures import write_picture
+
+COLOURS = {"fp32": "tab:red", "int8": "tab:orange"}
+"""Of the limits, by arithmetic."""
+
+
+def write_plot(path: Path, bench: Bench) -> None:
+    """Writes the picture, whole or not at all; its suffix tells the format.
+
+    Raises:
+        RequestError, BuildError: `path` can't be written.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    batches = tuple(bench.gflops_per_s)
+    with mpl.rc_context({"svg.hashsalt": "vit-export", "font.size": 9}):
+        figure = Figure(figsize=(5.5 * len(batches), 3.6), layout="constrained")
+        for number, batch in enumerate(batches):
+            axes = figure.add_subplot(1, len(batches), number + 1)
+            rows = [row for row in bench.rows if row.batch == batch][::-1]
+            medians = [row.p50_ms for row in rows]
+            below = [row.p50_ms - row.min_ms for row in rows]
+            above = [row.p90_ms - row.p50_ms for row in rows]
+            axes.barh([row.name for row in rows], medians, xerr=[below, above], color="tab:blue")
+            for name, limit_ms in bench.limits_ms(batch).items():
+                axes.axvline(limit_ms, color=COLOURS[name], label=f"limit of the machine, {name}")
+            axes.set(title=f"batch {batch}", xlabel="ms (median; whiskers: least, 90th percentile)")
+            axes.legend(fontsize=7)
+        write_picture(path, figure)

@@ -1,0 +1,70 @@
+"""The checkpoint families; a new one is one file and one line here.
+
+The first whose marks are all there is taken, so one that adds a mark stands before the plainer.
+"""
+
+import torch
+
+from vit_export.checkpoints.families import clip, einops, huggingface, siglip, timm, torchvision
+from vit_export.checkpoints.families.base import Family, StateDict
+from vit_export.checkpoints.families.closest import closest, prefixed
+from vit_export.core.errors import RequestError
+
+FAMILIES: tuple[Family, ...] = (
+    einops.OURS,  # the names of `vit.eager.Vit`
+    einops.SEED,  # nn.Sequential names of blog-style einops ViTs
+    timm.DINOV2_WITH_REGISTERS,
+    timm.DINOV2,  # timm's names and a mask token
+    timm.TIMM_CLIP,  # timm's names and a norm before the blocks
+    timm.TIMM_SIGLIP,  # timm's names and a pool with a probe
+    timm.TIMM,
+    huggingface.DEIT_TEACHER,  # DeiT's names and a second classifier
+    huggingface.DEIT,  # ViT's names and a distillation token
+    huggingface.VIT,
+    huggingface.DINOV2_WITH_REGISTERS,
+    huggingface.DINOV2,
+    clip.HUGGING_FACE,
+    siglip.CLASSIFIER,  # SigLIP's names and a classifier
+    siglip.VISION_MODEL,
+    clip.OPENAI,
+    torchvision.TORCHVISION,
+)
+
+
+def family_of(state: StateDict, where: str) -> Family:
+    """The family whose names `state` has.
+
+    Raises:
+        RequestError: none; the message names the closest, and lists the known ones. Or tensors
+            that hold no plain numbers.
+    """
+    _check_plain(state, where)
+    for family in FAMILIES:
+        if family.recognises(state.keys()):
+            return family
+    raise _unknown(state, where)
+
+
+def _unknown(state: StateDict, where: str) -> RequestError:
+    first = ", ".join(list(state)[:3])
+    message = f"{where}: its tensors ({first}, …) are of no family that is known."
+    found = prefixed(FAMILIES, state)
+    if found is not None:
+        prefix, family = found
+        return RequestError(
+            f"{message} Without the prefix {prefix!r} they are of {family.name}.",
+            f"save those alone: {{n.removeprefix({prefix!r}): t for n, t in state_dict.items() "
+            f"if n.startswith({prefix!r})}}",
+        )
+    known = f"known: {', '.join(family.name for family in FAMILIES)}."
+    return RequestError(message + closest(FAMILIES, state), known)
+
+
+def _check_plain(state: StateDict, where: str) -> None:
+    for name, tensor in state.items():
+        if tensor.is_meta:
+            message = f"{where}: {name} has a shape and no numbers (the meta device)."
+            raise RequestError(message, "save the weights after they are loaded.")
+        if tensor.layout != torch.strided or tensor.is_quantized:
+            message = f"{where}: {name} is sparse or quantized."
+            raise RequestError(message, "save it dense and unquantized: tensor.to_dense().")

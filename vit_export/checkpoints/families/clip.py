@@ -1,0 +1,86 @@
+"""CLIP's image tower, as OpenAI and OpenCLIP name it and as Hugging Face does.
+
+Conventions from OpenAI's clip/model.py: LayerNorm epsilon 1e-5 (nn.LayerNorm), norm before the
+blocks, class token, projection without bias. OpenAI's weights use QuickGELU, most of OpenCLIP's the
+plain GELU: no tensor tells, so without a config.json it has to be said.
+"""
+
+from vit_export.checkpoints.families.base import Facts, Family
+from vit_export.checkpoints.families.huggingface import PLAIN, SIZES, config_facts, module_facts
+from vit_export.checkpoints.families.timm import TIMM_CLIP
+
+BLOCK = r"visual\.transformer\.resblocks\.(\d+)\."
+VISION = r"(?:vision_model\.)?"
+LAYER = VISION + r"encoder\.layers\.(\d+)\."
+CONVENTIONS: Facts = {
+    "qkv_layout": "stacked",
+    "attention_scale": "head_dim",
+    "norm_eps": 1e-5,
+    "pool": "token",
+}
+TEXT = "it belongs to the text tower"
+ALWAYS = ("embedding.class_token", "embedding_norm.weight", "head.norm.weight")
+TYPES = ("clip", "clip_vision_model")
+
+OPENAI = Family(
+    name="OpenAI or OpenCLIP image tower",
+    marks=(r"visual\.transformer\.resblocks\.0\.attn\.in_proj_weight",),
+    names={
+        r"visual\.class_embedding": "embedding.class_token",
+        r"visual\.positional_embedding": "embedding.positions",
+        r"visual\.conv1\.(\w+)": r"embedding.projection.\1",
+        r"visual\.ln_pre\.(\w+)": r"embedding_norm.\1",
+        BLOCK + r"ln_1\.(\w+)": r"blocks.\1.attention_norm.\2",
+        BLOCK + r"attn\.in_proj_(\w+)": r"blocks.\1.attention.qkv.\2",
+        BLOCK + r"attn\.out_proj\.(\w+)": r"blocks.\1.attention.projection.\2",
+        BLOCK + r"ln_2\.(\w+)": r"blocks.\1.mlp_norm.\2",
+        BLOCK + r"mlp\.c_fc\.(\w+)": r"blocks.\1.mlp.expand.\2",
+        BLOCK + r"mlp\.c_proj\.(\w+)": r"blocks.\1.mlp.contract.\2",
+        r"visual\.ln_post\.(\w+)": r"head.norm.\1",
+        r"visual\.proj": "head.classifier.weight",
+    },
+    unused={r"(?!visual\.).*": TEXT},
+    refused={r"visual\.attn_pool\..*": "attention pooling"},
+    transposed=frozenset({"head.classifier.weight"}),
+    always=ALWAYS,
+    biased_head=False,
+    model_types=TYPES,
+    conventions=CONVENTIONS,
+    preprocessing=TIMM_CLIP.preprocessing,
+)
+
+
+HUGGING_FACE = Family(
+    name="Hugging Face CLIP image tower",
+    marks=(VISION + r"pre_layrnorm\.weight", LAYER + r"self_attn\.q_proj\.weight"),
+    names={
+        VISION + r"embeddings\.class_embedding": "embedding.class_token",
+        VISION + r"embeddings\.position_embedding\.weight": "embedding.positions",
+        VISION + r"embeddings\.patch_embedding\.(\w+)": r"embedding.projection.\1",
+        VISION + r"pre_layrnorm\.(\w+)": r"embedding_norm.\1",
+        LAYER + r"layer_norm1\.(\w+)": r"blocks.\1.attention_norm.\2",
+        LAYER + r"self_attn\.q_proj\.(\w+)": r"blocks.\1.attention.query.\2",
+        LAYER + r"self_attn\.k_proj\.(\w+)": r"blocks.\1.attention.key.\2",
+        LAYER + r"self_attn\.v_proj\.(\w+)": r"blocks.\1.attention.value.\2",
+        LAYER + r"self_attn\.out_proj\.(\w+)": r"blocks.\1.attention.projection.\2",
+        LAYER + r"layer_norm2\.(\w+)": r"blocks.\1.mlp_norm.\2",
+        LAYER + r"mlp\.fc1\.(\w+)": r"blocks.\1.mlp.expand.\2",
+        LAYER + r"mlp\.fc2\.(\w+)": r"blocks.\1.mlp.contract.\2",
+        VISION + r"post_layernorm\.(\w+)": r"head.norm.\1",
+        r"visual_projection\.weight": "head.classifier.weight",
+    },
+    unused={
+        r"text_.*|logit_scale": TEXT,
+        VISION + r"embeddings\.position_ids": "it counts the positions",
+    },
+    always=ALWAYS,
+    biased_head=False,
+    model_types=TYPES,
+    conventions=CONVENTIONS,
+    config_sizes=SIZES,
+    config_facts=config_facts,
+    module_facts=module_facts,
+    resampling=PLAIN,
+    processor="CLIP",
+    preprocessing=TIMM_CLIP.preprocessing,
+)

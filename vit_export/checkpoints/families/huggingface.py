@@ -1,0 +1,171 @@
+"""Hugging Face `transformers`: ViT, DeiT, DINOv2 and DINOv2 with registers.
+
+Both namings: that of published files (`encoder.layer.0.attention.attention.query.weight`) and the
+newer one (`layers.0.attention.q_proj.weight`), with or without the model's prefix. LayerNorm
+epsilon without a config.json: 1e-12 for ViT and DeiT, 1e-6 for DINOv2 (their configurations).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from vit_export.checkpoints.families.base import Facts, Family, Resampling
+from vit_export.checkpoints.families.timm import IMAGENET, INCEPTION
+
+PREFIX = r"(?:[a-z0-9_]+\.)?"
+LAYER = PREFIX + r"(?:encoder\.)?layers?\.(\d+)\."
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+}
+EMBEDDING = PREFIX + r"embeddings\."
+ATTENTION = LAYER + r"attention\."
+SHARED = {
+    EMBEDDING + r"cls_token": "embedding.class_token",
+    EMBEDDING + r"register_tokens": "embedding.register_tokens",
+    EMBEDDING + r"position_embeddings": "embedding.positions",
+    EMBEDDING + r"patch_embeddings\.projection\.(\w+)": r"embedding.projection.\1",
+    ATTENTION + r"(?:attention\.query|q_proj)\.(\w+)": r"blocks.\1.attention.query.\2",
+    ATTENTION + r"(?:attention\.key|k_proj)\.(\w+)": r"blocks.\1.attention.key.\2",
+    ATTENTION + r"(?:attention\.value|v_proj)\.(\w+)": r"blocks.\1.attention.value.\2",
+    ATTENTION + r"(?:output\.dense|o_proj)\.(\w+)": r"blocks.\1.attention.projection.\2",
+    LAYER + r"mlp\.fc1\.(\w+)": r"blocks.\1.mlp.expand.\2",
+    LAYER + r"mlp\.fc2\.(\w+)": r"blocks.\1.mlp.contract.\2",
+    PREFIX + r"layernorm\.(\w+)": r"head.norm.\1",
+    r"classifier\.(\w+)": r"head.classifier.\1",
+}
+VIT_NAMES = SHARED | {
+    LAYER + r"layernorm_before\.(\w+)": r"blocks.\1.attention_norm.\2",
+    LAYER + r"layernorm_after\.(\w+)": r"blocks.\1.mlp_norm.\2",
+    LAYER + r"intermediate\.dense\.(\w+)": r"blocks.\1.mlp.expand.\2",
+    LAYER + r"output\.dense\.(\w+)": r"blocks.\1.mlp.contract.\2",
+}
+CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim", "pool": "token"}
+PLAIN = Resampling(antialias=False)
+"""Every `interpolate_pos_encoding` there but that of DINOv2 with registers."""
+SIZES = {
+    "hidden_size": "width",
+    "num_hidden_layers": "depth",
+    "patch_size": "patch_size",
+    "num_channels": "channels",
+    "intermediate_size": "mlp_hidden",
+    "qkv_bias": "qkv_bias",
+    "num_register_tokens": "register_tokens",
+}
+ALWAYS = ("embedding.projection.bias", "head.norm.weight")
+UNUSED = {
+    EMBEDDING + r"mask_token": "it stands for hidden patches, in training only",
+    PREFIX + r"pooler\.dense\.(\w+)": "features are the class token after the norm, unpooled",
+}
+
+
+def config_facts(config: Mapping[str, Any]) -> Facts:
+    """Of a vision configuration, or of one that has it inside as a whole CLIP does."""
+    config = config.get("vision_config", config)
+    names = {"num_attention_heads": "heads", "layer_norm_eps": "norm_eps"}
+    facts: Facts = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
+    if "hidden_act" in config:  # one that is not known is refused by VitSpec, by its name
+        facts["mlp"] = ACTIVATIONS.get(config["hidden_act"], config["hidden_act"])
+    size = config.get("image_size")
+    if size is not None:
+        height, width = size if isinstance(size, list | tuple) else (size, size)
+        facts["image_size"] = (int(height), int(width))
+    return facts
+
+
+def module_facts(module: nn.Module) -> Facts:
+    """The same, from the configuration that a live module carries."""
+    config: Any = module.config
+    return config_facts(config.to_dict())
+
+
+def _dinov2_facts(config: Mapping[str, Any]) -> Facts:
+    facts = config_facts(config)
+    if any("ForImageClassification" in name for name in config.get("architectures") or ()):
+        facts["pool"] = "token_patch_mean"
+    return facts
+
+
+def _dinov2_module_facts(module: nn.Module) -> Facts:
+    config: Any = module.config
+    return _dinov2_facts(config.to_dict() | {"architectures": [type(module).__name__]})
+
+
+VIT = Family(
+    name="Hugging Face ViT",
+    marks=(EMBEDDING + r"cls_token", LAYER + r"layernorm_before\.weight"),
+    names=VIT_NAMES,
+    unused=UNUSED,
+    always=ALWAYS,
+    model_types=("vit", "vit_msn", "vit_mae"),  # the same encoder, trained in other ways
+    config_sizes=SIZES,
+    conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-12},
+    config_facts=config_facts,
+    module_facts=module_facts,
+    resampling=PLAIN,
+    processor="ViT",
+    preprocessing={"resize": [224, 224], "interpolation": "bilinear", **INCEPTION},
+)
+
+# With a teacher the two classifiers are averaged; without one the distillation token is a token
+# like a register: it has a position and no classifier.
+DEIT_TEACHER = replace(
+    VIT,
+    name="Hugging Face DeiT with teacher",
+    marks=(EMBEDDING + r"distillation_token", r"distillation_classifier\.weight"),
+    names=VIT_NAMES
+    | {
+        EMBEDDING + r"distillation_token": "embedding.distillation_token",
+        r"cls_classifier\.(\w+)": r"head.classifier.\1",
+        r"distillation_classifier\.(\w+)": r"head.distillation_classifier.\1",
+    },
+    processor="DeiT",
+    model_types=("deit",),
+    preprocessing={"resize": 256, **IMAGENET},
+)
+DEIT = replace(
+    VIT,
+    name="Hugging Face DeiT",
+    marks=(EMBEDDING + r"distillation_token", LAYER + r"layernorm_before\.weight"),
+    names=VIT_NAMES | {EMBEDDING + r"distillation_token": "embedding.register_tokens"},
+    processor="DeiT",
+    model_types=("deit",),
+    preprocessing={"resize": 256, **IMAGENET},
+)
+
+DINOV2 = Family(
+    name="Hugging Face DINOv2",
+    marks=(EMBEDDING + r"cls_token", LAYER + r"layer_scale1\.lambda1"),
+    names=SHARED
+    | {
+        LAYER + r"norm1\.(\w+)": r"blocks.\1.attention_norm.\2",
+        LAYER + r"norm2\.(\w+)": r"blocks.\1.mlp_norm.\2",
+        LAYER + r"layer_scale1\.lambda1": r"blocks.\1.attention_scale.gamma",
+        LAYER + r"layer_scale2\.lambda1": r"blocks.\1.mlp_scale.gamma",
+        LAYER + r"mlp\.weights_in\.(\w+)": r"blocks.\1.mlp.expand.\2",
+        LAYER + r"mlp\.(gate|up)_proj\.(\w+)": r"blocks.\1.mlp.\2.\3",
+        LAYER + r"mlp\.(?:weights_out|down_proj)\.(\w+)": r"blocks.\1.mlp.contract.\2",
+    },
+    unused=UNUSED,
+    always=ALWAYS,
+    model_types=("dinov2",),
+    config_sizes={theirs: ours for theirs, ours in SIZES.items() if ours != "mlp_hidden"},
+    conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6, "positions": "no_registers"},
+    config_facts=_dinov2_facts,
+    module_facts=_dinov2_module_facts,
+    resampling=PLAIN,
+    processor="Bit",
+    preprocessing={"resize": 256, **IMAGENET},
+)
+
+DINOV2_WITH_REGISTERS = replace(
+    DINOV2,
+    name="Hugging Face DINOv2 with registers",
+    marks=(*DINOV2.marks, EMBEDDING + r"register_tokens"),
+    model_types=("dinov2_with_registers",),
+    resampling=Resampling(antialias=True),
+)

@@ -1,0 +1,144 @@
+"""timm's `vision_transformer`, and the original DINOv2, whose names differ from it in a few.
+
+Conventions from timm/models/vision_transformer.py: LayerNorm epsilon 1e-6 (but 1e-5 for the CLIP
+towers, which have `norm_pre`), stacked qkv; `fc_norm` comes with the mean over the patches,
+`norm` with the class token. DINOv2's vision_transformer.py: epsilon 1e-6 as well.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from vit_export.checkpoints.families import timm_config
+from vit_export.checkpoints.families.base import Facts, Family, Resampling
+
+NAMES = {
+    r"cls_token": "embedding.class_token",
+    r"dist_token": "embedding.distillation_token",
+    r"reg_token": "embedding.register_tokens",
+    r"pos_embed": "embedding.positions",
+    r"patch_embed\.proj\.(\w+)": r"embedding.projection.\1",
+    r"norm_pre\.(\w+)": r"embedding_norm.\1",
+    r"blocks\.(\d+)\.norm1\.(\w+)": r"blocks.\1.attention_norm.\2",
+    r"blocks\.(\d+)\.attn\.qkv\.(\w+)": r"blocks.\1.attention.qkv.\2",
+    r"blocks\.(\d+)\.attn\.proj\.(\w+)": r"blocks.\1.attention.projection.\2",
+    r"blocks\.(\d+)\.ls1\.gamma": r"blocks.\1.attention_scale.gamma",
+    r"blocks\.(\d+)\.norm2\.(\w+)": r"blocks.\1.mlp_norm.\2",
+    r"blocks\.(\d+)\.mlp\.fc1\.(\w+)": r"blocks.\1.mlp.expand.\2",
+    r"blocks\.(\d+)\.mlp\.fc2\.(\w+)": r"blocks.\1.mlp.contract.\2",
+    r"blocks\.(\d+)\.ls2\.gamma": r"blocks.\1.mlp_scale.gamma",
+    r"norm\.(\w+)": r"head.norm.\1",
+    r"fc_norm\.(\w+)": r"head.pooled_norm.\1",
+    r"head\.(\w+)": r"head.classifier.\1",
+    r"head_dist\.(\w+)": r"head.distillation_classifier.\1",
+}
+NORM = r"head\.(norm|pooled_norm)\.weight"
+NORMLESS = r".*_radio_.*|vit_intern300m_.*"
+"""Architectures that timm builds with `final_norm=False`."""
+CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim"}
+ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "swiglu"}
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+INCEPTION = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+
+
+def _module_facts(module: nn.Module) -> Facts:
+    block: Any = module.blocks[0]  # type: ignore[index]
+    facts = {"heads": block.attn.num_heads, "norm_eps": block.norm1.eps}
+    activation = type(block.mlp.act).__name__  # one that is not known is refused, by its name
+    facts["mlp"] = ACTIVATIONS.get(activation, activation)
+    pool = timm_config.pool_of(str(getattr(module, "global_pool", "token")))
+    return facts | ({"pool": pool} if pool else {})
+
+
+def _normless(config: Mapping[str, Any]) -> bool:
+    told = config.get("model_args", {}).get("final_norm")
+    architecture = str(config.get("architecture", ""))
+    return told is False or bool(told is None and re.fullmatch(NORMLESS, architecture))
+
+
+TIMM = Family(
+    name="timm vision_transformer",
+    marks=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight"),
+    names=NAMES,
+    refused={r".*\.[qk]_norm\..*": "query and key norms"},
+    always=("embedding.projection.bias", NORM),
+    normless=_normless,
+    model_types=("timm_wrapper",),
+    config_sizes={"num_classes": "classes", "num_features": "width"},
+    conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6},
+    config_facts=timm_config.facts,
+    config_preprocessing=timm_config.preprocessing,
+    module_facts=_module_facts,
+    preprocessing={"resize": 248, **INCEPTION},
+    preprocessing_with={
+        ("distillation_token",): {"resize": 248, **IMAGENET},  # DeiT
+        ("layer_scale", "class_token"): {"resize": 248, **IMAGENET},  # DeiT-III and DINOv2
+    },
+)
+
+# CLIP towers: timm does not keep in the tensors whether the activation is QuickGELU, so none is
+# assumed; epsilon 1e-5 as in its `vit_base_patch32_clip_224`.
+TIMM_CLIP = replace(
+    TIMM,
+    name="timm vision_transformer with norm_pre (CLIP)",
+    marks=(*TIMM.marks, r"norm_pre\.weight"),
+    always=(NORM,),
+    conventions=CONVENTIONS | {"norm_eps": 1e-5},
+    preprocessing_with={},
+    preprocessing={
+        "resize": 224,
+        "mean": [0.48145466, 0.4578275, 0.40821073],
+        "std": [0.26862954, 0.26130258, 0.27577711],
+    },
+)
+
+# SigLIP towers: as with CLIP, the tensors do not tell which GELU. Their probe sees every token;
+# where there are others than patches, timm cuts those off first (`pool_include_prefix`).
+TIMM_SIGLIP = replace(
+    TIMM,
+    name="timm vision_transformer with attn_pool (SigLIP)",
+    marks=(*TIMM.marks, r"attn_pool\.latent"),
+    names=NAMES
+    | {
+        r"attn_pool\.latent": "head.attention_pool.probe",
+        r"attn_pool\.q\.(\w+)": r"head.attention_pool.query.\1",
+        r"attn_pool\.kv\.(\w+)": r"head.attention_pool.key_value.\1",
+        r"attn_pool\.proj\.(\w+)": r"head.attention_pool.projection.\1",
+        r"attn_pool\.norm\.(\w+)": r"head.attention_pool.norm.\1",
+        r"attn_pool\.mlp\.fc1\.(\w+)": r"head.attention_pool.mlp.expand.\1",
+        r"attn_pool\.mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
+    },
+    refused={**TIMM.refused, r"(cls|reg)_token": "a probe that attends to the patches alone"},
+    conventions=CONVENTIONS | {"norm_eps": 1e-6, "pool": "map"},
+    preprocessing_with={},
+    preprocessing={"resize": [224, 224], **INCEPTION},
+)
+
+DINOV2 = Family(
+    name="DINOv2",
+    marks=(r"blocks\.0\.ls1\.gamma", r"mask_token"),
+    names=NAMES
+    | {
+        r"register_tokens": "embedding.register_tokens",
+        r"blocks\.(\d+)\.mlp\.w12\.(\w+)": r"blocks.\1.mlp.expand.\2",
+        r"blocks\.(\d+)\.mlp\.w3\.(\w+)": r"blocks.\1.mlp.contract.\2",
+    },
+    unused={r"mask_token": "it stands for hidden patches, in training only"},
+    always=("embedding.class_token", "embedding.projection.bias", "head.norm.weight"),
+    model_types=("dinov2", "dinov2_with_registers"),
+    conventions=CONVENTIONS
+    | {"mlp": "gelu", "norm_eps": 1e-6, "pool": "token", "positions": "no_registers"},
+    module_facts=lambda module: {"heads": module.num_heads},
+    resampling=Resampling(antialias=False, offset=0.1),  # as hubconf.py builds those models
+    preprocessing={"resize": 256, **IMAGENET},
+)
+
+DINOV2_WITH_REGISTERS = replace(
+    DINOV2,
+    name="DINOv2 with registers",
+    marks=(*DINOV2.marks, r"register_tokens"),
+    resampling=Resampling(antialias=True),
+)

@@ -1,0 +1,65 @@
+"""The eager model that an artifact came from, made again from its manifest and its weights."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vit_export.artifact.manifest import Manifest
+from vit_export.core.errors import RequestError
+from vit_export.model.vit.presets import load_preset, preset_names
+from vit_export.model.vit.spec import VitSpec
+
+if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from vit_export.model.vit.vit import Vit
+
+RANDOM = re.compile(r"random, seed (\d+)")
+
+
+def remade_vit(manifest: Manifest, weights: Path | None) -> "Vit":
+    """The eager model of `manifest`; without `weights` from those that ship, or from its seed.
+
+    Raises:
+        RequestError: weights that do not fit, or none where nothing else brings them.
+    """
+    from vit_export.checkpoints.families.base import Resampling
+    from vit_export.model.vit.outputs import with_outputs
+    from vit_export.model.vit.resample import resized
+
+    changed = manifest.overrides
+    spec = VitSpec.from_mapping(changed.get("trained", asdict(manifest.spec)), "the manifest")
+    vit = _trained(manifest, spec, weights)
+    if spec.image_size != manifest.spec.image_size:
+        told = changed.get("resampling")
+        vit = resized(vit, manifest.spec.image_size, Resampling(**told) if told else None)
+    return with_outputs(vit, manifest.spec.answer)
+
+
+def same_vit(manifest: Manifest, weights: Path | None) -> "Vit":
+    """The same, when it holds the very weights that the artifact was made of.
+
+    Raises:
+        RequestError: as `remade_vit`; or they are others.
+    """
+    from vit_export.model.vit.state import sha256_of
+
+    vit = remade_vit(manifest, weights)
+    if sha256_of(vit) != manifest.weights_sha256:
+        message = f"{weights or manifest.model} does not hold the weights of the artifact."
+        raise RequestError(message, f"give those it was made of: {manifest.weights_from}.")
+    return vit
+
+
+def _trained(manifest: Manifest, spec: VitSpec, weights: Path | None) -> "Vit":
+    from vit_export.checkpoints.files import read_state_dict
+    from vit_export.model.vit.state import random_vit, vit_with
+
+    drawn = RANDOM.fullmatch(manifest.weights_from)
+    if weights is None and drawn:
+        return random_vit(spec, int(drawn[1]))
+    if weights is None and manifest.model in preset_names():
+        weights = load_preset(manifest.model).weights
+    if weights is None:
+        message = "The artifact does not tell where its weights are."
+        raise RequestError(message, f"give --weights: it was made of {manifest.weights_from}.")
+    return vit_with(spec, read_state_dict(weights), str(weights))

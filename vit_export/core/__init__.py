@@ -1,0 +1,1 @@
+"""What everything stands on: errors, progress, numbers, and files that appear whole."""

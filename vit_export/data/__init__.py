@@ -1,0 +1,1 @@
+"""Images on disk to model inputs, with Pillow and NumPy alone."""

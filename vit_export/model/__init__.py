@@ -1,0 +1,1 @@
+"""A model as the stages know it, and the folder that re-expresses Vision Transformers."""

@@ -1,0 +1,1 @@
+"""The Vision Transformer: its spec, the eager reference, presets, and the lowering for export."""

@@ -1,0 +1,98 @@
+"""The same model for exporters: no einops, no shape arithmetic in Python, one canonical form.
+
+Blocks are lowered in `lower_block`, the last one and the head in `lower_last`, which leaves out
+what no answer needs; what is done to weights stands in `rewrites`. Layers that are export-friendly
+already (patch convolution, norms) are shared with the eager model, not copied. B is the batch, N
+the tokens, D the width.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from vit_export.model.vit.lowering.block import LoweredBlock
+from vit_export.model.vit.lowering.last_block import lower_last
+from vit_export.model.vit.lowering.rewrites import fold_prefix_positions, linear_of
+from vit_export.model.vit.vit import EncoderBlock, PatchEmbedding, Vit
+
+
+class LoweredEmbedding(nn.Module):
+    """Image (B, C, H, W) to tokens (B·N, D)."""
+
+    prefix: Tensor | None
+    positions: Tensor
+
+    def __init__(self, embedding: PatchEmbedding) -> None:
+        super().__init__()
+        self.projection: nn.Module = embedding.projection
+        self.width = embedding.spec.width
+        prefix, positions = fold_prefix_positions(embedding)
+        self.register_buffer("prefix", None if prefix is None else prefix[None])  # (1, P, D)
+        self.register_buffer("positions", positions[None].clone())  # (1, patches, D)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.patches(image) + self.positions
+        if self.prefix is not None:
+            # The one place that must know the batch: a constant is repeated for each image.
+            x = torch.cat([self.prefix.expand(image.shape[0], -1, -1), x], dim=1)  # (B, N, D)
+        return x.reshape(-1, self.width)
+
+    def patches(self, image: Tensor) -> Tensor:
+        """(B, patches, D)."""
+        projected: Tensor = self.projection(image)
+        return projected.flatten(2).transpose(1, 2)
+
+
+class UnfoldedEmbedding(LoweredEmbedding):
+    """The same with a matrix product in the place of the convolution, whose patches are disjoint.
+
+    ONNX Runtime's CPU provider has no ConvInteger (microsoft/onnxruntime#15888); products of
+    integers it has.
+    """
+
+    def __init__(self, embedding: PatchEmbedding) -> None:
+        super().__init__(embedding)
+        convolution = embedding.projection
+        self.projection = linear_of(convolution.weight.flatten(1), convolution.bias)
+        (rows, columns), size = embedding.spec.grid, embedding.spec.patch_size
+        self.cut = (-1, embedding.spec.channels, rows, size, columns, size)
+
+    def patches(self, image: Tensor) -> Tensor:
+        """(B, patches, D)."""
+        pixels = image.reshape(self.cut).permute(0, 2, 4, 1, 3, 5)  # (B, rows, columns, C, h, w)
+        projected: Tensor = self.projection(pixels.flatten(3).flatten(0, 2))
+        return projected.reshape(-1, self.cut[2] * self.cut[4], self.width)
+
+
+class LoweredVit(nn.Module):
+    """Image (B, C, H, W) to the answer, in ops that exporters map one to one."""
+
+    def __init__(self, vit: Vit, *, unfold: bool) -> None:
+        super().__init__()
+        embedding = UnfoldedEmbedding if unfold else LoweredEmbedding
+        self.embedding = embedding(vit.embedding)
+        self.embedding_norm = vit.embedding_norm
+        *blocks, last = cast("list[EncoderBlock]", list(vit.blocks))
+        lowered: list[nn.Module] = [LoweredBlock(block, vit.spec.tokens) for block in blocks]
+        lowered_last, self.head = lower_last(last, vit.head)
+        self.blocks = nn.ModuleList([*lowered, lowered_last])
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.embedding_norm(self.embedding(image))
+        for block in self.blocks:
+            x = block(x)
+        answer: Tensor = self.head(x)
+        return answer
+
+
+@torch.no_grad()
+def lower(vit: Vit, *, unfold: bool = False) -> LoweredVit:
+    """The export-friendly module that answers as `vit` does in evaluation: it has no dropout.
+
+    With `unfold` its patches are projected by a matrix product, which can be quantized.
+
+    Shapes are those of `vit`, except that a mask can't be given. `vit` itself is not changed;
+    layers that no rewrite touches are shared with it, and so is its mode.
+    """
+    return LoweredVit(vit, unfold=unfold).train(vit.training)

@@ -1,0 +1,113 @@
+"""The rewrites of lowering: small functions over weights, exact up to fp32 rounding.
+
+Each hands back the very layer it was given where there is nothing to do. D is the width, h the
+heads and d the channels of a head.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vit_export.model.vit.spec import QkvLayout
+from vit_export.model.vit.vit import AttentionPool, LayerScale, PatchEmbedding
+
+BYTES = 4
+"""Of an fp32 number."""
+ALIASED_BYTES = 4096
+PADDED_CHANNELS = 16
+
+
+def deinterleave_qkv(qkv: nn.Linear, heads: int, layout: QkvLayout) -> nn.Linear:
+    """The fused projection with rows in the order (qkv h d); `interleaved` has (h d qkv).
+
+    A reshape to the wanted sizes would only rename the rows; they have to move.
+    """
+    if layout == "stacked":
+        return qkv
+    row = torch.arange(qkv.out_features).reshape(heads, -1, 3).permute(2, 0, 1).flatten()
+    bias = None if qkv.bias is None else qkv.bias[row]
+    return linear_of(qkv.weight[row], bias)
+
+
+def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
+    """The fused projection, (qkv h d), whose query rows carry the factor on attention logits."""
+    if scale == 1.0:
+        return qkv
+    factor = torch.ones(qkv.out_features)
+    factor[: qkv.out_features // 3] = scale
+    bias = None if qkv.bias is None else qkv.bias * factor
+    return linear_of(qkv.weight * factor[:, None], bias)
+
+
+def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
+    """The linear before a LayerScale with its factors in the rows; unscaled it stays as it is."""
+    if not isinstance(scale, LayerScale):
+        return linear
+    bias = None if linear.bias is None else linear.bias * scale.gamma
+    return linear_of(linear.weight * scale.gamma[:, None], bias)
+
+
+def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Tensor]:
+    """Prefix tokens with their positions added, (P, D) or None, and the patches' positions."""
+    covered = embedding.spec.positioned_prefix
+    positions = embedding.positions[covered:]  # (patches, D)
+    tokens = (embedding.class_token, embedding.distillation_token, embedding.register_tokens)
+    present = [token for token in tokens if token is not None]
+    if not present:
+        return None, positions
+    prefix = torch.cat(present)
+    return torch.cat(
+        [prefix[:covered] + embedding.positions[:covered], prefix[covered:]]
+    ), positions
+
+
+def fold_probe(pool: AttentionPool) -> Tensor:
+    """The scaled query of an attention pool, (1, h, 1, d): the same for every image."""
+    query: Tensor = pool.qkv(pool.probe)[0, : pool.projection.in_features] * pool.scale
+    return query.reshape(1, pool.heads, 1, -1)
+
+
+def average_classifiers(first: nn.Module, second: nn.Module) -> nn.Linear:
+    """One linear over two vectors side by side that answers the mean of two linears."""
+    both = [layer for layer in (first, second) if isinstance(layer, nn.Linear)]
+    weight = torch.cat([layer.weight for layer in both], dim=1) / 2
+    biases: list[Tensor] = [layer.bias for layer in both if layer.bias is not None]
+    return linear_of(weight, torch.stack(biases).mean(dim=0) if biases else None)
+
+
+def pad_hidden(expand: nn.Linear, contract: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
+    """An MLP's two layers with channels of zero between them, where its rows alias in the cache.
+
+    Rows whose starts lie a multiple of 4096 bytes apart share sets of the first-level cache (32 KB
+    in eight ways): a matrix product that reads a dozen rows at once evicts its own input. Sixteen
+    channels more cost 0.5% and made such a product 1.10 to 1.15 times as fast in ONNX Runtime
+    (`scripts/bench_aliasing.py`). Zero channels stay zero through every activation.
+    """
+    hidden, halves = contract.in_features, expand.out_features // contract.in_features
+    if hidden * BYTES % ALIASED_BYTES:
+        return expand, contract
+    weight = expand.weight.unflatten(0, (halves, hidden))  # gate and value of a gated MLP apart
+    rows = functional.pad(weight, (0, 0, 0, PADDED_CHANNELS)).flatten(0, 1)
+    bias = None
+    if expand.bias is not None:
+        bias = functional.pad(expand.bias.unflatten(0, (halves, hidden)), (0, PADDED_CHANNELS))
+    columns = functional.pad(contract.weight, (0, PADDED_CHANNELS))
+    return linear_of(rows, None if bias is None else bias.flatten()), linear_of(
+        columns, contract.bias
+    )
+
+
+def rows_of(linear: nn.Linear, first: int, end: int | None) -> nn.Linear:
+    """The part of a linear layer that answers with these rows."""
+    bias = None if linear.bias is None else linear.bias[first:end]
+    return linear_of(linear.weight[first:end], bias)
+
+
+def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    """A linear layer that holds these tensors: (out, in) and (out,) or none."""
+    rows, columns = weight.shape
+    linear = nn.Linear(columns, rows, bias=bias is not None, device="meta")
+    linear.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias, requires_grad=False)
+    return linear

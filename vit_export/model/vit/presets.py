@@ -1,0 +1,117 @@
+"""The models that ship, and the user's own TOML files: a name becomes a `Preset`.
+
+A preset is `models/NAME.toml`, or `models/NAME/NAME.toml` where weights and labels lie beside it.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from vit_export.core.errors import RequestError, did_you_mean
+from vit_export.data.labels import read_labels
+from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.vit.spec import VitSpec
+
+DEFAULT = "einops_vit_base_patch16_224"
+KEYS = {"source", "weights", "labels", "vit", "preprocessing"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named architecture with what belongs to it."""
+
+    name: str
+    source: str
+    """The paper and table, or the script, that the sizes come from."""
+    spec: VitSpec
+    preprocessing: Preprocessing | None
+    labels: tuple[str, ...]
+    """One name per class, or none."""
+    weights: Path | None
+    """A safetensors file, where trained weights ship."""
+
+
+@cache
+def _shipped() -> dict[str, Path]:
+    # Wheels are installed as files, so the resource is a path; a zipped package is not supported.
+    root = Path(str(files("vit_export.model.zoo")))
+    found = [*root.glob("*.toml"), *root.glob("*/*.toml")]
+    return {path.stem: path for path in sorted(found)}
+
+
+def preset_names() -> list[str]:
+    """The names that `--model` knows, sorted."""
+    return list(_shipped())
+
+
+def load_preset(name: str) -> Preset:
+    """The preset called `name`, or the one in the TOML file `name`.
+
+    Raises:
+        RequestError: no such preset or file, or a file that says nonsense.
+    """
+    if not name.endswith(".toml"):
+        if name not in _shipped():
+            fix = did_you_mean(name, _shipped()) + " Or give the path of a .toml file."
+            raise RequestError(f"There is no model {name!r}.", fix)
+        return _read(_shipped()[name])
+    return _read(Path(name))
+
+
+def _read(path: Path) -> Preset:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror}.", "check the path.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not TOML: {error}.", "see models/*.toml.") from None
+    for key in table:
+        if key not in KEYS:
+            raise RequestError(f"{path}: unknown key {key!r}.", did_you_mean(key, KEYS))
+    if not isinstance(table.get("vit"), dict):
+        raise RequestError(f"{path} has no [vit] table.", "see models/*.toml for examples.")
+    spec = VitSpec.from_mapping(table["vit"], str(path))
+    return Preset(
+        name=path.stem,
+        source=str(table.get("source", path.name)),
+        spec=spec,
+        preprocessing=_preprocessing(table.get("preprocessing"), spec, path),
+        labels=_labels(table.get("labels"), spec, path),
+        weights=_beside(path, table.get("weights")),
+    )
+
+
+def _preprocessing(values: Any, spec: VitSpec, path: Path) -> Preprocessing | None:
+    if values is None:
+        return None
+    if not isinstance(values, dict):
+        raise RequestError(
+            f"{path}: preprocessing is {values!r}.", "write a [preprocessing] table."
+        )
+    steps = Preprocessing.from_mapping({"crop": spec.image_size, **values}, str(path))
+    if steps.crop != spec.image_size or len(steps.mean) != spec.channels:
+        raise RequestError(
+            f"{path}: the preprocessing ends in {len(steps.mean)} channels of {steps.crop}, "
+            f"the model takes {spec.channels} of {spec.image_size}.",
+            "make the two agree.",
+        )
+    return steps
+
+
+def _labels(name: Any, spec: VitSpec, path: Path) -> tuple[str, ...]:
+    file = _beside(path, name)
+    return () if file is None else read_labels(file, spec.classes or 0)
+
+
+def _beside(path: Path, name: Any) -> Path | None:
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise RequestError(f"{path} names the file {name!r}.", "give file names as text.")
+    file = path.parent / name
+    if not file.is_file():
+        raise RequestError(f"{path} names {name!r}, which is not there.", f"put it at {file}.")
+    return file

@@ -1,0 +1,67 @@
+"""The layer table of a model, of the kind the seed document prints, through torchinfo."""
+
+from dataclasses import dataclass
+
+from vit_export.model.vit.spec import VitSpec
+
+
+def parameters_of(spec: VitSpec) -> int:
+    """The number of parameters of `spec`'s model, by arithmetic: a device has no torch."""
+    width, norm = spec.width, 2 * spec.width
+    pixels = spec.channels * spec.patch_size**2
+    embedding = _linear(pixels, width, bias=spec.patch_bias)
+    embedding += (spec.prefix_tokens + spec.positioned_prefix + spec.patches) * width
+    attention = _linear(width, 3 * width, bias=spec.qkv_bias) + _linear(width, width)
+    mlp = _linear(width, spec.hidden * (2 if spec.mlp == "swiglu" else 1))
+    mlp += _linear(spec.hidden, width)
+    block = attention + mlp + 2 * norm + 2 * width * spec.layer_scale
+    head = width + attention + norm + mlp if spec.pool == "map" else 0
+    head += norm * (spec.norm_before_blocks + spec.norm_before_pool + spec.norm_after_pool)
+    if spec.projection is not None:
+        head += _linear(spec.pooled_width, spec.projection, bias=False)
+    if spec.classes is not None:
+        heads = 1 + spec.distillation_token
+        head += heads * _linear(spec.pooled_width, spec.classes, bias=spec.head_bias)
+    return embedding + spec.depth * block + head
+
+
+def _linear(inputs: int, outputs: int, *, bias: bool = True) -> int:
+    return (inputs + bias) * outputs
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A printable table and the counts under it."""
+
+    model: str
+    table: str
+    parameters: int
+    token_parameters: int
+    """Those of prefix tokens and positions, which belong to no layer: torchsummary, which the
+    seed document uses, leaves them out."""
+
+
+def summarize(name: str, spec: VitSpec) -> Summary:
+    """The table of `spec`; model and input stand on the meta device, so it costs no memory."""
+    import torch
+    import torchinfo
+
+    from vit_export.model.vit.vit import Vit
+
+    with torch.device("meta"):
+        vit = Vit(spec).eval()
+        image = torch.empty(1, spec.channels, *spec.image_size)
+    statistics = torchinfo.summary(
+        vit,
+        input_data=image,
+        device="meta",
+        depth=5,
+        col_names=("output_size", "num_params"),
+        row_settings=("depth", "var_names"),
+        verbose=0,
+    )
+    # torchinfo counts a linear layer's multiplications once, not once per token: a wrong number
+    lines = [line for line in str(statistics).splitlines() if "mult-adds" not in line]
+    layerless = sum(p.numel() for p in vit.embedding.parameters(recurse=False))
+    total = sum(p.numel() for p in vit.parameters())
+    return Summary(name, "\n".join(lines), total, layerless)

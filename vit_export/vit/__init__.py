@@ -1,1 +1,0 @@
-"""The model: its eager reference, its weights, and its export-friendly form."""
