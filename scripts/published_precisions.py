@@ -22,9 +22,9 @@ import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench.baselines import PLAIN
 from vit_export.bench.ort_quantizers import QUANTIZERS
+from vit_export.core.numerics import snr_db
 from vit_export.data.images import find_images, read_input
 from vit_export.quantization.sensitivity import closer_views
-from vit_export.validation.compare import snr_db
 from vit_export.validation.verdict import RejectedError
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))

@@ -13,7 +13,7 @@ import pytest
 
 from vit_export import VitSpec
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.validation.compare import snr_db
+from vit_export.core.numerics import snr_db
 from vit_export.validation.samples import make_samples
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -32,8 +32,8 @@ from vit_export.bench.results import percentile, ratio
 from vit_export.bench.roofline import contestants as products
 from vit_export.bench.roofline import runtimes_of
 from vit_export.bench.run import flops_of_spec
+from vit_export.core.numerics import snr_db
 from vit_export.model.vit.state import random_vit
-from vit_export.validation.compare import snr_db
 
 NOISE = np.random.default_rng(3).standard_normal((4, 2, 3, 16, 24), np.float32)
 """Batches to calibrate on (M, B, C, H, W)."""

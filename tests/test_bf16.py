@@ -9,6 +9,7 @@ from support import SEED_STYLE, tiny_spec
 
 from vit_export.artifact.batch import Batch
 from vit_export.backends.onnx.session import OnnxSession
+from vit_export.core.numerics import snr_db
 from vit_export.graph.capture import capture
 from vit_export.graph.census import census
 from vit_export.graph.optimize import optimize
@@ -18,7 +19,7 @@ from vit_export.model.vit.state import random_vit
 from vit_export.quantization.bfloat16_emulation import round_in_fp32
 from vit_export.quantization.convert import halve_to_bf16
 from vit_export.quantization.float16 import BRAIN, without
-from vit_export.validation.compare import TOLERANCES, snr_db
+from vit_export.validation.compare import TOLERANCES
 
 
 def graph(spec):

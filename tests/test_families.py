@@ -36,8 +36,8 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.checkpoints.families import FAMILIES, family_of
 from vit_export.checkpoints.files import read_checkpoint
 from vit_export.checkpoints.load import load_source
+from vit_export.core.numerics import snr_db
 from vit_export.model.vit.state import random_vit
-from vit_export.validation.compare import snr_db
 from vit_export.validation.samples import PHOTOS, make_samples
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))

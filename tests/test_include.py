@@ -26,6 +26,7 @@ import vit_export
 from vit_export.artifact.precision import PARTS, Asked
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.errors import BuildError, RequestError
+from vit_export.core.numerics import snr_db
 from vit_export.core.progress import silent
 from vit_export.graph.census import census
 from vit_export.model.vit.lowering import lower
@@ -36,7 +37,6 @@ from vit_export.quantization.layers import check_parts, linear_layers, products
 from vit_export.quantization.observer import observe
 from vit_export.quantization.plan import Plan
 from vit_export.quantization.prepare import prepare
-from vit_export.validation.compare import snr_db
 
 CALIBRATION = FASHION / "images"
 ALL = [word for part in PARTS for word in ("--include", part)]

@@ -7,6 +7,7 @@ from test_quantize import WIDE, answers, graph_of, images
 
 from vit_export.artifact.precision import Asked
 from vit_export.backends.module_session import ModuleSession
+from vit_export.core.numerics import snr_db
 from vit_export.core.progress import silent
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
@@ -16,7 +17,6 @@ from vit_export.quantization.observer import Observed, observe
 from vit_export.quantization.per_token import by_token
 from vit_export.quantization.plan import Plan
 from vit_export.quantization.prepare import prepare
-from vit_export.validation.compare import snr_db
 
 FINER = {
     "int8": "int8-token-zero-point",

@@ -12,6 +12,7 @@ from torch.nn import functional
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.precision import Asked
 from vit_export.core.errors import BuildError, ProofError, RequestError
+from vit_export.core.numerics import snr_db
 from vit_export.core.progress import silent
 from vit_export.graph.capture import capture
 from vit_export.graph.census import census
@@ -29,7 +30,6 @@ from vit_export.quantization.prepare import check_blocks, prepare
 from vit_export.quantization.schemes import BLOCK
 from vit_export.quantization.smoothquant import equalize
 from vit_export.quantization.weights import round_plainly, spread
-from vit_export.validation.compare import snr_db
 
 WIDE = {"image_size": (32, 32), "patch_size": 8, "width": 64, "heads": 4, "depth": 3}
 FLAVOURS = ["portable", "onnxruntime"]

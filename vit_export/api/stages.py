@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.budget import Search
-from vit_export.artifact.manifest import Array, Manifest, Reference
+from vit_export.artifact.manifest import Manifest, Reference
 from vit_export.artifact.precision import Asked
 from vit_export.backends.base import Job, Target
 from vit_export.backends.module_session import ModuleSession
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageSet

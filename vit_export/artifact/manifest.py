@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from vit_export.artifact.batch import Batch
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.vit.spec import VitSpec
 
@@ -28,8 +28,6 @@ INTERFACE_KEY = f"{KEY}_interface"
 """The name of `Manifest.interface` inside a file, for programs that read no JSON."""
 INTERFACE = 2
 """Rises when what goes in or comes out changes its meaning."""
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,9 +7,9 @@ logarithms: a softmax takes but a constant from the logits, so the proof stays a
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from vit_export.core.numerics import Array, log_softmax
+
 Head = Literal["logits", "softmax", "top5"]
 
 TOP = 5
@@ -32,7 +32,7 @@ def held(head: str, logits: Array, answer: Array) -> tuple[Array, Array]:
     """
     if head == "logits":
         return logits, answer
-    expected = np.maximum(_log_softmax(logits), LEAST_LOG)
+    expected = np.maximum(log_softmax(logits), LEAST_LOG)
     if head == "softmax":
         return expected, _log(answer)
     classes, scores = answer[:, 0], _log(answer[:, 1])
@@ -62,15 +62,9 @@ def ranked(head: str, answer: Array) -> tuple[list[int], list[float]]:
     if head == "top5":
         return [int(one) for one in answer[:, 0]], [float(one) for one in answer[:, 1]]
     exact = answer.astype(np.float64)
-    probabilities = exact if head == "softmax" else np.exp(_log_softmax(exact))
+    probabilities = exact if head == "softmax" else np.exp(log_softmax(exact))
     order = np.argsort(-probabilities, kind="stable")
     return [int(one) for one in order], [float(probabilities[one]) for one in order]
-
-
-def _log_softmax(logits: npt.NDArray[np.floating]) -> Array:
-    exact = logits.astype(np.float64) - logits.max()
-    found: Array = (exact - np.log(np.exp(exact).sum())).astype(np.float32)
-    return found
 
 
 def _log(probabilities: Array) -> Array:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.batch import Batch
-from vit_export.artifact.manifest import Array, Manifest
+from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import Asked, check_precision
 from vit_export.core.errors import RequestError, did_you_mean
+from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress
 from vit_export.validation.verdict import Verdict

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from vit_export.backends.session import Array
+from vit_export.core.numerics import Array
 
 if TYPE_CHECKING:  # torch is heavy, and artifacts are opened without it
     from torch import nn

@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.core.errors import VitExportError
-
-Array = npt.NDArray[np.float32]
+from vit_export.core.numerics import Array
 
 
 class RunFailedError(VitExportError):

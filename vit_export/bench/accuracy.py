@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.bench.candidates import Array
 from vit_export.bench.interleave import Worker
 from vit_export.checkpoints.from_manifest import same_vit
 from vit_export.core.errors import RequestError
-from vit_export.validation.compare import snr_db
+from vit_export.core.numerics import Array, snr_db
 from vit_export.validation.samples import digest, make_samples
 
 NOISE = 8

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_export.bench.candidates import Array, Contestant
+from vit_export.bench.candidates import Contestant
 from vit_export.bench.modules import made_vit
 from vit_export.bench.ort_quantizers import QUANTIZERS
 from vit_export.core.errors import MissingError, RequestError, did_you_mean
+from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.model.vit.spec import VitSpec
 

@@ -4,10 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from vit_export.core.numerics import Array
 
-Array = npt.NDArray[np.float32]
 Run = Callable[[Array], Array]
 Opened = tuple[Run, str]
 """What runs a batch of images (B, C, H, W), and the version of what does it."""

@@ -15,8 +15,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from vit_export.bench.candidates import Array, Contestant
+from vit_export.bench.candidates import Contestant
 from vit_export.core.errors import BuildError
+from vit_export.core.numerics import Array
 
 BURST_MS = 400
 """How long the timed calls of one burst last, about: short models get more calls."""

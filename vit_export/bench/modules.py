@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from vit_export.bench.candidates import Array, Contestant, Opened, Run
+from vit_export.bench.candidates import Contestant, Opened, Run
+from vit_export.core.numerics import Array
 from vit_export.model.vit.spec import VitSpec
 
 if TYPE_CHECKING:  # torch is heavy, and an artifact is served without it

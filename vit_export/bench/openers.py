@@ -8,7 +8,8 @@ from vit_export.backends.open import open_artifact
 from vit_export.bench import gemm as products
 from vit_export.bench import modules, sessions
 from vit_export.bench import torchao as pt2e
-from vit_export.bench.candidates import Array, Contestant, Opened, Run
+from vit_export.bench.candidates import Contestant, Opened, Run
+from vit_export.core.numerics import Array
 
 Clock = Callable[[Array], float]
 """Runs a batch of images (B, C, H, W) and says how many milliseconds that took."""

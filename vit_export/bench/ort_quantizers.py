@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vit_export.bench.candidates import Array
+from vit_export.core.numerics import Array
 
 
 def quantize_dynamic(plain: Path, path: Path, _: Array) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 from vit_export.model.model import Source
 from vit_export.model.vit.spec import VitSpec
-from vit_export.validation.compare import TOLERANCES, Array, compare
+from vit_export.validation.compare import TOLERANCES, compare
 from vit_export.validation.samples import make_samples, recipes
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_export.artifact.manifest import Array, Manifest, Reference
+from vit_export.artifact.manifest import Manifest, Reference
 from vit_export.artifact.outputs import TOP, held
+from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_levels
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.validation.compare import Tolerance

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 from vit_export.data.dataset import MOST_UNREADABLE
-from vit_export.data.images import Array, find_images, read_input
+from vit_export.data.images import find_images, read_input
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.validation.metrics import Skipped
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, counted
 from vit_export.data.annotations import Annotated
 from vit_export.data.classes import class_of
-from vit_export.data.images import Array, read_batches, read_input
+from vit_export.data.images import read_batches, read_input
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.vit.spec import VitSpec
 from vit_export.validation.metrics import Skipped

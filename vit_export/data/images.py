@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 from vit_export.data.preprocessing import Preprocessing, load_image, preprocess, resized_sides
 
-Array = npt.NDArray[np.float32]
 Levels = npt.NDArray[np.uint8]
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}

@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 from vit_export.data.preprocessing import Preprocessing
-
-Array = npt.NDArray[np.float32]
 
 WEIGHT_BITS = 22
 """Of a weight, behind the point: what Pillow has left of 32 for 8 of a level and 2 of sums."""

@@ -18,6 +18,7 @@ from vit_export.artifact.budget import FP32, MARGIN_DB, BudgetError, Choice, Poi
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import Asked
 from vit_export.bench.layer_timing import Shape, layer_ms
+from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress, Tell
 from vit_export.model.vit.lowering import LoweredVit
@@ -27,7 +28,6 @@ from vit_export.quantization.plan import LayerPlan, Plan
 from vit_export.quantization.schemes import SCHEMES
 from vit_export.quantization.sensitivity import Exam, closer_views, noises
 from vit_export.quantization.smoothquant import Seen, equalize
-from vit_export.validation.compare import Array
 from vit_export.validation.validate import order_of
 
 FIRST = "int8"

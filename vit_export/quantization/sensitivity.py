@@ -9,11 +9,11 @@ import torch
 from torch.nn.functional import interpolate
 
 from vit_export.backends.module_session import ModuleSession
+from vit_export.core.numerics import Array, snr_db
 from vit_export.core.progress import Tell, counted
 from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.fake_quant import played
 from vit_export.quantization.plan import Plan
-from vit_export.validation.compare import Array, snr_db
 
 ALONE = 4
 """Images that layers are tried on one by one; mixtures are tried on all."""

@@ -17,10 +17,10 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import held, top_class
 from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.session import Session
+from vit_export.core.numerics import Array, snr_db
 from vit_export.core.progress import Progress, counted
 from vit_export.data.dataset import ImageSet
 from vit_export.data.images import read_levels
-from vit_export.validation.compare import Array, snr_db
 from vit_export.validation.metrics import Judgement, Share
 from vit_export.validation.verdict import Verdict
 

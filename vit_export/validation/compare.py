@@ -7,9 +7,8 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from vit_export.core.numerics import Array, snr_db
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,18 +169,6 @@ def compare(
         top1=top1,
         problem=problem,
     )
-
-
-def snr_db(reference: Array, answer: Array) -> float:
-    """Signal-to-noise ratio of `answer` in dB; -inf where it is not finite."""
-    exact = reference.astype(np.float64)
-    noise = float(np.square(exact - answer).sum())
-    if not math.isfinite(noise):
-        return -math.inf
-    signal = float(np.square(exact).sum())
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
 
 
 def _top1(reference: Array, answer: Array, noise: float) -> bool | None:

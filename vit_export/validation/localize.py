@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from vit_export.artifact.manifest import Array, Manifest
+from vit_export.artifact.manifest import Manifest
 from vit_export.backends.onnx.taps import OnnxTaps
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.tensorrt.sidecar import is_engine
 from vit_export.backends.torchscript.taps import TorchScriptTaps
 from vit_export.checkpoints.from_manifest import same_vit
 from vit_export.core.errors import MissingError, ProofError, RequestError
+from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
 from vit_export.model.vit.spec import VitSpec
 from vit_export.validation.compare import Comparison, Tolerance, compare

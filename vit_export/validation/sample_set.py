@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
+from vit_export.core.numerics import Array
 from vit_export.data.dataset import ImageSet
 from vit_export.data.images import Levels, read_levels
 from vit_export.data.preprocessing import Preprocessing, preprocess
 from vit_export.model.vit.spec import VitSpec
 from vit_export.validation.samples import (
     PHOTOS,
-    Array,
     image_samples,
     make_samples,
     photo,

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vit_export.core.numerics import Array
 from vit_export.data.dataset import ImageSet
 from vit_export.data.images import read_input
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.vit.spec import VitSpec
-
-Array = npt.NDArray[np.float32]
 
 PHOTOS = ("astronaut", "cat", "coffee")
 MOST_IMAGES = 8

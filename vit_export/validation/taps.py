@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vit_export.artifact.manifest import Array
+from vit_export.core.numerics import Array
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.spec import VitSpec
 from vit_export.model.vit.vit import AttentionPool, EncoderBlock, Head, PatchEmbedding, Vit

@@ -12,8 +12,9 @@ from vit_export.artifact.manifest import Manifest, Reference
 from vit_export.artifact.outputs import held, like_rows, shape_of
 from vit_export.backends.session import RunFailedError, Session
 from vit_export.backends.tensorrt.inspector import check_inspected
+from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
-from vit_export.validation.compare import Array, Comparison, Tolerance, compare
+from vit_export.validation.compare import Comparison, Tolerance, compare
 from vit_export.validation.sample_set import Inputs
 from vit_export.validation.samples import digest
 from vit_export.validation.verdict import Verdict

@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
-from vit_export.backends.session import Array, RunFailedError, in_one
+from vit_export.backends.session import RunFailedError, in_one
 from vit_export.core.errors import MissingError, RequestError
+from vit_export.core.numerics import Array
 
 MAGIC = b"\x08"
 """How an ONNX file begins: field 1 of ModelProto, ir_version."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_export.backends.session import Array
 from vit_export.core.errors import MissingError
+from vit_export.core.numerics import Array
 
 if TYPE_CHECKING:  # a device that does not look for a fault has no need of it
     import onnx

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from vit_export.backends.session import Array, RunFailedError
+from vit_export.backends.session import RunFailedError
 from vit_export.backends.tensorrt.compatibility import check_loads
 from vit_export.backends.tensorrt.sidecar import read_sidecar
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 
 
 class ExportedSession:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vit_export.artifact.batch import Batch
-from vit_export.backends.session import Array, RunFailedError
+from vit_export.backends.session import RunFailedError
 from vit_export.backends.tensorrt.compatibility import check_loads
 from vit_export.backends.tensorrt.cuda import Device
 from vit_export.backends.tensorrt.driver import DriverError, find_gpu
@@ -17,6 +17,7 @@ from vit_export.backends.tensorrt.inspector import inspected
 from vit_export.backends.tensorrt.logger import last_error, log_of, uncollected
 from vit_export.backends.tensorrt.sidecar import graph_of, read_sidecar
 from vit_export.core.errors import BuildError, MissingError, RequestError
+from vit_export.core.numerics import Array
 
 SHORT = "free GPU memory, or build with smaller batches."
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vit_export.backends.session import Array
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 
 LAYERS = {"aten::linear", "aten::layer_norm"}
 LAST_OF_BRANCH = {"attention.projection": "attention", "mlp.contract": "mlp"}
