@@ -19,7 +19,7 @@ from vit_export.model.vit.state import random_vit
 from vit_export.quantization.bfloat16_emulation import round_in_fp32
 from vit_export.quantization.convert import halve_to_bf16
 from vit_export.quantization.float16 import BRAIN, without
-from vit_export.validation.compare import TOLERANCES
+from vit_export.validation.tolerances import TOLERANCES
 
 
 def graph(spec):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vit_export.core.numerics import snr_db
-from vit_export.validation.compare import TOLERANCES, compare
+from vit_export.validation.compare import compare
+from vit_export.validation.tolerances import TOLERANCES
 
 FP32 = TOLERANCES["fp32"]
 REFERENCE = np.array([1.0, 4.0, -2.0, 0.5], np.float32)

@@ -9,8 +9,8 @@ import pytest
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Reference
 from vit_export.backends.session import RunFailedError
-from vit_export.validation.compare import TOLERANCES
 from vit_export.validation.samples import digest
+from vit_export.validation.tolerances import TOLERANCES
 from vit_export.validation.validate import prove
 
 SAMPLES = np.random.RandomState(0).standard_normal((8, 1, 2, 2)).astype(np.float32)

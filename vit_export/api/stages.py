@@ -11,6 +11,7 @@ from vit_export.artifact.batch import Batch
 from vit_export.artifact.budget import Search
 from vit_export.artifact.manifest import Manifest, Reference
 from vit_export.artifact.precision import Asked
+from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.base import Job, Target
 from vit_export.backends.module_session import ModuleSession
 from vit_export.core.errors import RequestError
@@ -19,8 +20,8 @@ from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageSet
 from vit_export.model.model import Source
-from vit_export.validation.compare import TOLERANCES, Tolerance, within_budget
 from vit_export.validation.samples import digest
+from vit_export.validation.tolerances import TOLERANCES, within_budget
 from vit_export.validation.validate import prove
 from vit_export.validation.verdict import Origin, RejectedError
 

@@ -85,3 +85,16 @@ class Batch:
         if not least <= usual <= most:
             raise RequestError(f"batch {text}: the sizes must rise.", FIX)
         return cls(least, usual, most)
+
+
+def order_samples(samples: Sequence[int], size: int, sizes: Sequence[int]) -> list[int]:
+    """The samples that a proof runs in batches of `size`, which is one of `sizes`, in their order.
+
+    The smallest size runs every sample, some of them twice to fill the last batch. A larger size
+    runs one batch, each size of other samples.
+    """
+    if size == min(sizes):
+        count = -(-len(samples) // size) * size
+        return [samples[i % len(samples)] for i in range(count)]
+    first = sum(other for other in sizes if other < size)
+    return [samples[(first + i) % len(samples)] for i in range(size)]

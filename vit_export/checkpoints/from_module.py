@@ -11,8 +11,9 @@ from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.model.model import Source
 from vit_export.model.vit.spec import VitSpec
-from vit_export.validation.compare import TOLERANCES, compare
+from vit_export.validation.compare import compare
 from vit_export.validation.samples import make_samples, recipes
+from vit_export.validation.tolerances import TOLERANCES
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from torch import Tensor, nn

@@ -8,10 +8,10 @@ import numpy as np
 
 from vit_export.artifact.manifest import Manifest, Reference
 from vit_export.artifact.outputs import TOP, held
+from vit_export.artifact.tolerance import Tolerance
 from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_levels
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.validation.compare import Tolerance
 from vit_export.validation.sample_set import Fed, as_picture, levels_recipes, make_levels
 from vit_export.validation.samples import photo
 
@@ -69,9 +69,9 @@ class Golden:
         tolerance = Tolerance(**self.manifest.tolerance)
         expected = log_probabilities(self.reference.answers[index])
         if tolerance.least_snr_db is None:
-            return tolerance.allowed(expected, self.reference.floors[index])
+            return tolerance.max_error(expected, self.reference.floors[index])
         best = np.sort(expected)[::-1][: TOP if self.manifest.head == "top5" else None]
-        return tolerance.allowed(best, 0) / float(np.sqrt(best.size))
+        return tolerance.max_error(best, 0) / float(np.sqrt(best.size))
 
 
 def log_probabilities(logits: Array) -> Array:

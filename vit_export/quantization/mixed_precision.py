@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from torch import nn
 
-from vit_export.artifact.batch import LARGEST_PROVEN, Batch
+from vit_export.artifact.batch import LARGEST_PROVEN, Batch, order_samples
 from vit_export.artifact.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, Search
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import Asked
@@ -28,7 +28,6 @@ from vit_export.quantization.plan import LayerPlan, Plan
 from vit_export.quantization.schemes import SCHEMES
 from vit_export.quantization.sensitivity import Exam, closer_views, noises
 from vit_export.quantization.smoothquant import Seen, equalize
-from vit_export.validation.validate import order_of
 
 FIRST = "int8"
 """What channels are equalized for; the schemes differ in what goes in alone."""
@@ -110,7 +109,7 @@ def search(
 
 def _batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
     """The batches that the proof will run, and the other images in some."""
-    orders = [(order_of(range(samples), size, batch.proven), size) for size in batch.proven]
+    orders = [(order_samples(range(samples), size, batch.proven), size) for size in batch.proven]
     orders.append((list(range(samples, samples + others)), LARGEST_PROVEN))
     return [o[start : start + size] for o, size in orders for start in range(0, len(o), size)]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.onnx.taps import OnnxTaps
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.tensorrt.sidecar import is_engine
@@ -18,7 +19,7 @@ from vit_export.core.errors import MissingError, ProofError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
 from vit_export.model.vit.spec import VitSpec
-from vit_export.validation.compare import Comparison, Tolerance, compare
+from vit_export.validation.compare import Comparison, compare
 from vit_export.validation.samples import digest, make_samples
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from vit_export.artifact.batch import Batch
+from vit_export.artifact.batch import Batch, order_samples
 from vit_export.artifact.manifest import Manifest, Reference
 from vit_export.artifact.outputs import held, like_rows, shape_of
+from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.session import RunFailedError, Session
 from vit_export.backends.tensorrt.inspector import check_inspected
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
-from vit_export.validation.compare import Comparison, Tolerance, compare
+from vit_export.validation.compare import Comparison, compare
 from vit_export.validation.sample_set import Inputs
 from vit_export.validation.samples import digest
 from vit_export.validation.verdict import Verdict
@@ -106,19 +107,7 @@ def _orders(
     for i in kept:
         alike.setdefault(samples[i].shape, []).append(i)
     groups = list(alike.values()) if size == min(sizes) else [max(alike.values(), key=len)]
-    return [order_of(group, size, sizes) for group in groups]
-
-
-def order_of(kept: Sequence[int], size: int, sizes: Sequence[int]) -> list[int]:
-    """The samples that a proof runs in batches of `size`, which is one of `sizes`.
-
-    The smallest size sees every sample; a larger one is run once, each on other samples.
-    """
-    if size == min(sizes):
-        count = -(-len(kept) // size) * size
-        return [kept[i % len(kept)] for i in range(count)]
-    first = sum(other for other in sizes if other < size)
-    return [kept[(first + i) % len(kept)] for i in range(size)]
+    return [order_samples(group, size, sizes) for group in groups]
 
 
 class _Judge:
@@ -158,7 +147,7 @@ class _Judge:
         against = [(eager, self.against_eager, self.tolerance)]
         if index in self.alone:
             rows = like_rows(self.head, self.alone[index], answer)
-            against.append((rows, self.against_alone, self.tolerance.of_rows()))
+            against.append((rows, self.against_alone, self.tolerance.against_alone))
         elif size == 1:
             self.alone[index] = answer
         for (expected, answered), found, tolerance in against:
