@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import FASHION, ROOT, rarely, refused, run, run_json
 
-from vit_export.artifact.outputs import held
+from vit_export.artifact.outputs import align_for_comparison
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.data.pillow_resize import columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing, preprocess
@@ -309,7 +309,7 @@ def test_a_device_needs_no_torch(tmp_path):
     assert done.returncode == 0
 
 
-# What is held against the logits -------------------------------------------------------------
+# What is compared with the logits -----------------------------------------------------------
 
 LOGITS = np.array([1, 4, 2, 0, 3, -1], np.float32)
 PROBABILITIES = (np.exp(LOGITS) / np.exp(LOGITS).sum()).astype(np.float32)
@@ -317,7 +317,7 @@ BEST = np.stack([[1, 4, 2, 0, 3], PROBABILITIES[[1, 4, 2, 0, 3]]], -1).astype(np
 
 
 def off(head, answer):
-    expected, found = held(head, LOGITS, answer)
+    expected, found = align_for_comparison(head, LOGITS, answer)
     return float(np.abs(expected - found).max())
 
 

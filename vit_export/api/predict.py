@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import TOP, ranked
+from vit_export.artifact.outputs import TOP, rank_classes
 from vit_export.backends.session import Session
 from vit_export.core.errors import ProofError, RequestError
 from vit_export.data.images import read_input, read_levels
@@ -50,7 +50,7 @@ def predict_images(
         answer = session.run(np.stack([image] * manifest.batch.least))[0]
         if not np.isfinite(answer).all():
             raise ProofError(f"{path}: the answer is not finite.", "vit-export validate ARTIFACT")
-        classes, probabilities = ranked(manifest.head, answer)
+        classes, probabilities = rank_classes(manifest.head, answer)
         names = (manifest.labels[i] if manifest.labels else f"class {i}" for i in classes[:top])
         found.append(Prediction(str(path), tuple(names), tuple(probabilities[:top])))
     return found

@@ -116,7 +116,7 @@ class Manifest:
 
     @property
     def head(self) -> str:
-        """What stands behind the model (`head.Head`)."""
+        """What stands behind the model (`outputs.OutputFormat`)."""
         return str(self.settings.get("head", "logits"))
 
     @property

@@ -1,7 +1,8 @@
-"""What stands behind the model in a file: nothing, a softmax, or that and the best five classes.
+"""What a file answers: the model's own logits, their probabilities, or the five best classes.
 
-The reference is the logits, whatever a file answers. Probabilities are held against them in their
-logarithms: a softmax takes but a constant from the logits, so the proof stays as sharp as it is.
+The reference is always the logits. The proof compares probabilities as logarithms: a softmax
+subtracts one number from all logits of an image, so logarithms are as far off as the logits are.
+Probabilities themselves would hide errors, since nearly all of them are next to zero.
 """
 
 from typing import Literal
@@ -10,64 +11,71 @@ import numpy as np
 
 from vit_export.core.numerics import Array, log_softmax
 
-Head = Literal["logits", "softmax", "top5"]
+OutputFormat = Literal["logits", "softmax", "top5"]
+"""A value of `--head`. A model without classes has only `logits`: its answer as it is."""
 
 TOP = 5
 LEAST_LOG = -80.0
-"""Of a probability: what is below rounds to nothing in fp32."""
-OUTPUTS = {"softmax": ("probabilities",), "top5": ("classes", "scores")}
-"""Names of a file's outputs; with `logits` it is what the model answers."""
+"""Smallest logarithm of a probability that is compared; smaller ones round to zero in fp32."""
+OUTPUT_NAMES = {"softmax": ("probabilities",), "top5": ("classes", "scores")}
+"""Names of a file's outputs; a file that answers `logits` names them after the model's answer."""
 
 
-def shape_of(head: str, answer_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a session's answer to one image: of the best classes (k, 2), class and score."""
-    return (min(TOP, *answer_shape), 2) if head == "top5" else answer_shape
+def infer_output_shape(output_format: str, answer_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a session's answer to one image; `answer_shape` is that of the model.
 
-
-def held(head: str, logits: Array, answer: Array) -> tuple[Array, Array]:
-    """What has to be alike of eager's `logits` and a file's `answer`: expected and found.
-
-    Of the best classes that is twice as many numbers: how probable those are that it names, and
-    how probable the best ones are.
+    The best classes are (k, 2): class and probability, the best first.
     """
-    if head == "logits":
+    return (min(TOP, *answer_shape), 2) if output_format == "top5" else answer_shape
+
+
+def align_for_comparison(output_format: str, logits: Array, answer: Array) -> tuple[Array, Array]:
+    """Two arrays that a right file has equal: from the reference's `logits`, and its `answer`.
+
+    Five best classes make ten numbers: the probabilities of the classes that the file names, and
+    its probabilities in order beside the largest ones of the reference.
+    """
+    if output_format == "logits":
         return logits, answer
     expected = np.maximum(log_softmax(logits), LEAST_LOG)
-    if head == "softmax":
+    if output_format == "softmax":
         return expected, _log(answer)
     classes, scores = answer[:, 0], _log(answer[:, 1])
     known = np.isin(classes, np.arange(len(logits))) & (len({*classes.tolist()}) == len(classes))
-    named = expected[np.where(known, classes, 0).astype(np.intp)]
-    best = -np.sort(-expected)[: len(classes)]
-    found = np.where(known, scores, np.float32(np.nan))  # a class that is none is no answer
-    return np.concatenate([named, best]), np.concatenate([found, scores])
+    expected_of_classes = expected[np.where(known, classes, 0).astype(np.intp)]
+    expected_best = -np.sort(-expected)[: len(classes)]
+    scores_of_classes = np.where(known, scores, np.float32(np.nan))  # no such class: a failure
+    return (
+        np.concatenate([expected_of_classes, expected_best]),
+        np.concatenate([scores_of_classes, scores]),
+    )
 
 
-def like_rows(head: str, alone: Array, answer: Array) -> tuple[Array, Array]:
-    """What has to be alike of a file's answers to one image alone and in a batch."""
-    if head == "logits":
+def align_rows(output_format: str, alone: Array, answer: Array) -> tuple[Array, Array]:
+    """Two arrays that a right file has equal: from its answer to an image alone, and in a batch."""
+    if output_format == "logits":
         return alone, answer
-    if head == "softmax":
+    if output_format == "softmax":
         return _log(alone), _log(answer)
     return _log(alone[:, 1]), _log(answer[:, 1])
 
 
-def top_class(head: str, answer: Array) -> int:
-    """The class that `answer` puts first."""
-    return int(answer[0, 0]) if head == "top5" else int(answer.argmax())
+def find_top_class(output_format: str, answer: Array) -> int:
+    """The class that `answer`, that of one image, puts first."""
+    return int(answer[0, 0]) if output_format == "top5" else int(answer.argmax())
 
 
-def ranked(head: str, answer: Array) -> tuple[list[int], list[float]]:
-    """Classes and their probabilities, the best first."""
-    if head == "top5":
+def rank_classes(output_format: str, answer: Array) -> tuple[list[int], list[float]]:
+    """Classes and their probabilities in `answer`, that of one image, the best first."""
+    if output_format == "top5":
         return [int(one) for one in answer[:, 0]], [float(one) for one in answer[:, 1]]
     exact = answer.astype(np.float64)
-    probabilities = exact if head == "softmax" else np.exp(log_softmax(exact))
+    probabilities = exact if output_format == "softmax" else np.exp(log_softmax(exact))
     order = np.argsort(-probabilities, kind="stable")
     return [int(one) for one in order], [float(probabilities[one]) for one in order]
 
 
 def _log(probabilities: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):  # a negative one becomes NaN: a failure
-        found: Array = np.maximum(np.log(probabilities), np.float32(LEAST_LOG))
-    return found
+        logs: Array = np.maximum(np.log(probabilities), np.float32(LEAST_LOG))
+    return logs

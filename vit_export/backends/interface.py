@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from vit_export.artifact.outputs import Head
+from vit_export.artifact.outputs import OutputFormat
 from vit_export.backends.base import Option
 from vit_export.core.errors import RequestError
 from vit_export.data.pillow_resize import check_resizable
@@ -20,7 +20,7 @@ INTERFACE = (
     Option(
         name="head",
         default="logits",
-        choices=get_args(Head),
+        choices=get_args(OutputFormat),
         help="Probabilities in place of logits, or the five best classes with theirs.",
     ),
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
-from vit_export.artifact.outputs import LEAST_LOG, OUTPUTS, TOP
+from vit_export.artifact.outputs import LEAST_LOG, OUTPUT_NAMES, TOP
 from vit_export.codegen.golden import INPUT_OFF, JPEG_LEVELS
 from vit_export.core.errors import RequestError
 from vit_export.data.pillow_resize import columns_may_come_first
@@ -131,7 +131,7 @@ def _values(manifest: Manifest, steps: Preprocessing, images: list[str]) -> dict
 
 def _answering(manifest: Manifest) -> dict[str, Any]:
     top5, classes = manifest.head == "top5", manifest.spec.classes or 0
-    outputs = OUTPUTS.get(manifest.head, ("logits",))
+    outputs = OUTPUT_NAMES.get(manifest.head, ("logits",))
     return {
         "head": manifest.head,
         "classes": classes,

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
-from vit_export.artifact.outputs import OUTPUTS, TOP
+from vit_export.artifact.outputs import OUTPUT_NAMES, TOP
 from vit_export.graph.builder import initializer
 
 
@@ -27,6 +27,6 @@ def answer_with(model: ir.Model, head: str) -> None:
             value.shape, value.type = ir.Shape([batch, count]), ir.TensorType(kind)
         model.graph.append(top)
         outputs = [top.outputs[1], top.outputs[0]]  # classes first
-    for value, name in zip(outputs, OUTPUTS[head], strict=True):
+    for value, name in zip(outputs, OUTPUT_NAMES[head], strict=True):
         value.name = name
     model.graph.outputs[:] = outputs

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import held, top_class
+from vit_export.artifact.outputs import align_for_comparison, find_top_class
 from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.session import Session
 from vit_export.core.numerics import Array, snr_db
@@ -119,12 +119,14 @@ class _Look:
 def _look(head: str, after: Array, before: Array | None) -> _Look:
     if before is None:
         return _Look(_top(after, head), None, None)
-    return _Look(_top(after, head), _top(before), snr_db(*held(head, before, after)))
+    return _Look(
+        _top(after, head), _top(before), snr_db(*align_for_comparison(head, before, after))
+    )
 
 
 def _top(answer: Array, head: str = "logits") -> int:
     """The top class, or NO_CLASS; the largest number of an answer that is no logits."""
-    return top_class(head, answer) if np.isfinite(answer).all() else NO_CLASS
+    return find_top_class(head, answer) if np.isfinite(answer).all() else NO_CLASS
 
 
 def _judgement(images: ImageSet, looks: Sequence[_Look], *, classifies: bool) -> Judgement:

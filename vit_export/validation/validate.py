@@ -9,7 +9,7 @@ import numpy as np
 
 from vit_export.artifact.batch import Batch, order_samples
 from vit_export.artifact.manifest import Manifest, Reference
-from vit_export.artifact.outputs import held, like_rows, shape_of
+from vit_export.artifact.outputs import align_for_comparison, align_rows, infer_output_shape
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.session import RunFailedError, Session
 from vit_export.backends.tensorrt.inspector import check_inspected
@@ -135,7 +135,7 @@ class _Judge:
         for start in range(0, len(order), size):
             chosen = list(order[start : start + size])
             answers = session.run(np.stack([samples[i] for i in chosen]))
-            expected = (size, *shape_of(self.head, self.reference.answers.shape[1:]))
+            expected = (size, *infer_output_shape(self.head, self.reference.answers.shape[1:]))
             if answers.shape != expected:
                 message = f"it answers {answers.shape} instead of {expected}"
                 raise RunFailedError(message, "export the model again.")
@@ -143,10 +143,10 @@ class _Judge:
                 self._judge(index, answer, size, row)
 
     def _judge(self, index: int, answer: Array, size: int, row: int) -> None:
-        eager = held(self.head, self.reference.answers[index], answer)
+        eager = align_for_comparison(self.head, self.reference.answers[index], answer)
         against = [(eager, self.against_eager, self.tolerance)]
         if index in self.alone:
-            rows = like_rows(self.head, self.alone[index], answer)
+            rows = align_rows(self.head, self.alone[index], answer)
             against.append((rows, self.against_alone, self.tolerance.against_alone))
         elif size == 1:
             self.alone[index] = answer
