@@ -14,7 +14,7 @@ from vit_export.artifact.precision import OWNERS
 from vit_export.backends import TARGETS
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.cli import cli
-from vit_export.cli.render import to_json
+from vit_export.core.to_json import to_json
 from vit_export.model.vit.state import random_vit
 from vit_export.model.vit.vit import Vit
 

@@ -8,10 +8,10 @@ from vit_export.backends.base import Target
 from vit_export.backends.open import open_artifact
 from vit_export.backends.session import Session
 from vit_export.backends.tensorrt.compatibility import NotHereError
-from vit_export.cli.render import to_json
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.progress import Progress
 from vit_export.core.staging import Staged
+from vit_export.core.to_json import to_json
 from vit_export.validation.accuracy import Examination
 from vit_export.validation.sample_set import Inputs
 from vit_export.validation.validate import prove_artifact
