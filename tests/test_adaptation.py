@@ -13,7 +13,7 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.checkpoints.load import load_source
 from vit_export.checkpoints.request import Wanted, steps_of
 from vit_export.data.labels import read_labels
-from vit_export.model.vit.outputs import with_outputs
+from vit_export.model.vit.adapt import change_outputs
 from vit_export.model.vit.state import random_vit
 from vit_export.model.vit.vit import Vit
 
@@ -69,8 +69,8 @@ def test_tokens_are_what_the_pool_would_see(changes):
     vit.head.norm.register_forward_hook(lambda _, __, tokens: seen.append(tokens))
     images = torch.randn(2, 3, 16, 24)
     vit(images)
-    assert torch.equal(with_outputs(vit, "tokens")(images), seen[0])
-    assert with_outputs(vit, "logits") is vit
+    assert torch.equal(change_outputs(vit, "tokens")(images), seen[0])
+    assert change_outputs(vit, "logits") is vit
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_tokens_are_what_the_pool_would_see(changes):
 )
 def test_answers_that_the_model_does_not_have(changes, outputs):
     with pytest.raises(RequestError, match=f"has no {outputs}"):
-        with_outputs(random_vit(tiny_spec(**changes), 0), outputs)
+        change_outputs(random_vit(tiny_spec(**changes), 0), outputs)
 
 
 def test_labels_and_preprocessing_of_the_command_line(tmp_path, folder):

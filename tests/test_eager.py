@@ -10,8 +10,9 @@ from torch import nn
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTForImageClassification
 
 from vit_export.checkpoints.load import load_source
+from vit_export.model.vit.block import MultiHeadAttention
 from vit_export.model.vit.presets import load_preset
-from vit_export.model.vit.vit import MultiHeadAttention, Vit
+from vit_export.model.vit.vit import Vit
 
 IMAGES = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(1))
 

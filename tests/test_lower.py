@@ -8,6 +8,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vit_export import VitSpec
+from vit_export.model.vit.block import EncoderBlock, LayerScale
+from vit_export.model.vit.head import AttentionPool
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.lowering.block import LoweredBlock
 from vit_export.model.vit.lowering.last_block import MeanBlock, TokenBlock
@@ -22,7 +24,7 @@ from vit_export.model.vit.lowering.rewrites import (
     rows_of,
 )
 from vit_export.model.vit.state import random_vit
-from vit_export.model.vit.vit import AttentionPool, EncoderBlock, LayerScale, PatchEmbedding, Vit
+from vit_export.model.vit.vit import PatchEmbedding, Vit
 
 HEADS = 4
 

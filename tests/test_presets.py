@@ -5,7 +5,7 @@ from support import VARIANTS, tiny_spec
 
 from vit_export import RequestError
 from vit_export.model.vit.presets import DEFAULT, load_preset, preset_names
-from vit_export.model.vit.summary import parameters_of
+from vit_export.model.vit.summary import count_parameters
 from vit_export.model.vit.vit import Vit
 
 # Published counts: Dosovitskiy et al. table 1 (86M, 307M, 632M), timm's exact numbers for the
@@ -31,14 +31,14 @@ def test_every_shipped_model_is_listed():
 @pytest.mark.parametrize(("name", "count"), PARAMETERS.items())
 def test_parameters(name, count):
     preset = load_preset(name)
-    assert parameters_of(preset.spec) == count
+    assert count_parameters(preset.spec) == count
     assert preset.source
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_parameters_are_those_of_the_module(changes):
     spec = tiny_spec(**changes)
-    assert parameters_of(spec) == sum(one.numel() for one in Vit(spec).parameters())
+    assert count_parameters(spec) == sum(one.numel() for one in Vit(spec).parameters())
 
 
 def test_default_is_the_seeds():

@@ -12,7 +12,7 @@ from timm_models import VisionTransformer, resample_abs_pos_embed
 
 from vit_export.checkpoints.load import load_source
 from vit_export.checkpoints.request import Wanted
-from vit_export.model.vit.resample import resized
+from vit_export.model.vit.adapt import resize_positions
 from vit_export.model.vit.state import random_vit
 
 SQUARE = tiny_spec(image_size=(32, 32))
@@ -36,13 +36,13 @@ def test_positions_are_those_of_timm(changes, size):
         new_size=[size[0] // 8, size[1] // 8],
         num_prefix_tokens=spec.positioned_prefix,
     )[0]
-    found = resized(vit, size).embedding.positions
+    found = resize_positions(vit, size).embedding.positions
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_all_else_is_shared():
     vit = random_vit(SQUARE, 0)
-    larger = resized(vit, (64, 32))
+    larger = resize_positions(vit, (64, 32))
     assert larger.head.classifier.weight.data_ptr() == vit.head.classifier.weight.data_ptr()
     assert larger.spec.image_size == (64, 32)
     assert vit.spec == SQUARE
@@ -50,7 +50,7 @@ def test_all_else_is_shared():
 
 def test_the_same_size_changes_nothing():
     vit = random_vit(SQUARE, 0)
-    same = resized(vit, (32, 32)).embedding.positions
+    same = resize_positions(vit, (32, 32)).embedding.positions
     torch.testing.assert_close(same, vit.embedding.positions)
 
 
@@ -174,5 +174,5 @@ def test_a_size_that_no_patch_divides(tmp_path):
 
 def test_seeds_conventions_survive(tmp_path):
     run("summary", "--model", "fashion_mnist", "--image-size", "56", cwd=tmp_path)
-    vit = resized(random_vit(tiny_spec(image_size=(16, 16), **SEED_STYLE), 0), (32, 16))
+    vit = resize_positions(random_vit(tiny_spec(image_size=(16, 16), **SEED_STYLE), 0), (32, 16))
     assert vit(torch.zeros(1, 3, 32, 16)).shape == (1, 5)

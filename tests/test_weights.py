@@ -10,7 +10,8 @@ from support import SEED_STYLE, tiny_spec
 
 from vit_export import RequestError
 from vit_export.checkpoints.files import read_state_dict
-from vit_export.model.vit.state import random_vit, sha256_of, vit_with
+from vit_export.checkpoints.from_state_dict import load_vit
+from vit_export.model.vit.state import random_vit, sha256_of
 
 SPEC = tiny_spec(**SEED_STYLE)
 
@@ -24,7 +25,7 @@ def test_every_file_form_gives_the_same_weights(tmp_path, state):
     save_file(state, tmp_path / "w.safetensors")
     torch.save(state, tmp_path / "w.pth")
     hashes = {
-        sha256_of(vit_with(SPEC, read_state_dict(tmp_path / name), name))
+        sha256_of(load_vit(SPEC, read_state_dict(tmp_path / name), name))
         for name in ("w.safetensors", "w.pth")
     }
     assert hashes == {sha256_of(random_vit(SPEC, 0))}
@@ -43,7 +44,7 @@ def test_random_weights_leave_the_callers_randomness_alone():
 
 
 def test_half_precision_checkpoints_are_widened(state):
-    vit = vit_with(SPEC, {name: tensor.half() for name, tensor in state.items()}, "here")
+    vit = load_vit(SPEC, {name: tensor.half() for name, tensor in state.items()}, "here")
     assert {p.dtype for p in vit.parameters()} == {torch.float32}
 
 
@@ -68,13 +69,13 @@ def misfit(state, kind):
 )
 def test_what_does_not_fit_is_named(state, kind, named):
     with pytest.raises(RequestError) as refusal:
-        vit_with(SPEC, misfit(state, kind), "w.pth")
+        load_vit(SPEC, misfit(state, kind), "w.pth")
     assert named in refusal.value.message
 
 
 def test_weights_of_a_stranger_are_refused_with_the_families():
     with pytest.raises(RequestError) as refusal:
-        vit_with(SPEC, {"conv1.weight": torch.zeros(1)}, "resnet.pth")
+        load_vit(SPEC, {"conv1.weight": torch.zeros(1)}, "resnet.pth")
     assert "conv1.weight" in refusal.value.message
     assert "einops" in refusal.value.fix
 

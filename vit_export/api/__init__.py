@@ -26,7 +26,7 @@ from vit_export.core.figures import check_picture
 from vit_export.core.progress import Progress, silent
 from vit_export.data.annotations import annotated
 from vit_export.model.vit.presets import DEFAULT, Preset, load_preset, preset_names
-from vit_export.model.vit.summary import Summary, parameters_of, summarize
+from vit_export.model.vit.summary import Summary, count_parameters, summarize
 from vit_export.validation.html_report import write_page
 from vit_export.validation.localize import LocatedError, Location, locate_fault
 from vit_export.validation.plots import write_location
@@ -162,7 +162,7 @@ def summary(
 def models() -> list[tuple[Preset, int]]:
     """Every preset that ships, with its number of parameters."""
     presets = [load_preset(name) for name in preset_names()]
-    return [(preset, parameters_of(preset.spec)) for preset in presets]
+    return [(preset, count_parameters(preset.spec)) for preset in presets]
 
 
 def inspect(

@@ -17,7 +17,7 @@ from vit_export.core.errors import RequestError, VitExportError
 from vit_export.core.staging import data_files
 from vit_export.model.vit.presets import Preset, load_preset
 from vit_export.model.vit.spec import VitSpec
-from vit_export.model.vit.summary import parameters_of
+from vit_export.model.vit.summary import count_parameters
 
 if TYPE_CHECKING:  # onnx is heavy, and a checkpoint is inspected without it
     from vit_export.graph.audit import Audit
@@ -103,7 +103,7 @@ def _artifact(path: Path) -> Inspection:
         path=str(path),
         kind="artifact",
         family=f"{manifest.target}, {manifest.precision}, batch {manifest.batch}",
-        parameters=parameters_of(manifest.spec),
+        parameters=count_parameters(manifest.spec),
         spec=asdict(manifest.spec),
         preprocessing=steps.to_mapping() if steps else None,
         labels=len(manifest.labels),

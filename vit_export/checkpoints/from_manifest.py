@@ -22,17 +22,16 @@ def remade_vit(manifest: Manifest, weights: Path | None) -> "Vit":
     Raises:
         RequestError: weights that do not fit, or none where nothing else brings them.
     """
-    from vit_export.checkpoints.families.base import Resampling
-    from vit_export.model.vit.outputs import with_outputs
-    from vit_export.model.vit.resample import resized
+    from vit_export.model.vit.adapt import Resampling, change_outputs, resize_positions
 
     changed = manifest.overrides
     spec = VitSpec.from_mapping(changed.get("trained", asdict(manifest.spec)), "the manifest")
     vit = _trained(manifest, spec, weights)
     if spec.image_size != manifest.spec.image_size:
         told = changed.get("resampling")
-        vit = resized(vit, manifest.spec.image_size, Resampling(**told) if told else None)
-    return with_outputs(vit, manifest.spec.answer)
+        resampling = Resampling(**told) if told else None
+        vit = resize_positions(vit, manifest.spec.image_size, resampling)
+    return change_outputs(vit, manifest.spec.answer)
 
 
 def same_vit(manifest: Manifest, weights: Path | None) -> "Vit":
@@ -52,7 +51,8 @@ def same_vit(manifest: Manifest, weights: Path | None) -> "Vit":
 
 def _trained(manifest: Manifest, spec: VitSpec, weights: Path | None) -> "Vit":
     from vit_export.checkpoints.files import read_state_dict
-    from vit_export.model.vit.state import random_vit, vit_with
+    from vit_export.checkpoints.from_state_dict import load_vit
+    from vit_export.model.vit.state import random_vit
 
     drawn = RANDOM.fullmatch(manifest.weights_from)
     if weights is None and drawn:
@@ -62,4 +62,4 @@ def _trained(manifest: Manifest, spec: VitSpec, weights: Path | None) -> "Vit":
     if weights is None:
         message = "The artifact does not tell where its weights are."
         raise RequestError(message, f"give --weights: it was made of {manifest.weights_from}.")
-    return vit_with(spec, read_state_dict(weights), str(weights))
+    return load_vit(spec, read_state_dict(weights), str(weights))

@@ -36,12 +36,12 @@ def from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Sour
     """
     from torch import nn
 
-    from vit_export.model.vit.state import vit_with
+    from vit_export.checkpoints.from_state_dict import load_vit
 
     if isinstance(model, nn.Module):
         return _from_module(model)
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], VitSpec):  # noqa: PLR2004
-        vit = vit_with(*model, "the state dict")
+        vit = load_vit(*model, "the state dict")
         return _source("VitSpec", vit, "a state dict")
     raise RequestError(
         f"{type(model).__name__} is not a model.",

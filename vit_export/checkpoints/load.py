@@ -77,11 +77,11 @@ def _found(
 
 def _shipped(preset: Preset, weights: Path) -> Source:
     from vit_export.checkpoints.files import read_checkpoint
-    from vit_export.model.vit.state import vit_with
+    from vit_export.checkpoints.from_state_dict import load_vit
 
     return Source(
         name=preset.name,
-        vit=vit_with(preset.spec, read_checkpoint(weights).tensors, str(weights)),
+        vit=load_vit(preset.spec, read_checkpoint(weights).tensors, str(weights)),
         weights_from=weights.name,
         random=False,
         overrides={},

@@ -54,12 +54,12 @@ def tells_all(steps: Mapping[str, Any]) -> bool:
 
 
 def _at_size(source: Source, size: tuple[int, int]) -> Source:
-    from vit_export.model.vit.resample import resized
+    from vit_export.model.vit.adapt import resize_positions
 
     steps = source.preprocessing
     return replace(
         source,
-        vit=resized(source.vit, size, source.resampling),
+        vit=resize_positions(source.vit, size, source.resampling),
         preprocessing=steps.at(size) if steps else None,
         overrides={
             **_changed(source, {"image_size": size}),
@@ -69,9 +69,9 @@ def _at_size(source: Source, size: tuple[int, int]) -> Source:
 
 
 def _answering(source: Source, outputs: str) -> Source:
-    from vit_export.model.vit.outputs import with_outputs
+    from vit_export.model.vit.adapt import change_outputs
 
-    vit = with_outputs(source.vit, outputs)
+    vit = change_outputs(source.vit, outputs)
     if vit is source.vit:
         return source
     overrides = _changed(source, {"outputs": outputs})

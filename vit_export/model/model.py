@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from vit_export.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:  # torch is heavy, and reading a request must be light
-    from vit_export.checkpoints.families.base import Resampling
+    from vit_export.model.vit.adapt import Resampling
     from vit_export.model.vit.vit import Vit
 
 

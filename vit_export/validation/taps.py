@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.core.numerics import Array
+from vit_export.model.vit.block import EncoderBlock
+from vit_export.model.vit.head import AttentionPool, Head
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.spec import VitSpec
-from vit_export.model.vit.vit import AttentionPool, EncoderBlock, Head, PatchEmbedding, Vit
+from vit_export.model.vit.vit import PatchEmbedding, Vit
 from vit_export.validation.reference import stages_of
 
 WATCHED = (PatchEmbedding, nn.LayerNorm, EncoderBlock, AttentionPool, Head)

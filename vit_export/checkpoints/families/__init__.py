@@ -6,12 +6,13 @@ The first whose marks are all there is taken, so one that adds a mark stands bef
 import torch
 
 from vit_export.checkpoints.families import clip, einops, huggingface, siglip, timm, torchvision
-from vit_export.checkpoints.families.base import Family, StateDict
+from vit_export.checkpoints.families.base import Family
 from vit_export.checkpoints.families.closest import closest, prefixed
 from vit_export.core.errors import RequestError
+from vit_export.model.vit.state import StateDict
 
 FAMILIES: tuple[Family, ...] = (
-    einops.OURS,  # the names of `vit.eager.Vit`
+    einops.OURS,  # the names of `model.vit.vit.Vit`
     einops.SEED,  # nn.Sequential names of blog-style einops ViTs
     timm.DINOV2_WITH_REGISTERS,
     timm.DINOV2,  # timm's names and a mask token

@@ -9,20 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.core.errors import RequestError
+from vit_export.model.vit.adapt import TIMM_RESAMPLING, Resampling
 from vit_export.model.vit.spec import VitSpec
+from vit_export.model.vit.state import FUSED_LAYERS, StateDict
 
-StateDict = Mapping[str, Tensor]
 Facts = dict[str, Any]
 """Fields of VitSpec, as far as they are known."""
 
-FUSED = {
-    "attention.qkv": ("attention.query", "attention.key", "attention.value"),
-    "attention_pool.qkv": ("attention_pool.query", "attention_pool.key_value"),
-    "mlp.expand": ("mlp.gate", "mlp.up"),
-}
-"""Our layers that some families keep in parts, in the order of their rows."""
-TOGETHER = " + "
-"""Between the names of such parts."""
+JOINER = " + "
+"""Text between the names of a fused layer's parts, in errors."""
 TOKENS = ("class_token", "distillation_token", "register_tokens", "positions", "probe")
 
 
@@ -35,17 +30,6 @@ class Renamed:
     """Name to reason."""
     origins: dict[str, str]
     """Our name to that of the file; of what came in parts, to all of them."""
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How a family brings its positions to another grid: bicubic, and ..."""
-
-    antialias: bool = True
-    offset: float = 0.0
-    """Patches added to a side when the scale is computed (the original DINOv2's 0.1)."""
-    align_corners: bool = False
-    """Whether the corner patches keep their places, instead of the corners of the image."""
 
 
 def nothing_known(_: Any) -> Facts:
@@ -70,7 +54,7 @@ class Family:
     marks: tuple[str, ...]
     """Names that a checkpoint of this family has, and of no family listed before it."""
     names: Mapping[str, str]
-    """Their names to ours (those of `vit.eager.Vit`), with parts in the terms of `FUSED`."""
+    """Their names to ours, which are those of `Vit` and of the parts in `FUSED_LAYERS`."""
     unused: Mapping[str, str] = field(default_factory=dict)
     """Names to the reason why the model does without them."""
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -95,8 +79,8 @@ class Family:
     """The fields of Preprocessing that a config.json of the family tells, if it tells them."""
     module_facts: Callable[[nn.Module], Facts] = nothing_known
     """What a live module of the family tells."""
-    resampling: Resampling = Resampling()
-    """What its own code does; antialiased without offset is timm's way."""
+    resampling: Resampling = TIMM_RESAMPLING
+    """How the family's own code brings positions to another grid."""
     processor: str | None = None
     """The class of image processor in `transformers`, where its file does not name it."""
     preprocessing: Mapping[str, Any] | None = None
@@ -175,7 +159,7 @@ def _shaped(name: str, tensor: Tensor) -> Tensor:
 
 def _fuse(tensors: dict[str, Tensor], origins: dict[str, str]) -> dict[str, Tensor]:
     """Layers that came in parts, whole; one with parts missing or misfit stays as it is."""
-    for whole, parts in FUSED.items():
+    for whole, parts in FUSED_LAYERS.items():
         for name in [name for name in tensors if parts[0] in name]:
             names = [name.replace(parts[0], part) for part in parts]
             found = [tensors[part] for part in names if part in tensors and tensors[part].ndim]
@@ -185,7 +169,7 @@ def _fuse(tensors: dict[str, Tensor], origins: dict[str, str]) -> dict[str, Tens
                     del tensors[part]
                 ours = name.replace(parts[0], whole)
                 tensors[ours] = torch.cat(_of_one_type(found))
-                origins[ours] = TOGETHER.join(origins.pop(part) for part in names)
+                origins[ours] = JOINER.join(origins.pop(part) for part in names)
     return tensors
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from vit_export.checkpoints.families.base import Family, StateDict
+from vit_export.checkpoints.families.base import Family
 from vit_export.checkpoints.families.naming import example
+from vit_export.model.vit.state import StateDict
 
 DEEPEST = 3
 """How many words of a name may be a prefix."""

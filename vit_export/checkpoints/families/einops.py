@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from vit_export.checkpoints.families.base import Facts, Family
-from vit_export.model.vit.vit import Vit
 
 
 def _facts_of_ours(module: nn.Module) -> Facts:
@@ -26,7 +25,7 @@ def _facts_of_seed(module: nn.Module) -> Facts:
 
 
 OURS = Family(
-    name=Vit.__module__,
+    name="vit-export",
     marks=(r"embedding\.positions", r"blocks\.0\.attention\.qkv\.weight"),
     names={},
     biased_head=False,

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from vit_export.checkpoints.families.base import Facts, Family, Resampling
+from vit_export.checkpoints.families.base import Facts, Family
 from vit_export.checkpoints.families.timm import IMAGENET, INCEPTION
+from vit_export.model.vit.adapt import Resampling
 
 PREFIX = r"(?:[a-z0-9_]+\.)?"
 LAYER = PREFIX + r"(?:encoder\.)?layers?\.(\d+)\."

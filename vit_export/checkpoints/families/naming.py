@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from vit_export.checkpoints.families.base import FUSED, TOGETHER, Family, Renamed
+from vit_export.checkpoints.families.base import JOINER, Family, Renamed
+from vit_export.model.vit.state import FUSED_LAYERS
 
 WORD = re.compile(r"\\(\d)")
 READABLE = (
@@ -32,13 +33,13 @@ def originals(family: Family, renamed: Renamed) -> Callable[[str], str]:
         found = renamed.origins.get(ours) or _translated(family, renamed.origins, ours)
         if found:
             return found
-        for whole, parts in FUSED.items():
+        for whole, parts in FUSED_LAYERS.items():
             if whole in ours:
                 names = [ours.replace(whole, part) for part in parts]
                 lost = [name for name in names if name not in renamed.origins] or names
                 told = [_translated(family, renamed.origins, name) for name in lost]
                 if all(told):
-                    return TOGETHER.join(filter(None, told))
+                    return JOINER.join(filter(None, told))
         return ours
 
     return original
@@ -57,7 +58,7 @@ def _translated(family: Family, origins: Mapping[str, str], ours: str) -> str | 
 
 def _like_a_sibling(pattern: str, names: Iterable[str], values: Mapping[int, str]) -> str | None:
     """A name of the file that `pattern` matches, with other values in its groups."""
-    single = (one for name in names for one in name.split(TOGETHER))
+    single = (one for name in names for one in name.split(JOINER))
     match = next((found for name in single if (found := re.fullmatch(pattern, name))), None)
     if match is None:
         return None

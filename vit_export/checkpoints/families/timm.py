@@ -13,7 +13,8 @@ from typing import Any
 from torch import nn
 
 from vit_export.checkpoints.families import timm_config
-from vit_export.checkpoints.families.base import Facts, Family, Resampling
+from vit_export.checkpoints.families.base import Facts, Family
+from vit_export.model.vit.adapt import Resampling
 
 NAMES = {
     r"cls_token": "embedding.class_token",

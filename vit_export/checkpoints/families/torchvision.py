@@ -6,8 +6,9 @@ Conventions from torchvision/models/vision_transformer.py: LayerNorm epsilon 1e-
 
 from torch import nn
 
-from vit_export.checkpoints.families.base import Facts, Family, Resampling
+from vit_export.checkpoints.families.base import Facts, Family
 from vit_export.checkpoints.families.timm import IMAGENET
+from vit_export.model.vit.adapt import Resampling
 
 LAYER = r"encoder\.layers\.encoder_layer_(\d+)"
 HEADS_BY_WIDTH = {768: 12, 1024: 16, 1280: 16}

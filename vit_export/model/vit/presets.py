@@ -1,6 +1,6 @@
-"""The models that ship, and the user's own TOML files: a name becomes a `Preset`.
+"""Presets: the models that ship with the package, and the user's own TOML files.
 
-A preset is `models/NAME.toml`, or `models/NAME/NAME.toml` where weights and labels lie beside it.
+A preset is `models/NAME.toml`, or `models/NAME/NAME.toml` if weights and labels lie beside it.
 """
 
 import tomllib
@@ -21,43 +21,43 @@ KEYS = {"source", "weights", "labels", "vit", "preprocessing"}
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A named architecture with what belongs to it."""
+    """A named architecture with its preprocessing, labels and weights."""
 
     name: str
     source: str
-    """The paper and table, or the script, that the sizes come from."""
+    """Paper and table, or script, that the sizes come from."""
     spec: VitSpec
     preprocessing: Preprocessing | None
     labels: tuple[str, ...]
-    """One name per class, or none."""
+    """Names of the classes in order; empty if they have none."""
     weights: Path | None
-    """A safetensors file, where trained weights ship."""
+    """A safetensors file; None if no trained weights ship."""
 
 
 @cache
-def _shipped() -> dict[str, Path]:
-    # Wheels are installed as files, so the resource is a path; a zipped package is not supported.
+def _find_presets() -> dict[str, Path]:
+    # A wheel is installed as files, so the resource is a path; zipped packages are not supported.
     root = Path(str(files("vit_export.model.zoo")))
-    found = [*root.glob("*.toml"), *root.glob("*/*.toml")]
-    return {path.stem: path for path in sorted(found)}
+    paths = [*root.glob("*.toml"), *root.glob("*/*.toml")]
+    return {path.stem: path for path in sorted(paths)}
 
 
 def preset_names() -> list[str]:
-    """The names that `--model` knows, sorted."""
-    return list(_shipped())
+    """Return the names that `--model` knows, sorted."""
+    return list(_find_presets())
 
 
 def load_preset(name: str) -> Preset:
-    """The preset called `name`, or the one in the TOML file `name`.
+    """Return the preset called `name`, or the one in the TOML file at `name`.
 
     Raises:
-        RequestError: no such preset or file, or a file that says nonsense.
+        RequestError: the preset or the file does not exist, or the file is invalid.
     """
     if not name.endswith(".toml"):
-        if name not in _shipped():
-            fix = did_you_mean(name, _shipped()) + " Or give the path of a .toml file."
+        if name not in _find_presets():
+            fix = did_you_mean(name, _find_presets()) + " Or give the path of a .toml file."
             raise RequestError(f"There is no model {name!r}.", fix)
-        return _read(_shipped()[name])
+        return _read(_find_presets()[name])
     return _read(Path(name))
 
 
@@ -78,35 +78,36 @@ def _read(path: Path) -> Preset:
         name=path.stem,
         source=str(table.get("source", path.name)),
         spec=spec,
-        preprocessing=_preprocessing(table.get("preprocessing"), spec, path),
-        labels=_labels(table.get("labels"), spec, path),
-        weights=_beside(path, table.get("weights")),
+        preprocessing=_parse_preprocessing(table.get("preprocessing"), spec, path),
+        labels=_read_labels(table.get("labels"), spec, path),
+        weights=_find_file(path, table.get("weights")),
     )
 
 
-def _preprocessing(values: Any, spec: VitSpec, path: Path) -> Preprocessing | None:
+def _parse_preprocessing(values: Any, spec: VitSpec, path: Path) -> Preprocessing | None:
     if values is None:
         return None
     if not isinstance(values, dict):
         raise RequestError(
             f"{path}: preprocessing is {values!r}.", "write a [preprocessing] table."
         )
-    steps = Preprocessing.from_mapping({"crop": spec.image_size, **values}, str(path))
-    if steps.crop != spec.image_size or len(steps.mean) != spec.channels:
+    preprocessing = Preprocessing.from_mapping({"crop": spec.image_size, **values}, str(path))
+    crop, channels = preprocessing.crop, len(preprocessing.mean)
+    if crop != spec.image_size or channels != spec.channels:
         raise RequestError(
-            f"{path}: the preprocessing ends in {len(steps.mean)} channels of {steps.crop}, "
+            f"{path}: the preprocessing ends in {channels} channels of {crop}, "
             f"the model takes {spec.channels} of {spec.image_size}.",
             "make the two agree.",
         )
-    return steps
+    return preprocessing
 
 
-def _labels(name: Any, spec: VitSpec, path: Path) -> tuple[str, ...]:
-    file = _beside(path, name)
+def _read_labels(name: Any, spec: VitSpec, path: Path) -> tuple[str, ...]:
+    file = _find_file(path, name)
     return () if file is None else read_labels(file, spec.classes or 0)
 
 
-def _beside(path: Path, name: Any) -> Path | None:
+def _find_file(path: Path, name: Any) -> Path | None:
     if name is None:
         return None
     if not isinstance(name, str):

@@ -1,17 +1,19 @@
 """What differs between Vision Transformers, as one frozen value: `VitSpec`.
 
-There are no subclasses of the model: a ViT of the paper, a DeiT or a DINOv2 is a `VitSpec`, and
-`vit.eager.Vit` builds what it says. A combination that makes no sense, or that is not built yet,
-is refused here, by name, before any work starts.
+The model has no subclasses: a ViT of the paper, a DeiT or a DINOv2 is a `VitSpec`, and
+`model.vit.vit.Vit` builds it. A combination that makes no sense, or that is not built yet, is
+refused by name before any work starts.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any, Literal, Self
 
 from vit_export.core.dataclass_checks import check_names, check_types
 from vit_export.core.errors import RequestError
+from vit_export.model.fusions import ExpectedFusions
+from vit_export.model.vit.padding import pad_hidden_width
+from vit_export.model.vit.spec_checks import check_sizes, check_tokens
 
 QkvLayout = Literal["interleaved", "stacked"]
 AttentionScale = Literal["width", "head_dim"]
@@ -28,49 +30,77 @@ class VitSpec:
     image_size: tuple[int, int] = (224, 224)
     """Height and width in pixels."""
     patch_size: int = 16
-    """Side of the square patches in pixels: kernel and stride of the patch convolution."""
+    """Side of a square patch in pixels: kernel size and stride of the patch convolution."""
     channels: int = 3
+    """Channels of an image."""
     width: int = 768
     """Channels of a token: D."""
     depth: int = 12
+    """Number of encoder blocks."""
     heads: int = 12
+    """Number of attention heads."""
     mlp_ratio: float = 4.0
-    """Hidden width of the MLP over `width`, unless `mlp_hidden` gives it outright."""
+    """Hidden width of the MLP divided by `width`; ignored if `mlp_hidden` is given."""
     mlp_hidden: int | None = None
+    """Hidden width of the MLP."""
     mlp: Mlp = "gelu"
-    """`gelu` is the erf form; `swiglu` is silu(a) * b of one linear, as DINOv2's giant has it."""
+    """Activation of the MLP.
+
+    `gelu` is the erf form; `swiglu` is silu(a) * b with a and b from one linear layer, as in
+    DINOv2's giant.
+    """
     qkv_layout: QkvLayout = "stacked"
-    """Order of the rows of the fused projection: (qkv h d), or the seed's (h d qkv)."""
+    """Order of the rows of the fused projection: `stacked` is (qkv h d), `interleaved` (h d qkv).
+
+    The seed document's model is interleaved.
+    """
     attention_scale: AttentionScale = "head_dim"
-    """Attention logits are divided by the square root of this."""
+    """Attention logits are divided by the square root of this size."""
     norm_before_blocks: bool = False
-    """CLIP's `ln_pre`."""
+    """Whether a LayerNorm stands before the blocks (CLIP's `ln_pre`)."""
     norm_before_pool: bool = True
-    """The final LayerNorm stands over all tokens."""
+    """Whether the final LayerNorm runs over all tokens."""
     norm_after_pool: bool = False
-    """A LayerNorm stands over the pooled vector (the seed's head, timm's `fc_norm`)."""
+    """Whether a LayerNorm runs over the pooled vector (the seed's head, timm's `fc_norm`)."""
     norm_eps: float = 1e-6
+    """Epsilon of every LayerNorm."""
     patch_bias: bool = True
+    """Whether the patch convolution has a bias."""
     qkv_bias: bool = True
+    """Whether the fused projection has a bias."""
     head_bias: bool = True
+    """Whether the classifier has a bias."""
     layer_scale: bool = False
+    """Whether each residual branch ends with a LayerScale."""
     class_token: bool = True
+    """Whether there is a class token."""
     distillation_token: bool = False
-    """DeiT's second token; where the model classifies it has a head of its own, and the two answers
-    are averaged."""
+    """Whether DeiT's second token is there.
+
+    In a model with classes it has a classifier of its own, and the answer is the mean of both.
+    """
     register_tokens: int = 0
+    """Number of register tokens (arXiv:2309.16588)."""
     positions: Positions = "all"
-    """Which tokens the position embedding covers; registers go in after it where it skips them."""
+    """Tokens that have a position; registers without one are inserted after the addition."""
     pool: Pool = "token"
-    """`mean` runs over all tokens, prefix included; `patch_mean` over the patches alone;
-    `token_patch_mean` puts the class token and the mean of the patches side by side; `map` has a
-    learned probe attend over all tokens; `none` hands all of them out."""
+    """How tokens become one vector.
+
+    `token` takes the class token; `mean` averages all tokens, prefix included; `patch_mean`
+    averages the patches alone; `token_patch_mean` concatenates the class token and the mean of the
+    patches; `map` lets a learned probe attend to all tokens; `none` returns all tokens.
+    """
     projection: int | None = None
-    """Width of a projection without bias behind the pooled token (CLIP's embedding)."""
+    """Width of a projection without bias behind the pooled vector (CLIP's embedding)."""
     classes: int | None = None
-    """Rows of the classifier; None, or left out, hands out the pooled features."""
+    """Rows of the classifier; without one the model returns pooled features."""
     dropout: float = 0.0
-    """Probability, in training only."""
+    """Probability of dropping a value, in training only."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_sizes(self)
+        check_tokens(self)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -84,23 +114,23 @@ class VitSpec:
 
     @property
     def prefix_tokens(self) -> int:
-        """Tokens before the patches: class, distillation, registers."""
+        """Number of tokens before the patches: class, distillation, registers."""
         return self.class_token + self.distillation_token + self.register_tokens
 
     @property
     def positioned_prefix(self) -> int:
-        """How many of the prefix tokens, from the first, have a position."""
+        """Number of prefix tokens, from the first, that have a position."""
         without = {"all": 0, "no_registers": self.register_tokens, "patches": self.prefix_tokens}
         return self.prefix_tokens - without[self.positions]
 
     @property
     def tokens(self) -> int:
-        """Length of the sequence, N."""
+        """Length of the sequence: N."""
         return self.prefix_tokens + self.patches
 
     @property
     def head_dim(self) -> int:
-        """Channels of one attention head."""
+        """Channels of one attention head: d."""
         return self.width // self.heads
 
     @property
@@ -110,9 +140,9 @@ class VitSpec:
 
     @property
     def scale(self) -> float:
-        """The factor on attention logits."""
-        per = self.width if self.attention_scale == "width" else self.head_dim
-        return float(per**-0.5)
+        """Factor on the attention logits."""
+        size = self.width if self.attention_scale == "width" else self.head_dim
+        return float(size**-0.5)
 
     @property
     def pooled_width(self) -> int:
@@ -121,88 +151,54 @@ class VitSpec:
 
     @property
     def answer(self) -> Answer:
-        """What the answer to an image is."""
+        """Meaning of the model's output."""
         if self.classes is not None:
             return "logits"
         return "tokens" if self.pool == "none" else "features"
 
     @property
     def answer_shape(self) -> tuple[int, ...]:
-        """Shape of the answer to one image: (K,), or (N, D) of tokens."""
+        """Shape of the answer to one image: (K,), or (N, D) for tokens."""
         if self.pool == "none":
             return self.tokens, self.width
         return (self.classes or self.projection or self.pooled_width,)
 
     @property
     def classifies(self) -> bool:
-        """Whether the answer is logits (else features)."""
+        """Whether the answer is logits."""
         return self.classes is not None
 
-    def __post_init__(self) -> None:
-        check_types(self)
-        self._check_sizes()
-        self._check_tokens()
+    @property
+    def expected_fusions(self) -> ExpectedFusions:
+        """Fused nodes of the model's graph in its best form."""
+        pools = int(self.pool == "map")
+        norms = (self.norm_before_blocks, self.norm_before_pool, self.norm_after_pool)
+        return ExpectedFusions(
+            attentions=self.depth,
+            layer_norms=2 * self.depth + sum(norms) + pools,
+            activations=self.depth + pools,
+            activation=self.mlp,
+        )
 
-    def _check_sizes(self) -> None:
-        for name in ("norm_eps", "mlp_ratio", "dropout"):
-            if not isfinite(getattr(self, name)):
-                raise RequestError(f"{name} is {getattr(self, name)}.", f"give {name} as a number.")
-        positive = ("patch_size", "channels", "width", "depth", "heads", "hidden", "norm_eps")
-        for name in positive:
-            if getattr(self, name) <= 0:
-                raise RequestError(f"{name} is {getattr(self, name)}.", f"give a positive {name}.")
-        if any(side <= 0 or side % self.patch_size for side in self.image_size):
-            height, width = self.image_size
-            raise RequestError(
-                f"patch_size {self.patch_size} does not divide the image of {height}x{width}.",
-                f"take an image size whose sides are multiples of {self.patch_size}.",
-            )
-        if self.width % self.heads:
-            raise RequestError(
-                f"{self.heads} heads do not divide the width {self.width}.",
-                f"take a number of heads that divides {self.width}.",
-            )
-        if not 0 <= self.dropout < 1:
-            raise RequestError(f"dropout is {self.dropout}.", "give a probability below 1.")
-        for name in ("classes", "projection"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise RequestError(f"{name} is {getattr(self, name)}.", f"leave {name} out.")
+    def gemms(self, batch: int) -> list[tuple[int, int, int]]:
+        """Return the shapes of one lowered block's four matrix products for `batch` images.
 
-    def _check_tokens(self) -> None:
-        if self.register_tokens < 0:
-            raise RequestError(f"register_tokens is {self.register_tokens}.", "give 0 or more.")
-        if self.pool.startswith("token") and not self.class_token:
-            raise RequestError(
-                f"pool = {self.pool!r} needs a class token.",
-                "set class_token = true or pool = 'mean'.",
-            )
-        if self.pool == "token_patch_mean" and self.norm_after_pool:
-            raise RequestError(
-                "norm_after_pool has no meaning with pool = 'token_patch_mean'.",
-                "set norm_after_pool = false.",
-            )
-        if self.distillation_token and self.pool not in {"token", "none"}:
-            raise RequestError(
-                "distillation_token needs pool = 'token'.",
-                "set that, or distillation_token = false.",
-            )
-        if self.projection is not None and self.classifies:
-            raise RequestError(
-                "projection and classes exclude each other.", "keep the one the model has."
-            )
-        pooled = self.classifies or self.projection is not None or self.norm_after_pool
-        if self.pool == "none" and pooled:
-            raise RequestError(
-                "pool = 'none' leaves nothing to classify, project or norm.",
-                "leave classes, projection and norm_after_pool out, or set a pool.",
-            )
+        Each shape is (rows, inner, columns).
+        """
+        rows, width, hidden = self.tokens * batch, self.width, pad_hidden_width(self.hidden)
+        return [
+            (rows, width, 3 * width),
+            (rows, width, width),
+            (rows, width, hidden),
+            (rows, hidden, width),
+        ]
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
-        """The spec with the given fields; `where` names their origin in errors.
+        """Return the spec with the given fields; errors name `where`, the origin of `values`.
 
         Raises:
-            RequestError: an unknown field, a value of the wrong type, or a spec that can't be.
+            RequestError: a field is unknown or of the wrong type, or the spec is impossible.
         """
         check_names(values, cls, where)
         values = dict(values)

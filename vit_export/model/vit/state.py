@@ -1,30 +1,25 @@
-"""Tensors into the model, strictly: every one is used, and every parameter filled."""
+"""Tensors into the model, strictly: the model uses each tensor, and each parameter gets one."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
+from torch import Tensor, nn
 
-from vit_export.checkpoints.families import family_of
-from vit_export.checkpoints.families.base import FUSED, StateDict
-from vit_export.checkpoints.families.naming import originals
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.spec import VitSpec
 from vit_export.model.vit.vit import Vit
 
-SHOWN = 5
+StateDict = Mapping[str, Tensor]
+FUSED_LAYERS = {
+    "attention.qkv": ("attention.query", "attention.key", "attention.value"),
+    "attention_pool.qkv": ("attention_pool.query", "attention_pool.key_value"),
+    "mlp.expand": ("mlp.gate", "mlp.up"),
+}
+"""Layers of our model that some checkpoints keep in parts, in the order of their rows."""
+MAX_NAMES = 5
+"""Number of tensors that one error lists."""
 ANOTHER_SPEC = "give the --model (and --image-size, --classes) these weights were trained with."
-
-
-def vit_with(spec: VitSpec, state: StateDict, where: str) -> Vit:
-    """The eager model of `spec` holding exactly the tensors of `state`, ready for evaluation.
-
-    Raises:
-        RequestError: unknown names, or tensors that are missing, unexpected or mis-shaped.
-    """
-    family = family_of(state, where)
-    renamed = family.rename(state)
-    return fill(spec, renamed.tensors, f"{where} ({family.name})", originals(family, renamed))
 
 
 def fill(
@@ -34,48 +29,65 @@ def fill(
     original: Callable[[str], str] = str,
     fix: str = ANOTHER_SPEC,
 ) -> Vit:
-    """The same from tensors under our names; errors have those that `original` gives back."""
+    """Return the eager model of `spec` with exactly these weights, in fp32 and for evaluation.
+
+    Args:
+        spec: the model to build.
+        tensors: the weights, by our names.
+        where: the origin of the weights, for errors.
+        original: function from our name to the name in the checkpoint, for errors.
+        fix: what an error about misfits advises.
+
+    Raises:
+        RequestError: a tensor is missing, unexpected, mis-shaped, not floating point or not finite.
+    """
     with torch.device("meta"):
         vit = Vit(spec)
-    wanted = vit.state_dict()
     _check_types(tensors, where, original)
-    shapes = {name: tensor.shape for name, tensor in wanted.items()}
-    told = _misfits(shapes, tensors, original)
-    if told:
-        raise RequestError(f"{where} does not fit the model: {'; '.join(told)}.", fix)
+    shapes = {name: tensor.shape for name, tensor in vit.state_dict().items()}
+    misfits = _find_misfits(shapes, tensors, original)
+    if misfits:
+        raise RequestError(f"{where} does not fit the model: {'; '.join(misfits)}.", fix)
     fp32 = {name: tensor.detach().to(torch.float32) for name, tensor in tensors.items()}
     _check_finite(fp32, where, original)
     vit.load_state_dict(fp32, assign=True)
     return vit.eval().requires_grad_(requires_grad=False)
 
 
-def _misfits(
-    wanted: dict[str, torch.Size], found: StateDict, original: Callable[[str], str]
+def _find_misfits(
+    shapes: Mapping[str, torch.Size], tensors: StateDict, original: Callable[[str], str]
 ) -> list[str]:
+    """Return one phrase for each kind of misfit between the model's `shapes` and `tensors`."""
     groups = {
-        "missing": [original(name) for name in wanted if name not in found],
+        "missing": [original(name) for name in shapes if name not in tensors],
         "unexpected": [
-            original(name) for name in found if name not in wanted and not _waits(name, found)
+            original(name)
+            for name in tensors
+            if name not in shapes and not _lacks_siblings(name, tensors)
         ],
         "mis-shaped": [
-            f"{original(name)} {tuple(found[name].shape)} instead of {tuple(shape)}"
-            for name, shape in wanted.items()
-            if name in found and found[name].shape != shape
+            f"{original(name)} {tuple(tensors[name].shape)} instead of {tuple(shape)}"
+            for name, shape in shapes.items()
+            if name in tensors and tensors[name].shape != shape
         ],
     }
-    return [f"{kind}: {_some(names)}" for kind, names in groups.items() if names]
+    return [f"{kind}: {_list_names(names)}" for kind, names in groups.items() if names]
 
 
-def _waits(name: str, found: StateDict) -> bool:
-    """Whether it is a part of a layer whose other parts are missing, and told as such."""
+def _lacks_siblings(name: str, tensors: StateDict) -> bool:
+    """Return whether `name` is one part of a fused layer whose other parts are missing.
+
+    The error lists those parts as missing already.
+    """
     return any(
-        part in name and any(name.replace(part, other) not in found for other in parts)
-        for parts in FUSED.values()
+        part in name and any(name.replace(part, other) not in tensors for other in parts)
+        for parts in FUSED_LAYERS.values()
         for part in parts
     )
 
 
 def _check_types(tensors: StateDict, where: str, original: Callable[[str], str]) -> None:
+    """Raise RequestError unless every tensor is floating point."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             dtype = str(tensor.dtype).removeprefix("torch.")
@@ -84,7 +96,7 @@ def _check_types(tensors: StateDict, where: str, original: Callable[[str], str])
 
 
 def _check_finite(tensors: StateDict, where: str, original: Callable[[str], str]) -> None:
-    """A model with such weights answers NaN, and there would be nothing to prove."""
+    """Raise RequestError unless every weight is finite: NaN answers can't prove anything."""
     for name, tensor in tensors.items():
         smallest, largest = tensor.aminmax()
         if not (smallest.isfinite() and largest.isfinite()):
@@ -92,22 +104,25 @@ def _check_finite(tensors: StateDict, where: str, original: Callable[[str], str]
             raise RequestError(message, "give a checkpoint from before the training diverged.")
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _list_names(names: list[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def random_vit(spec: VitSpec, seed: int) -> Vit:
-    """The eager model of `spec` with random weights, the same for the same seed."""
+    """Return the eager model of `spec` with random weights, the same for the same seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Vit(spec).eval().requires_grad_(requires_grad=False)
 
 
-def sha256_of(vit: Vit) -> str:
-    """SHA-256 over sorted name, dtype, shape and bytes: the same whatever file they came from."""
+def sha256_of(module: nn.Module) -> str:
+    """Return the SHA-256 over sorted name, dtype, shape and bytes of the weights.
+
+    It does not depend on the kind of file that the weights came from.
+    """
     digest = hashlib.sha256()
-    for name, tensor in sorted(vit.state_dict().items()):
+    for name, tensor in sorted(module.state_dict().items()):
         array = tensor.contiguous().numpy()
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.data)

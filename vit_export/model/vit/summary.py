@@ -1,12 +1,12 @@
-"""The layer table of a model, of the kind the seed document prints, through torchinfo."""
+"""The layer table of a ViT, as the seed document prints it, made by torchinfo."""
 
 from dataclasses import dataclass
 
 from vit_export.model.vit.spec import VitSpec
 
 
-def parameters_of(spec: VitSpec) -> int:
-    """The number of parameters of `spec`'s model, by arithmetic: a device has no torch."""
+def count_parameters(spec: VitSpec) -> int:
+    """Return the number of parameters of `spec`'s model, without torch: a device has none."""
     width, norm = spec.width, 2 * spec.width
     pixels = spec.channels * spec.patch_size**2
     embedding = _linear(pixels, width, bias=spec.patch_bias)
@@ -31,18 +31,21 @@ def _linear(inputs: int, outputs: int, *, bias: bool = True) -> int:
 
 @dataclass(frozen=True)
 class Summary:
-    """A printable table and the counts under it."""
+    """A layer table and the parameter counts under it."""
 
     model: str
     table: str
     parameters: int
+    """All parameters."""
     token_parameters: int
-    """Those of prefix tokens and positions, which belong to no layer: torchsummary, which the
-    seed document uses, leaves them out."""
+    """Parameters of prefix tokens and positions.
+
+    They belong to no layer. torchsummary, which the seed document uses, leaves them out.
+    """
 
 
 def summarize(name: str, spec: VitSpec) -> Summary:
-    """The table of `spec`; model and input stand on the meta device, so it costs no memory."""
+    """Return the table of `spec`; model and input are on the meta device and take no memory."""
     import torch
     import torchinfo
 
@@ -60,7 +63,7 @@ def summarize(name: str, spec: VitSpec) -> Summary:
         row_settings=("depth", "var_names"),
         verbose=0,
     )
-    # torchinfo counts a linear layer's multiplications once, not once per token: a wrong number
+    # torchinfo counts the multiplications of a linear layer once, not once per token: wrong
     lines = [line for line in str(statistics).splitlines() if "mult-adds" not in line]
     layerless = sum(p.numel() for p in vit.embedding.parameters(recurse=False))
     total = sum(p.numel() for p in vit.parameters())

@@ -1,12 +1,12 @@
-"""The same model for exporters: no einops, no shape arithmetic in Python, one canonical form.
+"""The same ViT for exporters: no einops, no shape arithmetic in Python, one canonical form.
 
-Blocks are lowered in `lower_block`, the last one and the head in `lower_last`, which leaves out
-what no answer needs; what is done to weights stands in `rewrites`. Layers that are export-friendly
-already (patch convolution, norms) are shared with the eager model, not copied. B is the batch, N
-the tokens, D the width.
+`block.py` lowers a block, `last_block.py` the last block and the head without what the answer does
+not need; `rewrites.py` holds the functions over weights. Layers that are export-friendly already
+(patch convolution, norms) are shared with the eager model, not copied. B is the batch, N the
+tokens, D the width.
 """
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from vit_export.model.vit.lowering.block import LoweredBlock
 from vit_export.model.vit.lowering.last_block import lower_last
 from vit_export.model.vit.lowering.rewrites import fold_prefix_positions, linear_of
-from vit_export.model.vit.vit import EncoderBlock, PatchEmbedding, Vit
+from vit_export.model.vit.vit import PatchEmbedding, Vit
+
+if TYPE_CHECKING:
+    from vit_export.model.vit.block import EncoderBlock
 
 
 class LoweredEmbedding(nn.Module):
-    """Image (B, C, H, W) to tokens (B·N, D)."""
+    """Images (B, C, H, W) to tokens (B·N, D)."""
 
     prefix: Tensor | None
     positions: Tensor
@@ -34,21 +37,21 @@ class LoweredEmbedding(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         x = self.patches(image) + self.positions
         if self.prefix is not None:
-            # The one place that must know the batch: a constant is repeated for each image.
+            # The one place that must know the batch size: each image gets the same constant.
             x = torch.cat([self.prefix.expand(image.shape[0], -1, -1), x], dim=1)  # (B, N, D)
         return x.reshape(-1, self.width)
 
     def patches(self, image: Tensor) -> Tensor:
-        """(B, patches, D)."""
+        """Return the projected patches, (B, patches, D)."""
         projected: Tensor = self.projection(image)
         return projected.flatten(2).transpose(1, 2)
 
 
 class UnfoldedEmbedding(LoweredEmbedding):
-    """The same with a matrix product in the place of the convolution, whose patches are disjoint.
+    """The same embedding with a matrix product in place of the convolution.
 
-    ONNX Runtime's CPU provider has no ConvInteger (microsoft/onnxruntime#15888); products of
-    integers it has.
+    Both are equal, because the patches are disjoint. ONNX Runtime's CPU provider has integer matrix
+    products, but no ConvInteger (microsoft/onnxruntime#15888).
     """
 
     def __init__(self, embedding: PatchEmbedding) -> None:
@@ -59,14 +62,14 @@ class UnfoldedEmbedding(LoweredEmbedding):
         self.cut = (-1, embedding.spec.channels, rows, size, columns, size)
 
     def patches(self, image: Tensor) -> Tensor:
-        """(B, patches, D)."""
+        """Return the projected patches, (B, patches, D)."""
         pixels = image.reshape(self.cut).permute(0, 2, 4, 1, 3, 5)  # (B, rows, columns, C, h, w)
         projected: Tensor = self.projection(pixels.flatten(3).flatten(0, 2))
         return projected.reshape(-1, self.cut[2] * self.cut[4], self.width)
 
 
 class LoweredVit(nn.Module):
-    """Image (B, C, H, W) to the answer, in ops that exporters map one to one."""
+    """Images (B, C, H, W) to the answer, in operators that exporters map one to one."""
 
     def __init__(self, vit: Vit, *, unfold: bool) -> None:
         super().__init__()
@@ -88,11 +91,10 @@ class LoweredVit(nn.Module):
 
 @torch.no_grad()
 def lower(vit: Vit, *, unfold: bool = False) -> LoweredVit:
-    """The export-friendly module that answers as `vit` does in evaluation: it has no dropout.
+    """Return the export-friendly module that answers as `vit` does in evaluation.
 
-    With `unfold` its patches are projected by a matrix product, which can be quantized.
-
-    Shapes are those of `vit`, except that a mask can't be given. `vit` itself is not changed;
-    layers that no rewrite touches are shared with it, and so is its mode.
+    It takes and returns the shapes of `vit`, and has neither a mask nor dropout. With `unfold` a
+    matrix product projects the patches, which can be quantized. `vit` does not change; the layers
+    that no rewrite touches are shared with it, and so is its mode.
     """
     return LoweredVit(vit, unfold=unfold).train(vit.training)

@@ -1,30 +1,35 @@
 """One encoder block for exporters: every linear layer is one matrix product with its bias.
 
-The tokens of all images stand in one matrix (B·N, D). B is the batch, N the tokens, D the width, h
+The tokens of all images form one matrix (B·N, D). B is the batch, N the tokens, D the width, h
 the heads and d the channels of a head.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vit_export.model.vit.block import (
+    ACTIVATIONS,
+    EncoderBlock,
+    FeedForward,
+    MultiHeadAttention,
+)
 from vit_export.model.vit.lowering.rewrites import (
     deinterleave_qkv,
     fold_attention_scale,
     fold_layer_scale,
     pad_hidden,
 )
-from vit_export.model.vit.vit import ACTIVATIONS, EncoderBlock, FeedForward, MultiHeadAttention
 
 
 class AttentionProducts(nn.Module):
-    """softmax(q kᵀ) v, (B, h, N, d): a module of its own, so that what goes in can be seen."""
+    """softmax(q kᵀ) v, (B, h, N, d). It is a module, so that hooks can observe its inputs."""
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)
 
 
 class LoweredAttention(nn.Module):
-    """Attention of one block, (B·N, D) to (B·N, D); its scale stands in the query weights."""
+    """Attention of one block, (B·N, D) to (B·N, D); the query weights contain its scale."""
 
     def __init__(self, attention: MultiHeadAttention, scale: nn.Module, tokens: int) -> None:
         super().__init__()
@@ -45,7 +50,7 @@ class LoweredAttention(nn.Module):
 
 
 def lower_qkv(attention: MultiHeadAttention) -> nn.Linear:
-    """The fused projection with rows (qkv h d), those of the queries scaled."""
+    """Return the fused projection with rows (qkv h d), the rows of the queries scaled."""
     qkv = deinterleave_qkv(attention.qkv, attention.heads, attention.layout)
     return fold_attention_scale(qkv, attention.scale)
 
@@ -64,7 +69,7 @@ class LoweredFeedForward(nn.Module):
         return contracted
 
     def activated(self, x: Tensor) -> Tensor:
-        """What is contracted: (M, D) to (M, hidden)."""
+        """Return the activations that `contract` reads: (M, D) to (M, hidden)."""
         x = self.expand(x)
         if self.kind == "swiglu":
             gate, x = x.chunk(2, dim=-1)

@@ -1,14 +1,16 @@
-"""The last block and the head, less what the answer does not need. Exact, up to rounding.
+"""The last block and the head without what the answer does not need. Exact, up to rounding.
 
-A pool that looks at the class token needs that token's query, residual and MLP alone: of a ViT-B
-with 12 blocks about 7% of all arithmetic goes. A mean over tokens that no norm stands before
-commutes with the MLP's last product. B is the batch, N the tokens, D the width, K the tokens that
-the pool looks at, h the heads and d the channels of a head.
+A pool that reads the class token needs the query, residual and MLP of that token alone: this saves
+about 7% of the arithmetic of a ViT-B with 12 blocks. A mean over tokens commutes with the MLP's
+last product if no norm stands between. B is the batch, N the tokens, D the width, K the tokens that
+the pool reads, h the heads and d the channels of a head.
 """
 
 import torch
 from torch import Tensor, nn
 
+from vit_export.model.vit.block import EncoderBlock
+from vit_export.model.vit.head import AttentionPool, Head
 from vit_export.model.vit.lowering.block import (
     AttentionProducts,
     LoweredBlock,
@@ -22,13 +24,13 @@ from vit_export.model.vit.lowering.rewrites import (
     rows_of,
 )
 from vit_export.model.vit.spec import VitSpec
-from vit_export.model.vit.vit import AttentionPool, EncoderBlock, Head
 
 MEANS = {"mean", "patch_mean"}
+"""Pools that average tokens."""
 
 
 def lower_last(block: EncoderBlock, head: Head) -> tuple[nn.Module, nn.Module]:
-    """The last block, (B·N, D) to what the head takes, and that head, to the answer."""
+    """Return the last block, from (B·N, D), and the head that takes what this block returns."""
     spec = head.spec
     if spec.pool == "token":
         return TokenBlock(block, spec), TokenHead(head)
@@ -46,7 +48,7 @@ class TokenAttention(nn.Module):
         self.query, self.key_value = rows_of(qkv, 0, spec.width), rows_of(qkv, spec.width, None)
         self.projection = fold_layer_scale(block.attention.projection, block.attention_scale)
         self.products = AttentionProducts()
-        self.tokens, self.kept, self.width = spec.tokens, looked_at(spec), spec.width
+        self.tokens, self.kept, self.width = spec.tokens, pooled_tokens(spec), spec.width
         self.heads = (spec.heads, spec.head_dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,13 +62,13 @@ class TokenAttention(nn.Module):
         return projected
 
     def first(self, x: Tensor) -> Tensor:
-        """The first K tokens of each image, (B·N, D) to (B·K, D)."""
+        """Return the first K tokens of each image, (B·N, D) to (B·K, D)."""
         first = x.reshape(-1, self.tokens * self.width)[:, : self.kept * self.width]
         return first if self.kept == 1 else first.reshape(-1, self.width)
 
 
 class TokenBlock(nn.Module):
-    """The last block for its first K tokens, (B·N, D) to (B·K, D); all N give keys and values."""
+    """The last block for its first K tokens, (B·N, D) to (B·K, D); all N are keys and values."""
 
     def __init__(self, block: EncoderBlock, spec: VitSpec) -> None:
         super().__init__()
@@ -99,7 +101,7 @@ class MeanBlock(LoweredBlock):
 
 
 class PooledHead(nn.Module):
-    """What is pooled, (B, D), to the answer."""
+    """Pooled vectors (B, D) to the answer."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
@@ -111,12 +113,12 @@ class PooledHead(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """The tokens that the pool looks at, (B·K, D), to the answer."""
+    """The tokens that the pool reads, (B·K, D), to the answer."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
-        self.kept = looked_at(head.spec)
-        self.looked_at = (-1, self.kept * head.spec.width)
+        self.kept = pooled_tokens(head.spec)
+        self.side_by_side = (-1, self.kept * head.spec.width)
         self.norm, self.pooled_norm = head.norm, head.pooled_norm
         self.classifier = head.classifier
         if self.kept > 1:
@@ -124,12 +126,12 @@ class TokenHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pooled_norm(self.norm(x))
-        answer: Tensor = self.classifier(x.reshape(self.looked_at))
+        answer: Tensor = self.classifier(x.reshape(self.side_by_side))
         return answer
 
 
 class LoweredHead(nn.Module):
-    """All tokens (B·N, D) to the answer: norm, pool, norm, classify, as the spec says."""
+    """All tokens (B·N, D) to the answer: norm, pool, norm, classify."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
@@ -157,7 +159,7 @@ class LoweredHead(nn.Module):
 
 
 class LoweredAttentionPool(nn.Module):
-    """Attention pooling, (B·N, D) to (B, D); what the probe asks is a constant."""
+    """Attention pooling, (B·N, D) to (B, D); the query of the probe is a constant."""
 
     query: Tensor
 
@@ -181,6 +183,6 @@ class LoweredAttentionPool(nn.Module):
         return lowered
 
 
-def looked_at(spec: VitSpec) -> int:
-    """How many tokens, from the first, the answer of a class-token pool depends on."""
+def pooled_tokens(spec: VitSpec) -> int:
+    """Return how many tokens, from the first, the answer of a class-token pool depends on."""
     return 2 if spec.distillation_token and spec.classifies else 1

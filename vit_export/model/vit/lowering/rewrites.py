@@ -1,26 +1,24 @@
 """The rewrites of lowering: small functions over weights, exact up to fp32 rounding.
 
-Each hands back the very layer it was given where there is nothing to do. D is the width, h the
-heads and d the channels of a head.
+Each of them returns the same layer object where there is nothing to do. D is the width, h the heads
+and d the channels of a head.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vit_export.model.vit.block import LayerScale
+from vit_export.model.vit.head import AttentionPool
+from vit_export.model.vit.padding import pad_hidden_width
 from vit_export.model.vit.spec import QkvLayout
-from vit_export.model.vit.vit import AttentionPool, LayerScale, PatchEmbedding
-
-BYTES = 4
-"""Of an fp32 number."""
-ALIASED_BYTES = 4096
-PADDED_CHANNELS = 16
+from vit_export.model.vit.vit import PatchEmbedding
 
 
 def deinterleave_qkv(qkv: nn.Linear, heads: int, layout: QkvLayout) -> nn.Linear:
-    """The fused projection with rows in the order (qkv h d); `interleaved` has (h d qkv).
+    """Return the fused projection with rows in the order (qkv h d); `interleaved` is (h d qkv).
 
-    A reshape to the wanted sizes would only rename the rows; they have to move.
+    A reshape would only rename the rows; they have to move.
     """
     if layout == "stacked":
         return qkv
@@ -30,7 +28,7 @@ def deinterleave_qkv(qkv: nn.Linear, heads: int, layout: QkvLayout) -> nn.Linear
 
 
 def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
-    """The fused projection, (qkv h d), whose query rows carry the factor on attention logits."""
+    """Return the fused projection, (qkv h d), with the factor on attention logits in its query."""
     if scale == 1.0:
         return qkv
     factor = torch.ones(qkv.out_features)
@@ -40,7 +38,7 @@ def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
 
 
 def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
-    """The linear before a LayerScale with its factors in the rows; unscaled it stays as it is."""
+    """Return the linear layer before a LayerScale with the scale's factors in its rows."""
     if not isinstance(scale, LayerScale):
         return linear
     bias = None if linear.bias is None else linear.bias * scale.gamma
@@ -48,7 +46,7 @@ def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
 
 
 def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Tensor]:
-    """Prefix tokens with their positions added, (P, D) or None, and the patches' positions."""
+    """Return the prefix tokens plus their positions, (P, D) or None, and the patches' positions."""
     covered = embedding.spec.positioned_prefix
     positions = embedding.positions[covered:]  # (patches, D)
     tokens = (embedding.class_token, embedding.distillation_token, embedding.register_tokens)
@@ -62,13 +60,13 @@ def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Ten
 
 
 def fold_probe(pool: AttentionPool) -> Tensor:
-    """The scaled query of an attention pool, (1, h, 1, d): the same for every image."""
+    """Return the scaled query of an attention pool, (1, h, 1, d): a constant for every image."""
     query: Tensor = pool.qkv(pool.probe)[0, : pool.projection.in_features] * pool.scale
     return query.reshape(1, pool.heads, 1, -1)
 
 
 def average_classifiers(first: nn.Module, second: nn.Module) -> nn.Linear:
-    """One linear over two vectors side by side that answers the mean of two linears."""
+    """Return one linear layer over two concatenated vectors that answers the mean of two layers."""
     both = [layer for layer in (first, second) if isinstance(layer, nn.Linear)]
     weight = torch.cat([layer.weight for layer in both], dim=1) / 2
     biases: list[Tensor] = [layer.bias for layer in both if layer.bias is not None]
@@ -76,35 +74,33 @@ def average_classifiers(first: nn.Module, second: nn.Module) -> nn.Linear:
 
 
 def pad_hidden(expand: nn.Linear, contract: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
-    """An MLP's two layers with channels of zero between them, where its rows alias in the cache.
+    """Return an MLP's two layers with channels of zero between them, where its rows alias.
 
-    Rows whose starts lie a multiple of 4096 bytes apart share sets of the first-level cache (32 KB
-    in eight ways): a matrix product that reads a dozen rows at once evicts its own input. Sixteen
-    channels more cost 0.5% and made such a product 1.10 to 1.15 times as fast in ONNX Runtime
-    (`scripts/bench_aliasing.py`). Zero channels stay zero through every activation.
+    `padding` says why. Zero channels stay zero through every activation.
     """
     hidden, halves = contract.in_features, expand.out_features // contract.in_features
-    if hidden * BYTES % ALIASED_BYTES:
+    padding = pad_hidden_width(hidden) - hidden
+    if padding == 0:
         return expand, contract
     weight = expand.weight.unflatten(0, (halves, hidden))  # gate and value of a gated MLP apart
-    rows = functional.pad(weight, (0, 0, 0, PADDED_CHANNELS)).flatten(0, 1)
+    rows = functional.pad(weight, (0, 0, 0, padding)).flatten(0, 1)
     bias = None
     if expand.bias is not None:
-        bias = functional.pad(expand.bias.unflatten(0, (halves, hidden)), (0, PADDED_CHANNELS))
-    columns = functional.pad(contract.weight, (0, PADDED_CHANNELS))
+        bias = functional.pad(expand.bias.unflatten(0, (halves, hidden)), (0, padding))
+    columns = functional.pad(contract.weight, (0, padding))
     return linear_of(rows, None if bias is None else bias.flatten()), linear_of(
         columns, contract.bias
     )
 
 
 def rows_of(linear: nn.Linear, first: int, end: int | None) -> nn.Linear:
-    """The part of a linear layer that answers with these rows."""
+    """Return the part of a linear layer that computes the rows from `first` to before `end`."""
     bias = None if linear.bias is None else linear.bias[first:end]
     return linear_of(linear.weight[first:end], bias)
 
 
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A linear layer that holds these tensors: (out, in) and (out,) or none."""
+    """Return a linear layer with these tensors: (out, in), and (out,) or None."""
     rows, columns = weight.shape
     linear = nn.Linear(columns, rows, bias=bias is not None, device="meta")
     linear.weight = nn.Parameter(weight, requires_grad=False)

@@ -1,0 +1,88 @@
+"""The same weights as another model: for another image size, or with another answer.
+
+Positions are resampled bicubically in fp32, and otherwise as the family's own code does it
+(`Resampling`). Positions of prefix tokens do not change. All other weights are shared.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vit_export.core.errors import RequestError
+from vit_export.model.vit.state import fill
+from vit_export.model.vit.vit import Vit
+
+POSITIONS = "embedding.positions"
+SPEC_CHANGES: dict[str, dict[str, Any]] = {
+    "features": {"classes": None},
+    "tokens": {"classes": None, "projection": None, "pool": "none", "norm_after_pool": False},
+}
+"""Fields of the spec that change with the answer.
+
+Tokens keep the norm over all tokens, where there is one; a norm behind the pool goes with the pool.
+"""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How a family's own code brings its positions to another grid. It is always bicubic."""
+
+    antialias: bool = True
+    """Whether the filter widens where the grid shrinks; so does timm."""
+    offset: float = 0.0
+    """Patches added to each side when the scale is computed (0.1 in the original DINOv2)."""
+    align_corners: bool = False
+    """Whether the centres of the corner patches stay in place, instead of the image's corners."""
+
+
+TIMM_RESAMPLING = Resampling()
+
+
+def resize_positions(vit: Vit, size: tuple[int, int], resampling: Resampling | None = None) -> Vit:
+    """Return `vit` for images of `size` (height, width), with its positions resampled.
+
+    All other weights are shared with `vit`. Without `resampling` it is done in timm's way.
+
+    Raises:
+        RequestError: the patches do not divide `size`.
+    """
+    spec, covered = replace(vit.spec, image_size=size), vit.spec.positioned_prefix
+    state = vit.state_dict()
+    prefix, patches = state[POSITIONS][:covered], state[POSITIONS][covered:]
+    moved = _resample(patches, vit.spec.grid, spec.grid, resampling or TIMM_RESAMPLING)
+    return fill(spec, {**state, POSITIONS: torch.cat([prefix, moved])}, "the resampled model")
+
+
+def _resample(
+    patches: Tensor, old: tuple[int, int], new: tuple[int, int], resampling: Resampling
+) -> Tensor:
+    """Return positions (h w, D) of the grid `old` for the grid `new`."""
+    grid = patches.unflatten(0, old).permute(2, 0, 1)[None]  # (1, D, h, w)
+    target: dict[str, Any] = {"size": new}
+    if resampling.offset:
+        scales = [(n + resampling.offset) / o for n, o in zip(new, old, strict=True)]
+        target = {"scale_factor": tuple(scales)}
+    options = {"antialias": resampling.antialias, "align_corners": resampling.align_corners}
+    grid = functional.interpolate(grid, **target, **options, mode="bicubic")
+    return grid[0].permute(1, 2, 0).flatten(0, 1)  # (h w, D)
+
+
+def change_outputs(vit: Vit, outputs: str) -> Vit:
+    """Return `vit` with another answer; the weights that remain are shared with it.
+
+    Raises:
+        RequestError: the model has no such answer.
+    """
+    if outputs == vit.spec.answer:
+        return vit
+    if outputs not in SPEC_CHANGES or vit.spec.pool == "none":
+        message = f"The model answers {vit.spec.answer}, and has no {outputs}."
+        raise RequestError(message, "leave --outputs out.")
+    spec = replace(vit.spec, **SPEC_CHANGES[outputs])
+    with torch.device("meta"):
+        names = Vit(spec).state_dict().keys()
+    kept = {name: tensor for name, tensor in vit.state_dict().items() if name in names}
+    return fill(spec, kept, f"the model without its {vit.spec.answer}")

@@ -1,0 +1,68 @@
+"""Combinations of fields that make no model: `VitSpec` refuses them by name."""
+
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from vit_export.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from vit_export.model.vit.spec import VitSpec
+
+POSITIVE = ("patch_size", "channels", "width", "depth", "heads", "hidden", "norm_eps")
+
+
+def check_sizes(spec: "VitSpec") -> None:
+    """Raise RequestError unless every number of `spec` is possible, alone and beside the others."""
+    for name in ("norm_eps", "mlp_ratio", "dropout"):
+        if not isfinite(getattr(spec, name)):
+            raise RequestError(f"{name} is {getattr(spec, name)}.", f"give {name} as a number.")
+    for name in POSITIVE:
+        if getattr(spec, name) <= 0:
+            raise RequestError(f"{name} is {getattr(spec, name)}.", f"give a positive {name}.")
+    if any(side <= 0 or side % spec.patch_size for side in spec.image_size):
+        height, width = spec.image_size
+        raise RequestError(
+            f"patch_size {spec.patch_size} does not divide the image of {height}x{width}.",
+            f"take an image size whose sides are multiples of {spec.patch_size}.",
+        )
+    if spec.width % spec.heads:
+        raise RequestError(
+            f"{spec.heads} heads do not divide the width {spec.width}.",
+            f"take a number of heads that divides {spec.width}.",
+        )
+    if not 0 <= spec.dropout < 1:
+        raise RequestError(f"dropout is {spec.dropout}.", "give a probability below 1.")
+    for name in ("classes", "projection"):
+        if getattr(spec, name) is not None and getattr(spec, name) < 1:
+            raise RequestError(f"{name} is {getattr(spec, name)}.", f"leave {name} out.")
+
+
+def check_tokens(spec: "VitSpec") -> None:
+    """Raise RequestError unless the tokens, the pool and what follows the pool fit together."""
+    if spec.register_tokens < 0:
+        raise RequestError(f"register_tokens is {spec.register_tokens}.", "give 0 or more.")
+    if spec.pool.startswith("token") and not spec.class_token:
+        raise RequestError(
+            f"pool = {spec.pool!r} needs a class token.",
+            "set class_token = true or pool = 'mean'.",
+        )
+    if spec.pool == "token_patch_mean" and spec.norm_after_pool:
+        raise RequestError(
+            "norm_after_pool has no meaning with pool = 'token_patch_mean'.",
+            "set norm_after_pool = false.",
+        )
+    if spec.distillation_token and spec.pool not in {"token", "none"}:
+        raise RequestError(
+            "distillation_token needs pool = 'token'.",
+            "set that, or distillation_token = false.",
+        )
+    if spec.projection is not None and spec.classifies:
+        raise RequestError(
+            "projection and classes exclude each other.", "keep the one the model has."
+        )
+    follows_pool = spec.classifies or spec.projection is not None or spec.norm_after_pool
+    if spec.pool == "none" and follows_pool:
+        raise RequestError(
+            "pool = 'none' leaves nothing to classify, project or normalize.",
+            "leave classes, projection and norm_after_pool out, or set a pool.",
+        )
