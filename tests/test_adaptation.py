@@ -10,8 +10,8 @@ from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
 
 from vit_export import RequestError
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.checkpoints.load import load_source
-from vit_export.checkpoints.request import Wanted, steps_of
+from vit_export.checkpoints.load import load
+from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
 from vit_export.data.labels import read_labels
 from vit_export.model.vit.adapt import change_outputs
 from vit_export.model.vit.state import random_vit
@@ -53,12 +53,12 @@ def test_all_tokens_of_a_classifier(tmp_path, folder, target):
 @torch.no_grad()
 def test_features_of_a_classifier(folder):
     path, model = folder
-    source = load_source(weights=path, wanted=Wanted(outputs="features", image_size="24"))
+    source = load(weights=path, overrides=ModelOverrides(outputs="features", image_size="24"))
     images = torch.randn(2, 3, 24, 24)
     expected = model.vit(images, interpolate_pos_encoding=True).last_hidden_state[:, 0]
     torch.testing.assert_close(source.vit(images), expected, rtol=1e-4, atol=2e-5)
-    assert source.overrides["trained"]["classes"] == 5
-    assert source.overrides["trained"]["image_size"] == (16, 16)
+    assert source.provenance.overrides["trained"]["classes"] == 5
+    assert source.provenance.overrides["trained"]["image_size"] == (16, 16)
 
 
 @torch.no_grad()
@@ -138,12 +138,12 @@ STEPS = {"mean": "0.5", "std": "0.25", "resize": "20", "crop": None, "interpolat
 
 
 def steps(**changes):
-    return steps_of(**STEPS | changes)
+    return PreprocessingOverrides.parse(**STEPS | changes)
 
 
 def test_preprocessing_for_a_model_that_came_without():
     live = Vit(tiny_spec(channels=1)).eval()
-    made = load_source(live, wanted=Wanted(steps=steps(resize="30x40"))).preprocessing
+    made = load(live, overrides=ModelOverrides(preprocessing=steps(resize="30x40"))).preprocessing
     assert (made.mode, made.resize, made.crop) == ("L", (30, 40), (16, 24))
     assert (made.mean, made.std) == ((0.5,), (0.25,))
 
@@ -177,7 +177,7 @@ def test_preprocessing_for_a_model_that_came_without():
 )
 def test_preprocessing_that_makes_no_sense(changes, message):
     with pytest.raises(RequestError) as refusal:
-        load_source(Vit(tiny_spec()), wanted=Wanted(steps=steps(**changes)))
+        load(Vit(tiny_spec()), overrides=ModelOverrides(preprocessing=steps(**changes)))
     assert message in refusal.value.message
 
 
@@ -185,13 +185,17 @@ def test_preprocessing_that_makes_no_sense(changes, message):
     ("crop", "resize"), [("1.0", 24), (1.0, 24), ("0.5", 32), (".5", 32), ("1.", 24)]
 )
 def test_a_crop_with_a_decimal_point_is_a_share(crop, resize):
-    made = load_source(Vit(tiny_spec()), wanted=Wanted(steps=steps(crop=crop, resize=None)))
+    made = load(
+        Vit(tiny_spec()), overrides=ModelOverrides(preprocessing=steps(crop=crop, resize=None))
+    )
     assert (made.preprocessing.resize, made.preprocessing.crop) == (resize, (16, 24))
 
 
 @pytest.mark.parametrize("crop", ["16x24", None])
 def test_a_crop_in_pixels(crop):
-    made = load_source(Vit(tiny_spec()), wanted=Wanted(steps=steps(crop=crop, resize="30")))
+    made = load(
+        Vit(tiny_spec()), overrides=ModelOverrides(preprocessing=steps(crop=crop, resize="30"))
+    )
     assert (made.preprocessing.resize, made.preprocessing.crop) == (30, (16, 24))
 
 
@@ -201,13 +205,13 @@ def test_a_resize_of_the_folder_is_bounded_too(folder):
     processor = transformers.CLIPImageProcessorPil(size=size, crop_size={"height": 16, "width": 16})
     processor.save_pretrained(path)
     with pytest.raises(RequestError, match="Resizing to 1000000000 pixels"):
-        load_source(weights=path)
+        load(weights=path)
 
 
 def test_labels_of_a_model_without_classes(tmp_path):
     (tmp_path / "names.txt").write_text("ant")
     with pytest.raises(RequestError, match="no classes to label"):
-        load_source(Vit(tiny_spec(classes=None)), wanted=Wanted(labels=tmp_path / "names.txt"))
+        load(Vit(tiny_spec(classes=None)), overrides=ModelOverrides(labels=tmp_path / "names.txt"))
 
 
 def test_the_answers_of_a_bad_request_come_before_the_work(tmp_path):

@@ -15,8 +15,9 @@ from timm_models import VisionTransformer
 from vit_export import RequestError
 from vit_export.checkpoints.families import FAMILIES, family_of
 from vit_export.checkpoints.families.naming import example, originals
-from vit_export.checkpoints.load import load_source
-from vit_export.checkpoints.request import Wanted
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.load import load
+from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.model.vit.state import random_vit
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 3}
@@ -28,7 +29,7 @@ TIMM_SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num
 def folder(tmp_path):
     config = transformers.ViTConfig(**SIZES, num_labels=5)
     transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
-    load_source(weights=tmp_path)  # whole as it is
+    load(weights=tmp_path)  # whole as it is
     return tmp_path
 
 
@@ -71,7 +72,7 @@ def configured(folder, **changes):
 def test_what_lost_tensors_is_refused(folder, lost, message):
     without(folder, lost)
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=folder)
+        load(weights=folder)
     assert message in refusal.value.message
 
 
@@ -92,7 +93,7 @@ def test_what_lost_tensors_is_refused(folder, lost, message):
 def test_another_config_is_refused(folder, changes, message):
     configured(folder, **changes)
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=folder)
+        load(weights=folder)
     assert message in refusal.value.message
 
 
@@ -101,7 +102,7 @@ def test_another_config_is_refused(folder, changes, message):
 )
 def test_a_config_that_says_less_is_used(folder, changes):
     configured(folder, **changes)
-    assert load_source(weights=folder).vit.spec.heads == 3
+    assert load(weights=folder).vit.spec.heads == 3
 
 
 NAMES = ["ant", "bee", "cat", "dog", "elk"]
@@ -120,27 +121,27 @@ NAMES = ["ant", "bee", "cat", "dog", "elk"]
 def test_labels_of_another_number(folder, labels, message):
     configured(folder, id2label=labels)
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=folder)
+        load(weights=folder)
     assert message in refusal.value.message
     assert refusal.value.fix == "give --labels FILE."
     file = folder / "names.txt"
     file.write_text("\n".join(NAMES))
-    assert load_source(weights=folder, wanted=Wanted(labels=file)).labels == tuple(NAMES)
-    assert load_source(weights=folder, wanted=Wanted(outputs="features")).labels == ()
+    assert load(weights=folder, overrides=ModelOverrides(labels=file)).labels == tuple(NAMES)
+    assert load(weights=folder, overrides=ModelOverrides(outputs="features")).labels == ()
 
 
 def test_labels_of_the_right_number(folder):
     configured(folder, id2label=dict(enumerate(NAMES)))
-    assert load_source(weights=folder).labels == tuple(NAMES)
+    assert load(weights=folder).labels == tuple(NAMES)
 
 
 def test_timm_is_held_to_its_config(tmp_path):
     model = timm_models.create_model("vit_tiny_patch16_224", num_classes=3, depth=1)
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
-    load_source(weights=tmp_path)
+    load(weights=tmp_path)
     without(tmp_path, r"^head\.")
     with pytest.raises(RequestError, match="says num_classes 3, its tensors 0"):
-        load_source(weights=tmp_path)
+        load(weights=tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [{"final_norm": False}, {}])
@@ -148,12 +149,12 @@ def test_a_timm_model_without_a_norm_has_to_say_so(tmp_path, arguments):
     model = timm_models.create_model("vit_tiny_patch16_224", num_classes=3, depth=1, **arguments)
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
     if arguments:
-        assert not load_source(weights=tmp_path).vit.spec.norm_before_pool
+        assert not load(weights=tmp_path).vit.spec.norm_before_pool
         configured(tmp_path, model_args=None)
     else:
         without(tmp_path, r"^norm\.")
     with pytest.raises(RequestError, match=r"every model of this family has norm\.weight"):
-        load_source(weights=tmp_path)
+        load(weights=tmp_path)
 
 
 SPEC = tiny_spec(image_size=(16, 16))
@@ -177,13 +178,13 @@ FOREIGN = {
 @pytest.mark.parametrize(("changes", "rename", "lost", "named"), FOREIGN.values(), ids=FOREIGN)
 def test_a_norm_that_is_always_there(tmp_path, changes, rename, lost, named):
     state = rename(random_vit(tiny_spec(image_size=(16, 16), **changes), 0).state_dict())
-    told = {"heads": 3, "mlp": "gelu"}
+    hints = CheckpointHints(heads=3, activation="gelu")
     torch.save(state, tmp_path / "w.pth")
-    load_source(weights=tmp_path / "w.pth", told=told)
+    load(weights=tmp_path / "w.pth", hints=hints)
     kept = {name: tensor for name, tensor in state.items() if not re.search(lost, name)}
     torch.save(kept, tmp_path / "w.pth")
     with pytest.raises(RequestError, match=f"every model of this family has {named}"):
-        load_source(weights=tmp_path / "w.pth", told=told)
+        load(weights=tmp_path / "w.pth", hints=hints)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -225,7 +226,7 @@ def test_a_prefix_is_told(tmp_path, prefix, more):
     wrapped = {prefix + name: tensor for name, tensor in state.items()} | more
     torch.save(wrapped, tmp_path / "w.pth")
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=tmp_path / "w.pth")
+        load(weights=tmp_path / "w.pth")
     assert f"Without the prefix {prefix!r} they are of timm" in refusal.value.message
     assert f"n.removeprefix({prefix!r})" in refusal.value.fix
 
@@ -235,28 +236,29 @@ def test_the_closest_family_is_named_without_regular_expressions(tmp_path):
     del state["blocks.0.attn.qkv.weight"]
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=tmp_path / "w.pth")
+        load(weights=tmp_path / "w.pth")
     assert refusal.value.message.endswith("and has to have blocks.0.attn.qkv.weight.")
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("hints", "message"),
     [
-        ({"mlp": "gelu"}, "--activation says gelu, its tensors say swiglu"),
+        ({"activation": "gelu"}, "--activation says gelu, its tensors say swiglu"),
         ({"pool": "token_patch_mean"}, None),
         ({"pool": "mean"}, "--pool says mean, its tensors say token_patch_mean"),
     ],
 )
-def test_what_is_told_is_never_ignored(tmp_path, told, message):
+def test_what_is_told_is_never_ignored(tmp_path, hints, message):
     config = transformers.Dinov2Config(
         **{**SIZES, "num_labels": 5, "use_swiglu_ffn": True, "intermediate_size": None}
     )
     transformers.Dinov2ForImageClassification(config).save_pretrained(tmp_path)
+    hints = CheckpointHints(**hints)
     if message is None:
-        assert load_source(weights=tmp_path, told=told).vit.spec.mlp == "swiglu"
+        assert load(weights=tmp_path, hints=hints).vit.spec.mlp == "swiglu"
         return
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=tmp_path, told=told)
+        load(weights=tmp_path, hints=hints)
     assert message in refusal.value.message
 
 
@@ -276,8 +278,8 @@ def test_what_another_model_adds_is_named_with_what_was_told(folder):
     path = folder / "model.safetensors"
     save_file(load_file(path) | {"decoder.weight": torch.zeros(2)}, path)
     with pytest.raises(RequestError, match=r"unexpected: decoder\.weight") as refusal:
-        load_source(weights=folder)
+        load(weights=folder)
     assert "without what another model adds." in refusal.value.fix
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=folder, told={"pool": "map"})
+        load(weights=folder, hints=CheckpointHints(pool="map"))
     assert "or leave --pool out" in refusal.value.fix

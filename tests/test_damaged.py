@@ -16,7 +16,8 @@ from timm_models import VisionTransformer
 from torch import nn
 
 from vit_export import RequestError, inspect
-from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.load import load as load_model
 
 SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 STATE = VisionTransformer(**SIZES, num_classes=5).state_dict()
@@ -30,7 +31,7 @@ FUZZ = settings(
 
 
 def load(path):
-    return load_source(weights=path, told={"heads": 3})
+    return load_model(weights=path, hints=CheckpointHints(heads=3))
 
 
 def refusal(path):
@@ -133,7 +134,7 @@ def test_any_config(folder, data):
     known += ["model_args", "architecture"]
     changes = data.draw(st.dictionaries(st.sampled_from(known), VALUES, min_size=1, max_size=3))
     (path / "config.json").write_text(json.dumps(config | changes))
-    assert_read_or_refused(lambda: load_source(weights=path))
+    assert_read_or_refused(lambda: load(weights=path))
     (path / "config.json").write_text(json.dumps(config))
 
 
@@ -186,7 +187,7 @@ def test_mixed_types_of_parts_that_become_one(tmp_path):
     whole = model.state_dict()
     state = {n: t.to(torch.float8_e4m3fn) if "q_proj" in n else t for n, t in whole.items()}
     torch.save(state, tmp_path / "w.pth")
-    assert load(tmp_path / "w.pth").weights_from == "w.pth, float8_e4m3fn widened"
+    assert load(tmp_path / "w.pth").provenance.weights_from == "w.pth, float8_e4m3fn widened"
     state = {n: t.to(torch.int8) if "q_proj" in n else t for n, t in whole.items()}
     torch.save(state, tmp_path / "w.pth")
     assert "is int8, not floating point" in refusal(tmp_path / "w.pth")
@@ -245,15 +246,15 @@ def test_averaged_weights_are_taken_and_told(tmp_path):
     for average, plain in (("model_ema", "model"), ("state_dict_ema", "state_dict")):
         torch.save({plain: other, average: STATE, "epoch": 3}, tmp_path / "w.pth")
         source = load(tmp_path / "w.pth")
-        assert source.weights_from == f"w.pth[{average}]"
+        assert source.provenance.weights_from == f"w.pth[{average}]"
         assert source.vit.head.classifier.weight.equal(HEAD)
     torch.save({"model": {"state_dict": STATE}}, tmp_path / "w.pth")
-    assert load(tmp_path / "w.pth").weights_from == "w.pth[model][state_dict]"
+    assert load(tmp_path / "w.pth").provenance.weights_from == "w.pth[model][state_dict]"
 
 
 def test_doubles_are_narrowed(tmp_path):
     torch.save({n: t.double() for n, t in STATE.items()}, tmp_path / "w.pth")
-    assert load(tmp_path / "w.pth").weights_from == "w.pth, float64 narrowed"
+    assert load(tmp_path / "w.pth").provenance.weights_from == "w.pth, float64 narrowed"
 
 
 def test_the_command_ends_well(tmp_path):

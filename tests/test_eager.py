@@ -9,7 +9,7 @@ from support import SEED_STYLE, tiny_spec
 from torch import nn
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTForImageClassification
 
-from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.load import load
 from vit_export.model.vit.block import MultiHeadAttention
 from vit_export.model.vit.presets import load_preset
 from vit_export.model.vit.vit import Vit
@@ -26,7 +26,7 @@ def test_answers_like_the_seed_module():
     torch.manual_seed(0)
     sizes = {"patch_size": 8, "emb_size": 24, "img_size": 16, "depth": 2, "n_classes": 5}
     seed = seed_vit.ViT(**sizes, num_heads=3).eval()
-    vit = load_source(seed).vit
+    vit = load(seed).vit
     assert vit.spec == tiny_spec(image_size=(16, 16), mlp_hidden=96, **SEED_STYLE)
     images = torch.randn(3, 3, 16, 16)
     close(vit(images), seed(images))
@@ -36,7 +36,7 @@ def test_answers_like_the_seed_module():
 def test_default_preset_is_the_seed_module():
     torch.manual_seed(0)
     seed = seed_vit.ViT(depth=1)
-    theirs = load_source(seed).vit.spec
+    theirs = load(seed).vit.spec
     ours = load_preset("einops_vit_base_patch16_224").spec
     differing = {"depth", "mlp_hidden"}
     assert theirs.hidden == ours.hidden

@@ -35,9 +35,11 @@ from vit_export import RequestError
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.checkpoints.families import FAMILIES, family_of
 from vit_export.checkpoints.files import read_checkpoint
-from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.load import load
 from vit_export.core.numerics import snr_db
 from vit_export.model.vit.state import random_vit
+from vit_export.validation.reading import check_reading
 from vit_export.validation.samples import PHOTOS, make_samples
 
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
@@ -145,20 +147,20 @@ def test_hugging_face_folders(tmp_path, hugging_face):
     """Published names: those that save_pretrained writes."""
     model, expected = hugging_face
     model.save_pretrained(tmp_path)
-    assert_alike(load_source(weights=tmp_path), expected)
+    assert_alike(load(weights=tmp_path), expected)
 
 
 def test_hugging_face_modules_in_memory(hugging_face):
     """The newer names: those of a live module."""
     model, expected = hugging_face
-    assert_alike(load_source(model), expected)
+    assert_alike(load(model), expected)
 
 
 def test_hugging_face_shards(tmp_path, hugging_face):
     model, expected = hugging_face
     model.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    assert_alike(load_source(weights=tmp_path), expected)
+    assert_alike(load(weights=tmp_path), expected)
 
 
 TIMM_SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
@@ -195,13 +197,13 @@ def timm_model(request):
 @torch.no_grad()
 def test_timm_files(tmp_path, timm_model):
     save_file(timm_model.state_dict(), tmp_path / "w.safetensors")
-    source = load_source(weights=tmp_path / "w.safetensors", told={"heads": 3})
+    source = load(weights=tmp_path / "w.safetensors", hints=CheckpointHints(heads=3))
     assert_alike(source, timm_model(IMAGES))
 
 
 @torch.no_grad()
 def test_timm_modules_in_memory(timm_model):
-    assert_alike(load_source(timm_model), timm_model(IMAGES))
+    assert_alike(load(timm_model), timm_model(IMAGES))
 
 
 @torch.no_grad()
@@ -209,15 +211,15 @@ def test_timm_that_pools_by_the_mean_without_fc_norm(tmp_path):
     """As the README says: the tensors are those of a class token's, so the pool has to be said."""
     model = awake(VisionTransformer(**TIMM_SIZES, num_classes=5, global_pool="avg", fc_norm=False))
     torch.save(model.state_dict(), tmp_path / "avg.pth")
-    told = {"heads": 3, "pool": "patch_mean"}
-    assert_alike(load_source(weights=tmp_path / "avg.pth", told=told), model(IMAGES))
+    hints = CheckpointHints(heads=3, pool="patch_mean")
+    assert_alike(load(weights=tmp_path / "avg.pth", hints=hints), model(IMAGES))
 
 
 @torch.no_grad()
 def test_timm_distilled(tmp_path):
     model = awake(VisionTransformerDistilled(**TIMM_SIZES, num_classes=5))
     torch.save({"model": model.state_dict()}, tmp_path / "deit.pth")
-    assert_alike(load_source(weights=tmp_path / "deit.pth", told={"heads": 3}), model(IMAGES))
+    assert_alike(load(weights=tmp_path / "deit.pth", hints=CheckpointHints(heads=3)), model(IMAGES))
 
 
 @torch.no_grad()
@@ -227,11 +229,13 @@ def test_timm_clip_asks_for_the_activation(tmp_path):
     path = tmp_path / "clip.pth"
     torch.save(model.state_dict(), path)
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=path, told={"heads": 3})
+        load(weights=path, hints=CheckpointHints(heads=3))
     assert "don't tell mlp" in refusal.value.message
     assert "--activation gelu|gelu_tanh|quick_gelu" in refusal.value.fix
-    assert_alike(load_source(weights=path, told={"heads": 3, "mlp": "quick_gelu"}), model(IMAGES))
-    assert_alike(load_source(model), model(IMAGES))
+    assert_alike(
+        load(weights=path, hints=CheckpointHints(heads=3, activation="quick_gelu")), model(IMAGES)
+    )
+    assert_alike(load(model), model(IMAGES))
 
 
 @torch.no_grad()
@@ -241,15 +245,17 @@ def test_timm_siglip(tmp_path):
     path = tmp_path / "siglip.pth"
     torch.save(model.state_dict(), path)
     with pytest.raises(RequestError, match="don't tell mlp"):
-        load_source(weights=path, told={"heads": 3})
-    assert_alike(load_source(weights=path, told={"heads": 3, "mlp": "gelu_tanh"}), model(IMAGES))
-    assert_alike(load_source(model), model(IMAGES))
+        load(weights=path, hints=CheckpointHints(heads=3))
+    assert_alike(
+        load(weights=path, hints=CheckpointHints(heads=3, activation="gelu_tanh")), model(IMAGES)
+    )
+    assert_alike(load(model), model(IMAGES))
 
 
 def test_what_is_not_built_is_refused_by_name():
     model = VisionTransformer(**TIMM_SIZES, num_classes=0, qk_norm=True)
     with pytest.raises(RequestError, match="query and key norms of timm"):
-        load_source(model)
+        load(model)
 
 
 class Tempered(VisionTransformer):
@@ -263,28 +269,28 @@ def test_a_module_that_computes_something_else_is_refused():
     """The proof is about the user's module, not about what its names suggest."""
     model = awake(Tempered(**TIMM_SIZES, num_classes=5))
     with pytest.raises(RequestError, match="Tempered computes something else"):
-        load_source(model)
+        load(model, check_reading=check_reading)
     changed = awake(VisionTransformer(**TIMM_SIZES, num_classes=5))
     for block in changed.blocks:
         block.mlp.act = nn.GELU(approximate="tanh")  # its class does not tell
     with pytest.raises(RequestError, match="computes something else"):
-        load_source(changed)
+        load(changed, check_reading=check_reading)
 
 
 def test_an_activation_that_is_not_known_is_refused(tmp_path):
     model = VisionTransformer(**TIMM_SIZES, num_classes=5, act_layer=nn.ReLU)
     with pytest.raises(RequestError, match="activation, 'ReLU', is not built yet"):
-        load_source(model)
+        load(model)
     config = transformers.ViTConfig(**SIZES, intermediate_size=96, hidden_act="relu")
     transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
     with pytest.raises(RequestError, match="activation, 'relu', is not built yet"):
-        load_source(weights=tmp_path)
+        load(weights=tmp_path)
 
 
 @torch.no_grad()
 def test_a_live_module_stays_as_it_is():
     model = awake(VisionTransformer(**TIMM_SIZES, num_classes=5)).half().train()
-    source = load_source(model)
+    source = load(model)
     assert model.training
     assert {p.dtype for p in model.parameters()} == {torch.float16}
     assert_alike(source, model.float().eval()(IMAGES))
@@ -301,11 +307,13 @@ def test_original_dinov2(tmp_path, name):
     kind, config = HF[name]
     theirs = awake(kind(config))
     oracle = theirs(IMAGES).pooler_output
-    original = as_dinov2(load_source(theirs).vit.state_dict(), ORIGINAL[name])
+    original = as_dinov2(load(theirs).vit.state_dict(), ORIGINAL[name])
     torch.save(original, tmp_path / "dinov2.pth")
-    loaded = load_source(weights=tmp_path / "dinov2.pth", told={"heads": 3})
+    loaded = load(weights=tmp_path / "dinov2.pth", hints=CheckpointHints(heads=3))
     assert family_of(original, "").name == name.removesuffix(" with SwiGLU")
-    assert loaded.unused == {"mask_token": "it stands for hidden patches, in training only"}
+    assert loaded.provenance.unused == {
+        "mask_token": "it stands for hidden patches, in training only"
+    }
     assert_alike(loaded, oracle)
 
 
@@ -332,7 +340,7 @@ def test_json_that_makes_no_sense(tmp_path, name, values):
     before = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps(before | values))
     with pytest.raises(RequestError):
-        load_source(weights=tmp_path)
+        load(weights=tmp_path)
 
 
 def test_unused_tensors_are_told(tmp_path):
@@ -346,13 +354,13 @@ def test_unused_tensors_are_told(tmp_path):
 def test_openai_clip(tmp_path):
     kind, config = HF["CLIP with projection"]
     theirs = awake(kind(config))
-    state = load_source(theirs).vit.state_dict()
+    state = load(theirs).vit.state_dict()
     original = as_openai(state)
     text = {"logit_scale": torch.ones(()), "transformer.resblocks.0.ln_1.bias": torch.ones(9)}
     original |= text
     torch.save(original, tmp_path / "clip.pt")
-    loaded = load_source(weights=tmp_path / "clip.pt", told={"heads": 3, "mlp": "gelu"})
-    assert loaded.unused.keys() == text.keys()
+    loaded = load(weights=tmp_path / "clip.pt", hints=CheckpointHints(heads=3, activation="gelu"))
+    assert loaded.provenance.unused.keys() == text.keys()
     assert_alike(loaded, theirs(IMAGES).image_embeds)
 
 
@@ -362,10 +370,10 @@ def test_torchvision(tmp_path):
     kind, config = HF["ViT"]
     config = transformers.ViTConfig(**config.to_dict() | {"layer_norm_eps": 1e-6})
     theirs = awake(kind(config))
-    state = load_source(theirs).vit.state_dict()
+    state = load(theirs).vit.state_dict()
     for mlp in TORCHVISION_MLP:
         torch.save(as_torchvision(state, mlp), tmp_path / "vit.pth")
-        loaded = load_source(weights=tmp_path / "vit.pth", told={"heads": 3})
+        loaded = load(weights=tmp_path / "vit.pth", hints=CheckpointHints(heads=3))
         assert_alike(loaded, theirs(IMAGES).logits)
 
 
@@ -376,8 +384,8 @@ def test_torchvision_fixes_the_heads_of_its_widths(tmp_path, width, heads):
     sizes = SIZES | {"hidden_size": width, "num_attention_heads": heads, "num_hidden_layers": 1}
     config = transformers.ViTConfig(**sizes, intermediate_size=8, layer_norm_eps=1e-6, num_labels=2)
     theirs = transformers.ViTForImageClassification(config).eval()
-    torch.save(as_torchvision(load_source(theirs).vit.state_dict()), tmp_path / "vit.pth")
-    assert_alike(load_source(weights=tmp_path / "vit.pth"), theirs(IMAGES).logits)
+    torch.save(as_torchvision(load(theirs).vit.state_dict()), tmp_path / "vit.pth")
+    assert_alike(load(weights=tmp_path / "vit.pth"), theirs(IMAGES).logits)
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_ema"])
@@ -400,7 +408,7 @@ def timm_file(tmp_path, **changes):
 
 def test_what_no_tensor_tells_is_asked_for(tmp_path):
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=timm_file(tmp_path))
+        load(weights=timm_file(tmp_path))
     assert "don't tell heads" in refusal.value.message
     assert "--heads N" in refusal.value.fix
 
@@ -409,19 +417,19 @@ def test_our_own_names_tell_no_conventions(tmp_path):
     vit = random_vit(tiny_spec(image_size=(16, 16), **SEED_STYLE), 0)
     save_file(vit.state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=tmp_path / "w.safetensors")
+        load(weights=tmp_path / "w.safetensors")
     assert "--model NAME" in refusal.value.fix
 
 
 def test_images_that_are_not_square(tmp_path):
     path = timm_file(tmp_path, img_size=(16, 24))
     with pytest.raises(RequestError, match="7 positions don't tell") as refusal:
-        load_source(weights=path, told={"heads": 3})
+        load(weights=path, hints=CheckpointHints(heads=3))
     assert refusal.value.fix == "give --trained-size HxW."
-    source = load_source(weights=path, told={"heads": 3, "image_size": (16, 24)})
+    source = load(weights=path, hints=CheckpointHints(heads=3, trained_size="16x24"))
     assert source.vit.spec.image_size == (16, 24)
     with pytest.raises(RequestError, match="not those of 32x32"):
-        load_source(weights=path, told={"heads": 3, "image_size": (32, 32)})
+        load(weights=path, hints=CheckpointHints(heads=3, trained_size="32x32"))
 
 
 def test_a_preset_completes_and_is_held_to(tmp_path):
@@ -430,11 +438,11 @@ def test_a_preset_completes_and_is_held_to(tmp_path):
         "[vit]\nimage_size = 16\npatch_size = 8\nwidth = 24\ndepth = 2\nheads = 3\nclasses = 1000\n"
     )
     toml.write_text(vit)
-    source = load_source(str(toml), weights=timm_file(tmp_path))
+    source = load(str(toml), weights=timm_file(tmp_path))
     assert (source.vit.spec.heads, source.vit.spec.classes) == (3, 5)
     toml.write_text(vit.replace("depth = 2", "depth = 3"))
     with pytest.raises(RequestError, match="depth is 2, not 3"):
-        load_source(str(toml), weights=timm_file(tmp_path))
+        load(str(toml), weights=timm_file(tmp_path))
 
 
 @torch.no_grad()
@@ -446,11 +454,11 @@ def test_a_preset_does_not_overrule_the_checkpoint(tmp_path):
     config = transformers.ViTConfig(**SIZES, intermediate_size=96, layer_norm_eps=0.1)
     theirs = awake(transformers.ViTForImageClassification(config))
     theirs.save_pretrained(tmp_path)
-    assert_alike(load_source(str(toml), weights=tmp_path), theirs(IMAGES).logits)
+    assert_alike(load(str(toml), weights=tmp_path), theirs(IMAGES).logits)
     average = awake(VisionTransformer(**TIMM_SIZES, num_classes=5, global_pool="avg"))
     save_file(average.state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").unlink()
-    assert_alike(load_source(str(toml), weights=tmp_path), average(IMAGES))
+    assert_alike(load(str(toml), weights=tmp_path), average(IMAGES))
 
 
 @pytest.mark.parametrize(
@@ -470,7 +478,7 @@ def test_every_tensor_is_accounted_for(tmp_path, change, told):
     change(state)
     torch.save(state, path)
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=path, told={"heads": 3})
+        load(weights=path, hints=CheckpointHints(heads=3))
     assert told in refusal.value.message
 
 
@@ -481,7 +489,7 @@ def test_labels_and_preprocessing_come_from_the_folder(tmp_path):
     awake(kind(config)).save_pretrained(tmp_path)
     processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16}, resample=3)
     processor.save_pretrained(tmp_path)
-    source = load_source(weights=tmp_path)
+    source = load(weights=tmp_path)
     assert source.labels == tuple(names)
     assert source.preprocessing.interpolation == "bicubic"
 
@@ -512,9 +520,12 @@ def test_a_fine_tuned_folder_from_end_to_end(tmp_path):
 def test_half_precision_is_widened_and_said(tmp_path, dtype):
     model = awake(VisionTransformer(**TIMM_SIZES, num_classes=5)).to(dtype)
     save_file(model.state_dict(), tmp_path / "half.safetensors")
-    source = load_source(weights=tmp_path / "half.safetensors", told={"heads": 3})
+    source = load(weights=tmp_path / "half.safetensors", hints=CheckpointHints(heads=3))
     assert_alike(source, model.float()(IMAGES))
-    assert source.weights_from == f"half.safetensors, {str(dtype).removeprefix('torch.')} widened"
+    assert (
+        source.provenance.weights_from
+        == f"half.safetensors, {str(dtype).removeprefix('torch.')} widened"
+    )
 
 
 @pytest.mark.slow
@@ -561,7 +572,7 @@ def test_mangled_checkpoints_end_in_one_sentence(tmp_path, data):
     path = tmp_path / "mangled.pth"
     torch.save(state, path)
     with contextlib.suppress(RequestError):  # and nothing else
-        source = load_source(weights=path, told={"heads": 3})
+        source = load(weights=path, hints=CheckpointHints(heads=3))
         assert {p.dtype for p in source.vit.parameters()} == {torch.float32}
 
 
@@ -574,7 +585,7 @@ def test_a_classifier_of_two_vectors_tells_the_pool(tmp_path, name):
     kind, config = HF[name]
     model = awake(kind(config))
     torch.save(model.state_dict(), tmp_path / "dinov2.pth")
-    source = load_source(weights=tmp_path / "dinov2.pth", told={"heads": 3})
+    source = load(weights=tmp_path / "dinov2.pth", hints=CheckpointHints(heads=3))
     assert_alike(source, model(IMAGES).logits)
 
 
@@ -584,7 +595,7 @@ def test_the_closest_family_is_named(tmp_path):
     state["patch_embed.weight"] = state.pop("patch_embed.proj.weight")
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=tmp_path / "w.pth")
+        load(weights=tmp_path / "w.pth")
     told = f"knows {known - 1} of the {known} names, and has to have "
     assert f"The closest is timm vision_transformer, which {told}" in refusal.value.message
     assert "patch_embed.proj.weight" in refusal.value.message.partition("has to have")[2]
@@ -593,7 +604,7 @@ def test_the_closest_family_is_named(tmp_path):
 def test_an_unknown_checkpoint_names_every_family(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=tmp_path / "resnet.pth")
+        load(weights=tmp_path / "resnet.pth")
     assert all(family.name in refusal.value.fix for family in FAMILIES)
 
 
@@ -614,5 +625,5 @@ def test_bad_folders(tmp_path, files, message):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     with pytest.raises(RequestError) as refusal:
-        load_source(weights=tmp_path)
+        load(weights=tmp_path)
     assert message in refusal.value.message

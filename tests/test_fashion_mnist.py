@@ -11,7 +11,7 @@ from PIL import Image
 from support import FASHION, ROOT, need, run, run_json
 
 from vit_export.backends.open import open_artifact
-from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.load import load
 from vit_export.data.preprocessing import load_image, preprocess
 from vit_export.model.vit.presets import load_preset
 
@@ -27,7 +27,7 @@ def inputs(fashion_subset):
 
 def test_the_three_agree_on_500_test_images(fashion, fashion_subset, inputs):
     with torch.inference_mode():
-        eager = load_source("fashion_mnist").vit(torch.from_numpy(inputs)).numpy()
+        eager = load("fashion_mnist").vit(torch.from_numpy(inputs)).numpy()
     labels = fashion_subset[1]
     accuracy = (eager.argmax(1) == labels).mean()
     assert 0.88 < accuracy < 0.95

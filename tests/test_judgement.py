@@ -14,7 +14,7 @@ from support import FASHION, refused, run, run_json, tiny_spec
 import vit_export
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.load import load
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import silent
 from vit_export.data.annotations import annotated
@@ -86,7 +86,7 @@ def test_accuracy_before_and_after(tmp_path, fashion, fashion_subset, target):
     with torch.inference_mode():
         steps = load_preset("fashion_mnist").preprocessing
         inputs = np.stack([preprocess(Image.fromarray(image), steps) for image in images])
-        eager = load_source("fashion_mnist").vit(torch.from_numpy(inputs)).numpy()
+        eager = load("fashion_mnist").vit(torch.from_numpy(inputs)).numpy()
     right = int((eager.argmax(1) == labels).sum())
     assert 170 < right < 195  # neither all nor none: a constant would not do
     assert found.accuracy_before == Share(right, COUNT)
@@ -149,7 +149,7 @@ def examined(artifact, folder, weights=WEIGHTS, session=None, verdict=None) -> J
         annotated(folder, None), manifest.spec, manifest.preprocessing, manifest.labels, silent
     )
     with Examination(images) as exam:
-        exam.ask_eager(load_source("fashion_mnist", weights=weights).vit, silent)
+        exam.ask_eager(load("fashion_mnist", weights=weights).vit, silent)
         verdict = verdict or vit_export.validate(artifact)
         return exam.judged(verdict, session or real, manifest, silent).images
 

@@ -14,8 +14,9 @@ from PIL import Image, ImageCms
 from support import run, run_json
 
 from vit_export import RequestError
-from vit_export.checkpoints.load import load_source
-from vit_export.checkpoints.request import Wanted
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.load import load
+from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
 from vit_export.data.hf_processor import PROCESSORS, from_processor
 from vit_export.data.preprocessing import _to_mode, preprocess
 
@@ -198,7 +199,7 @@ def test_one_channel(tmp_path):
     `transformers` leaves a grey picture as it is, so the picture is not converted there.
     """
     oracle = KINDS["ViT"](size=SQUARE, image_mean=[0.3], image_std=[0.6])
-    source = load_source(weights=folder(tmp_path, oracle.to_dict(), num_channels=1))
+    source = load(weights=folder(tmp_path, oracle.to_dict(), num_channels=1))
     grey = noise(37, 61).convert("L")
     expected = oracle(grey, return_tensors="np")["pixel_values"][0]
     assert source.preprocessing.mode == "L"
@@ -209,7 +210,9 @@ def test_what_is_refused_can_be_said_instead(tmp_path):
     """As the Fix says, and half of it is not enough."""
     path = folder(tmp_path, {"image_processor_type": "ConvNextImageProcessor"})
     said = {"mean": (0.1,), "std": (0.2,), "resize": 20}
-    source = load_source(weights=path, wanted=Wanted(steps=said))
+    source = load(
+        weights=path, overrides=ModelOverrides(preprocessing=PreprocessingOverrides(**said))
+    )
     steps = source.preprocessing
     assert (steps.mean, steps.std, steps.resize, steps.crop) == (
         (0.1,) * 3,
@@ -220,7 +223,7 @@ def test_what_is_refused_can_be_said_instead(tmp_path):
     assert source.preprocessing_note == ""
     del said["resize"]
     with pytest.raises(RequestError, match="Known are those of"):
-        load_source(weights=path, wanted=Wanted(steps=said))
+        load(weights=path, overrides=ModelOverrides(preprocessing=PreprocessingOverrides(**said)))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_what_is_refused_can_be_said_instead(tmp_path):
 def test_another_size_than_the_models_is_said(tmp_path, processor, made):
     """The whole picture stays in view: what was resized to 32 is resized to 16, not cut."""
     path = folder(tmp_path / "mine", processor | {"image_processor_type": "ViTImageProcessor"})
-    source = load_source(weights=path)
+    source = load(weights=path)
     note = f"that of mine is for {made}, and was brought to 16x16"
     assert source.preprocessing_note == note
     assert source.preprocessing.resize == ((20, 20) if "crop_size" in processor else (16, 16))
@@ -260,7 +263,7 @@ def test_files_that_make_no_sense_end_in_one_sentence(tmp_path, kind, changes):
     values = {"image_processor_type": f"{kind}ImageProcessor", **OPTIONS[kind], **changes}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
     with contextlib.suppress(RequestError):  # and nothing else
-        assert load_source(weights=tmp_path).preprocessing.crop == (16, 16)
+        assert load(weights=tmp_path).preprocessing.crop == (16, 16)
 
 
 def test_a_processor_of_transformers_5(tmp_path):
@@ -272,7 +275,7 @@ def test_a_processor_of_transformers_5(tmp_path):
     transformers.CLIPProcessor(images, tokenizer).save_pretrained(tmp_path)
     assert not (tmp_path / "preprocessor_config.json").exists()
     for _ in range(2):
-        source = load_source(weights=tmp_path)
+        source = load(weights=tmp_path)
         assert (source.preprocessing.mean, source.preprocessing_note) == (tuple(MEAN), "")
         KINDS["CLIP"](**OPTIONS["CLIP"]).save_pretrained(tmp_path)
 
@@ -291,8 +294,8 @@ def test_an_assumption_is_said_until_it_is_none(tmp_path, told, says):
         img_size=16, patch_size=8, embed_dim=24, depth=1, num_heads=3, num_classes=5
     )
     torch.save(model.state_dict(), tmp_path / "w.pth")
-    wanted = Wanted(steps=told)
-    source = load_source(weights=tmp_path / "w.pth", told={"heads": 3}, wanted=wanted)
+    overrides = ModelOverrides(preprocessing=PreprocessingOverrides(**told))
+    source = load(weights=tmp_path / "w.pth", hints=CheckpointHints(heads=3), overrides=overrides)
     assert source.preprocessing_note == says
 
 

@@ -10,8 +10,9 @@ from foreign_names import as_dinov2, as_torchvision
 from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
 from timm_models import VisionTransformer, resample_abs_pos_embed
 
-from vit_export.checkpoints.load import load_source
-from vit_export.checkpoints.request import Wanted
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.load import load
+from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.model.vit.adapt import resize_positions
 from vit_export.model.vit.state import random_vit
 
@@ -85,7 +86,7 @@ def test_transformers_at_another_size(tmp_path, name, size):
     options = {} if "DINOv2" in name else {"interpolate_pos_encoding": True}
     answer = theirs(images, **options)
     expected = answer["logits"] if "logits" in answer else answer["pooler_output"]
-    source = load_source(weights=tmp_path, wanted=Wanted(image_size=f"{size[0]}x{size[1]}"))
+    source = load(weights=tmp_path, overrides=ModelOverrides(image_size=f"{size[0]}x{size[1]}"))
     torch.testing.assert_close(source.vit(images), expected, rtol=1e-4, atol=2e-5)
 
 
@@ -130,8 +131,8 @@ def test_families_without_a_library_at_another_size(tmp_path, name, size):
     places, named, changes = BY_HAND[name]
     vit = random_vit(tiny_spec(image_size=(32, 32), **changes), 0)
     torch.save(named(dict(vit.state_dict())), tmp_path / "w.pth")
-    wanted = Wanted(image_size=f"{size[0]}x{size[1]}")
-    source = load_source(weights=tmp_path / "w.pth", told={"heads": 3}, wanted=wanted)
+    overrides = ModelOverrides(image_size=f"{size[0]}x{size[1]}")
+    source = load(weights=tmp_path / "w.pth", hints=CheckpointHints(heads=3), overrides=overrides)
     positions = vit.embedding.positions.detach().double().numpy()
     rows, columns = (weights(4, places(side // 8, 4)) for side in size)
     grid = positions[1:].reshape(4, 4, -1)
@@ -148,7 +149,7 @@ def test_a_live_timm_model_at_another_size():
     model = VisionTransformer(
         img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=5
     ).eval()
-    source = load_source(model, wanted=Wanted(image_size="48x40"))
+    source = load(model, overrides=ModelOverrides(image_size="48x40"))
     model.set_input_size((48, 40))
     images = torch.randn(2, 3, 48, 40)
     torch.testing.assert_close(source.vit(images), model(images), rtol=1e-4, atol=1e-5)

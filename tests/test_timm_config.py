@@ -9,8 +9,9 @@ import torch
 
 from vit_export import RequestError
 from vit_export.checkpoints.families import FAMILIES, timm_config
+from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.infer_spec import infer_spec
-from vit_export.checkpoints.load import load_source
+from vit_export.checkpoints.load import load
 from vit_export.model.vit.vit import Vit
 
 ARCHITECTURES = ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"]
@@ -23,7 +24,7 @@ def test_a_folder_of_timm_needs_no_option(tmp_path, name):
     model = timm_models.create_model(name, num_classes=3, depth=1).eval()
     labels = {"label_names": ["n1", "n2", "n3"], "label_descriptions": {"n1": "ant"}}
     timm_models.save_for_hf(model, tmp_path, model_config=labels, safe_serialization=True)
-    source = load_source(weights=tmp_path)
+    source = load(weights=tmp_path)
     images = torch.randn(2, 3, 224, 224)
     torch.testing.assert_close(source.vit(images), model(images), rtol=1e-4, atol=1e-5)
     assert source.labels == ("ant", "n2", "n3")
@@ -46,7 +47,7 @@ def test_a_pool_that_is_not_built_is_refused(tmp_path, pool):
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
     for request in ({"weights": tmp_path}, {"model": model}):
         with pytest.raises(RequestError, match=f"pool is '{pool} of timm'") as refusal:
-            load_source(**request)
+            load(**request)
         assert refusal.value.fix.startswith("Known: map, mean")
 
 
@@ -57,7 +58,7 @@ def test_a_mean_over_all_tokens(tmp_path):
     model = timm_models.create_model("vit_tiny_patch16_224", **options).eval()
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
     images = torch.randn(2, 3, 224, 224)
-    source = load_source(weights=tmp_path)
+    source = load(weights=tmp_path)
     torch.testing.assert_close(source.vit(images), model(images), rtol=1e-4, atol=1e-5)
 
 
@@ -83,7 +84,7 @@ def test_an_architecture_that_is_not_built_is_refused_by_name(name):
 def test_a_probe_for_the_patches_alone_is_refused():
     model = timm_models.create_model("vit_so150m_patch16_reg4_map_256", depth=1)
     with pytest.raises(RequestError, match="a probe that attends to the patches alone"):
-        load_source(model)
+        load(model)
 
 
 def test_arguments_that_are_code_are_refused():
@@ -181,7 +182,7 @@ def test_the_default_of_a_bare_file_is_the_one_of_timm(tmp_path, name):
     """Mean and std, by the parts that the tensors show."""
     model = timm_models.create_model(name, depth=1, num_classes=2)
     torch.save(model.state_dict(), tmp_path / "w.pth")
-    source = load_source(weights=tmp_path / "w.pth", told={"heads": 1, "mlp": "gelu"})
+    source = load(weights=tmp_path / "w.pth", hints=CheckpointHints(heads=1, activation="gelu"))
     told = model.pretrained_cfg
     assert (source.preprocessing.mean, source.preprocessing.std) == (told["mean"], told["std"])
     assert source.preprocessing_note.startswith("assumed, the default of timm")
@@ -221,4 +222,4 @@ def test_a_config_that_makes_no_sense(tmp_path):
     for changes in ({"model_args": 3}, {"pretrained_cfg": "x"}, {"label_names": 3}):
         (tmp_path / "config.json").write_text(json.dumps(config | changes))
         with pytest.raises(RequestError, match="can't be understood"):
-            load_source(weights=tmp_path)
+            load(weights=tmp_path)

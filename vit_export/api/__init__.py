@@ -18,8 +18,9 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench.plots import write_plot
 from vit_export.bench.results import Bench
 from vit_export.bench.run import run_bench
-from vit_export.checkpoints.load import load_source
-from vit_export.checkpoints.request import Wanted, overrides_of, told_of
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.load import load
+from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.codegen.generate import cpp
 from vit_export.core.errors import RequestError
 from vit_export.core.figures import check_picture
@@ -148,14 +149,16 @@ def summary(
 
     Of a preset no weights are made; `weights` and what completes a checkpoint are as in `build`.
     """
-    told = told_of(heads, activation, pool, norm_eps, trained_size)
-    if weights is not None or told:
-        wanted = Wanted(image_size=image_size, classes=classes)
+    hints = CheckpointHints(
+        heads=heads, activation=activation, pool=pool, norm_eps=norm_eps, trained_size=trained_size
+    )
+    overrides = ModelOverrides(image_size=image_size, classes=classes)
+    if weights is not None or hints.spec_fields():
         path = None if weights is None else Path(weights)
-        source = load_source(model, weights=path, told=told, wanted=wanted)
-        return summarize(source.name, source.vit.spec)
+        loaded = load(model, weights=path, hints=hints, overrides=overrides)
+        return summarize(loaded.name, loaded.vit.spec)
     preset = load_preset(model or DEFAULT)
-    spec = replace(preset.spec, **overrides_of(preset.spec, image_size, classes))
+    spec = replace(preset.spec, **overrides.spec_changes(preset.spec))
     return summarize(preset.name, spec)
 
 
@@ -182,8 +185,10 @@ def inspect(
     Raises:
         RequestError: neither a checkpoint of a known family nor an artifact of ours.
     """
-    told = told_of(heads, activation, pool, norm_eps, trained_size)
-    return inspect_path(Path(path), model, told)
+    hints = CheckpointHints(
+        heads=heads, activation=activation, pool=pool, norm_eps=norm_eps, trained_size=trained_size
+    )
+    return inspect_path(Path(path), model, hints.spec_fields())
 
 
 def bench(

@@ -13,8 +13,14 @@ from vit_export.artifact.manifest import Reference
 from vit_export.artifact.precision import Asked, Part, Scales
 from vit_export.backends import find_target
 from vit_export.backends.interface import check_interface
-from vit_export.checkpoints.load import load_source
-from vit_export.checkpoints.request import Numbers, Outputs, Wanted, steps_of, told_of
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.load import load
+from vit_export.checkpoints.overrides import (
+    ModelOverrides,
+    Numbers,
+    Outputs,
+    PreprocessingOverrides,
+)
 from vit_export.core.errors import RequestError
 from vit_export.core.figures import check_picture
 from vit_export.core.progress import Progress, silent
@@ -22,19 +28,20 @@ from vit_export.core.staging import check_writable, staged
 from vit_export.data.annotations import annotated
 from vit_export.data.dataset import ImageSet, image_set
 from vit_export.data.images import find_images
-from vit_export.model.model import Source
+from vit_export.model.model import Model
 from vit_export.quantization.plots import write_search
 from vit_export.validation.accuracy import Examination
+from vit_export.validation.reading import check_reading
 from vit_export.validation.sample_set import Fed, samples_for
 from vit_export.validation.verdict import Built, Origin
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from vit_export.checkpoints.load import Model
+    from vit_export.checkpoints.load import ModelLike
 
 
 def build(
     target: str,
-    model: "Model | None",
+    model: "ModelLike | None",
     out: str | Path,
     *,
     weights: str | Path | None = None,
@@ -128,15 +135,30 @@ def build(
     )
     chosen.check_all(asked, settings)
     path, sizes = Path(out), chosen.sizes(Batch.parse(batch))
-    told = told_of(heads, activation, pool, norm_eps, trained_size)
-    steps = steps_of(mean, std, resize, crop, interpolation)
-    wanted = Wanted(
-        image_size=image_size, classes=classes, outputs=outputs, labels=_path(labels), steps=steps
+    hints = CheckpointHints(
+        heads=heads, activation=activation, pool=pool, norm_eps=norm_eps, trained_size=trained_size
+    )
+    hints.spec_fields()
+    overrides = ModelOverrides(
+        image_size=image_size,
+        classes=classes,
+        outputs=outputs,
+        labels=_path(labels),
+        preprocessing=PreprocessingOverrides.parse(
+            mean=mean, std=std, resize=resize, crop=crop, interpolation=interpolation
+        ),
     )
     _check_files(path, asked)
     given = annotated(images, labels_csv)
     with progress("load"):
-        source = load_source(model, weights=_path(weights), seed=seed, told=told, wanted=wanted)
+        source = load(
+            model,
+            weights=_path(weights),
+            seed=seed,
+            hints=hints,
+            overrides=overrides,
+            check_reading=check_reading,
+        )
     check_interface(settings, source.vit.spec, source.preprocessing, io_fp16=io_fp16)
     pictures = image_set(given, source.vit.spec, source.preprocessing, source.labels, progress)
     with Examination(pictures) as exam, staged(path) as stage:
@@ -177,7 +199,7 @@ def _path(value: str | Path | None) -> Path | None:
 
 
 def _reference(
-    source: Source, images: ImageSet | None, settings: Mapping[str, Any]
+    source: Model, images: ImageSet | None, settings: Mapping[str, Any]
 ) -> tuple[Reference, Fed]:
     from vit_export.validation.reference import reference_of
 

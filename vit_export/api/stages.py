@@ -19,7 +19,8 @@ from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageSet
-from vit_export.model.model import Source
+from vit_export.model.lower import lower
+from vit_export.model.model import Model
 from vit_export.validation.samples import digest
 from vit_export.validation.tolerances import TOLERANCES, within_budget
 from vit_export.validation.validate import prove
@@ -176,7 +177,7 @@ def _files(paths: Iterable[Path]) -> set[Path]:
 
 
 def job_of(
-    source: Source,
+    source: Model,
     manifest: Manifest,
     expected: tuple[Reference, Array],
     work: Work,
@@ -188,9 +189,9 @@ def job_of(
         lowered = _lowered(source, reference, samples, unfold=unfold)
     ready = planned(lowered, manifest, samples, work)
     origin = Origin(
-        weights_from=source.weights_from,
-        random_weights=source.random,
-        unused=dict(source.unused),
+        weights_from=source.provenance.weights_from,
+        random_weights=source.provenance.random_weights,
+        unused=dict(source.provenance.unused),
         preprocessing=source.preprocessing_note,
         calibration="; ".join(ready.notes(work.images)),
         search=ready.search,
@@ -205,11 +206,9 @@ def job_of(
     return job, origin
 
 
-def _lowered(source: Source, reference: Reference, samples: Array, *, unfold: bool) -> "LoweredVit":
+def _lowered(source: Model, reference: Reference, samples: Array, *, unfold: bool) -> "LoweredVit":
     """The export-friendly module, seen to answer alike before anything is built from it."""
-    from vit_export.model.vit.lowering import lower
-
-    lowered = lower(source.vit, unfold=unfold)
+    lowered = lower(source, unfold=unfold)
     inputs = samples[STAGE_SAMPLES]  # what eager is given, whatever the file is fed
     verdict = prove(
         ModuleSession(lowered),
@@ -227,7 +226,7 @@ def _lowered(source: Source, reference: Reference, samples: Array, *, unfold: bo
 
 
 def manifest_of(
-    target: Target, source: Source, batch: Batch, settings: dict[str, Any], reference: Reference
+    target: Target, source: Model, batch: Batch, settings: dict[str, Any], reference: Reference
 ) -> Manifest:
     """What the artifact will say of itself, before its precision is looked at."""
     from vit_export.model.vit.state import sha256_of
@@ -236,11 +235,11 @@ def manifest_of(
         target=target.name,
         model=source.name,
         spec=source.vit.spec,
-        overrides=source.overrides,
+        overrides=source.provenance.overrides,
         precision="fp32",
         batch=batch,
         weights_sha256=sha256_of(source.vit),
-        weights_from=source.weights_from,
+        weights_from=source.provenance.weights_from,
         preprocessing=source.preprocessing,
         labels=source.labels,
         versions=versions_of(("vit-export", *target.packages, *target.one_of, "numpy", "pillow")),

@@ -19,7 +19,7 @@ from vit_export.checkpoints.consistency import (
 from vit_export.core.errors import RequestError
 from vit_export.data.labels import labels_in
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.model.model import Source
+from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import Preset
 from vit_export.model.vit.spec import VitSpec
 
@@ -39,13 +39,18 @@ def from_checkpoint(
     preset: Preset | None,
     told: dict[str, Any],
     *,
-    steps_told: bool = False,
+    needs_preprocessing: bool = True,
     needs_labels: bool = True,
-) -> Source:
-    """A trained model as its checkpoint tells it, completed by `preset` and by what was `told`.
+) -> Model:
+    """The trained model of a checkpoint, completed by `preset` and by the hints in `told`.
 
-    With `steps_told` the request says the preprocessing, and a file that can't is no obstacle;
-    `needs_labels` is False where others come in their place, or none.
+    Args:
+        checkpoint: tensors and the JSON files beside them.
+        preset: a model of the same architecture, for what the checkpoint does not record.
+        told: fields of VitSpec that the user gave.
+        needs_preprocessing: False where the request replaces the preprocessing, so that a file
+            that can't be understood is no obstacle.
+        needs_labels: False where the request replaces the labels or the model has none.
 
     Raises:
         RequestError: a checkpoint that can't be told apart or completed, or does not fit.
@@ -73,20 +78,21 @@ def from_checkpoint(
     with _understood(path):
         check_whole(renamed.tensors, family, config, original, where)
         check_config(spec, family, config, where)
-        beside = _steps_beside(checkpoint, family, spec.channels, needed=not steps_told)
+        beside = _steps_beside(checkpoint, family, spec.channels, needed=needs_preprocessing)
         steps, note = _preprocessing(beside, path.name, family, preset, spec)
         labels = labels_in(config, spec.classes or 0, where) if needs_labels else ()
-    return Source(
+    return Model.from_vit(
+        vit,
         name=preset.name if preset else path.stem,
-        vit=vit,
-        weights_from=_origin(checkpoint, renamed.unused),
-        random=False,
-        overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
+        provenance=Provenance(
+            weights_from=_origin(checkpoint, renamed.unused),
+            overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
+            unused=renamed.unused,
+        ),
         preprocessing=steps,
         preprocessing_note=note,
         labels=labels or (preset.labels if preset and preset.spec.classes == spec.classes else ()),
         resampling=family.resampling,
-        unused=renamed.unused,
     )
 
 

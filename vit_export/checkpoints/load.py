@@ -1,106 +1,127 @@
-"""From a request to the eager model it means: a preset, a checkpoint, or a model in memory."""
+"""From a user's words to the eager model: a preset, a checkpoint, or a model in memory."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vit_export.checkpoints.apply_overrides import apply_overrides
 from vit_export.checkpoints.from_file import from_checkpoint
 from vit_export.checkpoints.from_module import from_live
-from vit_export.checkpoints.overrides import adapted, tells_all
-from vit_export.checkpoints.request import NOTHING, Wanted, overrides_of
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.overrides import NO_OVERRIDES, ModelOverrides
 from vit_export.core.errors import RequestError
-from vit_export.model.model import Source
+from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import DEFAULT, Preset, load_preset
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from collections.abc import Callable, Mapping
+
     from torch import Tensor, nn
 
     from vit_export.model.vit.spec import VitSpec
 
-    Model = str | Path | nn.Module | tuple[VitSpec, Mapping[str, Tensor]]
+    ModelLike = str | Path | nn.Module | tuple[VitSpec, Mapping[str, Tensor]]
+    CheckReading = Callable[[nn.Module, Model], None]
+
+NO_HINTS = CheckpointHints()
 
 
-def load_source(
-    model: "Model | None" = None,
+def load(
+    model: "ModelLike | None" = None,
     *,
     weights: Path | None = None,
     seed: int = 0,
-    told: Mapping[str, Any] | None = None,
-    wanted: Wanted = NOTHING,
-) -> Source:
-    """The eager model that a request means.
+    hints: CheckpointHints = NO_HINTS,
+    overrides: ModelOverrides = NO_OVERRIDES,
+    check_reading: "CheckReading | None" = None,
+) -> Model:
+    """The eager model that a request names.
 
     Args:
-        model: a preset's name or TOML, a live module of a known family, or (VitSpec, state dict);
-            without it the checkpoint decides, and without that it is the default preset.
-        weights: a checkpoint; without it a preset's shipped weights, else random from `seed`.
-        seed: of random weights.
-        told: fields of VitSpec that a checkpoint's tensors do not show, for `weights` only.
-        wanted: what the model shall be that it is not; trained positions are resampled to another
-            size, and another number of classes is for random weights only, else it is checked.
+        model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
+            state dict). None leaves the choice to the checkpoint, and without a checkpoint it is
+            the default preset.
+        weights: a checkpoint file or folder. None takes the weights that ship with the preset, or
+            else random ones.
+        seed: seed of random weights.
+        hints: what the checkpoint's own files do not record; for `weights` only.
+        overrides: what the exported model shall be instead. Trained position embeddings are
+            resampled to another image size. Another number of classes needs random weights.
+        check_reading: called with a module in memory and the model that was read from it, before
+            any overrides; raises RequestError where they differ.
 
     Raises:
-        RequestError: no such model, or weights and wishes that do not fit it.
+        RequestError: there is no such model, or weights, hints or overrides do not fit it.
     """
-    return adapted(_found(model, weights, seed, dict(told or {}), wanted), wanted)
+    loaded = _load_as_is(model, weights, seed, hints, overrides)
+    if check_reading is not None and not isinstance(model, str | Path | tuple | None):
+        check_reading(model, loaded)
+    return apply_overrides(loaded, overrides)
 
 
-def _found(
-    model: "Model | None", weights: Path | None, seed: int, told: dict[str, Any], wanted: Wanted
-) -> Source:
+def _load_as_is(
+    model: "ModelLike | None",
+    weights: Path | None,
+    seed: int,
+    hints: CheckpointHints,
+    overrides: ModelOverrides,
+) -> Model:
+    fields = hints.spec_fields()
     if model is not None and not isinstance(model, str | Path):
-        if weights or told:
+        if weights or fields:
             raise RequestError(
                 "weights and what tells of them go with a preset.", "the model has its own already."
             )
         return from_live(model)
     if weights is not None:
-        from vit_export.checkpoints.files import read_checkpoint
-
-        preset = None if model is None else load_preset(str(model))
-        bare = wanted.labels is not None or wanted.outputs in {"features", "tokens"}
-        return from_checkpoint(
-            read_checkpoint(weights),
-            preset,
-            told,
-            steps_told=tells_all(wanted.steps),
-            needs_labels=not bare,
-        )
-    if told:
-        raise RequestError(f"{', '.join(told)} go with a checkpoint.", "give --weights too.")
+        return _from_weights(weights, None if model is None else str(model), fields, overrides)
+    if fields:
+        raise RequestError(f"{', '.join(fields)} go with a checkpoint.", "give --weights too.")
     preset = load_preset(str(model or DEFAULT))
     if preset.weights is not None:
         return _shipped(preset, preset.weights)
-    return _random(preset, seed, overrides_of(preset.spec, wanted.image_size, wanted.classes))
+    return _random(preset, seed, overrides.spec_changes(preset.spec))
 
 
-def _shipped(preset: Preset, weights: Path) -> Source:
+def _from_weights(
+    weights: Path, preset: str | None, fields: dict[str, Any], overrides: ModelOverrides
+) -> Model:
+    from vit_export.checkpoints.files import read_checkpoint
+
+    replaced = overrides.labels is not None or overrides.outputs in {"features", "tokens"}
+    return from_checkpoint(
+        read_checkpoint(weights),
+        None if preset is None else load_preset(preset),
+        fields,
+        needs_preprocessing=not overrides.preprocessing.complete,
+        needs_labels=not replaced,
+    )
+
+
+def _shipped(preset: Preset, weights: Path) -> Model:
     from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.from_state_dict import load_vit
 
-    return Source(
+    return Model.from_vit(
+        load_vit(preset.spec, read_checkpoint(weights).tensors, str(weights)),
         name=preset.name,
-        vit=load_vit(preset.spec, read_checkpoint(weights).tensors, str(weights)),
-        weights_from=weights.name,
-        random=False,
-        overrides={},
+        provenance=Provenance(weights_from=weights.name),
         preprocessing=preset.preprocessing,
         labels=preset.labels,
     )
 
 
-def _random(preset: Preset, seed: int, overrides: dict[str, Any]) -> Source:
+def _random(preset: Preset, seed: int, changes: dict[str, Any]) -> Model:
     from vit_export.model.vit.state import random_vit
 
-    spec = replace(preset.spec, **overrides)
+    spec = replace(preset.spec, **changes)
     steps = preset.preprocessing
-    return Source(
+    return Model.from_vit(
+        random_vit(spec, seed),
         name=preset.name,
-        vit=random_vit(spec, seed),
-        weights_from=f"random, seed {seed}",
-        random=True,
-        overrides=overrides,
-        preprocessing=steps.at(spec.image_size) if steps and overrides else steps,
-        labels=preset.labels if "classes" not in overrides else (),
+        provenance=Provenance(
+            weights_from=f"random, seed {seed}", random_weights=True, overrides=changes
+        ),
+        preprocessing=steps.at(spec.image_size) if steps and changes else steps,
+        labels=preset.labels if "classes" not in changes else (),
     )

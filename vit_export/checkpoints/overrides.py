@@ -1,123 +1,135 @@
-"""A model as the request wants it: another size, another answer, other labels and preprocessing."""
+"""What a user wants to be different in the exported model: size, outputs, labels, preprocessing."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from math import floor
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from vit_export.checkpoints.request import Wanted, overrides_of
 from vit_export.core.errors import RequestError
-from vit_export.data.labels import read_labels
-from vit_export.data.preprocessing import Preprocessing
-from vit_export.model.model import Source
+from vit_export.data.sizes import parse_image_size
 from vit_export.model.vit.spec import VitSpec
 
-LARGEST_RESIZE = 16
-"""Over the longer side of what the model takes; evaluation resizes to less than twice that."""
+Outputs = Literal["logits", "features", "tokens"]
+Numbers = str | float | Sequence[float]
+"""One number, several numbers, or several as text: "0.485,0.456,0.406"."""
+SMALLEST_SHARE = 1e-3
 
 
-def adapted(source: Source, wanted: Wanted) -> Source:
-    """`source` as it is wanted; weights that need no change are shared with it.
+@dataclass(frozen=True, kw_only=True)
+class PreprocessingOverrides:
+    """Fields of Preprocessing that the user sets. None leaves a field as it is."""
 
-    Raises:
-        RequestError: classes, an answer, labels or preprocessing that the model can't have.
-    """
-    overrides = overrides_of(source.vit.spec, wanted.image_size, wanted.classes)
-    if "classes" in overrides:
-        raise RequestError(
-            f"{source.weights_from} is for {source.vit.spec.classes or 'no'} classes, "
-            f"not {wanted.classes}.",
-            "leave --classes out.",
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    resize: int | tuple[int, int] | None = None
+    """The shorter side, or height and width, in pixels."""
+    crop: tuple[int, int] | None = None
+    """Height and width in pixels."""
+    share: float | None = None
+    """The crop as a share of the resized image, which is timm's `crop_pct`."""
+    interpolation: str | None = None
+
+    def __bool__(self) -> bool:
+        """Whether the user set anything."""
+        return bool(self.values())
+
+    def values(self) -> dict[str, Any]:
+        """The fields that the user set."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to assume, except perhaps the interpolation."""
+        sized = self.resize is not None or self.share is not None
+        return sized and self.mean is not None and self.std is not None
+
+    @classmethod
+    def parse(
+        cls,
+        *,
+        mean: Numbers | None = None,
+        std: Numbers | None = None,
+        resize: str | int | None = None,
+        crop: str | float | None = None,
+        interpolation: str | None = None,
+    ) -> Self:
+        """The overrides as the command line and the Python functions take them.
+
+        A crop with a decimal point is a share of the resized image; one without is in pixels.
+
+        Raises:
+            RequestError: a text that holds no numbers or no size, or a resize beside a share.
+        """
+        pixels, share = (None, None) if crop is None else _parse_crop(str(crop))
+        if share is not None and resize is not None:
+            message = "A crop that is a share tells the resize already."
+            raise RequestError(message, "leave one of them out, or give the crop in pixels.")
+        return cls(
+            mean=_parse_numbers(mean, "mean") if mean else None,
+            std=_parse_numbers(std, "std") if std else None,
+            resize=None if resize is None else _parse_resize(str(resize)),
+            crop=pixels,
+            share=share,
+            interpolation=interpolation,
         )
-    if "image_size" in overrides:
-        source = _at_size(source, overrides["image_size"])
-    if wanted.outputs is not None:
-        source = _answering(source, wanted.outputs)
-    if wanted.steps:
-        steps = with_steps(source.preprocessing, source.vit.spec, wanted.steps)
-        told = {name: value for name, value in wanted.steps.items() if name != "crop"}
-        note = "" if tells_all(wanted.steps) else source.preprocessing_note
-        overrides = {**source.overrides, **told}
-        source = replace(source, preprocessing=steps, preprocessing_note=note, overrides=overrides)
-    if source.preprocessing is not None:
-        _check_resize(source.preprocessing)
-    if wanted.labels is not None:
-        if not source.vit.spec.classifies:
-            raise RequestError("The model has no classes to label.", "leave --labels out.")
-        source = replace(source, labels=read_labels(wanted.labels, source.vit.spec.classes or 0))
-    return source
 
 
-def tells_all(steps: Mapping[str, Any]) -> bool:
-    """Whether nothing is left to assume, but perhaps the interpolation."""
-    return {"mean", "std"} <= steps.keys() and bool({"resize", "share"} & steps.keys())
+@dataclass(frozen=True, kw_only=True)
+class ModelOverrides:
+    """What the exported model shall be, where that differs from its checkpoint or preset."""
+
+    image_size: str | None = None
+    """HEIGHTxWIDTH, or one side."""
+    classes: int | None = None
+    outputs: Outputs | None = None
+    labels: Path | None = None
+    """A file that names the classes."""
+    preprocessing: PreprocessingOverrides = field(default_factory=PreprocessingOverrides)
+
+    def spec_changes(self, spec: VitSpec) -> dict[str, Any]:
+        """The fields of `spec` that change, with their new values.
+
+        Raises:
+            RequestError: `image_size` is not an image size.
+        """
+        size = None if self.image_size is None else parse_image_size(self.image_size)
+        changes: dict[str, Any] = {"image_size": size, "classes": self.classes}
+        return {
+            name: value
+            for name, value in changes.items()
+            if value is not None and value != getattr(spec, name)
+        }
 
 
-def _at_size(source: Source, size: tuple[int, int]) -> Source:
-    from vit_export.model.vit.adapt import resize_positions
+NO_OVERRIDES = ModelOverrides()
 
-    steps = source.preprocessing
-    return replace(
-        source,
-        vit=resize_positions(source.vit, size, source.resampling),
-        preprocessing=steps.at(size) if steps else None,
-        overrides={
-            **_changed(source, {"image_size": size}),
-            "resampling": asdict(source.resampling) if source.resampling else None,
-        },
+
+def _parse_numbers(value: Numbers, name: str) -> tuple[float, ...]:
+    numbers = value.split(",") if isinstance(value, str) else value
+    try:
+        return tuple(
+            float(one) for one in (numbers if isinstance(numbers, Sequence) else [numbers])
+        )
+    except ValueError:
+        raise RequestError(f"{name} is {value!r}.", f"give numbers: --{name} 0.5,0.5,0.5") from None
+
+
+def _parse_resize(text: str) -> int | tuple[int, int]:
+    height, width = parse_image_size(text)
+    return (height, width) if "x" in text else height
+
+
+def _parse_crop(text: str) -> tuple[tuple[int, int] | None, float | None]:
+    """Pixels, or a share of the resized side such as 0.875 or 1.0; the other one is None."""
+    try:
+        if "." not in text:
+            return parse_image_size(text), None
+        share = float(text)
+    except (RequestError, ValueError):
+        share = 0.0
+    if SMALLEST_SHARE <= share <= 1:
+        return None, share
+    message = f"{text!r} is no crop."
+    raise RequestError(
+        message, "give pixels (224, 384x256), or a share of the resized side (0.875, 1.0)."
     )
-
-
-def _answering(source: Source, outputs: str) -> Source:
-    from vit_export.model.vit.adapt import change_outputs
-
-    vit = change_outputs(source.vit, outputs)
-    if vit is source.vit:
-        return source
-    overrides = _changed(source, {"outputs": outputs})
-    return replace(source, vit=vit, labels=(), overrides=overrides)
-
-
-def _changed(source: Source, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides, and what the weights were trained as: a later proof begins from that."""
-    return {"trained": asdict(source.vit.spec), **source.overrides, **overrides}
-
-
-def with_steps(
-    steps: Preprocessing | None, spec: VitSpec, wanted: Mapping[str, Any]
-) -> Preprocessing:
-    """`steps` with the `wanted` fields, for images of `spec`; all of them, where there are none.
-
-    Raises:
-        RequestError: another crop than the model takes, or fields without which nothing is known.
-    """
-    fields = dict(wanted)
-    if fields.setdefault("crop", spec.image_size) != spec.image_size:
-        (height, width), (high, wide) = spec.image_size, fields["crop"]
-        message = f"The model takes images of {height}x{width}, not of {high}x{wide}."
-        fix = f"crop to {height}x{width} or to a share (0.875), or give --image-size."
-        raise RequestError(message, fix)
-    share = fields.pop("share", None)
-    if share is not None:  # as timm.data.create_transform makes the size of a crop_pct
-        fields["resize"] = max(floor(min(spec.image_size) / share), *spec.image_size)
-    for name in ("mean", "std"):
-        if len(fields.get(name, ())) == 1:
-            fields[name] *= spec.channels
-    if steps is not None:
-        return replace(steps, **fields)
-    missing = [name for name in ("mean", "std", "resize") if name not in fields]
-    if missing or spec.channels not in {1, 3}:
-        message = "The model came without preprocessing."
-        raise RequestError(message, f"give --{' and --'.join(missing or ['mean', 'std'])} too.")
-    return Preprocessing(mode="L" if spec.channels == 1 else "RGB", **fields)
-
-
-def _check_resize(steps: Preprocessing) -> None:
-    """Nothing, unless images would fill the memory before they are cropped."""
-    largest = LARGEST_RESIZE * max(steps.crop)
-    side = max(steps.resize) if isinstance(steps.resize, tuple) else steps.resize
-    if side > largest:
-        (height, width), share = steps.crop, min(steps.crop) / largest
-        message = f"Resizing to {side} pixels is out of proportion to the {height}x{width} that "
-        fix = f"--resize to at most {largest}, or --crop to a share of {share:.4f} or more."
-        raise RequestError(message + "the model takes.", fix)

@@ -1,32 +1,82 @@
-"""What a request exports: an eager model and what belongs to it."""
+"""A model as the stages know it: an eager module, its signature, and what travels with it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.signature import Signature
+from vit_export.model.vit.spec import VitSpec
 
 if TYPE_CHECKING:  # torch is heavy, and reading a request must be light
+    from torch import nn
+
     from vit_export.model.vit.adapt import Resampling
     from vit_export.model.vit.vit import Vit
 
 
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a model's weights come from."""
+
+    weights_from: str
+    """In words: shipped, random from a seed, or the name of a file."""
+    random_weights: bool = False
+    """Random weights are right for speed and size, and worthless for answers."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """What the request changed. `trained` holds the spec that the weights were trained as."""
+    unused: Mapping[str, str] = field(default_factory=dict)
+    """Tensors of the checkpoint that the model does not use, each with the reason."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
-    """An eager model, never touched again, and what travels with it."""
+class Model:
+    """An eager model in fp32. The module is the reference and is never changed."""
 
     name: str
-    vit: "Vit"
-    weights_from: str
-    random: bool
-    """Whether the weights are random: right for speed and size, worthless for answers."""
-    overrides: Mapping[str, Any]
-    """What is not as the files say; `trained` holds what the weights were trained as."""
-    preprocessing: Preprocessing | None
+    module: "nn.Module"
+    signature: Signature
+    spec: VitSpec | None = None
+    """The spec of a known Vision Transformer; None for any other module."""
+    provenance: Provenance
+    preprocessing: Preprocessing | None = None
     preprocessing_note: str = ""
-    """What has to be said of it: that it is assumed, or was brought to another size."""
-    labels: tuple[str, ...]
+    """What the user should know about it: it is assumed, or was brought to another size."""
+    labels: tuple[str, ...] = ()
     resampling: "Resampling | None" = None
-    """How its family moves positions to another grid; None for timm's way."""
-    unused: Mapping[str, str] = field(default_factory=dict)
-    """Tensors of the checkpoint that the model has no use for, with the reason."""
+    """How the model's family moves positions to another grid; None for timm's way."""
+
+    @classmethod
+    def from_vit(cls, vit: "Vit", *, name: str, provenance: Provenance, **rest: Any) -> Self:
+        """The model of a Vision Transformer, whose spec gives the signature."""
+        spec = vit.spec
+        return cls(
+            name=name,
+            module=vit,
+            signature=spec.signature,
+            spec=spec,
+            provenance=provenance,
+            **rest,
+        )
+
+    @property
+    def vit(self) -> "Vit":
+        """The module of a known Vision Transformer.
+
+        Raises:
+            TypeError: the model is another module.
+        """
+        from vit_export.model.vit.vit import Vit
+
+        if not isinstance(self.module, Vit):
+            raise TypeError(f"{self.name} is not a Vision Transformer of ours.")
+        return self.module
+
+    def with_vit(self, vit: "Vit", **changes: Any) -> Self:
+        """The same model with another Vision Transformer and its signature."""
+        return replace(self, module=vit, signature=vit.spec.signature, spec=vit.spec, **changes)
+
+    def with_overrides(self, overrides: Mapping[str, Any], **changes: Any) -> Self:
+        """The same model, with `overrides` added to what the request changed."""
+        added = {**self.provenance.overrides, **overrides}
+        return replace(self, provenance=replace(self.provenance, overrides=added), **changes)

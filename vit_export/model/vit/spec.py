@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from vit_export.core.dataclass_checks import check_names, check_types
 from vit_export.core.errors import RequestError
 from vit_export.model.fusions import ExpectedFusions
+from vit_export.model.signature import Signature, image_signature
 from vit_export.model.vit.padding import pad_hidden_width
 from vit_export.model.vit.spec_checks import check_sizes, check_tokens
 
@@ -179,6 +180,11 @@ class VitSpec:
             activations=self.depth + pools,
             activation=self.mlp,
         )
+
+    @property
+    def signature(self) -> Signature:
+        """What a model of this spec takes and answers."""
+        return image_signature((self.channels, *self.image_size), self.answer, self.answer_shape)
 
     def gemms(self, batch: int) -> list[tuple[int, int, int]]:
         """Return the shapes of one lowered block's four matrix products for `batch` images.

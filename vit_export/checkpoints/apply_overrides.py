@@ -1,0 +1,129 @@
+"""A model as the user wants it: another size, other outputs, other labels and preprocessing."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from math import floor
+from typing import Any
+
+from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
+from vit_export.core.errors import RequestError
+from vit_export.data.labels import read_labels
+from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.model import Model
+from vit_export.model.signature import Signature
+
+LARGEST_RESIZE = 16
+"""Over the longer side of what the model takes; evaluation resizes to less than twice that."""
+
+
+def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
+    """`model` with the overrides applied; weights that need no change are shared with it.
+
+    Raises:
+        RequestError: classes, outputs, labels or preprocessing that the model can't have.
+    """
+    changes = overrides.spec_changes(model.vit.spec)
+    if "classes" in changes:
+        raise RequestError(
+            f"{model.provenance.weights_from} is for {model.signature.classes or 'no'} classes, "
+            f"not {overrides.classes}.",
+            "leave --classes out.",
+        )
+    if "image_size" in changes:
+        model = _set_image_size(model, changes["image_size"])
+    if overrides.outputs is not None:
+        model = _set_outputs(model, overrides.outputs)
+    if overrides.preprocessing:
+        model = _set_preprocessing(model, overrides.preprocessing)
+    if model.preprocessing is not None:
+        _check_resize(model.preprocessing)
+    if overrides.labels is not None:
+        if not model.signature.classifies:
+            raise RequestError("The model has no classes to label.", "leave --labels out.")
+        labels = read_labels(overrides.labels, model.signature.classes or 0)
+        model = replace(model, labels=labels)
+    return model
+
+
+def _set_image_size(model: Model, size: tuple[int, int]) -> Model:
+    from vit_export.model.vit.adapt import resize_positions
+
+    steps, resampling = model.preprocessing, model.resampling
+    changes = {
+        **_remember_trained(model, {"image_size": size}),
+        "resampling": asdict(resampling) if resampling else None,
+    }
+    model = model.with_vit(
+        resize_positions(model.vit, size, resampling),
+        preprocessing=steps.at(size) if steps else None,
+    )
+    return model.with_overrides(changes)
+
+
+def _set_outputs(model: Model, outputs: str) -> Model:
+    from vit_export.model.vit.adapt import change_outputs
+
+    vit = change_outputs(model.vit, outputs)
+    if vit is model.vit:
+        return model
+    changes = _remember_trained(model, {"outputs": outputs})
+    return model.with_vit(vit, labels=()).with_overrides(changes)
+
+
+def _remember_trained(model: Model, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The changes and, first of all, the spec that the weights were trained as.
+
+    A later proof starts from that spec.
+    """
+    trained = model.provenance.overrides.get("trained", asdict(model.vit.spec))
+    return {"trained": trained, **changes}
+
+
+def _set_preprocessing(model: Model, overrides: PreprocessingOverrides) -> Model:
+    steps = override_preprocessing(model.preprocessing, model.signature, overrides)
+    recorded = {name: value for name, value in overrides.values().items() if name != "crop"}
+    note = "" if overrides.complete else model.preprocessing_note
+    return model.with_overrides(recorded, preprocessing=steps, preprocessing_note=note)
+
+
+def override_preprocessing(
+    steps: Preprocessing | None, signature: Signature, overrides: PreprocessingOverrides
+) -> Preprocessing:
+    """`steps` with the overridden fields, for images as `signature` takes them.
+
+    A model without preprocessing needs all fields.
+
+    Raises:
+        RequestError: another crop than the model takes, or fields that are missing.
+    """
+    fields = overrides.values()
+    if fields.setdefault("crop", signature.image_size) != signature.image_size:
+        (height, width), (high, wide) = signature.image_size, fields["crop"]
+        message = f"The model takes images of {height}x{width}, not of {high}x{wide}."
+        fix = f"crop to {height}x{width} or to a share (0.875), or give --image-size."
+        raise RequestError(message, fix)
+    share = fields.pop("share", None)
+    if share is not None:  # as timm.data.create_transform makes the size of a crop_pct
+        size = signature.image_size
+        fields["resize"] = max(floor(min(size) / share), *size)
+    for name in ("mean", "std"):
+        if len(fields.get(name, ())) == 1:
+            fields[name] *= signature.channels
+    if steps is not None:
+        return replace(steps, **fields)
+    missing = [name for name in ("mean", "std", "resize") if name not in fields]
+    if missing or signature.channels not in {1, 3}:
+        message = "The model came without preprocessing."
+        raise RequestError(message, f"give --{' and --'.join(missing or ['mean', 'std'])} too.")
+    return Preprocessing(mode="L" if signature.channels == 1 else "RGB", **fields)
+
+
+def _check_resize(steps: Preprocessing) -> None:
+    """Raise RequestError unless images stay small enough for memory before they are cropped."""
+    largest = LARGEST_RESIZE * max(steps.crop)
+    side = max(steps.resize) if isinstance(steps.resize, tuple) else steps.resize
+    if side > largest:
+        (height, width), share = steps.crop, min(steps.crop) / largest
+        message = f"Resizing to {side} pixels is out of proportion to the {height}x{width} that "
+        fix = f"--resize to at most {largest}, or --crop to a share of {share:.4f} or more."
+        raise RequestError(message + "the model takes.", fix)

@@ -1,0 +1,92 @@
+"""What a model takes and what it answers: the one thing that every stage knows it by."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Meaning = Literal["image", "logits", "features", "tokens", "tensor"]
+"""What the numbers of a tensor are. `tensor` stands for whatever the model's author meant."""
+BATCH = "batch"
+"""The name of the free dimension that counts images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a model."""
+
+    name: str
+    dtype: str
+    """As NumPy spells it: `float32`."""
+    shape: tuple[int | str, ...]
+    """A word is a free dimension: ("batch", 3, 224, 224)."""
+    meaning: Meaning
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: without the batch, which comes first.
+
+        Raises:
+            ValueError: another dimension is free.
+        """
+        fixed = tuple(side for side in self.shape[1:] if isinstance(side, int))
+        if len(fixed) < len(self.shape) - 1:
+            raise ValueError(f"{self.name} has free dimensions besides the batch: {self.shape}")
+        return fixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """Inputs and outputs of a model, before any preprocessing or head is put around it."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the image that goes in."""
+        channels, height, width = self.inputs[0].sample_shape
+        return channels, height, width
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image."""
+        return self.image_shape[0]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the image in pixels."""
+        return self.image_shape[1:]
+
+    @property
+    def answer(self) -> Meaning:
+        """What the model answers."""
+        return self.outputs[0].meaning
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of the answer to one image: (K,), or (N, D) for tokens."""
+        return self.outputs[0].sample_shape
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the answer is logits."""
+        return self.answer == "logits"
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes; None for a model that does not classify."""
+        return self.answer_shape[-1] if self.classifies else None
+
+
+def image_signature(
+    image_shape: tuple[int, int, int], answer: Meaning, answer_shape: tuple[int, ...]
+) -> Signature:
+    """The signature of a model that answers one tensor to one image, in fp32.
+
+    Args:
+        image_shape: channels, height and width of one image.
+        answer: what the output means; it is also the output's name.
+        answer_shape: shape of the answer to one image.
+    """
+    image = TensorSpec(name="image", dtype="float32", shape=(BATCH, *image_shape), meaning="image")
+    output = TensorSpec(name=answer, dtype="float32", shape=(BATCH, *answer_shape), meaning=answer)
+    return Signature(inputs=(image,), outputs=(output,))

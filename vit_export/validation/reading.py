@@ -1,0 +1,69 @@
+"""Whether a module in memory computes what was read from its names and attributes.
+
+Names and attributes say what a module should compute, and its own forward says what it does. The
+two are compared before any overrides, so that the proof is about the user's module and not about
+our reading of it.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
+from vit_export.validation.compare import compare
+from vit_export.validation.reference import reference_of
+from vit_export.validation.samples import make_samples, recipes
+from vit_export.validation.tolerances import TOLERANCES
+
+if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from torch import nn
+
+    from vit_export.model.model import Model
+
+ROOM = 8
+"""Over the proof's own tolerance: other kernels sum in another order, while another activation is
+off by thousands of it."""
+ANSWERS = ("logits", "image_embeds", "pooler_output")
+"""Where modules that answer with several tensors keep the one that is ours."""
+
+
+def check_reading(module: "nn.Module", model: "Model") -> None:
+    """Raise RequestError unless `module` answers as `model` does, within rounding.
+
+    Args:
+        module: the user's own module; a copy of it runs.
+        model: what was read from it, before any overrides.
+    """
+    names = recipes(None)[:2]
+    samples = make_samples(names, model.vit.spec, None)
+    expected = reference_of(model.vit, names, samples)
+    for answers in _candidates(module, samples, model.signature.answer_shape):
+        rows = zip(expected.answers, answers, expected.floors, strict=True)
+        if all(
+            compare(
+                ours, theirs, ROOM * floor, TOLERANCES["fp32"], classifies=False, sample=model.name
+            ).passed
+            for ours, theirs, floor in rows
+        ):
+            return
+    raise RequestError(
+        f"{model.name} computes something else than its tensors and attributes say.",
+        "is its forward, an activation or a pooling changed? Then give a spec and its state dict.",
+    )
+
+
+def _candidates(module: "nn.Module", samples: Array, shape: tuple[int, ...]) -> Iterator[Array]:
+    """The module's tensors that could be the answer, (M, *shape) each, from a copy of it."""
+    import copy
+
+    import torch
+
+    twin = copy.deepcopy(module).float().cpu().eval()
+    with torch.inference_mode():
+        answer = twin(torch.from_numpy(samples))
+    tokens = getattr(answer, "last_hidden_state", None)
+    candidates = [answer, *(getattr(answer, name, None) for name in ANSWERS)]
+    candidates += [tokens[:, 0]] if tokens is not None else []
+    for tensor in candidates:
+        if isinstance(tensor, torch.Tensor) and tensor.shape == (len(samples), *shape):
+            yield tensor.numpy()
