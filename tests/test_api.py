@@ -27,6 +27,14 @@ def test_every_command_has_a_twin():
         _ = vit_export.tensorflow
 
 
+def test_no_folder_hides_a_function():
+    """Whichever parts of the package are imported: `bench` is a folder too."""
+    import vit_export.bench.run
+
+    assert inspect.isfunction(vit_export.bench)
+    assert vit_export.bench is api.bench
+
+
 @pytest.mark.parametrize("name", cli.commands)
 def test_twins_take_the_same_options(name):
     shown_only = {"as_json", "quiet", "verbose", "help"}

@@ -52,6 +52,12 @@ __all__ = [
 __all__ += list(TARGETS)
 
 
+# An import of the folder `bench` sets it as an attribute of this package, where it would hide the
+# function of the same name. Python does that once, so it is done and undone here.
+import_module("vit_export.bench")
+globals().pop("bench")
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
