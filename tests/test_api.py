@@ -10,7 +10,7 @@ from support import FASHION, SEED_STYLE, run_json, tiny_spec
 
 import vit_export
 from vit_export import api
-from vit_export.artifact.precision import OWNERS
+from vit_export.artifact.precision import OPTION_PRECISIONS
 from vit_export.backends import TARGETS
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.cli import cli
@@ -44,7 +44,9 @@ def test_twins_take_the_same_options(name):
     target = TARGETS.get(name)
     own = {*(option.name for option in target.options), *target.shorts} if target else set()
     offered = set(target.precisions) if target else set()
-    useless = {option for option, owners in OWNERS.items() if target and not owners & offered}
+    useless = {
+        option for option, owners in OPTION_PRECISIONS.items() if target and not owners & offered
+    }
     renamed = {"page": "report"}
     assert {renamed.get(option, option) for option in command} == python - useless | own
 

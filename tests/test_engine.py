@@ -21,7 +21,7 @@ import vit_export
 from vit_export.api import accept as judging
 from vit_export.api import validate as validation
 from vit_export.artifact.batch import Batch
-from vit_export.artifact.precision import Asked
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.session import RunFailedError
 from vit_export.backends.tensorrt import compatibility as loads
@@ -884,9 +884,9 @@ def test_what_torch_tensorrt_refuses(program):
     ],
 )
 def test_what_a_program_can_not_be(asked, settings, told):
-    trt_program.check(Asked(precision="fp16"), USUAL)
+    trt_program.check(QuantizationRequest(precision="fp16"), USUAL)
     with pytest.raises(RequestError, match=told):
-        trt_program.check(Asked(**asked), USUAL | settings)
+        trt_program.check(QuantizationRequest(**asked), USUAL | settings)
 
 
 def test_of_a_program_it_is_not_said_what_it_is_done_in(finished):

@@ -23,7 +23,7 @@ from support import (
 from test_quantize import WIDE, answers, graph_of, images
 
 import vit_export
-from vit_export.artifact.precision import PARTS, Asked
+from vit_export.artifact.precision import PARTS, QuantizationRequest
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.numerics import snr_db
@@ -78,9 +78,9 @@ def test_a_part_adds_its_own_layers_and_no_others(part):
 @pytest.mark.parametrize("part", PARTS)
 def test_what_is_included_is_done_in_integers(part, precision):
     vit = random_vit(tiny_spec(**WIDE), 0)
-    without = census(written(vit, Asked(precision)).graph)
-    found = census(written(vit, Asked(precision, include=(part,))).graph)
-    everything = census(written(vit, Asked(precision, include=PARTS)).graph)
+    without = census(written(vit, QuantizationRequest(precision)).graph)
+    found = census(written(vit, QuantizationRequest(precision, include=(part,))).graph)
+    everything = census(written(vit, QuantizationRequest(precision, include=PARTS)).graph)
     assert sum(found.values()) == sum(without.values())
     assert found["int8"] > without["int8"]
     assert everything == {"int8": sum(without.values())}
@@ -91,7 +91,7 @@ def test_what_is_included_is_done_in_integers(part, precision):
 def test_the_runtime_rounds_as_it_was_played(precision, include):
     vit = random_vit(tiny_spec(**WIDE), 0)
     made = [one for _, one in images(vit.spec, seed=3)][:1]
-    asked = Asked(precision, include=include)
+    asked = QuantizationRequest(precision, include=include)
     lowered, plan = planned(vit, asked)
     with torch.no_grad(), played(lowered, plan):
         rounded = lowered(torch.from_numpy(made[0][None])).numpy()
@@ -105,7 +105,7 @@ def test_the_runtime_rounds_as_it_was_played(precision, include):
 @pytest.mark.parametrize("variant", rarely(sorted(VARIANTS), "distilled", "projection"))
 def test_every_kind_of_attention_is_quantized(variant):
     vit = random_vit(tiny_spec(**VARIANTS[variant]), 0)
-    model = written(vit, Asked("int8", include=("attention",)))
+    model = written(vit, QuantizationRequest("int8", include=("attention",)))
     integer = [node for node in model.graph if node.op_type == "MatMulInteger"]
     lowered = lower(vit)
     assert len(integer) == len(linear_layers(lowered)) + 2 * len(products(lowered))
@@ -114,7 +114,7 @@ def test_every_kind_of_attention_is_quantized(variant):
 
 def test_an_attention_that_the_graph_does_not_have_is_a_failure():
     vit = random_vit(tiny_spec(), 0)
-    lowered, plan = planned(vit, Asked("int8", include=("attention",)))
+    lowered, plan = planned(vit, QuantizationRequest("int8", include=("attention",)))
     plan = Plan(products={"blocks.7.attention.products": next(iter(plan.products.values()))})
     with pytest.raises(BuildError, match=r"has no blocks\.7\.attention\.products"):
         quantize(graph_of(lowered, vit.spec), plan, "int8", "portable")
@@ -220,8 +220,8 @@ def test_auto_decides_on_patches_and_head_too(tmp_path):
     [
         (("--include", "head"), "means nothing with --precision fp32"),
         (("--precision", "fp16", "--include", "patches"), "means nothing"),
-        (("--precision", "weights-int8", "--include", "attention"), "which attention's products"),
-        (("--precision", "auto", "--include", "attention"), "which attention's products lack"),
+        (("--precision", "weights-int8", "--include", "attention"), "which attention's matmuls"),
+        (("--precision", "auto", "--include", "attention"), "which attention's matmuls lack"),
         (
             ("--precision", "int8", "--scales", "token", "--include", "attention"),
             "does not fit attention",

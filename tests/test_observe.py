@@ -6,7 +6,7 @@ import torch
 from support import tiny_spec
 from test_quantize import WIDE, images
 
-from vit_export.artifact.precision import Asked
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.progress import silent
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
@@ -57,7 +57,7 @@ def test_values_are_known_as_they_are_after_equalizing():
         for block in vit.blocks:
             block.attention.qkv.bias[-spec.width :] += 3
     lowered = lower(vit)
-    asked = Asked("int8-static", include=("attention",))
+    asked = QuantizationRequest("int8-static", include=("attention",))
     found, _ = observe(lowered, images(spec), asked.include)
     plan = prepare(lowered, asked, "portable", dict(found), silent)
     again, _ = observe(lowered, images(spec), asked.include)

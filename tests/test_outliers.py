@@ -5,7 +5,7 @@ import torch
 from support import tiny_spec
 from test_quantize import WIDE, answers, graph_of, images
 
-from vit_export.artifact.precision import Asked
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.backends.module_session import ModuleSession
 from vit_export.core.numerics import snr_db
 from vit_export.core.progress import silent
@@ -86,7 +86,7 @@ def test_a_massive_activation_is_found_and_the_runtime_rounds_as_it_was_played(p
     lowered = lower(vit)
     seen, _ = observe(lowered, images(vit.spec))
     exact = answers(graph_of(lower(vit), vit.spec), [image for _, image in images(vit.spec)][:1])
-    plan = prepare(lowered, Asked(precision), flavour, dict(seen), silent)
+    plan = prepare(lowered, QuantizationRequest(precision), flavour, dict(seen), silent)
     assert "token" in plan.schemes[LAYER]
     if precision == "int8":
         assert set(plan.schemes.values()) == {"int8", "int8-token-zero-point"}

@@ -10,7 +10,7 @@ from support import VARIANTS, rarely, tiny_spec
 from torch.nn import functional
 
 from vit_export.artifact.batch import Batch
-from vit_export.artifact.precision import Asked
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.errors import BuildError, ProofError, RequestError
 from vit_export.core.numerics import snr_db
 from vit_export.core.progress import silent
@@ -184,7 +184,7 @@ def test_outliers_cost_accuracy_that_equalizing_brings_back():
     naive = graph_of(lowered, spec)
     plan = plainly(lowered, dict.fromkeys(linear_layers(lowered), "int8"))
     quantize(naive, plan, "int8", "portable")
-    ours = reduced(vit, Asked("int8"))
+    ours = reduced(vit, QuantizationRequest("int8"))
     gain = snr_db(expected, answers(ours, made)) - snr_db(expected, answers(naive, made))
     assert gain > 3
 
@@ -207,11 +207,11 @@ def test_the_mean_error_of_rounded_weights_stands_in_the_bias():
 @pytest.mark.parametrize(
     ("asked", "opset", "least_db"),
     [
-        (Asked("int8"), 20, 30),
-        (Asked("int8", "token"), 20, 30),
-        (Asked("int8-static"), 20, 30),
-        (Asked("weights-int8"), 20, 30),
-        (Asked("weights-int4"), 21, 12),
+        (QuantizationRequest("int8"), 20, 30),
+        (QuantizationRequest("int8", "token"), 20, 30),
+        (QuantizationRequest("int8-static"), 20, 30),
+        (QuantizationRequest("weights-int8"), 20, 30),
+        (QuantizationRequest("weights-int4"), 21, 12),
     ],
     ids=["int8", "int8 token", "int8-static", "weights-int8", "weights-int4"],
 )
@@ -244,7 +244,7 @@ def _played(vit, asked, flavour, image):
 @pytest.mark.parametrize("variant", rarely(sorted(VARIANTS), *OFTEN))
 def test_every_kind_of_block_is_quantized(variant):
     spec = tiny_spec(**VARIANTS[variant])
-    model = reduced(random_vit(spec, 0), Asked("int8"))
+    model = reduced(random_vit(spec, 0), QuantizationRequest("int8"))
     layers = linear_layers(lower(random_vit(spec, 0)))
     integer = [node for node in model.graph if node.op_type == "MatMulInteger"]
     assert len(integer) == len(layers)
@@ -255,9 +255,9 @@ def test_integer_products_are_what_the_runtime_makes_of_it(tmp_path):
     """Q and DQ stand where ONNX Runtime fuses them: it computes nothing of the encoder in float."""
     spec = tiny_spec(**WIDE)
     for asked, wanted in (
-        (Asked("int8"), {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}),
-        (Asked("int8", "token"), {"MatMulIntegerToFloat"}),
-        (Asked("int8-static"), {"MatMulIntegerToFloat"}),
+        (QuantizationRequest("int8"), {"DynamicQuantizeMatMul", "MatMulIntegerToFloat"}),
+        (QuantizationRequest("int8", "token"), {"MatMulIntegerToFloat"}),
+        (QuantizationRequest("int8-static"), {"MatMulIntegerToFloat"}),
     ):
         model = reduced(random_vit(spec, 0), asked)
         proto = ir.to_proto(model)
@@ -280,10 +280,10 @@ def test_the_census_tells_what_products_are_done_in():
     counts = {
         asked.precision: census(reduced(vit, asked, opset=21).graph)
         for asked in (
-            Asked("int8"),
-            Asked("int8-static"),
-            Asked("weights-int8"),
-            Asked("weights-int4"),
+            QuantizationRequest("int8"),
+            QuantizationRequest("int8-static"),
+            QuantizationRequest("weights-int8"),
+            QuantizationRequest("weights-int4"),
         )
     }
     wanted = {
@@ -407,6 +407,6 @@ def test_four_bits_need_whole_blocks():
     assert BLOCK == 32
     spec = tiny_spec()  # 24 wide: no whole block
     lowered = lower(random_vit(spec, 0))
-    check_blocks(lowered, Asked("weights-int8"))
+    check_blocks(lowered, QuantizationRequest("weights-int8"))
     with pytest.raises(RequestError, match=r"24 .* blocks of 32"):
-        check_blocks(lowered, Asked("weights-int4"))
+        check_blocks(lowered, QuantizationRequest("weights-int4"))

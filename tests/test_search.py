@@ -14,7 +14,7 @@ from test_quantize import WIDE, images, plainly
 
 import vit_export
 from vit_export.artifact.budget import Budget, BudgetError, Point
-from vit_export.artifact.precision import Asked
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench.layer_timing import LAYERS, Shape, write_layers
 from vit_export.core.errors import RequestError
@@ -295,7 +295,11 @@ def test_classes_that_changed_once_do_not_refuse_what_keeps_the_budget():
             return Plan(layers={"a": None})
 
     request = Request(
-        asked=Asked("auto"), flavour="portable", batch=None, classifies=True, threads=None
+        asked=QuantizationRequest("auto"),
+        flavour="portable",
+        batch=None,
+        classifies=True,
+        threads=None,
     )
     taken, tried, _ = first_within(Exam(), Bill(), request)
     assert taken is line[1]

@@ -10,7 +10,7 @@ from vit_export.api.accept import judged, settle
 from vit_export.api.stages import Work, job_of, manifest_of
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Reference
-from vit_export.artifact.precision import Asked, Part, Scales
+from vit_export.artifact.precision import Part, QuantizationRequest, Scales
 from vit_export.backends import find_target
 from vit_export.backends.interface import check_interface
 from vit_export.checkpoints.hints import CheckpointHints
@@ -29,7 +29,7 @@ from vit_export.data.annotations import annotated
 from vit_export.data.dataset import ImageSet, image_set
 from vit_export.data.images import find_images
 from vit_export.model.model import Model
-from vit_export.quantization.plots import write_search
+from vit_export.quantization.plots import write_search_plot
 from vit_export.validation.accuracy import Examination
 from vit_export.validation.reading import check_reading
 from vit_export.validation.sample_set import Fed, samples_for
@@ -123,7 +123,7 @@ def build(
     """
     chosen = find_target(target)
     settings = chosen.settings(options)
-    asked = Asked(
+    asked = QuantizationRequest(
         precision=chosen.precision_of(precision, options),
         scales=scales,
         calibration=_path(calibration),
@@ -180,10 +180,10 @@ def build(
 
 def _draw(plot: Path | None, origin: Origin) -> None:
     if plot is not None and origin.search is not None:
-        write_search(plot, origin.search)
+        write_search_plot(plot, origin.search)
 
 
-def _check_files(out: Path, asked: Asked) -> None:
+def _check_files(out: Path, asked: QuantizationRequest) -> None:
     """Nothing, when what is to be read is there and what is to be written can be."""
     check_writable(out)
     if asked.calibration is not None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.batch import Batch
-from vit_export.artifact.budget import Search
+from vit_export.artifact.budget import SearchResult
 from vit_export.artifact.manifest import Manifest, Reference
-from vit_export.artifact.precision import Asked
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.base import Job, Target
 from vit_export.backends.module_session import ModuleSession
@@ -54,7 +54,7 @@ class Planned:
     """What was calibrated on, where the user gave it."""
     classes: frozenset[int] = frozenset()
     """What the model saw in that."""
-    search: Search | None = None
+    search: SearchResult | None = None
     """How precision auto was decided."""
 
     def notes(self, judged: ImageSet | None) -> list[str]:
@@ -74,7 +74,7 @@ class Planned:
 class Work:
     """How a plan is made, whatever the model."""
 
-    asked: Asked
+    asked: QuantizationRequest
     _: KW_ONLY
     images: ImageSet | None
     """That the file will be judged on."""
@@ -131,7 +131,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     return Planned(plan=plan, manifest=manifest, pictures=pictures, classes=classes, search=found)
 
 
-def _check_possible(lowered: "LoweredVit", manifest: Manifest, asked: Asked) -> None:
+def _check_possible(lowered: "LoweredVit", manifest: Manifest, asked: QuantizationRequest) -> None:
     """What only the model tells of a request, before any layer is looked at."""
     from vit_export.quantization.layers import check_parts
     from vit_export.quantization.prepare import check_blocks
@@ -146,7 +146,7 @@ def _check_possible(lowered: "LoweredVit", manifest: Manifest, asked: Asked) -> 
 def _seen(
     look: "Look",
     manifest: Manifest,
-    asked: Asked,
+    asked: QuantizationRequest,
     pictures: "Pictures | None",
     samples: list[tuple[str, Array]],
 ) -> tuple["Seen", dict[str, int]]:
@@ -166,7 +166,7 @@ def _seen(
     return seen, tops
 
 
-def _tolerance(asked: Asked) -> Tolerance:
+def _tolerance(asked: QuantizationRequest) -> Tolerance:
     if asked.precision == "auto":
         return within_budget(asked.budget.min_snr_db)
     return TOLERANCES[asked.precision]

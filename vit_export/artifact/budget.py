@@ -1,4 +1,4 @@
-"""What a mixture of precisions may cost, and what a search for one found: numbers, no arrays."""
+"""The accuracy that --precision auto has to keep, and the result of its search: no arrays."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -7,18 +7,19 @@ from vit_export.core.errors import ProofError, RequestError
 
 FP32 = "fp32"
 MARGIN_DB = 1.0
-"""That a mixture has to keep more than was asked when it is played: in the runtime other sums fall
-on the edge between two steps."""
+"""Decibels that fake quantization has to keep above the budget.
+
+A runtime adds in another order, so that a few numbers round to the other side."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The least that a file of `--precision auto` has to keep."""
+    """The accuracy that a file of `--precision auto` has to keep."""
 
     min_snr_db: float = 35.0
-    """Of every single sample, and of every image that the user judges on."""
+    """Minimum signal-to-noise ratio of every sample and of every image the file is judged on."""
     min_top1: float = 0.99
-    """Share of images whose top class stays."""
+    """Minimum share of images whose top class stays, 0 to 1."""
 
     def __post_init__(self) -> None:
         for name, value in (("min-snr", self.min_snr_db), ("min-top1", self.min_top1)):
@@ -32,76 +33,78 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What one layer got."""
+    """The scheme of one layer, with its cost and its gain."""
 
     layer: str
     scheme: str
-    """A name in `quantize.schemes.SCHEMES`, or fp32."""
+    """A name in `quantization.schemes.SCHEMES`, or fp32."""
     alone_snr_db: float | None
-    """Of the answers when this layer alone is quantized so; None in fp32."""
+    """Signal-to-noise ratio of the answers with only this layer quantized; None in fp32."""
     cost_db: float
-    """What the answers would win, were this layer alone in fp32."""
+    """Decibels that the answers would gain with this layer in fp32."""
     gain_ms: float
-    """What it saves of a batch's time, against fp32."""
+    """Milliseconds saved per batch, against fp32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One mixture, tried as a whole."""
+    """Latency and accuracy of one assignment of schemes, measured with all layers at once."""
 
     ms: float
-    """Of all linear layers together that could be quantized."""
+    """Milliseconds of all linear layers that may be quantized, summed."""
     worst_snr_db: float
+    """Signal-to-noise ratio of the worst image."""
     agreement: float | None
-    """Share of images whose top class stays; None where the model does not classify."""
+    """Share of images whose top class stays; None if the model does not classify."""
     layers: int
-    """How many are quantized."""
+    """Number of quantized layers."""
 
     def meets(self, budget: Budget) -> bool:
-        """Whether it keeps what was asked."""
+        """Whether both numbers keep `budget`."""
         same = self.agreement is None or self.agreement >= budget.min_top1
         return self.worst_snr_db >= budget.min_snr_db and same
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
-    """How a mixture was found."""
+class SearchResult:
+    """The chosen schemes, and the steps of the search for them. Field names are keys of --json."""
 
     budget: Budget
     choices: tuple[Choice, ...]
     tried: tuple[Point, ...]
-    """In their order, the fastest first; the last is the one that was taken."""
+    """Measured assignments, the fastest first; the last one is the result."""
     foreseen: tuple[tuple[float, float], ...]
-    """Milliseconds and dB of every step from the fastest mixture to the last before fp32."""
+    """Estimated (milliseconds, dB) of every step from the fastest assignment to fp32, which is
+    not among them."""
     images: int
-    """That mixtures were tried on."""
+    """Number of images that assignments are measured on."""
     runtime: str
-    """That layers were timed in."""
+    """Name and version of the runtime that layers are timed in."""
 
 
 class BudgetError(ProofError):
-    """Nothing quantized meets the budget; `nearest` has the most decibels."""
+    """No assignment with a quantized layer meets the budget; `nearest` has the most decibels."""
 
     def __init__(self, budget: Budget, nearest: Point | None, tried: tuple[Point, ...]) -> None:
-        asked = f"{budget.min_snr_db:g} dB"
+        limits = f"{budget.min_snr_db:g} dB"
         if nearest is None or nearest.agreement is not None:
-            asked += f" and {budget.min_top1:.2%} of top classes"
+            limits += f" and {budget.min_top1:.2%} of top classes"
         if nearest is None:
-            told, fix = "no layer is faster in fewer bits here", "keep fp32."
+            reason, fix = "no layer is faster in fewer bits here", "keep fp32."
         else:
             same = "" if nearest.agreement is None else f", {nearest.agreement:.2%} of top classes"
-            told = f"the nearest has {nearest.worst_snr_db:.1f} dB{same}"
-            told += f" with {nearest.layers} layers quantized"
-            fix = f"ask for less, as {_less(budget, nearest)}, or keep fp32."
-        super().__init__(f"No mixture of precisions keeps {asked}: {told}.", fix)
+            reason = f"the nearest has {nearest.worst_snr_db:.1f} dB{same}"
+            reason += f" with {nearest.layers} layers quantized"
+            fix = f"ask for less, as {_lower_options(budget, nearest)}, or keep fp32."
+        super().__init__(f"No mixture of precisions keeps {limits}: {reason}.", fix)
         self.details = {"nearest": nearest and asdict(nearest), "tried": [asdict(p) for p in tried]}
 
 
-def _less(budget: Budget, nearest: Point) -> str:
-    """The options to lower for `nearest` to be taken: those that it falls short of."""
-    less = []
+def _lower_options(budget: Budget, nearest: Point) -> str:
+    """The options that `nearest` misses, with values that it meets."""
+    options = []
     if nearest.worst_snr_db < budget.min_snr_db + MARGIN_DB:
-        less.append(f"--min-snr {max(nearest.worst_snr_db - 2, 1):.0f}")
+        options.append(f"--min-snr {max(nearest.worst_snr_db - 2, 1):.0f}")
     if nearest.agreement is not None and nearest.agreement < budget.min_top1:
-        less.append(f"--min-top1 {math.floor(100 * nearest.agreement) / 100}")
-    return " ".join(less)
+        options.append(f"--min-top1 {math.floor(100 * nearest.agreement) / 100}")
+    return " ".join(options)

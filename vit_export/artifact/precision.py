@@ -1,6 +1,6 @@
-"""The precisions that a file can be asked for, and the runtimes that have no use for them."""
+"""The values of --precision, the options that belong to them, and which request is refused why."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -11,9 +11,11 @@ from vit_export.core.errors import RequestError, did_you_mean
 Scales = Literal["batch", "token"]
 Part = Literal["patches", "head", "attention"]
 PARTS: tuple[Part, ...] = ("patches", "head", "attention")
-"""Of a model, besides the linear layers of its blocks."""
+"""Values of --include: parts of a model that are quantized on request only."""
 BLOCKED_OPSET = 21
-"""The first whose DequantizeLinear knows blocks and four bits."""
+"""The first opset whose DequantizeLinear supports blocks and int4."""
+MIN_SHARE = 0.5
+"""Minimum share of multiply-adds in the arithmetic of a precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,60 +24,53 @@ class Precision:
 
     name: str
     arithmetic: str = "fp32"
-    """What most multiply-adds have to be done in (`graph.census`); empty where all may be."""
-    refused: Mapping[str, str] = field(default_factory=dict)
-    """By flavour: why it is not built for that runtime."""
+    """Arithmetic of most multiply-adds, in the words of the graph's count; empty: any."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """Why a flavour does not support this precision, by flavour."""
 
 
-IN_FP32 = "its CPU provider computes fp16 in fp32, and casts on top: no faster than fp32"
-NO_FASTER = "on a CPU it computes fp16 in fp32: no faster than fp32"
-NO_RUN_TIME_SCALES = "TensorRT's parser knows no DynamicQuantizeLinear"
-SLOW_RUN_TIME_SCALES = "it runs DynamicQuantizeLinear slower than fp32; int8-static is faster"
-ZERO_POINTS = "TensorRT's parser takes no zero points, which scales for each token come with"
+FP16_ON_ONNXRUNTIME = (
+    "its CPU provider computes fp16 in fp32, and casts on top: no faster than fp32"
+)
+FP16_ON_OPENVINO = "on a CPU it computes fp16 in fp32: no faster than fp32"
+NO_DYNAMIC_SCALES = "TensorRT's parser knows no DynamicQuantizeLinear"
+SLOW_DYNAMIC_SCALES = "it runs DynamicQuantizeLinear slower than fp32; int8-static is faster"
+NO_ZERO_POINTS = "TensorRT's parser takes no zero points, which scales for each token come with"
 TIMED_ELSEWHERE = "it times layers in ONNX Runtime, and what is fast there may be slow elsewhere"
 
-BF16 = "its CPU provider has no bf16 arithmetic, so the file could not be opened to be proven"
+NO_BF16 = "its CPU provider has no bf16 arithmetic, so the file could not be opened to be proven"
 
 PRECISIONS = {
-    one.name: one
-    for one in (
+    precision.name: precision
+    for precision in (
         Precision(name="fp32"),
         Precision(
             name="fp16",
             arithmetic="fp16",
-            refused={"onnxruntime": IN_FP32, "openvino": NO_FASTER},
+            refusals={"onnxruntime": FP16_ON_ONNXRUNTIME, "openvino": FP16_ON_OPENVINO},
         ),
         Precision(
             name="bf16",
             arithmetic="bf16",
-            refused=dict.fromkeys(("portable", "onnxruntime", "openvino"), BF16),
+            refusals=dict.fromkeys(("portable", "onnxruntime", "openvino"), NO_BF16),
         ),
         Precision(
             name="int8",
             arithmetic="int8",
-            refused={"tensorrt": NO_RUN_TIME_SCALES, "openvino": SLOW_RUN_TIME_SCALES},
+            refusals={"tensorrt": NO_DYNAMIC_SCALES, "openvino": SLOW_DYNAMIC_SCALES},
         ),
-        Precision(
-            name="int8-static",
-            arithmetic="int8",
-        ),
-        Precision(
-            name="weights-int8",
-            arithmetic="fp32 x int8",
-        ),
-        Precision(
-            name="weights-int4",
-            arithmetic="fp32 x int4",
-        ),
+        Precision(name="int8-static", arithmetic="int8"),
+        Precision(name="weights-int8", arithmetic="fp32 x int8"),
+        Precision(name="weights-int4", arithmetic="fp32 x int4"),
         Precision(
             name="auto",
             arithmetic="",
-            refused={"tensorrt": TIMED_ELSEWHERE, "openvino": TIMED_ELSEWHERE},
+            refusals={"tensorrt": TIMED_ELSEWHERE, "openvino": TIMED_ELSEWHERE},
         ),
     )
 }
 QUANTIZED = {"int8", "int8-static", "weights-int8", "weights-int4", "auto"}
-OWNERS: Mapping[str, set[str]] = {
+OPTION_PRECISIONS: Mapping[str, set[str]] = {
     "calibration": QUANTIZED,
     "include": QUANTIZED,
     "scales": {"int8"},
@@ -84,106 +79,137 @@ OWNERS: Mapping[str, set[str]] = {
     "min_top1": {"auto"},
     "plot": {"auto"},
 }
-"""The precisions with which a field of `Asked` means something."""
+"""The precisions that each optional field of `QuantizationRequest` applies to."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a request says of precision."""
+class QuantizationRequest:
+    """The part of a user's request that concerns precision."""
 
     precision: str = "fp32"
+    """A name in `PRECISIONS`."""
     scales: Scales = "batch"
-    """Of int8: one run-time scale for all that goes into a layer, where no outliers are, or one for
-    each token."""
+    """Run-time scales of int8: one for each layer's input, or one for each token."""
     calibration: Path | None = None
-    """A folder of images."""
+    """Folder of images to calibrate on."""
     include: tuple[Part, ...] = ()
-    """Of quantized precisions: what else is quantized."""
+    """Parts to quantize besides the linear layers of the blocks."""
     io_fp16: bool = False
-    """Of fp16: its inputs and outputs too."""
+    """Whether inputs and outputs of an fp16 file are fp16, too."""
     min_snr: float | None = None
-    """Of auto, in dB; so is"""
+    """Minimum signal-to-noise ratio of auto, in dB."""
     min_top1: float | None = None
-    """the share of images whose top class stays."""
+    """Minimum share of images whose top class auto keeps, 0 to 1."""
     plot: Path | None = None
-    """Of auto: where a picture of the search goes."""
+    """File for the plot of auto's search."""
 
     @property
     def budget(self) -> Budget:
-        """What a file of auto has to keep.
+        """The accuracy that a file in auto has to keep.
 
         Raises:
-            RequestError: nothing can be asked for like that.
+            RequestError: a number out of range.
         """
-        given = {"min_snr_db": self.min_snr, "min_top1": self.min_top1}
-        return Budget(**{name: value for name, value in given.items() if value is not None})
+        limits = {"min_snr_db": self.min_snr, "min_top1": self.min_top1}
+        return Budget(**{name: value for name, value in limits.items() if value is not None})
 
 
-def check_precision(asked: Asked, target: str, offered: tuple[str, ...]) -> None:
-    """Nothing, when `target`, which has `offered` precisions, can be built as asked.
+def check_precision(request: QuantizationRequest, target: str, offers: tuple[str, ...]) -> None:
+    """Raise RequestError unless `target`, which offers these precisions, supports `request`.
 
     Raises:
-        RequestError: an unknown precision, one that the target lacks, or settings without effect.
+        RequestError: an unknown precision, one that the target does not offer, or an option that
+            has no effect with it.
     """
-    if asked.precision == "bf16" and "bf16" not in offered:
-        message = f"{target} has no bf16: ONNX Runtime proves it, and {BF16}."
+    _check_name(request.precision, target, offers)
+    if request.precision == "int8-static" and request.calibration is None:
+        other = ", or take int8" if "int8" in offers else ""
+        raise RequestError(
+            "int8-static finds its scales on images.", f"name a folder: --calibration DIR{other}."
+        )
+    if request.scales not in get_args(Scales):
+        fix = did_you_mean(request.scales, get_args(Scales))
+        raise RequestError(f"There are no scales {request.scales!r}.", fix)
+    _check_options(request, offers)
+    _ = request.budget  # raises RequestError for numbers out of range
+    _check_parts(request)
+
+
+def _check_name(precision: str, target: str, offers: tuple[str, ...]) -> None:
+    if precision == "bf16" and "bf16" not in offers:
+        message = f"{target} has no bf16: ONNX Runtime proves it, and {NO_BF16}."
         raise RequestError(message, "take fp16, or trt --bf16.")
-    if asked.precision not in PRECISIONS:
-        fix = did_you_mean(asked.precision, PRECISIONS)
-        raise RequestError(f"There is no precision {asked.precision!r}.", fix)
-    if asked.precision not in offered:
-        message = f"{target} has no {asked.precision}."
-        raise RequestError(message, f"it is built in {', '.join(offered)}.")
-    if asked.precision == "int8-static" and asked.calibration is None:
-        message = "int8-static finds its scales on images."
-        other = ", or take int8" if "int8" in offered else ""
-        raise RequestError(message, f"name a folder: --calibration DIR{other}.")
-    if asked.scales not in get_args(Scales):
-        fix = did_you_mean(asked.scales, get_args(Scales))
-        raise RequestError(f"There are no scales {asked.scales!r}.", fix)
-    for name, owners in OWNERS.items():
-        if getattr(asked, name) != getattr(Asked(), name) and asked.precision not in owners:
+    if precision not in PRECISIONS:
+        fix = did_you_mean(precision, PRECISIONS)
+        raise RequestError(f"There is no precision {precision!r}.", fix)
+    if precision not in offers:
+        message = f"{target} has no {precision}."
+        raise RequestError(message, f"it is built in {', '.join(offers)}.")
+
+
+def _check_options(request: QuantizationRequest, offers: tuple[str, ...]) -> None:
+    """Raise RequestError unless every option of `request` has an effect on its precision."""
+    defaults = QuantizationRequest()
+    for name, precisions in OPTION_PRECISIONS.items():
+        is_default = getattr(request, name) == getattr(defaults, name)
+        if not is_default and request.precision not in precisions:
             flag = name.replace("_", "-")
-            message = f"--{flag} means nothing with --precision {asked.precision}."
-            fix = " or ".join(
-                ["leave it out", *(f"take {one}" for one in offered if one in owners)]
-            )
-            raise RequestError(message, f"{fix}.")
-    _ = asked.budget  # which refuses what makes none
-    _check_parts(asked)
+            message = f"--{flag} means nothing with --precision {request.precision}."
+            others = [f"take {precision}" for precision in offers if precision in precisions]
+            raise RequestError(message, f"{' or '.join(['leave it out', *others])}.")
 
 
-def _check_parts(asked: Asked) -> None:
-    unknown = [part for part in asked.include if part not in PARTS]
+def _check_parts(request: QuantizationRequest) -> None:
+    unknown = [part for part in request.include if part not in PARTS]
     if unknown:
         raise RequestError(f"No part is called {unknown[0]!r}.", did_you_mean(unknown[0], PARTS))
-    if "attention" not in asked.include:
+    if "attention" not in request.include:
         return
-    if asked.precision not in {"int8", "int8-static"}:
-        message = f"{asked.precision} is for layers with weights, which attention's products lack."
+    if request.precision not in {"int8", "int8-static"}:
+        message = f"{request.precision} is for layers with weights, which attention's matmuls lack."
         raise RequestError(message, "leave --include attention out, or take int8 or int8-static.")
-    if asked.scales == "token":
+    if request.scales == "token":
         message = "A scale for each token does not fit attention: its sums run over tokens."
         raise RequestError(message, "leave --include attention or --scales token out.")
 
 
-def check_flavour(asked: Asked, flavour: str, opset: int) -> None:
-    """Nothing, when a graph of `flavour` and `opset` can have what was asked, and gains by it.
-
-    Raises:
-        RequestError: with the reason.
-    """
-    precision = asked.precision
-    reason = PRECISIONS[precision].refused.get(flavour)
-    if asked.scales == "token":
-        reason = ZERO_POINTS if flavour == "tensorrt" else None
+def check_flavour(request: QuantizationRequest, flavour: str, opset: int) -> None:
+    """Raise RequestError unless a graph of `flavour` and `opset` gains by this precision."""
+    precision = request.precision
+    reason = PRECISIONS[precision].refusals.get(flavour)
+    if request.scales == "token":
+        reason = NO_ZERO_POINTS if flavour == "tensorrt" else None
     if reason is not None:
         message = f"{precision} is not built for {flavour}: {reason}."
         raise RequestError(message, "leave --for out, or take another precision.")
     if precision == "weights-int4" and flavour != "onnxruntime" and opset < BLOCKED_OPSET:
-        message = f"opset {opset} has no weights of four bits."
         other = "" if flavour == "tensorrt" else ", or --for onnxruntime"
-        raise RequestError(message, f"take --opset {BLOCKED_OPSET}{other}.")
-    if "attention" in asked.include and flavour == "onnxruntime":
+        raise RequestError(
+            f"opset {opset} has no weights of four bits.", f"take --opset {BLOCKED_OPSET}{other}."
+        )
+    if "attention" in request.include and flavour == "onnxruntime":
         message = "ONNX Runtime's own attention operator computes in fp32."
         raise RequestError(message, "leave --include attention or --for onnxruntime out.")
+
+
+def find_wrong_arithmetic(
+    counts: Mapping[str, int],
+    precision: str,
+    *,
+    unit: str = "multiply-adds",
+    accept: Collection[str] = (),
+) -> str | None:
+    """Why `counts` by arithmetic do not fit `precision`, as the end of a sentence; None if they do.
+
+    Args:
+        counts: multiply-adds or products by the arithmetic they are done in.
+        precision: a name in `PRECISIONS`.
+        unit: what `counts` counts.
+        accept: arithmetic that fits as well as that of `precision`.
+    """
+    expected = PRECISIONS[precision].arithmetic
+    fitting = sum(counts.get(arithmetic, 0) for arithmetic in {expected, *accept})
+    if not expected or fitting >= MIN_SHARE * max(sum(counts.values()), 1):
+        return None
+    parts = ", ".join(f"{count:,} in {arithmetic}" for arithmetic, count in counts.items())
+    return f"is not {precision}: of its {unit} {parts or 'none'}"

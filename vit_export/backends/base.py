@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.precision import Asked, check_precision
+from vit_export.artifact.precision import QuantizationRequest, check_precision
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
@@ -104,7 +104,7 @@ class Target:
     options: tuple[Option, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
     """Names in `precision.PRECISIONS`."""
-    check: Callable[[Asked, Mapping[str, Any]], None] = lambda asked, settings: None  # noqa: ARG005 nothing to refuse
+    check: Callable[[QuantizationRequest, Mapping[str, Any]], None] = lambda asked, settings: None  # noqa: ARG005 nothing to refuse
     """Refuses what its settings make senseless, before any work."""
     build: Callable[[Job, Path, Progress], None]
     """Writes the artifact of a job, with its manifest inside, to a path."""
@@ -141,7 +141,7 @@ class Target:
             name: option.check(given.get(name, option.default)) for name, option in known.items()
         }
 
-    def check_all(self, asked: Asked, settings: Mapping[str, Any]) -> None:
+    def check_all(self, asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
         """Nothing, when this target can be built as asked.
 
         Raises:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vit_export.artifact.precision import OWNERS
+from vit_export.artifact.precision import OPTION_PRECISIONS
 from vit_export.backends.base import Option
 from vit_export.model.vit.presets import DEFAULT
 
@@ -178,7 +178,7 @@ BELONGING = {
     "min_top1": MIN_TOP1,
     "plot": SEARCH_PLOT,
 }
-"""The options of `precision.OWNERS`."""
+"""The options of `precision.OPTION_PRECISIONS`."""
 
 
 def precision_options(offered: tuple[str, ...]) -> tuple[Decorator, ...]:
@@ -189,7 +189,9 @@ def precision_options(offered: tuple[str, ...]) -> tuple[Decorator, ...]:
         metavar="|".join(offered),
         help="What weights and products are in.",
     )
-    return precision, *(BELONGING[name] for name in BELONGING if OWNERS[name] & {*offered})
+    return precision, *(
+        BELONGING[name] for name in BELONGING if OPTION_PRECISIONS[name] & {*offered}
+    )
 
 
 def short_option(flag: str, precision: str) -> Decorator:

@@ -14,9 +14,9 @@ import numpy as np
 from torch import nn
 
 from vit_export.artifact.batch import LARGEST_PROVEN, Batch, order_samples
-from vit_export.artifact.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, Search
+from vit_export.artifact.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, SearchResult
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.precision import Asked
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.bench.layer_timing import Shape, layer_ms
 from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
@@ -37,14 +37,14 @@ FIRST = "int8"
 class Request:
     """What is searched for."""
 
-    asked: Asked
+    asked: QuantizationRequest
     flavour: str
     batch: Batch
     classifies: bool
     threads: int | None
 
     @classmethod
-    def of(cls, asked: Asked, manifest: Manifest, threads: int | None) -> Self:
+    def of(cls, asked: QuantizationRequest, manifest: Manifest, threads: int | None) -> Self:
         """The search for what `manifest` will say."""
         return cls(
             asked=asked,
@@ -68,7 +68,7 @@ def search(
     seen: Seen,
     images: tuple[Array, Sequence[Array]],
     progress: Progress,
-) -> tuple[Plan, Search]:
+) -> tuple[Plan, SearchResult]:
     """The plan that keeps the budget on `images`, and how it was found.
 
     These are the samples (M, C, H, W) that the proof will ask, and others (C, H, W), which are
@@ -96,7 +96,7 @@ def search(
     bill = _Bill(dict(zip(request.schemes, plans, strict=True)), ms, noise)
     with progress("try mixtures"):
         mixture, tried, factor = first_within(exam, bill, request)
-    found = Search(
+    found = SearchResult(
         budget=request.asked.budget,
         choices=tuple(bill.choice(*one, mixture) for one in mixture.schemes.items()),
         tried=tried,

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from vit_export.artifact.budget import Search
+from vit_export.artifact.budget import SearchResult
 from vit_export.core.figures import write_picture
 
 
-def write_search(path: Path, search: Search) -> None:
+def write_search_plot(path: Path, search: SearchResult) -> None:
     """Writes the picture, whole or not at all; its suffix tells the format.
 
     Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from vit_export.artifact.precision import Asked
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress
 from vit_export.model.vit.lowering import LoweredVit
@@ -16,7 +16,7 @@ from vit_export.quantization.smoothquant import Seen, equalize
 
 
 def prepare(
-    lowered: LoweredVit, asked: Asked, flavour: str, seen: Seen, progress: Progress
+    lowered: LoweredVit, asked: QuantizationRequest, flavour: str, seen: Seen, progress: Progress
 ) -> Plan:
     """The plan for `lowered`, whose layers have `seen` images.
 
@@ -33,7 +33,7 @@ def prepare(
     return plan
 
 
-def schemes_of(layers: Iterable[str], asked: Asked, flavour: str) -> dict[str, str]:
+def schemes_of(layers: Iterable[str], asked: QuantizationRequest, flavour: str) -> dict[str, str]:
     """The scheme of every layer as was asked, by name.
 
     What an MLP contracts comes out of an activation, into which no equalizing folds, and hardly any
@@ -49,7 +49,7 @@ def schemes_of(layers: Iterable[str], asked: Asked, flavour: str) -> dict[str, s
     return dict.fromkeys(layers, asked.precision)
 
 
-def check_blocks(lowered: LoweredVit, asked: Asked) -> None:
+def check_blocks(lowered: LoweredVit, asked: QuantizationRequest) -> None:
     """Nothing, when weights divide into blocks where they share a scale by blocks.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from vit_export.artifact.budget import Budget, Search
+from vit_export.artifact.budget import Budget, SearchResult
 from vit_export.core.errors import ProofError
 from vit_export.validation.compare import Comparison
 from vit_export.validation.metrics import Judgement
@@ -128,7 +128,7 @@ class Origin:
     """What has to be said of it: that it is assumed, or was brought to another size."""
     calibration: str = ""
     """What has to be said of the images that scales were found on."""
-    search: Search | None = None
+    search: SearchResult | None = None
     """How precision auto was decided."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.manifest import INTERFACE_KEY, KEY, Manifest
-from vit_export.artifact.precision import PRECISIONS, Asked, check_flavour
+from vit_export.artifact.precision import PRECISIONS, QuantizationRequest, check_flavour
 from vit_export.backends.base import Job, Target
 from vit_export.backends.interface import INTERFACE
 from vit_export.backends.onnx.graph import OPSET, PACKAGES, SIMPLIFY, finished_graph, flavour_option
@@ -43,7 +43,7 @@ def _finish(model: "ir.Model", manifest: Manifest) -> None:
         answer_with(model, manifest.head)
 
 
-def check(asked: Asked, settings: Mapping[str, Any]) -> None:
+def check(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
     """Nothing, when a graph with these settings can have what was asked, and gains by it.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vit_export.artifact.precision import Asked
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.backends.base import Job
 from vit_export.backends.tensorrt.builder_config import Settings
 from vit_export.core.errors import BuildError, RequestError
@@ -19,7 +19,7 @@ DEVICE = "cuda"
 OTHERS = "take --engine tensorrt or --engine rtx."
 
 
-def check(asked: Asked, settings: Mapping[str, Any]) -> None:
+def check(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
     """Nothing, when such a program can be as asked.
 
     Raises:

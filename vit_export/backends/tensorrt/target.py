@@ -8,7 +8,7 @@ from typing import Any
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import KEY, Manifest
-from vit_export.artifact.precision import Asked, check_flavour
+from vit_export.artifact.precision import QuantizationRequest, check_flavour
 from vit_export.backends.base import Job, Target
 from vit_export.backends.onnx.graph import PACKAGES, finished_graph
 from vit_export.backends.tensorrt.builder_config import Settings, check_settings
@@ -200,7 +200,7 @@ def _range_in_words(reach: Mapping[str, Any]) -> str:
     return f"at most {reach['largest']:,.1f} of {reach['limit']} in {reach['worst']}{kept}"
 
 
-def check(asked: Asked, settings: Mapping[str, Any]) -> None:
+def check(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
     """Nothing, when such an engine can be built here.
 
     Raises:

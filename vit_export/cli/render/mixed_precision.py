@@ -3,11 +3,11 @@
 from rich.console import Console
 from rich.markup import escape
 
-from vit_export.artifact.budget import Search
+from vit_export.artifact.budget import SearchResult
 from vit_export.cli.render.tables import table_of
 
 
-def print_search(console: Console, search: Search) -> None:
+def print_search(console: Console, search: SearchResult) -> None:
     """A row for each layer: what it got, what that costs, what it gains; and all together."""
     table = table_of("layer", "precision", "alone dB", "cost dB", "gain ms")
     for one in search.choices:
