@@ -1,6 +1,6 @@
 """The generated C++ beside Python's ONNX Runtime and a thirty-line program, on the same file.
 
-python scripts/bench_cpp.py --onnxruntime-root DIR    # writes its table into README.md
+python scripts/bench_cpp.py --onnxruntime-root DIR    # writes its table into docs/cpp.md
 
 Latency in bursts, in turns, each process standing still when it is not its turn; memory as the
 largest resident size of a process that classifies one image; a cold classify as the wall time of a
@@ -17,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_peers import README, conditions
+from bench_peers import conditions
+from docs_regions import Region
 from PIL import Image
 
 from vit_export.bench.results import Ratio, ratio
@@ -25,7 +26,6 @@ from vit_export.bench.results import Ratio, ratio
 MODELS = ("fashion_mnist", "einops_vit_tiny_patch16_224", "einops_vit_base_patch16_224")
 PHOTO = Path(__file__).parent.parent / "vit_export" / "data" / "photos" / "cat.png"
 SOURCES = Path(__file__).parent / "cpp"
-BEGIN, END = "<!-- cpp: scripts/bench_cpp.py -->\n", "<!-- end of cpp -->"
 VIT_EXPORT = Path(sys.executable).with_name("vit-export")
 COLD_RUNS = 7
 BURST_MS = 400
@@ -89,9 +89,7 @@ def main() -> None:
             lines.append(row(model, Path(folder), asked))
             print(lines[-1], flush=True)
     lines += ["", f"{asked.threads} threads; {conditions()}"]
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(before + BEGIN + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
+    Region("docs/cpp.md", "cpp", "scripts/bench_cpp.py").write("\n".join(lines))
 
 
 def row(model: str, folder: Path, asked: argparse.Namespace) -> str:

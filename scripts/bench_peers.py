@@ -1,4 +1,4 @@
-"""How fast our files are beside what others make of the same weights: tables for README.md.
+"""How fast our files are beside what others make of the same weights: tables of docs.
 
     python scripts/bench_peers.py                 # latency, half an hour on a quiet machine
     python scripts/bench_peers.py --model vit_tiny_patch16_224 --batch 1 --print
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from docs_regions import Region
 from export_costs import COMMAND, watched
 
 import vit_export
@@ -29,7 +30,6 @@ from vit_export.bench.run import machine
 from vit_export.core.packages import versions_of
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 MODELS = (
     "einops_vit_tiny_patch16_224",
     "einops_vit_base_patch16_224",
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--peer", choices=["timmx"], help="compare the cost of an export instead")
     parser.add_argument("--precision", metavar="NAME,NAME", help="compare these, at batch 1")
-    parser.add_argument("--print", action="store_true", help="leave README.md as it is")
+    parser.add_argument("--print", action="store_true", help="leave docs/benchmarks.md as it is")
     chosen = parser.parse_args()
     if chosen.peer:
         name, lines = "timmx", beside_timmx()
@@ -67,7 +67,7 @@ def main() -> None:
     text = "\n".join([*lines, "", conditions()]) + "\n"
     sys.stdout.write(text)
     if not chosen.print:
-        write(name, text)
+        Region("docs/benchmarks.md", name, "scripts/bench_peers.py").write(text)
 
 
 def conditions() -> str:
@@ -234,15 +234,6 @@ def cost_row(name: str, costs: dict[str, list[tuple[float, float]]]) -> str:
     numbers = f"{statistics.median(walls):.1f} | {statistics.median(peaks):.0f}"
     ratios = told(ratio(walls, their_walls)), told(ratio(peaks, their_peaks))
     return f"| {name} | {numbers} | {' | '.join(ratios)} |"
-
-
-def write(name: str, text: str) -> None:
-    """Puts `text` between the marks of this table in README.md."""
-    begin, end = f"<!-- {name}: scripts/bench_peers.py -->\n", f"<!-- end of {name} -->"
-    readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition(begin)
-    _, _, after = rest.partition(end)
-    README.write_text(before + begin + text + end + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

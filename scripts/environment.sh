@@ -1,5 +1,6 @@
 # Sourced by demo, check and test: makes .venv with the tested versions and puts it on PATH.
-# make_environment EXTRA   where EXTRA is "" or "[test]"; done again only when a version changed.
+# make_environment EXTRA   where EXTRA is "", "[docs]" or "[test]"; done again only when a version
+# changed.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,7 +24,7 @@ make_environment() {
     local python wanted
     python=$(find_python)
     wanted=$(cat pyproject.toml scripts/constraints.txt)
-    # what the tests need includes what the demo needs
+    # what the tests need includes what the demo and the documentation need
     if [ "$wanted" != "$(cat ".venv/installed$1" 2>/dev/null)" ] &&
         [ "$wanted" != "$(cat ".venv/installed[test]" 2>/dev/null)" ]; then
         echo "Installing the tested versions into .venv (a few minutes the first time) ..." >&2
@@ -32,7 +33,7 @@ make_environment() {
         .venv/bin/python -m pip install --quiet --disable-pip-version-check \
             --constraint scripts/constraints.txt --editable ".$1"
         # timm asks for torchvision, which the tests do without (tests/timm_models.py)
-        [ -z "$1" ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        [ "$1" != "[test]" ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check \
             --constraint scripts/constraints.txt --no-deps timm
         echo "$wanted" >".venv/installed$1"
     fi

