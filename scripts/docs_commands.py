@@ -9,8 +9,8 @@ from functools import partial
 import click
 from docs_regions import Region
 
+from vit_export.backends import TARGETS
 from vit_export.cli import cli
-from vit_export.targets import TARGETS
 
 WIDTH = 96
 Here = partial(Region, script="scripts/docs_commands.py")

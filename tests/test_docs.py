@@ -1,6 +1,7 @@
-"""What the README says is so: its commands, its Python, its figures, its transcript."""
+"""What README.md and docs/ say is so: commands, Python, figures, transcripts, names of files."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -8,55 +9,115 @@ import pytest
 from support import FASHION, ROOT, run
 
 README = (ROOT / "README.md").read_text()
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *DOCS)}
 
 
-def test_the_table_of_commands_is_what_help_says():
-    run(ROOT / "scripts" / "readme_commands.py", "--check", command=sys.executable)
+def test_the_readme_stays_short():
+    assert len(README.splitlines()) <= 200
 
 
-def test_a_stale_table_is_noticed(tmp_path):
-    (tmp_path / "scripts").mkdir()
-    script = tmp_path / "scripts" / "readme_commands.py"
-    script.write_text((ROOT / "scripts" / "readme_commands.py").read_text())
-    (tmp_path / "README.md").write_text(README.replace("| `vit-export models` |", "| `models` |"))
+def test_generated_tables_are_current():
+    run(ROOT / "scripts" / "docs_commands.py", "--check", command=sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("page", "stale"), [("README.md", "| `vit-export trt` |"), ("docs/cli.md", "--min-snr")]
+)
+def test_a_stale_table_is_noticed(page, stale, tmp_path):
+    for name in ("README.md", "docs/cli.md", "scripts/docs_commands.py", "scripts/docs_regions.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    text = (tmp_path / page).read_text()
+    assert stale in text
+    (tmp_path / page).write_text(text.replace(stale, "old"))
+    script = tmp_path / "scripts" / "docs_commands.py"
     done = run(script, "--check", command=sys.executable, exit_code=1)
-    assert "Fix: python scripts/readme_commands.py" in done.stderr
+    assert page in done.stderr
+    assert "Fix: python scripts/docs_commands.py" in done.stderr
 
 
-def test_the_python_example_runs(tmp_path):
+def test_a_page_without_a_place_for_its_table_is_noticed(tmp_path):
+    (tmp_path / "scripts").mkdir()
+    for name in ("docs_commands.py", "docs_regions.py"):
+        shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts" / name)
+    (tmp_path / "README.md").write_text("nothing generated")
+    done = run(tmp_path / "scripts" / "docs_commands.py", command=sys.executable, exit_code=1)
+    assert "README.md: no place for targets" in done.stderr
+
+
+PYTHON = {
+    f"{name} {number}": code
+    for name, text in PAGES.items()
+    if name != "README.md"
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+}
+
+
+@pytest.mark.parametrize("code", PYTHON.values(), ids=PYTHON)
+def test_python_examples_run(code, tmp_path):
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    done = run("-c", code, command=sys.executable, cwd=tmp_path)
+    assert done.stdout.startswith("PROVEN")
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(code.strip().splitlines()) <= 13
+    assert len(code.strip().splitlines()) <= 8
     (tmp_path / "models").symlink_to(ROOT / "models")
     done = run("-c", code, command=sys.executable, cwd=tmp_path)
     assert done.stdout.startswith("PROVEN")
     assert "Bag" in done.stdout
 
 
-def test_every_file_it_links_is_there():
-    for link in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in DOCS)])
+def test_linked_files_exist(page):
+    path = ROOT / page
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / link).exists(), link
 
 
-def test_figures_agree():
+def test_the_speed_of_the_readme_is_that_of_the_benchmarks():
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| (\d+%) \| (.*) \|$", README, re.MULTILINE)
+    assert len(rows) == 3
+    table = _rows_of("peers", PAGES["benchmarks.md"])
+    models = table["takes x ours, median (95% interval)"]
+    for model, latency_ms, of_limit, ratios in rows:
+        column = models.index(f"`{model}`, batch 1")
+        assert table["ours, ms"][column] == latency_ms
+        assert table["ours, of the machine's limit"][column] == of_limit
+        others = ("eager", "compile", "onnxruntime-plain", "openvino")
+        assert ratios.split(" | ") == [table[name][column].split()[0] for name in others]
+
+
+def _rows_of(region, text):
+    (table,) = re.findall(rf"<!-- {region}: .*?-->\n(.*?)\n\n", text, re.DOTALL)
+    cells = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    return {first: rest for first, *rest in cells}
+
+
+def test_the_accuracy_of_the_trained_model_agrees():
     (card,) = re.findall(r"\*\*([\d.]+) %\*\*", (FASHION / "README.md").read_text())
     assert f"{card} %" in (ROOT / "CHANGELOG.md").read_text()
 
 
 @pytest.mark.slow
-def test_the_transcripts_of_the_families():
-    run(ROOT / "scripts" / "readme_families.py", "--check", command=sys.executable)
+def test_transcripts_of_checkpoints_are_current():
+    run(ROOT / "scripts" / "docs_families.py", "--check", command=sys.executable)
 
 
 @pytest.mark.slow
-def test_the_transcript_is_that_of_the_demo():
+def test_the_transcript_of_the_demo_is_current():
     done = subprocess.run(
         [ROOT / "scripts" / "demo"], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr
-    (transcript,) = re.findall(r"<!-- transcript.*?```\n(.*?)```", README, re.DOTALL)
-    told = {line.strip() for line in done.stdout.splitlines()}
+    (transcript,) = re.findall(
+        r"<!-- transcript.*?```console\n(.*?)```", PAGES["index.md"], re.DOTALL
+    )
+    printed = {line.strip() for line in done.stdout.splitlines()}
     commands = [line for line in transcript.splitlines() if line.startswith("$ ")]
     assert len(commands) >= 4
-    assert set(commands) <= told
+    assert set(commands) <= printed
     predictions = [line.strip() for line in transcript.splitlines() if ".png" in line]
-    assert {line for line in predictions if not line.startswith("$")} <= told
+    assert {line for line in predictions if not line.startswith("$")} <= printed
