@@ -119,7 +119,7 @@ def test_the_manifest_says_what_was_asked(tmp_path):
     built = vit_export.onnx(model, tmp_path / "f.onnx", opset=19, batch="1:2:4", simplify=False)
     manifest = read_manifest(open_artifact(built.path), built.path)
     told = {"opset": 19, "flavour": "portable", "simplify": False}
-    assert manifest.settings == told | {"preprocess": "none", "head": "logits"}
+    assert manifest.settings.values == told | {"preprocess": "none", "head": "logits"}
     assert str(manifest.batch) == "1:2:4"
     assert manifest.versions["torch"] == torch.__version__
     assert manifest.spec == spec

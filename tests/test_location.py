@@ -46,7 +46,7 @@ def tampered(good, layer, folder):
 
 def build(lowered, manifest, path):
     none = np.zeros((0, 1, 28, 28), np.float32)  # fp16 alone looks at samples
-    settings = manifest.settings
+    settings = manifest.settings.values
     job = Job(lowered=lowered, manifest=manifest, plan=Plan(), samples=none, settings=settings)
     TARGETS[manifest.target].build(job, path, silent)
 

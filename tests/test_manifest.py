@@ -1,6 +1,8 @@
-"""A manifest comes back as it was written, and a broken one is refused."""
+"""A manifest comes back as it was written; a broken field is refused by its name."""
 
+import contextlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support import VARIANTS, tiny_spec
 
+import vit_export
 from vit_export import RequestError
 from vit_export.artifact.batch import Batch
-from vit_export.artifact.manifest import Manifest, Reference
+from vit_export.artifact.layouts import LAYOUT
+from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.records import BuildSettings, CalibrationInfo, Fp16Range, GraphInfo
+from vit_export.artifact.reference import Reference
+from vit_export.artifact.tolerance import Tolerance
+from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.model.vit.presets import load_preset
 
 STEPS = load_preset("fashion_mnist").preprocessing
+LAYOUT_1 = Path(__file__).with_name("data") / "layout1"
+"""Files that the version before layout 2 wrote."""
 
 
 def reference(answers):
@@ -27,10 +37,12 @@ def reference(answers):
 
 
 def manifest(**changes):
+    spec = changes.pop("spec", tiny_spec())
     values = {
         "target": "onnx",
         "model": "tiny",
-        "spec": tiny_spec(),
+        "signature": spec.signature,
+        "spec": spec,
         "overrides": {"classes": 5},
         "precision": "fp32",
         "batch": Batch.parse("1:8:16"),
@@ -39,8 +51,11 @@ def manifest(**changes):
         "preprocessing": STEPS,
         "labels": ("a", "b"),
         "versions": {"torch": "2.13.0"},
-        "settings": {"opset": 20},
-        "tolerance": {"floors": 8},
+        "settings": BuildSettings({"opset": 20, "head": "softmax", "level": 3}),
+        "graph": GraphInfo(nodes_captured=30, nodes_simplified=20, changes={"merge_chains": 2}),
+        "fp16_range": Fp16Range(largest=12.5, limit=16376.0, worst="x", kept=0),
+        "calibration": CalibrationInfo(images=7, sha256="ab"),
+        "tolerance": Tolerance(floors=8, reason="as eager"),
         "reference": reference(np.ones((3, 5))),
     }
     return Manifest(**(values | changes))
@@ -51,44 +66,129 @@ def test_comes_back(changes):
     written = manifest(spec=tiny_spec(**changes))
     read = Manifest.from_json(written.to_json(), "here")
     assert read.to_json() == written.to_json()
-    assert (read.spec, read.batch, read.preprocessing) == (
-        written.spec,
-        written.batch,
-        written.preprocessing,
-    )
+    records = ("signature", "spec", "batch", "preprocessing", "settings", "graph", "fp16_range")
+    for name in (*records, "calibration", "tolerance"):
+        assert getattr(read, name) == getattr(written, name), name
+
+
+def test_a_model_without_a_spec_comes_back():
+    written = manifest()
+    read = Manifest.from_json(changed(spec=None), "here")
+    assert read.spec is None
+    assert read.signature == written.signature
+    assert read.interface == written.interface
+    with pytest.raises(RequestError, match="tiny is no Vision Transformer"):
+        read.require_spec()
 
 
 @given(arrays(np.float32, (3, 4), elements=st.floats(width=32)))
 def test_answers_come_back_bit_for_bit(answers):
     text = json.dumps(reference(answers).to_mapping())
-    read = Reference.from_mapping(json.loads(text)).answers
+    read = Reference.from_mapping(json.loads(text), "here").answers
     assert read.tobytes() == answers.tobytes()
 
 
-def test_what_needs_the_users_files_is_left_out():
-    kept = reference([[1], [2], [3]]).made_anywhere()
+def test_samples_made_from_the_users_files_are_left_out():
+    kept = reference([[1], [2], [3]]).without_user_images()
     assert (kept.recipes, kept.digests) == (("normal:1", "constant:0.5"), ("a", "c"))
     assert kept.answers.tolist() == [[1], [3]]
     assert kept.floors == (1e-6, 3e-6)
+
+
+@pytest.mark.parametrize("name", ["fp32.onnx", "int8.onnx", "fp32.pt"])
+def test_files_of_layout_1_are_proven_again(name):
+    path = LAYOUT_1 / name
+    old = json.loads(open_artifact(path).manifest_json())
+    assert old["layout"] == 1
+    read = read_manifest(open_artifact(path), path)
+    assert read.layout == LAYOUT
+    assert (read.precision, list(read.labels)) == (old["precision"], old["labels"])
+    assert read.settings.values == old["settings"]
+    assert read.signature.image_shape == (3, 16, 16)
+    assert vit_export.validate(path).status == "PROVEN"
+
+
+@pytest.mark.parametrize("name", ["fp32.onnx", "int8.onnx", "fp32.pt"])
+def test_every_key_of_layout_1_keeps_its_name_and_value(name):
+    old = json.loads(open_artifact(LAYOUT_1 / name).manifest_json())
+    new = json.loads(Manifest.from_json(json.dumps(old), name).to_json())
+    assert {key: new[key] for key in old} == old | {"layout": LAYOUT}
+    assert new.keys() - old.keys() == {"signature"}
 
 
 def changed(**values):
     return json.dumps(json.loads(manifest().to_json()) | values)
 
 
+def changed_inside(key, **values):
+    return changed(**{key: json.loads(manifest().to_json())[key] | values})
+
+
 BAD = {
-    "no JSON": "{",
-    "a list": "[]",
-    "nothing": "{}",
-    "a newer layout": changed(layout=99),
-    "another batch": changed(batch="0"),
-    "another spec": changed(spec={"heads": 5}),
-    "more fields": changed(colour="red"),
-    "answers cut off": changed(reference=manifest().reference.to_mapping() | {"answers": "AAA"}),
+    "no JSON": ("{", "can't be read"),
+    "a list": ("[]", "no object"),
+    "nothing": ("{}", "layout"),
+    "a newer layout": (changed(layout=99), "newer vit-export (layout 99)"),
+    "layout 0": (changed(layout=0), "layout is 0"),
+    "layout as text": (changed(layout="1"), "layout is '1', not a whole number"),
+    "another batch": (changed(batch="0"), "batch '0'"),
+    "a batch that is a number": (changed(batch=3), "batch is 3, not text"),
+    "another spec": (changed(spec={"heads": 5}), "spec"),
+    "a key that is unknown": (changed(colour="red"), "unknown key 'colour'"),
+    "no target": (changed(target=None), "target is None, not text"),
+    "another precision": (changed(precision="fp23"), "precision is 'fp23'"),
+    "labels that are numbers": (changed(labels=[1, 2]), "labels[0] is 1, not text"),
+    "labels that are text": (changed(labels="ab"), "labels is 'ab', not a list"),
+    "versions that are a list": (changed(versions=["torch"]), "versions"),
+    "a version that is a number": (changed(versions={"torch": 2}), "versions.torch is 2, not text"),
+    "settings of another type": (changed(settings={"opset": "x"}), "settings.opset is 'x'"),
+    "another head": (changed(settings={"head": "best"}), "settings.head is 'best'"),
+    "a count below 0": (changed(graph={"merge_chains": -1}), "graph.merge_chains is -1"),
+    "a range that is infinite": (changed_inside("reach", largest=1e999), "reach.largest is inf"),
+    "images that are no count": (changed_inside("calibration", images=1.5), "calibration.images"),
+    "no tolerance": (changed(tolerance={}), "tolerance.reason is missing"),
+    "a tolerance of NaN": (
+        changed_inside("tolerance", relative=float("nan")),
+        "tolerance.relative",
+    ),
+    "a tolerance below 0": (changed_inside("tolerance", floors=-1), "tolerance: floors is -1"),
+    "a tolerance with more": (changed_inside("tolerance", bonus=1), "tolerance.bonus is unknown"),
+    "answers cut off": (changed_inside("reference", answers="AAAA"), "reference.answers holds 3 b"),
+    "answers that are no base64": (changed_inside("reference", answers="é"), "reference.answers"),
+    "answers of another shape": (changed_inside("reference", shape=[5, 5]), "reference.answers"),
+    "a shape below 0": (changed_inside("reference", shape=[-3, -5]), "reference.answers"),
+    "too few digests": (changed_inside("reference", digests=["a"]), "reference.digests has 1"),
+    "a floor below 0": (changed_inside("reference", floors=[1, -1, 1]), "reference.floors"),
+    "a floor of NaN": (
+        changed_inside("reference", floors=[1, float("nan"), 1]),
+        "floors[1] is nan",
+    ),
+    "a signature without inputs": (changed_inside("signature", inputs=[]), "signature"),
+    "an input of text": (changed_inside("signature", inputs=["x"]), "signature.inputs[0] is 'x'"),
+    "engine_run as text": (
+        changed(engine={"kind": "rtx"}, engine_run="yes"),
+        "engine_run is 'yes'",
+    ),
 }
 
 
-@pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())
-def test_a_broken_manifest_is_refused(text):
-    with pytest.raises(RequestError):
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD.keys())
+def test_a_broken_field_is_refused_by_its_name(text, message):
+    with pytest.raises(RequestError) as refusal:
         Manifest.from_json(text, "file.onnx")
+    assert message in refusal.value.message
+    assert "file.onnx" in refusal.value.message
+    assert refusal.value.fix
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=5,
+)
+
+
+@given(key=st.sampled_from(sorted(json.loads(manifest().to_json()))), value=ANYTHING)
+def test_any_value_in_any_field_is_read_or_refused_in_a_sentence(key, value):
+    with contextlib.suppress(RequestError):  # and nothing else
+        Manifest.from_json(changed(**{key: value}), "file.onnx")

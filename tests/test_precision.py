@@ -73,7 +73,7 @@ def test_a_file_is_proven_in_its_precision(name, built, fashion):
     manifest = read_manifest(open_artifact(path), path)
     assert manifest.precision == precision
     assert bool(manifest.layers) == (precision != "fp16")
-    assert bool(manifest.reach) == (precision == "fp16")
+    assert bool(manifest.fp16_range) == (precision == "fp16")
     assert path.stat().st_size < SMALLER.get(precision, 0.35) * fashion.path["onnx"].stat().st_size
     assert run_json("validate", path, "-q")["status"] == "PROVEN"
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vit_export.artifact.batch import Batch
-from vit_export.artifact.manifest import Reference
+from vit_export.artifact.reference import Reference
 from vit_export.backends.session import RunFailedError
 from vit_export.validation.samples import digest
 from vit_export.validation.tolerances import TOLERANCES

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vit_export.artifact.manifest import Manifest, Reference
+from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.reference import Reference
 from vit_export.backends.base import Target
 from vit_export.backends.open import open_artifact
 from vit_export.backends.session import Session

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vit_export.api.accept import judged, settle
 from vit_export.api.stages import Work, job_of, manifest_of
 from vit_export.artifact.batch import Batch
-from vit_export.artifact.manifest import Reference
 from vit_export.artifact.precision import Part, QuantizationRequest, Scales
+from vit_export.artifact.reference import Reference
 from vit_export.backends import find_target
 from vit_export.backends.interface import check_interface
 from vit_export.checkpoints.hints import CheckpointHints

@@ -98,13 +98,13 @@ def _artifact(path: Path) -> Inspection:
     manifest = read_sidecar(path) if engine else read_manifest(open_artifact(path), path)
     steps = manifest.preprocessing
     files = [path, *data_files(path)]
-    audit = _audit(path, manifest.spec) if manifest.target == "onnx" else None
+    audit = _audit(path, manifest.require_spec()) if manifest.target == "onnx" else None
     return Inspection(
         path=str(path),
         kind="artifact",
         family=f"{manifest.target}, {manifest.precision}, batch {manifest.batch}",
-        parameters=count_parameters(manifest.spec),
-        spec=asdict(manifest.spec),
+        parameters=count_parameters(manifest.require_spec()),
+        spec=asdict(manifest.require_spec()),
         preprocessing=steps.to_mapping() if steps else None,
         labels=len(manifest.labels),
         size_bytes=sum(file.stat().st_size for file in files),
@@ -113,13 +113,23 @@ def _artifact(path: Path) -> Inspection:
             "weights": manifest.weights_from,
             "weights sha256": manifest.weights_sha256,
             **manifest.versions,
-            **{f"graph: {name}": f"{count:,}" for name, count in manifest.graph.items()},
-            **{f"fp16: {name}": str(value) for name, value in manifest.reach.items()},
+            **_graph(manifest),
+            **_fp16_range(manifest),
             **_engine(path if engine else None, manifest),
             **(UNAUDITED if manifest.target == "onnx" and audit is None else {}),
         },
         audit=audit,
     )
+
+
+def _graph(manifest: Manifest) -> dict[str, str]:
+    counts = manifest.graph.to_mapping() if manifest.graph else {}
+    return {f"graph: {name}": f"{count:,}" for name, count in counts.items()}
+
+
+def _fp16_range(manifest: Manifest) -> dict[str, str]:
+    values = asdict(manifest.fp16_range) if manifest.fp16_range else {}
+    return {f"fp16: {name}": str(value) for name, value in values.items()}
 
 
 def _engine(path: Path | None, manifest: Manifest) -> dict[str, str]:

@@ -31,9 +31,10 @@ def predict_images(
         RequestError: no classifier, no preprocessing, or a file that is no image.
         ProofError: the answer is not finite.
     """
-    if not manifest.spec.classifies:
+    if not manifest.signature.classifies:
         raise RequestError(
-            f"{manifest.model} has no classes: it answers {manifest.spec.answer}.", "use run()."
+            f"{manifest.model} has no classes: it answers {manifest.signature.answer}.",
+            "use run().",
         )
     if manifest.preprocessing is None:
         raise RequestError(
@@ -43,7 +44,7 @@ def predict_images(
     if manifest.head == "top5" and top > TOP:
         message = f"The file answers {TOP} classes, not {top}."
         raise RequestError(message, "export it with --head softmax.")
-    read = read_levels if manifest.takes_levels else read_input
+    read = read_levels if manifest.takes_pixels else read_input
     inputs = [read(path, manifest.preprocessing) for path in images]
     found = []
     for path, image in zip(images, inputs, strict=True):

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.budget import SearchResult
-from vit_export.artifact.manifest import Manifest, Reference
+from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest
+from vit_export.artifact.records import BuildSettings, CalibrationInfo
+from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.base import Job, Target
 from vit_export.backends.module_session import ModuleSession
@@ -62,7 +64,7 @@ class Planned:
         if self.pictures is None:
             return []
         told = self.pictures.notes()
-        if len(self.classes) == 1 and self.manifest.spec.classifies:
+        if len(self.classes) == 1 and self.manifest.signature.classifies:
             told.append("all images are of one class, by the model's own answers")
         both = _files(judged.paths if judged else ()) & _files(self.pictures.paths)
         if both:
@@ -102,7 +104,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     from vit_export.quantization.prepare import prepare
 
     asked, progress = work.asked, work.progress
-    tolerance = asdict(_tolerance(asked))
+    tolerance = _tolerance(asked)
     manifest = replace(manifest, precision=asked.precision, tolerance=tolerance)
     if asked.precision in {"fp32", "fp16", "bf16"}:
         return Planned(plan=Plan(), manifest=manifest)
@@ -121,12 +123,13 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
         request = Request.of(asked, manifest, work.threads)
         plan, found = search(lowered, request, seen, (samples, extra), progress)
     else:
-        plan = prepare(lowered, asked, str(manifest.settings["flavour"]), seen, progress)
+        plan = prepare(lowered, asked, str(manifest.settings.flavour), seen, progress)
     manifest = replace(manifest, layers=plan.schemes)
     if pictures is None:
         return Planned(plan=plan, manifest=manifest, search=found)
-    read = {"images": len(pictures.paths) - len(pictures.unreadable)}
-    manifest = replace(manifest, calibration=read | {"sha256": pictures.digest})
+    count = len(pictures.paths) - len(pictures.unreadable)
+    calibration = CalibrationInfo(images=count, sha256=pictures.digest)
+    manifest = replace(manifest, calibration=calibration)
     classes = frozenset(top for name, top in tops.items() if name not in dict(named))
     return Planned(plan=plan, manifest=manifest, pictures=pictures, classes=classes, search=found)
 
@@ -136,7 +139,7 @@ def _check_possible(lowered: "LoweredVit", manifest: Manifest, asked: Quantizati
     from vit_export.quantization.layers import check_parts
     from vit_export.quantization.prepare import check_blocks
 
-    if asked.min_top1 is not None and not manifest.spec.classifies:
+    if asked.min_top1 is not None and not manifest.signature.classifies:
         message = "--min-top1 means nothing: the model has no classes."
         raise RequestError(message, "leave it out.")
     check_parts(lowered, asked.include)
@@ -155,7 +158,12 @@ def _seen(
 
     if pictures is None:
         return look(samples)
-    depends = (manifest.weights_sha256, asdict(manifest.spec), manifest.versions, cache.LAYOUT)
+    depends = (
+        manifest.weights_sha256,
+        asdict(manifest.spec) if manifest.spec else None,
+        manifest.versions,
+        cache.LAYOUT,
+    )
     key = sha256(repr((*depends, sorted(asked.include), pictures.digest)).encode()).hexdigest()
     known = cache.load(key)
     if known is not None:
@@ -218,7 +226,7 @@ def _lowered(source: Model, reference: Reference, samples: Array, *, unfold: boo
         batch=STAGE_BATCH,
         precision="fp32",
         tolerance=TOLERANCES["fp32"],
-        classifies=source.vit.spec.classifies,
+        classifies=source.signature.classifies,
     )
     if not verdict.accepted:
         raise RejectedError(verdict, "report this with the model's spec: a rewrite is wrong.")
@@ -234,7 +242,8 @@ def manifest_of(
     return Manifest(
         target=target.name,
         model=source.name,
-        spec=source.vit.spec,
+        signature=source.signature,
+        spec=source.spec,
         overrides=source.provenance.overrides,
         precision="fp32",
         batch=batch,
@@ -243,7 +252,7 @@ def manifest_of(
         preprocessing=source.preprocessing,
         labels=source.labels,
         versions=versions_of(("vit-export", *target.packages, *target.one_of, "numpy", "pillow")),
-        settings=target.recorded(settings),
-        tolerance=asdict(TOLERANCES["fp32"]),
-        reference=reference.made_anywhere(),
+        settings=BuildSettings(target.recorded(settings)),
+        tolerance=TOLERANCES["fp32"],
+        reference=reference.without_user_images(),
     )

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from vit_export.artifact.manifest import Manifest, Reference
+from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.reference import Reference
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.session import Session
 from vit_export.backends.tensorrt.known_issues import warning_of
@@ -36,10 +37,12 @@ def validate_file(
     manifest = read_manifest(session, path)
     if manifest.engine_run is not None:
         warn(progress, warning_of(manifest.engine["kind"], manifest.engine["version"]))
-    images = image_set(given, manifest.spec, manifest.preprocessing, manifest.labels, progress)
+    images = image_set(
+        given, manifest.require_spec(), manifest.preprocessing, manifest.labels, progress
+    )
     if images is not None and images.labels is None and weights is None:
         message = f"The images in {images.folder} have no labels to hold answers against."
-        by_label = ", or label them: sub-folders or --labels-csv" * manifest.spec.classifies
+        by_label = ", or label them: sub-folders or --labels-csv" * manifest.signature.classifies
         raise RequestError(message, f"give --weights for eager PyTorch's answers{by_label}.")
     with Examination(images) as exam:
         verdict = _proven(session, path, manifest, weights, exam, progress=progress)

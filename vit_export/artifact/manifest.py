@@ -5,73 +5,33 @@ the preprocessing and the labels, and can repeat the proof. It holds no time and
 request gives the same bytes.
 """
 
-import base64
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from vit_export.artifact.batch import Batch
-from vit_export.core.errors import RequestError
-from vit_export.core.numerics import Array
+from vit_export.artifact.layouts import LAYOUT, upgrade
+from vit_export.artifact.outputs import OutputFormat
+from vit_export.artifact.precision import PRECISIONS
+from vit_export.artifact.records import BuildSettings, CalibrationInfo, Fp16Range, GraphInfo
+from vit_export.artifact.reference import Reference
+from vit_export.artifact.tolerance import Tolerance
+from vit_export.core.errors import RequestError, did_you_mean
+from vit_export.core.from_json import read_record, read_value
 from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.signature import Signature
 from vit_export.model.vit.spec import VitSpec
 
 KEY = "vit_export"
 """The name of the manifest inside a file."""
-LAYOUT = 1
-"""Rises when a field changes its meaning."""
 INTERFACE_KEY = f"{KEY}_interface"
 """The name of `Manifest.interface` inside a file, for programs that read no JSON."""
 INTERFACE = 2
 """Rises when what goes in or comes out changes its meaning."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Reference:
-    """The eager model's answers, and how exact they are. M samples."""
-
-    recipes: tuple[str, ...]
-    """How each sample is made (`samples.make_samples`)."""
-    digests: tuple[str, ...]
-    """SHA-256 of each sample, to tell whether it was made again exactly."""
-    answers: Array
-    """(M, *spec.answer_shape)"""
-    floors: tuple[float, ...]
-    """Largest |fp32 - fp64| of each answer."""
-
-    def only(self, kept: Sequence[int]) -> Self:
-        """The part about the samples at these positions."""
-        return replace(
-            self,
-            recipes=tuple(self.recipes[i] for i in kept),
-            digests=tuple(self.digests[i] for i in kept),
-            answers=self.answers[list(kept)],
-            floors=tuple(self.floors[i] for i in kept),
-        )
-
-    def made_anywhere(self) -> Self:
-        """The part whose samples need no file of the user's."""
-        return self.only([i for i, one in enumerate(self.recipes) if not one.startswith("image:")])
-
-    def to_mapping(self) -> dict[str, Any]:
-        """Plain values; the answers as base64 of little-endian fp32, bit for bit."""
-        raw = base64.b64encode(self.answers.astype("<f4").tobytes()).decode("ascii")
-        return asdict(self) | {"answers": raw, "shape": self.answers.shape}
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """The reference that `to_mapping` wrote."""
-        answers = np.frombuffer(base64.b64decode(values["answers"]), "<f4")
-        return cls(
-            recipes=tuple(values["recipes"]),
-            digests=tuple(values["digests"]),
-            answers=answers.reshape(values["shape"]).astype(np.float32),
-            floors=tuple(values["floors"]),
-        )
+KEYS = {"fp16_range": "reach"}
+"""Fields that stand in the JSON under an older name."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,8 +40,11 @@ class Manifest:
 
     target: str
     model: str
-    spec: VitSpec
-    overrides: Mapping[str, Any]
+    signature: Signature
+    """What the model takes and answers, before anything is put around it."""
+    spec: VitSpec | None = None
+    """The spec of a known Vision Transformer; None for any other module."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
     """What the request changed of the model's own values."""
     precision: str
     batch: Batch
@@ -91,88 +54,165 @@ class Manifest:
     preprocessing: Preprocessing | None
     labels: tuple[str, ...]
     versions: Mapping[str, str]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """The target's own options, opset for example."""
-    graph: Mapping[str, int] = field(default_factory=dict)
-    """How an ONNX graph came about: nodes after each stage, and what each pass changed."""
+    """Of the packages that made the file, by name."""
+    settings: BuildSettings = field(default_factory=BuildSettings)
+    graph: GraphInfo | None = None
+    """How an ONNX graph came about; None for other files."""
     layers: Mapping[str, str] = field(default_factory=dict)
     """How each quantized layer is quantized."""
-    reach: Mapping[str, Any] = field(default_factory=dict)
-    """Of fp16: the tensor nearest to its limit, how large it gets, how many nodes stay in fp32."""
-    calibration: Mapping[str, Any] = field(default_factory=dict)
-    """Of the images that scales come from: how many, and a SHA-256 over them."""
+    fp16_range: Fp16Range | None = None
+    """How large the numbers get; None unless the file is in fp16."""
+    calibration: CalibrationInfo | None = None
+    """The images that scales come from; None where the user gave none."""
     engine: Mapping[str, Any] = field(default_factory=dict)
-    """Of what a compiler made of the graph: which, its version, for which GPUs, its profiles."""
+    """What a backend's compiler made of the graph. The backend checks it when it reads it."""
     engine_run: bool | None = None
-    """Whether that was run and proven where it was built; None where there is no engine."""
-    tolerance: Mapping[str, Any]
+    """Whether the compiled file ran where it was built; None where nothing is compiled."""
+    tolerance: Tolerance
     reference: Reference
     layout: int = LAYOUT
 
     @property
-    def takes_levels(self) -> bool:
-        """Whether the file preprocesses by itself: levels (B, H, W, C) in uint8 go in."""
-        return self.settings.get("preprocess") == "graph"
+    def takes_pixels(self) -> bool:
+        """Whether the file preprocesses by itself: pixels (B, H, W, C) in uint8 go in."""
+        return self.settings.preprocess == "graph"
 
     @property
-    def head(self) -> str:
-        """What stands behind the model (`outputs.OutputFormat`)."""
-        return str(self.settings.get("head", "logits"))
+    def head(self) -> OutputFormat:
+        """What stands behind the model."""
+        return self.settings.head
 
     @property
     def interface(self) -> str:
         """What goes into the file and comes out, in one line that a program can compare.
 
-        At its end the shape of the model's answer: that of 1000 classes has other numbers.
+        It ends with the shape of the model's answer, so that other classes are noticed.
         """
-        takes = "levels" if self.takes_levels else "normalized"
-        shape = "x".join(map(str, self.spec.answer_shape))
+        takes = "levels" if self.takes_pixels else "normalized"
+        shape = "x".join(map(str, self.signature.answer_shape))
         return f"{INTERFACE} {takes} {self.head} {shape}"
 
-    def check_plain(self, path: Path) -> None:
-        """Nothing, when the file at `path` takes what the model takes, and answers logits.
+    def require_spec(self) -> VitSpec:
+        """The spec of a known Vision Transformer.
 
         Raises:
-            RequestError: something stands before or behind the model.
+            RequestError: the file holds another model, of which no spec is known.
         """
-        if self.takes_levels or self.head != "logits":
+        if self.spec is None:
+            message = f"{self.model} is no Vision Transformer that vit-export knows."
+            raise RequestError(message, "name a file of a known family.")
+        return self.spec
+
+    def check_plain(self, path: Path) -> None:
+        """Raise RequestError unless the file at `path` takes and answers what the model does."""
+        if self.takes_pixels or self.head != "logits":
             message = f"{path} is more than the model: it preprocesses, or answers no logits."
             raise RequestError(message, "export it with --preprocess none --head logits, too.")
 
     def to_json(self) -> str:
         """One line of JSON, the same for the same manifest."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {KEYS.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
         if not self.engine:
             del values["engine"], values["engine_run"]
         plain = values | {
-            "spec": asdict(self.spec),
+            "signature": asdict(self.signature),
+            "spec": asdict(self.spec) if self.spec else None,
             "batch": str(self.batch),
             "preprocessing": self.preprocessing.to_mapping() if self.preprocessing else None,
+            "settings": self.settings.values,
+            "graph": self.graph.to_mapping() if self.graph else {},
+            "reach": asdict(self.fp16_range) if self.fp16_range else {},
+            "calibration": asdict(self.calibration) if self.calibration else {},
+            "tolerance": asdict(self.tolerance),
             "reference": self.reference.to_mapping(),
         }
         return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str, where: str) -> Self:
-        """The manifest that `to_json` wrote; `where` names its file in errors.
+        """The manifest that `to_json` wrote, in this layout or an earlier one.
+
+        Args:
+            text: the JSON.
+            where: the file's name, for errors.
 
         Raises:
-            RequestError: not a manifest, or one of a newer layout.
+            RequestError: no manifest, one of a newer layout, or a field that is missing, unknown or
+                of another type or range; the message names the field.
         """
         try:
             values = json.loads(text)
-            if values["layout"] > LAYOUT:
-                message = f"{where} was written by a newer vit-export (layout {values['layout']})."
-                raise RequestError(message, "upgrade vit-export.")
-            steps = values["preprocessing"]
-            values |= {
-                "spec": VitSpec.from_mapping(values["spec"], where),
-                "batch": Batch.parse(values["batch"]),
-                "labels": tuple(values["labels"]),
-                "preprocessing": Preprocessing.from_mapping(steps, where) if steps else None,
-                "reference": Reference.from_mapping(values["reference"]),
-            }
-            return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             message = f"{where}: its manifest can't be read ({type(error).__name__}: {error})."
             raise RequestError(message, "export the model again.") from None
+        if not isinstance(values, dict):
+            raise RequestError(f"{where}: its manifest is no object.", "export the model again.")
+        values = upgrade(values, where)
+        known = {KEYS.get(one.name, one.name) for one in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise RequestError(f"{where}: unknown key {name!r}.", did_you_mean(name, known))
+        return cls(**_read_fields(values, f"{where}: "))
+
+
+def _read_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Every field of a manifest, checked."""
+    types = {
+        "target": str,
+        "model": str,
+        "precision": str,
+        "weights_sha256": str,
+        "weights_from": str,
+        "overrides": Mapping[str, Any],
+        "labels": tuple[str, ...],
+        "versions": Mapping[str, str],
+        "layers": Mapping[str, str],
+        "layout": int,
+    }
+    optional: dict[str, Any] = {"overrides": {}, "layers": {}}
+    plain = {
+        name: read_value(kind, values.get(name, optional.get(name)), f"{where}{name}")
+        for name, kind in types.items()
+    }
+    if plain["precision"] not in PRECISIONS:
+        fix = did_you_mean(plain["precision"], PRECISIONS)
+        raise RequestError(f"{where}precision is {plain['precision']!r}.", fix)
+    return plain | _read_parts(values, where)
+
+
+def _read_parts(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The fields that are records of their own."""
+
+    def part(name: str) -> Mapping[str, Any]:
+        value: Mapping[str, Any] = read_value(
+            Mapping[str, Any], values.get(name) or {}, f"{where}{name}"
+        )
+        return value
+
+    spec, steps = part("spec"), part("preprocessing")
+    graph, fp16_range, calibration = part("graph"), part("reach"), part("calibration")
+    return {
+        "signature": read_record(Signature, values.get("signature"), f"{where}signature"),
+        "spec": VitSpec.from_mapping(spec, f"{where}spec") if spec else None,
+        "batch": _read_batch(values.get("batch"), where),
+        "preprocessing": Preprocessing.from_mapping(steps, where) if steps else None,
+        "settings": BuildSettings.from_mapping(part("settings"), f"{where}settings"),
+        "graph": GraphInfo.from_mapping(graph, f"{where}graph") if graph else None,
+        "fp16_range": read_record(Fp16Range, fp16_range, f"{where}reach") if fp16_range else None,
+        "calibration": (
+            read_record(CalibrationInfo, calibration, f"{where}calibration")
+            if calibration
+            else None
+        ),
+        "engine": part("engine"),
+        "engine_run": read_value(bool | None, values.get("engine_run"), f"{where}engine_run"),
+        "tolerance": read_record(Tolerance, part("tolerance"), f"{where}tolerance"),
+        "reference": Reference.from_mapping(part("reference"), f"{where}reference"),
+    }
+
+
+def _read_batch(value: object, where: str) -> Batch:
+    try:
+        return Batch.parse(read_value(str, value, "batch"))
+    except RequestError as error:
+        raise RequestError(f"{where}{error.message}", error.fix) from None

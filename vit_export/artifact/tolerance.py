@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 
 
@@ -30,6 +31,13 @@ class Tolerance:
     alone_snr_db: float | None = None
     """Minimum signal-to-noise ratio of a row of a batch against the same image alone."""
     reason: str
+
+    def __post_init__(self) -> None:
+        """Raise RequestError unless no error is allowed to be negative."""
+        for name in ("floors", "relative"):
+            if getattr(self, name) < 0:
+                message = f"{name} is {getattr(self, name)}, which no error can be."
+                raise RequestError(message, "export the model again.")
 
     def max_error(self, reference: Array, floor: float) -> float:
         """The largest error that one sample may have anywhere in its answer.

@@ -36,7 +36,7 @@ class Exam:
 def exam_of(manifest: Manifest) -> Exam:
     """The samples of `manifest` that can be made again here."""
     reference = manifest.reference
-    samples = make_samples(reference.recipes, manifest.spec, manifest.preprocessing)
+    samples = make_samples(reference.recipes, manifest.require_spec(), manifest.preprocessing)
     kept = [i for i, one in enumerate(samples) if digest(one) == reference.digests[i]]
     batches = np.repeat(samples[kept][:, None], manifest.batch.least, axis=1)
     return Exam(batches, reference.answers[kept])
@@ -46,7 +46,7 @@ def calibration_of(exam: Exam, manifest: Manifest) -> Array:
     """Batches (M, B, C, H, W) for peers to calibrate on: the exam's own; without any, noise."""
     if len(exam.samples):
         return exam.samples
-    spec = manifest.spec
+    spec = manifest.require_spec()
     shape = (NOISE, manifest.batch.least, spec.channels, *spec.image_size)
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 

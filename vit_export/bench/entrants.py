@@ -86,7 +86,7 @@ def peer_entrants(
     same = weights_for_peers(known.manifest, weights, folder)
     exam = exam_of(known.manifest)
     batches = calibration_of(exam, known.manifest)
-    spec = known.manifest.spec
+    spec = known.manifest.require_spec()
     for contestant in peers(names, spec, same, batches=batches, folder=folder, threads=threads):
         worker = Worker(contestant)
         snr = exam.worst_snr_db(worker, folder) if same else None

@@ -44,8 +44,8 @@ def run_bench(
         raise RequestError(f"{rounds} rounds tell no interval.", f"take {LEAST_ROUNDS} or more.")
     check_peers(against)
     known = [look_at(path, batches) for path in artifacts]
-    spec = known[0].manifest.spec
-    if any(one.manifest.spec.image_size != spec.image_size for one in known):
+    spec = known[0].manifest.require_spec()
+    if any(one.manifest.signature.image_size != spec.image_size for one in known):
         raise RequestError("The artifacts take images of different sizes.", "bench them apart.")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)

@@ -25,13 +25,15 @@ def remade_vit(manifest: Manifest, weights: Path | None) -> "Vit":
     from vit_export.model.vit.adapt import Resampling, change_outputs, resize_positions
 
     changed = manifest.overrides
-    spec = VitSpec.from_mapping(changed.get("trained", asdict(manifest.spec)), "the manifest")
+    spec = VitSpec.from_mapping(
+        changed.get("trained", asdict(manifest.require_spec())), "the manifest"
+    )
     vit = _trained(manifest, spec, weights)
-    if spec.image_size != manifest.spec.image_size:
+    if spec.image_size != manifest.signature.image_size:
         told = changed.get("resampling")
         resampling = Resampling(**told) if told else None
-        vit = resize_positions(vit, manifest.spec.image_size, resampling)
-    return change_outputs(vit, manifest.spec.answer)
+        vit = resize_positions(vit, manifest.signature.image_size, resampling)
+    return change_outputs(vit, manifest.signature.answer)
 
 
 def same_vit(manifest: Manifest, weights: Path | None) -> "Vit":

@@ -90,7 +90,7 @@ def cpp(
         (folder / "golden").mkdir()
         images = golden.write(folder / "golden", steps)
         write_project(folder, manifest, steps, images)
-    place = "graph" if manifest.takes_levels else "cpp"
+    place = "graph" if manifest.takes_pixels else "cpp"
     return Generated(home, place, len(images), RUNTIMES[manifest.target].flag)
 
 
@@ -98,8 +98,8 @@ def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preproce
     session = open_artifact(artifact)
     manifest = read_manifest(session, artifact)
     check_target(manifest.target)
-    if not manifest.spec.classifies:
-        message = f"{artifact} has no classes: it answers {manifest.spec.answer}."
+    if not manifest.signature.classifies:
+        message = f"{artifact} has no classes: it answers {manifest.signature.answer}."
         raise RequestError(message, "export it with its classifier.")
     if not manifest.batch.takes(1):
         message = f"{artifact} takes no single image, its batch is {manifest.batch}."
@@ -108,7 +108,7 @@ def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preproce
         message = f"{artifact} takes numbers of 16 bits, which C++ does not have."
         raise RequestError(message, "export it without --io-fp16.")
     steps = check_resizable(manifest.preprocessing)
-    inside = manifest.takes_levels
+    inside = manifest.takes_pixels
     if preprocess == "graph" and not inside:
         message = f"{artifact} takes normalized numbers, not images."
         raise RequestError(message, "export it with --preprocess graph, or take --preprocess cpp.")
@@ -120,8 +120,8 @@ def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preproce
 
 def _golden(manifest: Manifest, steps: Preprocessing, weights: Path | None) -> Golden:
     """The samples of the manifest where they are images; else others, answered afresh."""
-    samples = samples_of(recipes_of(manifest, steps), steps, levels=manifest.takes_levels)
-    if manifest.takes_levels and weights is None:
+    samples = samples_of(recipes_of(manifest, steps), steps, levels=manifest.takes_pixels)
+    if manifest.takes_pixels and weights is None:
         return Golden(manifest, samples, manifest.reference)
     _check_pillow(manifest)
     from vit_export.validation.reference import reference_of
@@ -135,7 +135,7 @@ def _check_pillow(manifest: Manifest) -> None:
     import PIL
 
     former = manifest.versions["pillow"]
-    if manifest.takes_levels and columns_may_come_first(former) != columns_may_come_first(
+    if manifest.takes_pixels and columns_may_come_first(former) != columns_may_come_first(
         PIL.__version__
     ):
         message = f"The file resizes as Pillow {former}; here is {PIL.__version__}, which differs."

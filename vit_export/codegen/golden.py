@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_export.artifact.manifest import Manifest, Reference
+from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import TOP, align_for_comparison
-from vit_export.artifact.tolerance import Tolerance
+from vit_export.artifact.reference import Reference
 from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_levels
 from vit_export.data.preprocessing import Preprocessing
@@ -54,19 +54,19 @@ class Golden:
         name = _file_name(JPEG).replace(".png", ".jpg")
         with Image.open(photo(JPEG.partition(":")[2])) as image:
             image.save(folder / name, quality=90)
-        read = read_levels if self.manifest.takes_levels else read_input
+        read = read_levels if self.manifest.takes_pixels else read_input
         read(folder / name, steps).tofile(folder / f"{name}.input")
         return name
 
     def _input_bound(self) -> float:
-        return 0.0 if self.manifest.takes_levels else INPUT_OFF
+        return 0.0 if self.manifest.takes_pixels else INPUT_OFF
 
     def _jpeg_bound(self, steps: Preprocessing) -> float:
-        return JPEG_LEVELS if self.manifest.takes_levels else JPEG_LEVELS / 255 / min(steps.std)
+        return JPEG_LEVELS if self.manifest.takes_pixels else JPEG_LEVELS / 255 / min(steps.std)
 
     def _answer_bound(self, index: int) -> float:
         """Of the logarithms of probabilities: the largest error, or its root mean square."""
-        tolerance = Tolerance(**self.manifest.tolerance)
+        tolerance = self.manifest.tolerance
         expected = log_probabilities(self.reference.answers[index])
         if tolerance.least_snr_db is None:
             return tolerance.max_error(expected, self.reference.floors[index])
@@ -95,4 +95,4 @@ def _content(recipe: str, steps: Preprocessing) -> bytes:
 
 def recipes_of(manifest: Manifest, steps: Preprocessing) -> list[str]:
     """The images of a golden folder: those of the proof, if it was on images."""
-    return list(manifest.reference.recipes) if manifest.takes_levels else levels_recipes(steps)
+    return list(manifest.reference.recipes) if manifest.takes_pixels else levels_recipes(steps)

@@ -104,7 +104,7 @@ def _at(name: str) -> Traversable:
 
 def _values(manifest: Manifest, steps: Preprocessing, images: list[str]) -> dict[str, Any]:
     runtime = RUNTIMES[manifest.target]
-    preprocess = not manifest.takes_levels
+    preprocess = not manifest.takes_pixels
     return {
         **_answering(manifest),
         **_resizing(steps),
@@ -117,7 +117,7 @@ def _values(manifest: Manifest, steps: Preprocessing, images: list[str]) -> dict
         "number": "float" if preprocess else "std::uint8_t",
         "interface": manifest.interface,
         "interface_key": INTERFACE_KEY,
-        "channels": manifest.spec.channels,
+        "channels": manifest.signature.channels,
         "labels": bool(manifest.labels),
         "preprocess": preprocess,
         "batches": manifest.batch.takes(2),
@@ -130,7 +130,7 @@ def _values(manifest: Manifest, steps: Preprocessing, images: list[str]) -> dict
 
 
 def _answering(manifest: Manifest) -> dict[str, Any]:
-    top5, classes = manifest.head == "top5", manifest.spec.classes or 0
+    top5, classes = manifest.head == "top5", manifest.signature.classes or 0
     outputs = OUTPUT_NAMES.get(manifest.head, ("logits",))
     return {
         "head": manifest.head,
@@ -140,7 +140,7 @@ def _answering(manifest: Manifest) -> dict[str, Any]:
         "found": "[scores, classes]" if top5 else "scores",
         "answers": PAIRS if top5 else "std::vector<float>",
         "quoted_outputs": ", ".join(f'"{one}"' for one in outputs),
-        "rms": manifest.tolerance["least_snr_db"] is not None,
+        "rms": manifest.tolerance.least_snr_db is not None,
         "least_log": LEAST_LOG,
     }
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from vit_export.core.errors import RequestError
+
 Meaning = Literal["image", "logits", "features", "tokens", "tensor"]
 """What the numbers of a tensor are. `tensor` stands for whatever the model's author meant."""
 BATCH = "batch"
@@ -39,6 +41,12 @@ class Signature:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    def __post_init__(self) -> None:
+        """Raise RequestError unless something goes in and something comes out."""
+        for name in ("inputs", "outputs"):
+            if not getattr(self, name):
+                raise RequestError(f"the signature has no {name}.", "export the model again.")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

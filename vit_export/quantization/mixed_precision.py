@@ -48,9 +48,9 @@ class Request:
         """The search for what `manifest` will say."""
         return cls(
             asked=asked,
-            flavour=str(manifest.settings["flavour"]),
+            flavour=str(manifest.settings.flavour),
             batch=manifest.batch,
-            classifies=manifest.spec.classifies,
+            classifies=manifest.signature.classifies,
             threads=threads,
         )
 

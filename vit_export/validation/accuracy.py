@@ -80,7 +80,7 @@ class Examination:
             after = counted(_answers(session, images, manifest), len(images.paths), tell)
             looks = [_look(manifest.head, *both) for both in zip(after, before, strict=True)]
         return replace(
-            verdict, images=_judgement(images, looks, classifies=manifest.spec.classifies)
+            verdict, images=_judgement(images, looks, classifies=manifest.signature.classifies)
         )
 
     def _before(self) -> Iterator[Array]:
@@ -97,11 +97,11 @@ def _size(tokens: int) -> int:
 def _answers(session: Session, images: ImageSet, manifest: Manifest) -> Iterator[Array]:
     """What the artifact answers, an image at a time; the last one is repeated to fill a batch."""
     batch = manifest.batch
-    if manifest.takes_levels:  # of any size each, so that no two of them make a batch
+    if manifest.takes_pixels:  # of any size each, so that no two of them make a batch
         for path in images.paths:
             yield session.run(np.stack([read_levels(path, images.steps)] * batch.least))[0]
         return
-    for inputs in images.batches(batch.nearest(_size(manifest.spec.tokens))):
+    for inputs in images.batches(batch.nearest(_size(manifest.require_spec().tokens))):
         lacking = max(0, batch.least - len(inputs))
         filled = np.concatenate([inputs, *[inputs[-1:]] * lacking])
         yield from session.run(filled)[: len(inputs)]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.onnx.taps import OnnxTaps
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.tensorrt.sidecar import is_engine
@@ -126,15 +125,17 @@ def _taps(path: Path, manifest: Manifest, threads: int | None) -> Taps:
         message = f"{path} takes no single image, its batch is {manifest.batch}."
         raise RequestError(message, "export it with --batch dynamic, and look there.")
     openers: dict[str, Callable[[], Taps]] = {
-        "onnx": lambda: OnnxTaps(path, modules_of(manifest.spec), threads),
-        "torchscript": lambda: TorchScriptTaps(path, layers_in_order(manifest.spec), threads),
+        "onnx": lambda: OnnxTaps(path, modules_of(manifest.require_spec()), threads),
+        "torchscript": lambda: TorchScriptTaps(
+            path, layers_in_order(manifest.require_spec()), threads
+        ),
     }
     return openers[manifest.target]()
 
 
 def _samples(manifest: Manifest) -> list[tuple[str, Array]]:
     reference = manifest.reference
-    made = make_samples(reference.recipes, manifest.spec, manifest.preprocessing)
+    made = make_samples(reference.recipes, manifest.require_spec(), manifest.preprocessing)
     told = zip(reference.recipes, reference.digests, made, strict=True)
     kept = [(recipe, sample) for recipe, known, sample in told if digest(sample) == known]
     if not kept:
@@ -143,13 +144,13 @@ def _samples(manifest: Manifest) -> list[tuple[str, Array]]:
 
 
 def _compared(tap: "Tap", found: Array, manifest: Manifest, recipe: str) -> Comparison:
-    expected = like(found, tap.fp32, manifest.spec)
-    floor = float(np.abs(expected - like(found, tap.fp64, manifest.spec)).max())
+    expected = like(found, tap.fp32, manifest.require_spec())
+    floor = float(np.abs(expected - like(found, tap.fp64, manifest.require_spec())).max())
     return compare(
         expected.astype(np.float32),
         found,
         floor,
-        Tolerance(**manifest.tolerance),
+        manifest.tolerance,
         classifies=False,  # the top class is validate's business; here numbers are followed
         sample=recipe,
     )

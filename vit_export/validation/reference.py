@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vit_export.artifact.manifest import Reference
+from vit_export.artifact.reference import Reference
 from vit_export.core.numerics import Array
 from vit_export.model.vit.vit import Vit
 from vit_export.validation.sample_set import Inputs

@@ -67,9 +67,9 @@ def samples_for(
 def samples_again(manifest: Manifest) -> Fed:
     """The samples of a manifest."""
     names, steps = manifest.reference.recipes, manifest.preprocessing
-    if manifest.takes_levels and steps is not None:
+    if manifest.takes_pixels and steps is not None:
         return samples_of(names, steps, levels=True)
-    inputs = make_samples(names, manifest.spec, steps)
+    inputs = make_samples(names, manifest.require_spec(), steps)
     return Fed(names, inputs, inputs)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from vit_export.artifact.batch import Batch, order_samples
-from vit_export.artifact.manifest import Manifest, Reference
+from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import align_for_comparison, align_rows, infer_output_shape
+from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.session import RunFailedError, Session
 from vit_export.backends.tensorrt.inspector import check_inspected
@@ -85,8 +86,8 @@ def prove_artifact(
         samples,
         batch=manifest.batch,
         precision=manifest.precision,
-        tolerance=Tolerance(**manifest.tolerance),
-        classifies=manifest.spec.classifies,
+        tolerance=manifest.tolerance,
+        classifies=manifest.signature.classifies,
         head=manifest.head,
         **told,
     )

@@ -1,9 +1,9 @@
 """From a job to a finished ONNX graph: what several targets write, or compile further."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from vit_export.artifact.records import Fp16Range, GraphInfo
 from vit_export.backends.base import Job, Option
 from vit_export.core.errors import BuildError
 from vit_export.core.progress import Progress
@@ -48,8 +48,8 @@ def finished_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"
     with progress("capture"):
         model = capture(
             job.lowered,
-            manifest.spec,
-            output=manifest.spec.answer,
+            manifest.require_spec(),
+            output=manifest.signature.answer,
             opset=int(job.settings["opset"]),
             batch=manifest.batch,
         )
@@ -60,24 +60,25 @@ def finished_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"
         nodes["nodes after onnxsim"] = len(model.graph)
     with progress("optimize"):
         changed = optimize(model, flavour)
-    missing = audit(model, manifest.spec).missing
+    missing = audit(model, manifest.require_spec()).missing
     if missing and manifest.model in preset_names():  # of ours every fusion is known to happen
         raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
-    reach: Mapping[str, Any] = {}
+    fp16_range = None
     if manifest.precision != "fp32":
         with progress(f"reduce to {manifest.precision}"):
-            reach = _reduce(model, job, flavour)
-    return model, replace(manifest, graph=nodes | changed, reach=reach)
+            fp16_range = _reduce(model, job, flavour)
+    graph = GraphInfo.from_mapping(nodes | changed, "graph")
+    return model, replace(manifest, graph=graph, fp16_range=fp16_range)
 
 
-def _reduce(model: "ir.Model", job: Job, flavour: str) -> Mapping[str, Any]:
-    """In place; how large the numbers get, where that decides (`Manifest.reach`)."""
+def _reduce(model: "ir.Model", job: Job, flavour: str) -> Fp16Range | None:
+    """Convert in place; the range of an fp16 graph."""
     from vit_export.quantization.convert import halve, halve_to_bf16, quantize
 
     if job.manifest.precision == "fp16":
-        return halve(model, job.samples, io=job.io_fp16).to_mapping()
+        return Fp16Range(**halve(model, job.samples, io=job.io_fp16).to_mapping())
     if job.manifest.precision == "bf16":
         halve_to_bf16(model)
     else:
         quantize(model, job.plan, job.manifest.precision, flavour)
-    return {}
+    return None

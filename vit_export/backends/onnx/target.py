@@ -34,7 +34,7 @@ def _finish(model: "ir.Model", manifest: Manifest) -> None:
     from vit_export.graph.resize import fold_normalization, take_pixels
 
     steps, plain = manifest.preprocessing, manifest.precision == "fp32"
-    if manifest.takes_levels and steps is not None:
+    if manifest.takes_pixels and steps is not None:
         if plain:  # of fewer bits the kernel would lose some: 1/255 of it may be no fp16 number
             fold_normalization(model, steps)
         first = columns_may_come_first(manifest.versions["pillow"])

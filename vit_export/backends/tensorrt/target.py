@@ -9,6 +9,7 @@ from typing import Any
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import KEY, Manifest
 from vit_export.artifact.precision import QuantizationRequest, check_flavour
+from vit_export.artifact.records import BuildSettings, Fp16Range
 from vit_export.backends.base import Job, Target
 from vit_export.backends.onnx.graph import PACKAGES, finished_graph
 from vit_export.backends.tensorrt.builder_config import Settings, check_settings
@@ -120,8 +121,8 @@ def _facts(chosen: Chosen, gpu: Gpu | None, settings: Settings, batch: Batch) ->
 def _of_graph(manifest: Manifest) -> Manifest:
     """The manifest inside the graph: that of an ONNX file, which tells what it was made for."""
     options = {"opset", "flavour", "simplify"}
-    settings = {name: value for name, value in manifest.settings.items() if name in options}
-    return replace(manifest, target="onnx", settings=settings)
+    settings = {name: value for name, value in manifest.settings.values.items() if name in options}
+    return replace(manifest, target="onnx", settings=BuildSettings(settings))
 
 
 def _sha256(path: Path) -> str:
@@ -177,7 +178,7 @@ def _notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
         f"engine: {kind.title} {told['version']}, for {where or in_words(told['capabilities'])}",
         f"passed over: {over}" if over else "",
         f"network: {_network(told)}; profiles: {profiles}",
-        f"fp16 range: {_range_in_words(manifest.reach)}" if manifest.reach else "",
+        f"fp16 range: {_range_in_words(manifest.fp16_range)}" if manifest.fp16_range else "",
         ROUNDED if manifest.precision == "bf16" and not manifest.engine_run else "",
         f"validity: {told['validity']}" if told["validity"] else "",
         f"graph: {graph.name}" if graph else "",
@@ -194,10 +195,11 @@ def _network(told: Mapping[str, Any]) -> str:
     return f"{told['layers']} layers, products: {products}"
 
 
-def _range_in_words(reach: Mapping[str, Any]) -> str:
+def _range_in_words(fp16_range: Fp16Range) -> str:
     """How large the numbers of an fp16 graph get on the samples."""
-    kept = f"; {reach['kept']} nodes stay in fp32" if reach["kept"] else ""
-    return f"at most {reach['largest']:,.1f} of {reach['limit']} in {reach['worst']}{kept}"
+    kept = f"; {fp16_range.kept} nodes stay in fp32" if fp16_range.kept else ""
+    most = f"at most {fp16_range.largest:,.1f} of {fp16_range.limit}"
+    return f"{most} in {fp16_range.worst}{kept}"
 
 
 def check(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:

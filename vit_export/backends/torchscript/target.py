@@ -22,9 +22,9 @@ def build(job: Job, path: Path, progress: Progress) -> None:
 
     from vit_export.backends.torchscript.wrapper import filed
 
-    manifest, spec = job.manifest, job.manifest.spec
+    manifest, spec = job.manifest, job.manifest.require_spec()
     example = torch.zeros(manifest.batch.fixed or EXAMPLE_BATCH, spec.channels, *spec.image_size)
-    if manifest.takes_levels:
+    if manifest.takes_pixels:
         example = example.permute(0, 2, 3, 1).byte()
     with warnings.catch_warnings():
         # PyTorch deprecates TorchScript; doctor and the README say so, once, in words.

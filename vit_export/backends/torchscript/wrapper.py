@@ -37,8 +37,8 @@ class Filed(nn.Module):
 
 def filed(lowered: LoweredVit, manifest: Manifest) -> nn.Module:
     """`lowered`, whose weights it shares, with what `manifest` says before and behind it."""
-    steps, answers = manifest.preprocessing, manifest.spec.answer_shape[-1]
-    if not manifest.takes_levels or steps is None:
+    steps, answers = manifest.preprocessing, manifest.signature.answer_shape[-1]
+    if not manifest.takes_pixels or steps is None:
         if manifest.head == "logits":
             return lowered
         return Filed(nn.Identity(), lowered, manifest.head, answers)

@@ -1,0 +1,118 @@
+"""The parts of a manifest that say how a file was built. Each is JSON at the edge only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self, cast
+
+from vit_export.artifact.outputs import OutputFormat
+from vit_export.core.errors import RequestError
+from vit_export.core.from_json import read_value
+
+Scalar = bool | int | str
+Preprocess = Literal["none", "graph"]
+NODES_CAPTURED, NODES_SIMPLIFIED = "nodes captured", "nodes after onnxsim"
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """The options that a file was built with, as its target recorded them."""
+
+    values: Mapping[str, Scalar] = field(default_factory=dict)
+    """By name: those that targets share, which have a property here, and the target's own."""
+
+    @property
+    def opset(self) -> int | None:
+        """The ONNX operator set; None for a file that is no graph."""
+        return cast("int | None", self.values.get("opset"))
+
+    @property
+    def flavour(self) -> str | None:
+        """The runtime that a graph is made for (`--for`); None for a file that is no graph."""
+        return cast("str | None", self.values.get("flavour"))
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Whether the file preprocesses by itself (`graph`)."""
+        return cast("Preprocess", self.values.get("preprocess", "none"))
+
+    @property
+    def head(self) -> OutputFormat:
+        """What stands behind the model."""
+        return cast("OutputFormat", self.values.get("head", "logits"))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
+        """The settings of a flat JSON object.
+
+        Raises:
+            RequestError: an option of the wrong type; the message names it.
+        """
+        types = {"opset": int, "flavour": str, "preprocess": Preprocess, "head": OutputFormat}
+        return cls(
+            {
+                name: read_value(types.get(name, Scalar), value, f"{where}.{name}")
+                for name, value in values.items()
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphInfo:
+    """How an ONNX graph came about."""
+
+    nodes_captured: int
+    nodes_simplified: int | None
+    """After onnxsim; None where it did not run."""
+    changes: Mapping[str, int]
+    """By pass: how often it changed the graph."""
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
+        """The record of a flat JSON object of counts.
+
+        Raises:
+            RequestError: a count that is not a whole number of at least 0.
+        """
+        counts = {name: _read_count(value, f"{where}.{name}") for name, value in values.items()}
+        return cls(
+            nodes_captured=counts.pop(NODES_CAPTURED, 0),
+            nodes_simplified=counts.pop(NODES_SIMPLIFIED, None),
+            changes=counts,
+        )
+
+    def to_mapping(self) -> dict[str, int]:
+        """A flat JSON object of counts, nodes first."""
+        nodes = {NODES_CAPTURED: self.nodes_captured}
+        if self.nodes_simplified is not None:
+            nodes[NODES_SIMPLIFIED] = self.nodes_simplified
+        return nodes | dict(self.changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fp16Range:
+    """How large the numbers of an fp16 graph get on the proof's samples."""
+
+    largest: float
+    """The largest |value| of any tensor in fp16."""
+    limit: float
+    """What it has to stay under."""
+    worst: str
+    """The tensor that it belongs to."""
+    kept: int
+    """Nodes that stay in fp32 because their numbers are too large."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationInfo:
+    """The images that scales were computed on."""
+
+    images: int
+    sha256: str
+    """Over all of them, in order."""
+
+
+def _read_count(value: object, where: str) -> int:
+    count = int(read_value(int, value, where))
+    if count < 0:
+        raise RequestError(f"{where} is {count}, not a count.", "export the model again.")
+    return count

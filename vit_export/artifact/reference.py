@@ -1,0 +1,87 @@
+"""The eager model's answers, as a manifest carries them."""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from vit_export.core.errors import RequestError
+from vit_export.core.from_json import read_value
+from vit_export.core.numerics import Array
+
+FIX = "export the model again."
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reference:
+    """Answers of the eager model to M samples, and how exact they are."""
+
+    recipes: tuple[str, ...]
+    """How each sample is made (`validation.samples`)."""
+    digests: tuple[str, ...]
+    """SHA-256 of each sample, to recognise whether it was made again exactly."""
+    answers: Array
+    """(M, *answer_shape)"""
+    floors: tuple[float, ...]
+    """Largest |fp32 - fp64| of each answer."""
+
+    def only(self, kept: Sequence[int]) -> Self:
+        """The part about the samples at these positions."""
+        return replace(
+            self,
+            recipes=tuple(self.recipes[i] for i in kept),
+            digests=tuple(self.digests[i] for i in kept),
+            answers=self.answers[list(kept)],
+            floors=tuple(self.floors[i] for i in kept),
+        )
+
+    def without_user_images(self) -> Self:
+        """The part whose samples can be made anywhere, since they need no file of the user's."""
+        return self.only([i for i, one in enumerate(self.recipes) if not one.startswith("image:")])
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values; the answers as base64 of little-endian fp32, bit for bit."""
+        raw = base64.b64encode(self.answers.astype("<f4").tobytes()).decode("ascii")
+        return asdict(self) | {"answers": raw, "shape": self.answers.shape}
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
+        """The reference that `to_mapping` wrote.
+
+        Answers that are not finite are kept, since it is the verdict that rejects them.
+
+        Raises:
+            RequestError: a field is missing, of another type or length, or not finite.
+        """
+        fields = {
+            name: read_value(kind, values.get(name), f"{where}.{name}")
+            for name, kind in {
+                "recipes": tuple[str, ...],
+                "digests": tuple[str, ...],
+                "floors": tuple[float, ...],
+            }.items()
+        }
+        answers = _read_answers(values, where)
+        for name, value in fields.items():
+            if len(value) != len(answers):
+                message = f"{where}.{name} has {len(value)} entries for {len(answers)} answers."
+                raise RequestError(message, FIX)
+        if any(floor < 0 for floor in fields["floors"]):
+            raise RequestError(f"{where}.floors holds a negative number.", FIX)
+        return cls(answers=answers, **fields)
+
+
+def _read_answers(values: Mapping[str, Any], where: str) -> Array:
+    text = read_value(str, values.get("answers"), f"{where}.answers")
+    shape = read_value(tuple[int, ...], values.get("shape"), f"{where}.shape")
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise RequestError(f"{where}.answers can't be decoded ({error}).", FIX) from None
+    if not shape or min(shape) < 0 or len(raw) != 4 * math.prod(shape):
+        message = f"{where}.answers holds {len(raw)} bytes, which is not fp32 of shape {shape}."
+        raise RequestError(message, FIX)
+    return np.frombuffer(raw, "<f4").reshape(shape).astype(np.float32)
