@@ -1,7 +1,10 @@
 """Artifacts that many tests open, built once, from the outside."""
 
+import fcntl
+import json
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import run, run_json
+from support import run
 
 from vit_export.data.preprocessing import preprocess
 from vit_export.model.vit.presets import load_preset
@@ -37,14 +40,44 @@ def _own_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def fashion(tmp_path_factory) -> Exported:
-    folder = tmp_path_factory.mktemp("fashion")
-    path = {"onnx": folder / "f.onnx", "torchscript": folder / "f.pt"}
-    told = {
-        target: run_json(target, "--model", "fashion_mnist", "--out", out)
-        for target, out in path.items()
-    }
-    return Exported(path, told)
+def shared_folder(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`shared_folder(name, fill)`: a folder that `fill` fills once for all workers of xdist."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def share(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = root / f"shared-{name}"
+        folder.mkdir(exist_ok=True)
+        with (root / f"shared-{name}.lock").open("a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.seek(0)
+            if lock.read() != "full":
+                fill(folder)
+                lock.write("full")
+        return folder
+
+    return share
+
+
+@pytest.fixture(scope="session")
+def fashion(shared_folder) -> Exported:
+    """The shipped model, exported by the command in a process of its own."""
+
+    def export(folder: Path) -> None:
+        for backend, out in path.items():
+            report = run(
+                *(backend, "--model", "fashion_mnist", "--out", folder / out.name, "--json"),
+                process=True,
+            )
+            (folder / f"{backend}.json").write_text(report.stdout)
+
+    path = {"onnx": Path("f.onnx"), "torchscript": Path("f.pt")}
+    folder = shared_folder("fashion", export)
+    return Exported(
+        path={backend: folder / out.name for backend, out in path.items()},
+        told={backend: json.loads((folder / f"{backend}.json").read_text()) for backend in path},
+    )
 
 
 @pytest.fixture(params=["onnx", "torchscript"])

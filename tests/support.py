@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import run_here
 
 from vit_export import VitSpec
 from vit_export.backends.open import open_artifact, read_manifest
@@ -18,6 +19,8 @@ from vit_export.validation.samples import make_samples
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = str(Path(sys.executable).with_name("vit-export"))
+READ_AT_START = ("PYTHON", "LD_", "OMP_")
+"""Prefixes of environment variables that a process reads when it starts, and never again."""
 FASHION = ROOT / "models" / "fashion_mnist"
 TAMPERING = Path(__file__).with_name("tampering.py")
 
@@ -71,22 +74,35 @@ def tiny_spec(**changes: object) -> VitSpec:
 
 
 def run(
-    *arguments: object, exit_code: int | None = 0, command: str = COMMAND, **options: object
+    *arguments: object,
+    exit_code: int | None = 0,
+    process: bool = False,
+    command: str = COMMAND,
+    **options: object,
 ) -> subprocess.CompletedProcess[str]:
-    """`vit-export ARGUMENTS` in a process of its own, which has to end with `exit_code`."""
-    environment = {**os.environ, "COLUMNS": "200", **options.pop("env", {})}
-    done = subprocess.run(
-        [command, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        **options,
-    )
-    told = f"{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in told, told
+    """`vit-export ARGUMENTS`, which has to end with `exit_code`.
+
+    It runs in this process, unless the test asks for `process`, names another command, or gives an
+    option or a variable that only a process has. `env` and `cwd` are possible in both ways.
+    """
+    words = [str(argument) for argument in arguments]
+    environment = {"COLUMNS": "200", **options.pop("env", {})}
+    alone = process or command != COMMAND or options.keys() - {"cwd"}
+    if alone or any(name.startswith(READ_AT_START) for name in environment):
+        done = subprocess.run(
+            [command, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | environment,
+            **options,
+        )
+    else:
+        done = run_here(words, environment, options.get("cwd", "."))
+    text = f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in text, text
     if exit_code is not None:
-        assert done.returncode == exit_code, told
+        assert done.returncode == exit_code, text
     return done
 
 

@@ -1,7 +1,8 @@
-"""The command line: parse, call the Python twin in `api`, print. One subcommand per target."""
+"""The command line: parse, call the function of the same name in `api`, print."""
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -11,12 +12,11 @@ from vit_export.backends import TARGETS
 from vit_export.cli.artifacts import predict, validate
 from vit_export.cli.bench import bench
 from vit_export.cli.cpp import cpp
+from vit_export.cli.errors import describe_error, is_json_requested, print_error
 from vit_export.cli.export import building_command
 from vit_export.cli.listing import doctor, inspect, models, summary
 from vit_export.cli.locate import locate
-from vit_export.core.errors import BuildError, RequestError, VitExportError
-
-INTERRUPTED = 130
+from vit_export.core.errors import BuildError, RequestError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,47 +32,33 @@ for _command in (
     cli.add_command(_command)
 
 
-def main() -> None:
-    """Runs the command line and ends the process: the only place that renders errors."""
+def run(argv: Sequence[str]) -> int:
+    """Run one command line, such as `["models", "--json"]`, and return its exit code.
+
+    A fault of the program itself is raised; every other error is printed with its fix.
+    """
     try:
-        cli.main(standalone_mode=False)
-        _end(0)
-    except VitExportError as error:
-        _fail(error, error.exit_code)
+        cli.main(args=list(argv), prog_name="vit-export", standalone_mode=False)
+        if sys.stdout is not None:  # it is None where the caller closed it
+            sys.stdout.flush()  # a full disk behind it is an error like any other
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message(), err=True)
-        _end(RequestError.exit_code)
-    except click.ClickException as error:
-        _fail(RequestError(error.format_message(), "see --help."), RequestError.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        _fail(BuildError("interrupted.", "run it again; nothing was changed."), INTERRUPTED)
-    except BrokenPipeError:  # as in `vit-export models | head -1`
-        sys.stderr.close()
-        sys.exit(1)
-    except OSError as error:
-        fix = "check the path, its permissions and the free space."
-        _fail(BuildError(f"{error}.", fix), BuildError.exit_code)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+        return RequestError.exit_code
+    except (BrokenPipeError, SystemExit):  # click exits when its reader is gone, as in `| head -1`
+        return BuildError.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        known = describe_error(error)
+        if known is None:
             raise
-        fix = "take a smaller model or a machine with more memory."
-        _fail(BuildError("out of memory.", fix), BuildError.exit_code)
+        print_error(known, as_json=is_json_requested(cli, argv))
+        return known.exit_code
+    return 0
 
 
-def _end(exit_code: int) -> NoReturn:
-    """Ends the process at once: to take down torch in good order costs a second, for nothing."""
-    sys.stdout.flush()
-    os._exit(exit_code)
-
-
-def _fail(error: VitExportError, exit_code: int) -> NoReturn:
-    from vit_export.cli import render as report
-
-    if "--json" in sys.argv:
-        told = {"error": error.message, "fix": error.fix, "exit_code": exit_code}
-        with suppress(OSError):  # stdout itself may be what failed
-            click.echo(report.to_json(told | dict(error.details)))
-    click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
-    with suppress(OSError):
-        sys.stdout.flush()
+def main() -> NoReturn:
+    """Run the command line of this process and end it at once: taking torch down costs a second."""
+    exit_code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # one may be closed or full
+            stream.flush()
     os._exit(exit_code)

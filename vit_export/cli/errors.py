@@ -1,0 +1,64 @@
+"""How a command that failed ends: every error in words, with its exit code."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import click
+
+from vit_export.core.errors import BuildError, RequestError, VitExportError
+from vit_export.core.to_json import to_json
+
+
+class _InterruptionError(VitExportError):
+    """Ctrl-C. Only the command line needs it: in Python it is a KeyboardInterrupt."""
+
+    exit_code = 130
+
+
+def describe_error(error: BaseException) -> VitExportError | None:
+    """The error with a message, a fix and an exit code; None for a fault of the program itself."""
+    if isinstance(error, VitExportError):
+        return error
+    if isinstance(error, click.ClickException):
+        return RequestError(error.format_message(), "see --help.")
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        return _InterruptionError("interrupted.", "run it again; nothing was changed.")
+    if isinstance(error, OSError):
+        return BuildError(f"{error}.", "check the path, its permissions and the free space.")
+    if is_out_of_memory(error):
+        fix = "take a smaller model or a machine with more memory."
+        return BuildError("out of memory.", fix)
+    return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, NumPy, PyTorch on a GPU or PyTorch on a CPU ran out of memory."""
+    torch = sys.modules.get("torch")  # it can't be the cause where nobody imported it
+    types = (MemoryError, *([torch.OutOfMemoryError] if torch else []))
+    if isinstance(error, types):
+        return True
+    # PyTorch's CPU allocator has no type of its own
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+
+
+def print_error(error: VitExportError, *, as_json: bool) -> None:
+    """Print the message and the fix to stderr; with `as_json` also a document to stdout."""
+    if as_json:
+        document = {"error": error.message, "fix": error.fix, "exit_code": error.exit_code}
+        with suppress(OSError):  # stdout itself may be what failed
+            click.echo(to_json(document | dict(error.details)))
+    click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
+
+
+def is_json_requested(group: click.Group, argv: Sequence[str]) -> bool:
+    """Whether --json stands among the options of a command line, however wrong the others are."""
+    name = next((word for word in argv if not word.startswith("-")), "")
+    command = group.commands.get(name)
+    if command is None:  # no command says what its options are
+        return "--json" in argv
+    lenient = {"resilient_parsing": True, "ignore_unknown_options": True}
+    context = click.Context(command, allow_extra_args=True, **lenient)
+    arguments = list(argv[argv.index(name) + 1 :])
+    values, _, _ = command.make_parser(context).parse_args(arguments)
+    return bool(values.get("as_json"))
