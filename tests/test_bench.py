@@ -1,10 +1,11 @@
-"""The bench: contestants take turns, one at a time; its numbers add up; bad requests are told."""
+"""The bench: bursts alternate one at a time, the numbers add up, bad requests are refused."""
 
 import json
 import logging
 import os
 import signal
 import time
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,19 +21,17 @@ from vit_export import BuildError, MissingError, RequestError, VitSpec, bench, o
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import KEY
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.bench import baselines as peers_module
-from vit_export.bench import roofline as limit
-from vit_export.bench.accuracy import calibration_of, exam_of
-from vit_export.bench.baselines import INT8_PEERS, PEERS, check_peers, peers
-from vit_export.bench.candidates import Contestant, arithmetic_of
+from vit_export.bench import baselines, roofline
+from vit_export.bench.baselines import BASELINES, INT8_BASELINES, build_baselines, check_baselines
+from vit_export.bench.candidates import Candidate, fastest_arithmetic
 from vit_export.bench.interleave import Worker
-from vit_export.bench.openers import opened
+from vit_export.bench.launch import calibration_batches, remake_samples
 from vit_export.bench.ort_quantizers import quantize_dynamic
-from vit_export.bench.results import percentile, ratio
-from vit_export.bench.roofline import contestants as products
-from vit_export.bench.roofline import runtimes_of
-from vit_export.bench.run import flops_of_spec
+from vit_export.bench.results import compare_rounds, percentile
+from vit_export.bench.roofline import best_rates, gemm_kinds, write_gemm_candidates
+from vit_export.bench.runners import open_candidate
 from vit_export.core.numerics import snr_db
+from vit_export.model.vit.flops import count_flops
 from vit_export.model.vit.state import random_vit
 
 NOISE = np.random.default_rng(3).standard_normal((4, 2, 3, 16, 24), np.float32)
@@ -50,25 +49,25 @@ def artifact(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def int8_artifact(artifact):
-    """The same model, quantized, with a manifest that says so."""
+    """The same model, quantized, with a manifest that says int8."""
     path = artifact.with_name("tiny8.onnx")
     quantize_dynamic(artifact, path, NOISE)
-    model, told = onnx_package.load(path), onnx_package.load(artifact).metadata_props
-    manifest = next(json.loads(one.value) for one in told if one.key == KEY)
-    entries = {KEY: json.dumps(manifest | {"precision": "int8"})}
-    onnx_package.helper.set_model_props(model, entries)
+    model, entries = onnx_package.load(path), onnx_package.load(artifact).metadata_props
+    manifest = next(json.loads(entry.value) for entry in entries if entry.key == KEY)
+    metadata = {KEY: json.dumps(manifest | {"precision": "int8"})}
+    onnx_package.helper.set_model_props(model, metadata)
     onnx_package.save(model, path)
     return path
 
 
-def test_a_run_beside_two_peers(artifact, tmp_path):
+def test_an_artifact_beside_two_baselines(artifact, tmp_path):
     plot = tmp_path / "plot.png"
     request = ["--against", "eager,onnxruntime-plain", "--batch", "1,3", "--rounds", "5"]
-    told = run_json("bench", artifact, *request, "--plot", plot, "-q")
-    names = [(row["name"], row["batch"]) for row in told["rows"]]
-    contestants = ("tiny.onnx", "eager", "onnxruntime-plain")
-    assert names == [(name, batch) for batch in (1, 3) for name in contestants]
-    for row in told["rows"]:
+    results = run_json("bench", artifact, *request, "--plot", plot, "-q")
+    rows = [(row["name"], row["batch"]) for row in results["rows"]]
+    names = ("tiny.onnx", "eager", "onnxruntime-plain")
+    assert rows == [(name, batch) for batch in (1, 3) for name in names]
+    for row in results["rows"]:
         assert 0 < row["min_ms"] <= row["p50_ms"] <= row["p90_ms"]
         assert row["images_per_s"] == pytest.approx(1000 * row["batch"] / row["p50_ms"])
         against = row["against_first"]
@@ -76,11 +75,11 @@ def test_a_run_beside_two_peers(artifact, tmp_path):
         assert len(row["rounds_ms"]) == 5
         assert 0 < row["limit_share"] <= 1.02
         assert row["load_ms"] > 0
-    ours, eager, plain = told["rows"][:3]
+    ours, eager, plain = results["rows"][:3]
     assert ours["against_first"] == {"median": 1, "low": 1, "high": 1}
     assert ours["size_bytes"] == artifact.stat().st_size
     assert ours["worst_snr_db"] > 90
-    assert eager["worst_snr_db"] is None  # nothing tells where the artifact's weights are
+    assert eager["worst_snr_db"] is None  # the weights of the artifact are nowhere to be found
     assert "torch" in eager["version"]
     assert "ONNX Runtime" in plain["version"]
     # the process that serves an ONNX file holds no torch
@@ -95,30 +94,31 @@ def test_the_table(artifact):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message", "exit_code"),
+    ("arguments", "words", "exit_code"),
     [
-        (["--against", "eagle"], "Did you mean 'eager'?", 2),
-        (["--batch", "0"], "give numbers: --batch 1,8", 2),
-        (["--batch", "1,x"], "give numbers", 2),
-        (["--rounds", "2"], "take 5 or more", 2),
-        (["missing.onnx"], "no such artifact", 2),
-        (["--plot", "none/p.png"], "The folder none does not exist", 2),
-        (["--plot", "p.picture"], "name a .png, .svg or .pdf", 2),
+        (["--against", "eagle"], ["eagle", "Did you mean 'eager'?"], 2),
+        (["--batch", "0"], ["'0'", "give numbers: --batch 1,8"], 2),
+        (["--batch", "1,x"], ["'1,x'", "give numbers: --batch 1,8"], 2),
+        (["--rounds", "2"], ["2 rounds", "take 5 or more"], 2),
+        (["missing.onnx"], ["missing.onnx", "no such artifact"], 2),
+        (["--plot", "none/p.png"], ["folder none", "not exist"], 2),
+        (["--plot", "p.picture"], [".picture", "name a .png, .svg or .pdf"], 2),
     ],
 )
-def test_requests_that_make_no_sense(artifact, arguments, message, exit_code):
-    assert message in refused("bench", artifact, *arguments, exit_code=exit_code)
+def test_senseless_requests_are_refused(artifact, arguments, words, exit_code):
+    message = refused("bench", artifact, *arguments, exit_code=exit_code)
+    assert [word for word in words if word not in message] == []
 
 
-def test_a_batch_that_a_file_does_not_take(tmp_path):
+def test_a_batch_that_a_file_does_not_take_is_refused(tmp_path):
     spec = tiny_spec(depth=1)
     onnx((spec, random_vit(spec, 0).state_dict()), tmp_path / "f.onnx", batch="2")
-    told = refused("bench", tmp_path / "f.onnx", "--batch", "2,4", exit_code=2)
-    assert "takes batch 2, not 4" in told
+    message = refused("bench", tmp_path / "f.onnx", "--batch", "2,4", exit_code=2)
+    assert "takes batch 2, not 4" in message
 
 
 @pytest.mark.parametrize(("size", "taken"), [(1, False), (2, True), (4, True), (5, False)])
-def test_what_a_profile_takes(size, taken):
+def test_a_profile_takes_the_batches_within_its_range(size, taken):
     assert Batch.parse("2:3:4").takes(size) is taken
     assert Batch.parse("dynamic").takes(size)
 
@@ -127,92 +127,91 @@ def state_of(pid):
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-def stopped(pid):
-    """Whether the process comes to stand still; a signal takes its time."""
+def is_suspended(pid):
+    """Wait for a process to be suspended, because a signal takes its time."""
     return any(state_of(pid) == "T" or time.sleep(0.01) for _ in range(500))
 
 
-def test_who_is_not_in_turn_stands_still(artifact):
-    contestant = Contestant(name="tiny", kind="artifact", path=str(artifact))
-    with Worker(contestant) as worker:
-        pid = worker._process.pid  # noqa: SLF001 what the system says of it
-        assert stopped(pid)
-        assert len(worker.burst((2, 3, 16, 24), 4)) == 4
-        assert stopped(pid)
+def test_a_process_is_suspended_between_bursts(artifact):
+    candidate = Candidate(name="tiny", kind="artifact", path=str(artifact))
+    with Worker(candidate) as worker:
+        pid = worker._process.pid  # noqa: SLF001 to ask the system for its state
+        assert is_suspended(pid)
+        assert len(worker.time_burst((2, 3, 16, 24), 4)) == 4
+        assert is_suspended(pid)
         assert worker.peak_bytes > 1e7
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
-def test_a_contestant_that_dies_is_told(artifact):
-    with Worker(Contestant(name="tiny", kind="artifact", path=str(artifact))) as worker:
+def test_the_death_of_a_process_is_reported(artifact):
+    with Worker(Candidate(name="tiny", kind="artifact", path=str(artifact))) as worker:
         worker._process.send_signal(signal.SIGKILL)  # noqa: SLF001 as a lack of memory would
         with pytest.raises(BuildError, match="tiny can't take part"):
-            worker.burst((1, 3, 16, 24), 1)
+            worker.time_burst((1, 3, 16, 24), 1)
 
 
-def test_a_contestant_that_can_not_be_opened_is_told(tmp_path):
+def test_a_candidate_that_can_not_be_opened_is_reported(tmp_path):
     path = tmp_path / "f.onnx"
     path.write_bytes(b"\x08text")
-    with pytest.raises(BuildError, match="can't take part"):
-        Worker(Contestant(name="broken", kind="artifact", path=str(path)))
+    with pytest.raises(BuildError, match="broken can't take part"):
+        Worker(Candidate(name="broken", kind="artifact", path=str(path)))
 
 
-def answers_of(name, vit, folder):
-    """What the peer of this name answers for two images, and what eager PyTorch does."""
+def answer_both(name, vit, folder):
+    """Return the answers of a baseline and of eager PyTorch to the same two images."""
     save_file(vit.state_dict(), folder / "w.safetensors")
-    weights = str(folder / "w.safetensors")
-    (contestant,) = peers([name], vit.spec, weights, batches=NOISE, folder=folder, threads=1)
-    run, version = opened(contestant)
-    assert version
+    weights, spec = str(folder / "w.safetensors"), asdict(vit.spec)
+    (candidate,) = build_baselines([name], spec, weights, batches=NOISE, folder=folder, threads=1)
+    runner = open_candidate(candidate)
+    assert runner.version
     images = np.random.default_rng(1).standard_normal((2, 3, 16, 24), np.float32)
     with torch.no_grad():
-        return run(images), vit(torch.from_numpy(images)).numpy()
+        return runner.run(images), vit(torch.from_numpy(images)).numpy()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the peers' own code
-@pytest.mark.parametrize("name", sorted(set(PEERS) - set(INT8_PEERS)))
-def test_every_peer_answers(tmp_path, name):
-    """With the answers of the eager model of the same weights: the peers run what they should."""
-    answers, expected = answers_of(name, random_vit(tiny_spec(depth=1), 7), tmp_path)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised by the baselines' own code
+@pytest.mark.parametrize("name", sorted(set(BASELINES) - set(INT8_BASELINES)))
+def test_every_baseline_answers_as_the_eager_model(tmp_path, name):
+    answers, expected = answer_both(name, random_vit(tiny_spec(depth=1), 7), tmp_path)
     np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "name", ["ort-dynamic", "ort-static", pytest.param("torchao", marks=pytest.mark.slow)]
 )
-def test_every_int8_peer_answers(tmp_path, capfd, name):
-    """Near the eager model, and not as it does: what is measured is quantized; and quietly."""
+def test_every_int8_baseline_is_quantized_and_quiet(tmp_path, capfd, name):
+    """Its answers are near those of the eager model and not the same."""
     need(name, present=name != "torchao" or find_spec(name), fix=f"pip install {name}")
     root = logging.getLogger()
     handlers = root.handlers[:]
-    answers, expected = answers_of(name, random_vit(tiny_spec(), 7), tmp_path)
+    answers, expected = answer_both(name, random_vit(tiny_spec(), 7), tmp_path)
     worst = min(map(snr_db, expected, answers))
     assert 15 < worst < 80
     assert root.handlers == handlers
-    if name != "torchao":  # its process has no one to hear it
+    if name != "torchao":  # a bench opens torchao in a child process, whose output nobody reads
         assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow
-def test_a_file_in_int8_beside_peers_in_int8(artifact, int8_artifact):
+def test_an_int8_file_beside_int8_baselines(artifact, int8_artifact):
     weights = artifact.with_name("w.safetensors")
     save_file(random_vit(tiny_spec(depth=1), 0).state_dict(), weights)
     request = ["--against", "eager,ort-dynamic,ort-static", "--rounds", "5", "--weights", weights]
-    told = run_json("bench", artifact, int8_artifact, *request, "-q")
-    arithmetics = [row["arithmetic"] for row in told["rows"]]
+    results = run_json("bench", artifact, int8_artifact, *request, "-q")
+    arithmetics = [row["arithmetic"] for row in results["rows"]]
     assert arithmetics == ["fp32", "int8", "fp32", "int8", "int8"]
-    rates = told["gflops_per_s"]["1"]
+    rates = results["gflops_per_s"]["1"]
     assert 0 < rates["fp32"] <= rates["int8"]
-    for row in told["rows"]:
-        least_ms = told["flops"] / rates[row["arithmetic"]] / 1e6
-        assert row["limit_share"] == pytest.approx(least_ms / row["min_ms"])
+    for row in results["rows"]:
+        limit_ms = results["flops"] / rates[row["arithmetic"]] / 1e6
+        assert row["limit_share"] == pytest.approx(limit_ms / row["min_ms"])
         assert row["limit_share"] <= 1.02
         assert (15 if row["arithmetic"] == "int8" else 90) < row["worst_snr_db"]
-    assert told["rows"][3]["size_bytes"] > 0
+    assert results["rows"][3]["size_bytes"] > 0
 
 
-def test_the_table_and_the_picture_tell_both_limits(artifact, int8_artifact, tmp_path):
+def test_the_table_and_the_plot_show_both_rooflines(artifact, int8_artifact, tmp_path):
     plot = tmp_path / "plot.svg"
     text = run("bench", artifact, int8_artifact, "--rounds", "5", "-q", "--plot", plot).stdout
     assert "ms in fp32 at" in text
@@ -221,14 +220,12 @@ def test_the_table_and_the_picture_tell_both_limits(artifact, int8_artifact, tmp
 
 
 @pytest.mark.parametrize(("slow", "fast"), [("fp32", "int8"), ("int8", "fp32")])
-def test_a_row_faster_than_its_own_limit_is_refused(
-    artifact, int8_artifact, monkeypatch, slow, fast
-):
-    """As if the machine did products of one arithmetic hardly at all: the other's row passes."""
-    monkeypatch.setattr(limit, "rates", lambda *_: {slow: 1e-9, fast: 1e9})
-    with pytest.raises(BuildError, match=rf"ran at .* limit in {slow}") as told:
+def test_a_row_above_its_own_roofline_is_refused(artifact, int8_artifact, monkeypatch, slow, fast):
+    """The roofline of one arithmetic is next to nothing here; the row of the other passes."""
+    monkeypatch.setattr(roofline, "best_rates", lambda *_: {slow: 1e-9, fast: 1e9})
+    with pytest.raises(BuildError, match=rf"ran at .* limit in {slow}") as error:
         bench([artifact, int8_artifact], rounds=5)
-    assert told.value.message.startswith("tiny8.onnx" if slow == "int8" else "tiny.onnx")
+    assert error.value.message.startswith("tiny8.onnx" if slow == "int8" else "tiny.onnx")
 
 
 @pytest.mark.parametrize(
@@ -238,33 +235,33 @@ def test_a_row_faster_than_its_own_limit_is_refused(
         *[("weights-int8", "int8"), ("weights-int4", "int8")],
     ],
 )
-def test_the_arithmetic_of_precisions(precision, arithmetic):
-    assert arithmetic_of(precision) == arithmetic
+def test_the_fastest_arithmetic_of_a_precision(precision, arithmetic):
+    assert fastest_arithmetic(precision) == arithmetic
 
 
-def test_a_peer_that_is_not_installed(monkeypatch):
-    monkeypatch.setattr(peers_module, "versions_of", lambda _: {})
-    with pytest.raises(MissingError, match="torchao needs torchao") as told:
-        check_peers(["torchao"])
-    assert told.value.fix == "pip install torchao"
+def test_a_baseline_without_its_package_is_refused(monkeypatch):
+    monkeypatch.setattr(baselines, "versions_of", lambda _: {})
+    with pytest.raises(MissingError, match="torchao needs torchao") as error:
+        check_baselines(["torchao"])
+    assert error.value.fix == "pip install torchao"
 
 
-def test_peers_calibrate_on_the_samples_of_the_manifest(artifact):
+def test_baselines_calibrate_on_the_samples_of_the_manifest(artifact):
     manifest = read_manifest(open_artifact(artifact), artifact)
-    exam = exam_of(manifest)
-    assert calibration_of(exam, manifest) is exam.samples
-    nothing = type(exam)(exam.samples[:0], exam.answers[:0])
-    assert calibration_of(nothing, manifest).shape == (8, 1, 3, 16, 24)
+    samples = remake_samples(manifest)
+    assert calibration_batches(samples, manifest) is samples.samples
+    none = type(samples)(samples.samples[:0], samples.answers[:0])
+    assert calibration_batches(none, manifest).shape == (8, 1, 3, 16, 24)
 
 
 @pytest.mark.slow
-def test_peers_have_the_weights_of_the_artifact(fashion):
-    """Those that ship are found; each peer's answers are held against eager's in the manifest."""
+def test_baselines_have_the_weights_of_the_artifact(fashion):
+    """Weights that ship are found; the eager answers of the manifest judge each baseline."""
     path = fashion.path["onnx"]
     against = "eager,onnxruntime-plain-sim,onnxruntime-script,openvino"
-    told = run_json("bench", path, "--against", against, "--rounds", "5", "-q")
-    assert [float(row["worst_snr_db"]) > 90 for row in told["rows"]] == [True] * 5
-    assert told["rows"][2]["size_bytes"] > 3e6
+    results = run_json("bench", path, "--against", against, "--rounds", "5", "-q")
+    assert [float(row["worst_snr_db"]) > 90 for row in results["rows"]] == [True] * 5
+    assert results["rows"][2]["size_bytes"] > 3e6
 
 
 def test_weights_of_another_model_are_refused(fashion, tmp_path):
@@ -272,60 +269,62 @@ def test_weights_of_another_model_are_refused(fashion, tmp_path):
     manifest = read_manifest(open_artifact(fashion.path["onnx"]), fashion.path["onnx"])
     save_file(random_vit(manifest.spec, 1).state_dict(), weights)
     request = ["--against", "eager", "--weights", weights]
-    told = refused("bench", fashion.path["onnx"], *request, exit_code=2)
-    assert "does not hold the weights of the artifact" in told
+    message = refused("bench", fashion.path["onnx"], *request, exit_code=2)
+    assert "does not hold the weights of the artifact" in message
 
 
-def test_products_are_those_of_a_block(tmp_path):
-    spec = VitSpec()
-    made = products(spec, 2, tmp_path, None, [("fp32", "onnxruntime")])
-    assert [one.shape for one in made] == [(394, 768), (394, 768), (394, 768), (394, 3088)]
-    per_image = 12 * sum(one.gflop for one in made) / 4 / 2
-    assert 0.95 < per_image * 1e9 / flops_of_spec(VitSpec(pool="mean")) < 1
-    session = onnxruntime.InferenceSession(made[0].contestant.path)
+def test_gemms_are_those_of_a_block(tmp_path):
+    gemms = VitSpec().gemms(2)
+    candidates = write_gemm_candidates(gemms, [("fp32", "onnxruntime")], tmp_path, None)
+    assert [one.shape for one in candidates] == [(394, 768), (394, 768), (394, 768), (394, 3088)]
+    gflop_per_image = 12 * sum(one.gflop for one in candidates) / 4 / 2
+    assert 0.95 < gflop_per_image * 1e9 / count_flops(VitSpec(pool="mean")) < 1
+    session = onnxruntime.InferenceSession(candidates[0].candidate.path)
     assert [output.shape for output in session.get_outputs()] == [[394, 2304]] * 4
 
 
-def taking_part(*kinds, arithmetic="fp32"):
-    return [Contestant(name=kind, kind=kind, arithmetic=arithmetic) for kind in kinds]
+def candidates_of(*kinds, arithmetic="fp32"):
+    return [Candidate(name=kind, kind=kind, arithmetic=arithmetic) for kind in kinds]
 
 
-def test_products_are_measured_in_every_runtime_that_takes_part():
+def test_gemms_run_in_the_runtime_of_every_candidate():
     ours = ("fp32", "onnxruntime")
-    assert runtimes_of(taking_part("artifact", "onnxruntime")) == [ours]
-    everywhere = runtimes_of(taking_part("artifact", "eager", "openvino"))
-    assert everywhere == [ours, ("fp32", "torch-products"), ("fp32", "openvino")]
-    int8 = [ours, ("int8", "int8-products")]
-    assert runtimes_of(taking_part("artifact", arithmetic="int8")) == int8
-    torchao = taking_part("torchao", arithmetic="int8")
-    assert runtimes_of(torchao) == [*int8, ("int8", "torch-int8-products")]
+    assert gemm_kinds(candidates_of("artifact", "onnxruntime")) == [ours]
+    all_runtimes = gemm_kinds(candidates_of("artifact", "eager", "openvino"))
+    assert all_runtimes == [ours, ("fp32", "torch-gemm"), ("fp32", "openvino")]
+    int8 = [ours, ("int8", "int8-gemm")]
+    assert gemm_kinds(candidates_of("artifact", arithmetic="int8")) == int8
+    torchao = candidates_of("torchao", arithmetic="int8")
+    assert gemm_kinds(torchao) == [*int8, ("int8", "torch-int8-gemm")]
 
 
 @pytest.mark.parametrize(
     ("arithmetic", "kinds"),
     [
-        ("fp32", ["onnxruntime", "torch-products", "openvino"]),
-        ("int8", ["int8-products", "torch-int8-products"]),
+        ("fp32", ["onnxruntime", "torch-gemm", "openvino"]),
+        ("int8", ["int8-gemm", "torch-int8-gemm"]),
     ],
 )
-def test_products_are_the_same_in_every_runtime(tmp_path, arithmetic, kinds):
-    made = products(tiny_spec(), 1, tmp_path, 1, [(arithmetic, kind) for kind in kinds])
-    images = np.random.default_rng(1).standard_normal(made[0].shape, np.float32)
-    first, *others = [opened(one.contestant)[0](images) for one in made[: len(kinds)]]
+def test_gemms_are_the_same_in_every_runtime(tmp_path, arithmetic, kinds):
+    pairs = [(arithmetic, kind) for kind in kinds]
+    candidates = write_gemm_candidates(tiny_spec().gemms(1), pairs, tmp_path, 1)
+    x = np.random.default_rng(1).standard_normal(candidates[0].shape, np.float32)
+    first, *others = [open_candidate(one.candidate).run(x) for one in candidates[: len(kinds)]]
     assert first.shape == (7, 72)
-    for other in others:  # openers answer with one of the products
+    for other in others:  # a runner answers with one of its products
         assert other.shape == first.shape
 
 
-def test_rates_of_products(tmp_path):
-    """The best of each arithmetic; int8 has the products of fp32 to fall back on."""
-    both = [("fp32", "onnxruntime"), ("int8", "int8-products")]
-    made = products(tiny_spec(), 1, tmp_path, 1, both)
+def test_the_best_rate_of_each_arithmetic_counts(tmp_path):
+    """int8 may fall back on the gemms of fp32."""
+    both = [("fp32", "onnxruntime"), ("int8", "int8-gemm")]
+    candidates = write_gemm_candidates(tiny_spec().gemms(1), both, tmp_path, 1)
     gflops_per_s = (2, 5, 3, 4, 1, 1, 1, 1)
-    times = [1000 * one.gflop / rate for one, rate in zip(made, gflops_per_s, strict=True)]
-    assert limit.rates(made, times) == pytest.approx({"fp32": 3, "int8": 5})
-    times[1] = times[3] = 1e9
-    assert limit.rates(made, times) == pytest.approx({"fp32": 3, "int8": 3})
+    pairs = zip(candidates, gflops_per_s, strict=True)
+    times_ms = [1000 * one.gflop / rate for one, rate in pairs]
+    assert best_rates(candidates, times_ms) == pytest.approx({"fp32": 3, "int8": 5})
+    times_ms[1] = times_ms[3] = 1e9
+    assert best_rates(candidates, times_ms) == pytest.approx({"fp32": 3, "int8": 3})
 
 
 @pytest.mark.parametrize(
@@ -338,9 +337,9 @@ def test_rates_of_products(tmp_path):
     ],
 )
 def test_the_interval_of_a_median(times, low, high):
-    """Bounds from the tables of the sign test: for 9 values the 2nd and 8th, for 20 the 6th."""
-    found = ratio(times, [1] * len(times))
-    assert (found.low, found.high) == (low, high)
+    """The tables of the sign test give the bounds: values 2 and 8 of 9, values 6 and 15 of 20."""
+    ratio = compare_rounds(times, [1] * len(times))
+    assert (ratio.low, ratio.high) == (low, high)
 
 
 def test_percentiles():
@@ -349,7 +348,7 @@ def test_percentiles():
     assert percentile([5], 90) == 5
 
 
-def test_files_for_images_of_different_sizes(artifact, tmp_path):
+def test_files_for_images_of_different_sizes_are_refused(artifact, tmp_path):
     spec = tiny_spec(depth=1, image_size=(16, 16))
     onnx((spec, random_vit(spec, 0).state_dict()), tmp_path / "f.onnx")
     with pytest.raises(RequestError, match="different sizes"):

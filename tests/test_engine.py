@@ -43,9 +43,9 @@ from vit_export.backends.tensorrt.options import OPTIONS
 from vit_export.backends.tensorrt.progress_monitor import Phases, monitor_of
 from vit_export.backends.tensorrt.session import EngineSession, profile_for
 from vit_export.backends.tensorrt.sidecar import read_sidecar, write_sidecar
-from vit_export.bench.candidates import GPU, Contestant
-from vit_export.bench.openers import clock_of
-from vit_export.bench.roofline import runtimes_of
+from vit_export.bench.candidates import GPU, Candidate
+from vit_export.bench.roofline import gemm_kinds
+from vit_export.bench.runners import Runner, runner_of_session
 from vit_export.cli.render import stages
 from vit_export.core.errors import BuildError, MissingError, ProofError, RequestError
 from vit_export.core.progress import silent, unheard
@@ -613,12 +613,12 @@ def test_an_engine_answers_in_the_profile_that_fits(session):
 
 def test_a_bench_takes_the_clock_of_the_gpu(session):
     made, _ = session()
-    assert clock_of(made.run) == made.timed_ms
+    assert runner_of_session(made).time_ms(np.zeros((1, 3, 2, 2), np.float32)) == 1.5
     calls = []
-    assert 0 <= clock_of(calls.append)(np.zeros(1, np.float32)) < 1000
+    assert 0 <= Runner(calls.append, "").time_ms(np.zeros(1, np.float32)) < 1000
     assert len(calls) == 1
-    taking_part = [Contestant(name="f", kind="artifact", arithmetic=GPU)]
-    assert runtimes_of(taking_part) == [("fp32", "onnxruntime")]
+    candidate = Candidate(name="f", kind="artifact", arithmetic=GPU)
+    assert gemm_kinds([candidate]) == [("fp32", "onnxruntime")]
 
 
 def test_a_batch_outside_of_every_profile(session):
@@ -915,5 +915,6 @@ def test_a_program_is_timed_by_the_clock_of_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(ExportedSession, "run", lambda *_: events.append("run"))
     made = object.__new__(ExportedSession)
-    assert clock_of(made.run)(np.zeros(1, np.float32)) == 2.5
+    made.runtime = "torch-tensorrt"
+    assert runner_of_session(made).time_ms(np.zeros(1, np.float32)) == 2.5
     assert events == ["record", "run", "record", "synchronize"]

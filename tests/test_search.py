@@ -1,6 +1,7 @@
 """--precision auto: the fastest mixture of precisions that keeps a budget."""
 
 import json
+import math
 import os
 
 import numpy as np
@@ -16,7 +17,8 @@ import vit_export
 from vit_export.artifact.budget import Budget, BudgetError, Point
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.bench.layer_timing import LAYERS, Shape, write_layers
+from vit_export.bench.gemm import GEMMS_PER_FILE
+from vit_export.bench.layer_timing import write_layers
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
@@ -38,7 +40,7 @@ def times(shapes, schemes, *_):
     """As a runtime would measure them where int8 is worth its while."""
     share = {"fp32": 1.0, "int8": 0.3, "int8-token-zero-point": 0.4}
     return {
-        (shape, scheme): shape.rows * shape.read * shape.written * share.get(scheme, 0.28) / 1e6
+        (shape, scheme): math.prod(shape) * share.get(scheme, 0.28) / 1e6
         for shape in shapes
         for scheme in ("fp32", *schemes)
     }
@@ -47,7 +49,7 @@ def times(shapes, schemes, *_):
 @pytest.fixture
 def steady(monkeypatch):
     """Times that do not depend on what else this machine does."""
-    monkeypatch.setattr("vit_export.quantization.mixed_precision.layer_ms", times)
+    monkeypatch.setattr("vit_export.quantization.mixed_precision.time_layers", times)
 
 
 def test_mixtures_go_from_the_fastest_to_fp32_and_take_the_best_bargain_first():
@@ -103,11 +105,11 @@ def test_closer_views_are_opposite_quarters_enlarged():
 )
 def test_a_layer_is_timed_with_all_that_its_scheme_costs(tmp_path, scheme, op_type, flavour):
     path = tmp_path / "f.onnx"
-    write_layers(path, Shape(7, 64, 96), scheme, flavour)
+    write_layers(path, (7, 64, 96), scheme, flavour)
     nodes = [node.op_type for node in onnx.load(path).graph.node]
-    assert nodes.count(op_type) == LAYERS
+    assert nodes.count(op_type) == GEMMS_PER_FILE
     found = onnxruntime.InferenceSession(path).run(None, {"x": np.ones((7, 64), np.float32)})
-    assert [one.shape for one in found] == [(7, 96)] * LAYERS
+    assert [one.shape for one in found] == [(7, 96)] * GEMMS_PER_FILE
 
 
 @pytest.mark.usefixtures("steady")

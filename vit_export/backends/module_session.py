@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 from vit_export.core.numerics import Array
 
 if TYPE_CHECKING:  # torch is heavy, and artifacts are opened without it
-    from torch import nn
+    from collections.abc import Callable
+
+    from torch import Tensor
 
 
 class ModuleSession:
     """A module in memory, in eager PyTorch."""
 
-    def __init__(self, module: "nn.Module") -> None:
+    def __init__(self, module: "Callable[[Tensor], Tensor]") -> None:
         self._module = module
         self.runtime = "eager PyTorch"
 

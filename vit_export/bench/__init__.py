@@ -1,1 +1,1 @@
-"""How fast artifacts are, beside their peers and the machine's limit, in one interleaved run."""
+"""Speed of artifacts beside baselines and the roofline of the machine, in one interleaved run."""

@@ -1,129 +1,139 @@
-"""What users run instead: eager PyTorch, torch.compile, a plain export in two runtimes.
+"""Baselines: what users run instead of an artifact.
 
-And what they have of int8: the plain export through ONNX Runtime's quantizers, and torchao.
+They are eager PyTorch, torch.compile and a plain export in two runtimes; in int8 they are the plain
+export through ONNX Runtime's quantizers, and torchao.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vit_export.bench.candidates import Contestant
-from vit_export.bench.modules import made_vit
+from vit_export.bench.candidates import Candidate
 from vit_export.bench.ort_quantizers import QUANTIZERS
 from vit_export.core.errors import MissingError, RequestError, did_you_mean
 from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
-from vit_export.model.vit.spec import VitSpec
 
 
 @dataclass(frozen=True)
-class Plain:
-    """A peer that opens what torch.onnx.export gives of the eager model."""
+class PlainExport:
+    """What a baseline does with the file that torch.onnx.export writes of the eager model."""
 
     runtime: str
-    """Its package, and the kind of its contestant."""
+    """The package that runs the file; also the kind of the candidate."""
     dynamo: bool = True
-    """Through torch.export; else through TorchScript, as before torch 2.9."""
+    """Whether it exports through torch.export; else through TorchScript, as before torch 2.9."""
     simplified: bool = False
-    """By onnxsim."""
-    quantized: str = ""
-    """By this of `QUANTIZERS`."""
+    """Whether onnxsim simplifies the file."""
+    quantizer: str = ""
+    """The key of `QUANTIZERS` that quantizes the file; empty for none."""
 
     @property
     def file(self) -> str:
-        """The name of what it opens; peers of one export share it."""
+        """Name of the file; baselines with the same export share it."""
         exporter = "dynamo" if self.dynamo else "script"
-        steps = [exporter, *["sim"] * self.simplified, *filter(None, [self.quantized])]
+        steps = [exporter, *["sim"] * self.simplified, *filter(None, [self.quantizer])]
         return f"{'-'.join(steps)}.onnx"
 
 
-PLAIN = {
-    "onnxruntime-plain": Plain("onnxruntime"),
-    "onnxruntime-plain-sim": Plain("onnxruntime", simplified=True),
-    "onnxruntime-script": Plain("onnxruntime", dynamo=False),
-    "onnxruntime-script-sim": Plain("onnxruntime", dynamo=False, simplified=True),
-    "openvino": Plain("openvino"),
-    "ort-dynamic": Plain("onnxruntime", quantized="dynamic"),
-    "ort-static": Plain("onnxruntime", quantized="static"),
+PLAIN_EXPORTS = {
+    "onnxruntime-plain": PlainExport("onnxruntime"),
+    "onnxruntime-plain-sim": PlainExport("onnxruntime", simplified=True),
+    "onnxruntime-script": PlainExport("onnxruntime", dynamo=False),
+    "onnxruntime-script-sim": PlainExport("onnxruntime", dynamo=False, simplified=True),
+    "openvino": PlainExport("openvino"),
+    "ort-dynamic": PlainExport("onnxruntime", quantizer="dynamic"),
+    "ort-static": PlainExport("onnxruntime", quantizer="static"),
 }
-MODULES = {"eager": "torch", "compile": "torch", "torchao": "torchao"}
-"""Peers that run the eager model itself, with their packages."""
-PEERS = (*MODULES, *PLAIN)
-INT8_PEERS = ("ort-dynamic", "ort-static", "torchao")
+EAGER_BASELINES = {"eager": "torch", "compile": "torch", "torchao": "torchao"}
+"""Baselines that run the eager model itself, with the package that each needs."""
+BASELINES = (*EAGER_BASELINES, *PLAIN_EXPORTS)
+INT8_BASELINES = ("ort-dynamic", "ort-static", "torchao")
 
 
-def check_peers(names: Sequence[str]) -> None:
-    """Nothing, when all peers are known and installed.
+def check_baselines(names: Sequence[str]) -> None:
+    """Raise an error unless every name is a baseline whose package is installed.
 
     Raises:
-        RequestError: an unknown name.
+        RequestError: a name is unknown.
         MissingError: a package is not installed.
     """
     for name in names:
-        if name not in PEERS:
-            raise RequestError(f"There is no peer {name!r}.", did_you_mean(name, PEERS))
-        package = PLAIN[name].runtime if name in PLAIN else MODULES[name]
+        if name not in BASELINES:
+            raise RequestError(f"There is no baseline {name!r}.", did_you_mean(name, BASELINES))
+        eager = EAGER_BASELINES.get(name)
+        package = PLAIN_EXPORTS[name].runtime if eager is None else eager
         if not versions_of([package]):
             raise MissingError(f"{name} needs {package}.", f"pip install {package}")
 
 
-def peers(
+def build_baselines(
     names: Sequence[str],
-    spec: VitSpec,
+    spec: Mapping[str, Any],
     weights: str,
     *,
     batches: Array,
     folder: Path,
     threads: int | None,
-) -> list[Contestant]:
-    """The peers of a model of `spec`; what they export stands in `folder`.
+) -> list[Candidate]:
+    """Return the baselines of a ViT, and write the files that they open into `folder`.
 
-    `weights` is a safetensors file of our names; random ones where it is empty. Who needs scales
-    takes them from `batches` (M, B, C, H, W).
+    Args:
+        names: which of `BASELINES`.
+        spec: the fields of the ViT's spec.
+        weights: a safetensors file under the names of our ViT; empty for random weights.
+        batches: what to calibrate on, (M, B, C, H, W).
+        folder: where the files go.
+        threads: number of threads; None leaves each runtime its default.
     """
     calibration = folder / "calibration.npy"
     np.save(calibration, batches)
-    made = []
+    candidates = []
     for name in names:
-        one = Contestant(
+        candidate = Candidate(
             name=name,
             kind=name,
-            arithmetic="int8" if name in INT8_PEERS else "fp32",
+            arithmetic="int8" if name in INT8_BASELINES else "fp32",
             weights=weights,
             threads=threads,
         )
-        if name in PLAIN:
-            path = _export(PLAIN[name], spec, weights, batches, folder)
-            one = replace(one, kind=PLAIN[name].runtime, path=str(path))
+        if name in PLAIN_EXPORTS:
+            plain = PLAIN_EXPORTS[name]
+            path = _export(plain, spec, weights, batches, folder)
+            candidates.append(replace(candidate, kind=plain.runtime, path=str(path)))
         else:
-            one = replace(one, spec=asdict(spec), calibration=str(calibration))
-        made.append(one)
-    return made
+            candidates.append(replace(candidate, spec=spec, calibration=str(calibration)))
+    return candidates
 
 
-def _export(plain: Plain, spec: VitSpec, weights: str, batches: Array, folder: Path) -> Path:
-    """The file that `plain` opens, made where no other peer made it."""
+def _export(
+    plain: PlainExport, spec: Mapping[str, Any], weights: str, batches: Array, folder: Path
+) -> Path:
+    """Return the file of `plain`, written unless another baseline has written it already."""
     path = folder / plain.file
     if path.exists():
         return path
-    if plain.quantized:
-        base = _export(replace(plain, quantized=""), spec, weights, batches, folder)
-        QUANTIZERS[plain.quantized](base, path, batches)
+    if plain.quantizer:
+        source = _export(replace(plain, quantizer=""), spec, weights, batches, folder)
+        QUANTIZERS[plain.quantizer](source, path, batches)
     elif plain.simplified:
-        base = _export(replace(plain, simplified=False), spec, weights, batches, folder)
-        _simplify(base, path)
+        source = _export(replace(plain, simplified=False), spec, weights, batches, folder)
+        _simplify(source, path)
     else:
         from vit_export.graph.capture import export_plainly
+        from vit_export.model.vit.state import vit_from_file
 
-        export_plainly(made_vit(spec, weights), spec, path, dynamo=plain.dynamo)
+        vit = vit_from_file(spec, weights, "the model of the artifact")
+        export_plainly(vit, batches.shape[2:], path, dynamo=plain.dynamo)
     return path
 
 
-def _simplify(plain: Path, path: Path) -> None:
+def _simplify(source: Path, path: Path) -> None:
     import onnx
     import onnxsim
 
-    model, _ = onnxsim.simplify(str(plain))
+    model, _ = onnxsim.simplify(str(source))
     onnx.save(model, path)

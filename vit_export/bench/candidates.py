@@ -1,52 +1,44 @@
-"""Who takes part in a bench, in plain values: what a process of its own has to know to open it."""
+"""A candidate: one way to answer images, in plain values that another process can read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vit_export.core.numerics import Array
+INT8_PRECISIONS = frozenset({"int8", "int8-static", "weights-int8", "weights-int4", "auto"})
+"""Precisions of artifacts that compute some or all of their matrix products in int8.
 
-Run = Callable[[Array], Array]
-Opened = tuple[Run, str]
-"""What runs a batch of images (B, C, H, W), and the version of what does it."""
-
-INT8 = frozenset({"int8", "int8-static", "weights-int8", "weights-int4", "auto"})
-"""Precisions of artifacts whose products are, or may be, of whole numbers.
-
-Weights alone as well: ONNX Runtime quantizes activations for them (MatMulNBits, accuracy level 4).
-fp16 is not among them: on a CPU it is computed in fp32.
+`weights-int8` and `weights-int4` belong here because ONNX Runtime quantizes their activations too
+(MatMulNBits, accuracy level 4). fp16 does not: a CPU computes it in fp32.
 """
-
-
 GPU = "gpu"
-"""In place of an arithmetic, of what no CPU computes: this machine's limit says nothing of it."""
+"""Arithmetic of a candidate that runs on a GPU: the roofline of this CPU does not bound it."""
 
 
-def arithmetic_of(precision: str) -> str:
-    """The fastest arithmetic that an artifact of `precision` may have: "fp32" or "int8"."""
-    return "int8" if precision in INT8 else "fp32"
+def fastest_arithmetic(precision: str) -> str:
+    """The fastest arithmetic that an artifact of `precision` may use: "fp32" or "int8"."""
+    return "int8" if precision in INT8_PRECISIONS else "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contestant:
-    """One way of answering images."""
+class Candidate:
+    """One way to answer images."""
 
     name: str
     kind: str
-    """A key of `openers.OPENERS`."""
+    """A key of `runners.RUNNERS`."""
     arithmetic: str = "fp32"
-    """Of its products, "fp32" or "int8"; where it has both, "int8"; of an engine `GPU`."""
+    """Arithmetic of the matrix products: "fp32", "int8" (also where fp32 is mixed in) or `GPU`."""
     path: str = ""
-    """The file that is opened, where there is one."""
+    """The file to open; empty if the candidate is built in memory."""
     spec: Mapping[str, Any] | None = None
-    """The model, where it is made on the spot."""
+    """Fields of the ViT's spec; None if the candidate opens a file."""
     weights: str = ""
-    """Its weights, a safetensors file of our names; random ones where it is empty."""
+    """A safetensors file with the ViT's weights; empty for random weights."""
     calibration: str = ""
-    """A .npy file of batches (M, B, C, H, W) to calibrate on, where opening it quantizes."""
+    """A .npy file of calibration batches (M, B, C, H, W); empty if opening quantizes nothing."""
     threads: int | None = None
-    """None: as many as the runtime takes by itself, which is what its users run."""
+    """Number of threads; None leaves the runtime its default, as its users run it."""
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values, for the process that opens it."""
+        """The fields as plain values, ready for JSON."""
         return asdict(self)

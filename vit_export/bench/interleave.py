@@ -1,8 +1,8 @@
-"""Contestants that take turns: each in its own process, which stands still when it is not its turn.
+"""Candidates run in alternating bursts, each in its own process, suspended between bursts.
 
-A runtime's threads spin for a while after they worked, and slow whoever comes next. So an idle
-process is stopped (SIGSTOP), and goes on (SIGCONT) for its burst: it runs with the settings that
-its users run, and disturbs nobody.
+The threads of a runtime spin for a while after their work and slow down whatever runs next.
+Therefore SIGSTOP suspends a process after its burst, and SIGCONT resumes it for the next one. Each
+candidate keeps the settings that its users run, and none disturbs another.
 """
 
 import json
@@ -15,21 +15,25 @@ from typing import Any, Self
 
 import numpy as np
 
-from vit_export.bench.candidates import Contestant
+from vit_export.bench.candidates import Candidate
 from vit_export.core.errors import BuildError
 from vit_export.core.numerics import Array
 
 BURST_MS = 400
-"""How long the timed calls of one burst last, about: short models get more calls."""
-LEAST_CALLS, MOST_CALLS = 3, 40
-UNTIMED_CALLS = 2
+"""Approximate duration of the timed calls of one burst: a fast model gets more calls."""
+MIN_CALLS, MAX_CALLS = 3, 40
+WARMUP_CALLS = 2
 
 
 class Worker:
-    """A process that has one contestant open."""
+    """A process in which one candidate is open.
 
-    def __init__(self, contestant: Contestant) -> None:
-        self.contestant = contestant
+    Raises:
+        BuildError: the candidate can't be opened.
+    """
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.candidate = candidate
         self._process = subprocess.Popen(
             [sys.executable, "-m", "vit_export.bench.worker"],
             stdin=subprocess.PIPE,
@@ -37,11 +41,11 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        told = self._ask(contestant.to_mapping())
-        self.load_ms: float = told["load_ms"]
-        self.version: str = told["version"]
+        reply = self._request(candidate.to_mapping())
+        self.load_ms: float = reply["load_ms"]
+        self.version: str = reply["version"]
         self.peak_bytes = 0
-        self._stop()
+        self._suspend()
 
     def __enter__(self) -> Self:
         return self
@@ -50,63 +54,86 @@ class Worker:
         self.close()
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._process.kill()
         self._process.communicate()
 
-    def burst(self, shape: Sequence[int], calls: int) -> list[float]:
-        """Milliseconds of each of `calls` on images of `shape`, after untimed ones."""
-        self._process.send_signal(signal.SIGCONT)
-        told = self._ask({"shape": list(shape), "untimed": UNTIMED_CALLS, "calls": calls})
-        self._stop()
-        self.peak_bytes = told["peak_bytes"]
-        times: list[float] = told["ms"]
-        return times
-
-    def answers(self, samples: Array, folder: Path) -> Array:
-        """What it answers to the first image of each batch of `samples` (M, B, C, H, W)."""
-        files = folder / "samples.npy", folder / "answers.npy"
-        np.save(files[0], samples)
-        self._process.send_signal(signal.SIGCONT)
-        self._ask({"samples": str(files[0]), "answers": str(files[1])})
-        self._stop()
-        answers: Array = np.load(files[1])
-        return answers
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The reply to `request`.
+    def time_burst(self, shape: Sequence[int], calls: int) -> list[float]:
+        """Return the milliseconds of each of `calls` on inputs of `shape`, after a warm-up.
 
         Raises:
-            BuildError: the contestant could not be opened or run.
+            BuildError: the candidate fails, or its process has ended.
         """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        line = ""
-        if stdin is not None and stdout is not None:
-            try:
-                stdin.write(json.dumps(request) + "\n")
-                stdin.flush()
-                line = stdout.readline()
-            except BrokenPipeError:
-                line = ""
-        told: dict[str, Any] = json.loads(line) if line else {"error": "its process ended"}
-        if "error" in told:
-            self.close()
-            message = f"{self.contestant.name} can't take part: {told['error']}."
-            raise BuildError(message, "leave it out of --against, or see that it runs by itself.")
-        return told
+        self._resume()
+        reply = self._request({"shape": list(shape), "warmup": WARMUP_CALLS, "calls": calls})
+        self._suspend()
+        self.peak_bytes = reply["peak_bytes"]
+        times_ms: list[float] = reply["ms"]
+        return times_ms
 
-    def _stop(self) -> None:
+    def answer(self, samples: Array, folder: Path) -> Array:
+        """Return the answers to the first image of each batch of `samples` (M, B, C, H, W).
+
+        Arrays travel to and from the process as files in `folder`.
+
+        Raises:
+            BuildError: the candidate fails, or its process has ended.
+        """
+        samples_file, answers_file = folder / "samples.npy", folder / "answers.npy"
+        np.save(samples_file, samples)
+        self._resume()
+        self._request({"samples": str(samples_file), "answers": str(answers_file)})
+        self._suspend()
+        answers: Array = np.load(answers_file)
+        return answers
+
+    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send `request` and return the reply; a failure closes the process."""
+        reply: dict[str, Any]
+        line = self._exchange(json.dumps(request))
+        reply = json.loads(line) if line else {"error": "its process ended"}
+        if "error" in reply:
+            self.close()
+            message = f"{self.candidate.name} can't take part: {reply['error']}."
+            raise BuildError(message, "leave it out of --against, or see that it runs by itself.")
+        return reply
+
+    def _exchange(self, line: str) -> str:
+        """Write a line to the process and read one; it is empty if the process has ended."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            return ""
+        try:
+            stdin.write(f"{line}\n")
+            stdin.flush()
+            return stdout.readline()
+        except BrokenPipeError:
+            return ""
+
+    def _suspend(self) -> None:
         self._process.send_signal(signal.SIGSTOP)
 
+    def _resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
-def interleaved(
+
+def time_interleaved(
     turns: Sequence[tuple[Worker, Sequence[int]]], rounds: int, burst_ms: float = BURST_MS
 ) -> list[list[list[float]]]:
-    """Milliseconds by worker, round and call: bursts on images of its shape, again and again."""
-    first = [min(worker.burst(shape, LEAST_CALLS)) for worker, shape in turns]
-    calls = [min(max(round(burst_ms / ms), LEAST_CALLS), MOST_CALLS) for ms in first]
-    times: list[list[list[float]]] = [[] for _ in turns]
+    """Run one burst per worker and round, and return milliseconds by worker, round and call.
+
+    Args:
+        turns: each worker with the shape of its input.
+        rounds: number of bursts per worker.
+        burst_ms: approximate duration of the timed calls of a burst.
+
+    Raises:
+        BuildError: a candidate fails, or its process has ended.
+    """
+    first_ms = [min(worker.time_burst(shape, MIN_CALLS)) for worker, shape in turns]
+    calls = [min(max(round(burst_ms / ms), MIN_CALLS), MAX_CALLS) for ms in first_ms]
+    times_ms: list[list[list[float]]] = [[] for _ in turns]
     for _ in range(rounds):
-        for (worker, shape), count, found in zip(turns, calls, times, strict=True):
-            found.append(worker.burst(shape, count))
-    return times
+        for (worker, shape), count, bursts in zip(turns, calls, times_ms, strict=True):
+            bursts.append(worker.time_burst(shape, count))
+    return times_ms

@@ -1,17 +1,17 @@
-"""How long linear layers take in each scheme: files of nothing else, in turns in ONNX Runtime."""
+"""Time of a linear layer by scheme: ONNX files of nothing else, interleaved in ONNX Runtime."""
 
 import tempfile
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
 from vit_export.artifact.budget import FP32
-from vit_export.bench.candidates import Contestant
-from vit_export.bench.interleave import Worker, interleaved
+from vit_export.bench.candidates import Candidate
+from vit_export.bench.gemm import GEMMS_PER_FILE, Gemm
+from vit_export.bench.interleave import Worker, time_interleaved
 from vit_export.core.progress import Tell, counted
 from vit_export.graph.builder import initializer
 from vit_export.quantization.plan import LayerPlan, Plan
@@ -19,61 +19,64 @@ from vit_export.quantization.qdq import quantize_graph
 from vit_export.quantization.schemes import SCHEMES, Range
 from vit_export.quantization.weights import Floats, round_plainly
 
-LAYERS = 4
-"""In one file, each with weights of its own: more than stays in the nearest cache."""
 ROUNDS = 5
 BURST_MS = 100
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Of a linear layer."""
-
-    rows: int
-    read: int
-    written: int
-
-
-def layer_ms(
-    shapes: Collection[Shape],
+def time_layers(
+    gemms: Collection[Gemm],
     schemes: Sequence[str],
     flavour: str,
     threads: int | None,
     tell: Tell | None = None,
-) -> dict[tuple[Shape, str], float]:
-    """Milliseconds of one layer by shape and scheme, fp32 among them."""
-    found = {}
-    for shape in counted(shapes, len(shapes), tell):
-        with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-            turns: list[tuple[Worker, Sequence[int]]] = []
-            for scheme in (FP32, *schemes):
-                path = Path(name) / f"{scheme}.onnx"
-                write_layers(path, shape, scheme, flavour)
-                one = Contestant(name=scheme, kind="onnxruntime", path=str(path), threads=threads)
-                turns.append((stack.enter_context(Worker(one)), (shape.rows, shape.read)))
-            times = interleaved(turns, ROUNDS, BURST_MS)
-        for scheme, calls in zip((FP32, *schemes), times, strict=True):
-            found[shape, scheme] = min(map(min, calls)) / LAYERS  # what else ran only adds to it
-    return found
+) -> dict[tuple[Gemm, str], float]:
+    """Return the milliseconds of one layer by its sizes and scheme; fp32 is added to the schemes.
 
+    Args:
+        gemms: sizes of the layers: rows, in features, out features.
+        schemes: keys of `SCHEMES`.
+        flavour: the runtime that the graph is written for, as `--for` names it.
+        threads: number of threads; None leaves ONNX Runtime its default.
+        tell: receives the share of `gemms` that is done.
 
-def write_layers(path: Path, shape: Shape, scheme: str, flavour: str) -> None:
-    """`LAYERS` layers of a shape and scheme. Each reads a product of the input of its own.
-
-    Or else they would share what quantizing its input costs.
+    Raises:
+        BuildError: ONNX Runtime can't run one of the files.
     """
-    kind = ir.TensorType(ir.DataType.FLOAT)
-    x = ir.Value(name="x", shape=ir.Shape((shape.rows, shape.read)), type=kind)
+    layer_ms = {}
+    names = (FP32, *schemes)
+    for gemm in counted(gemms, len(gemms), tell):
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+            turns: list[tuple[Worker, Sequence[int]]] = []
+            for name in names:
+                path = Path(folder) / f"{name}.onnx"
+                write_layers(path, gemm, name, flavour)
+                file = Candidate(name=name, kind="onnxruntime", path=str(path), threads=threads)
+                turns.append((stack.enter_context(Worker(file)), gemm[:2]))
+            times_ms = time_interleaved(turns, ROUNDS, BURST_MS)
+        for name, bursts in zip(names, times_ms, strict=True):
+            # the least: whatever else runs on the machine only adds to it
+            layer_ms[gemm, name] = min(map(min, bursts)) / GEMMS_PER_FILE
+    return layer_ms
+
+
+def write_layers(path: Path, gemm: Gemm, scheme: str, flavour: str) -> None:
+    """Write `GEMMS_PER_FILE` layers of one size and scheme as an ONNX file.
+
+    Each layer reads its own product of the input with 1; otherwise they would share the cost of
+    quantizing the input.
+    """
+    rows, inner, columns = gemm
+    x = ir.Value(name="x", shape=ir.Shape((rows, inner)), type=ir.TensorType(ir.DataType.FLOAT))
     graph = ir.Graph([x], [], nodes=[], name="layers", opset_imports={"": 20})
     model = ir.Model(graph, ir_version=10)
     random = np.random.default_rng(0)
     layers = {}
-    for number in range(LAYERS):
+    for number in range(GEMMS_PER_FILE):
         name = f"{number}.layer"
-        weight = random.standard_normal((shape.written, shape.read), np.float32)
-        _append_layer(graph, name, weight, shape.rows)
+        weight = random.standard_normal((columns, inner), np.float32)
+        _append_layer(graph, name, weight, rows)
         if scheme != FP32:
-            layers[name] = _plan(weight, scheme)
+            layers[name] = _plan_layer(weight, scheme)
     if layers:
         quantize_graph(model, Plan(layers=layers), flavour)
     ir.save(model, path)
@@ -81,25 +84,26 @@ def write_layers(path: Path, shape: Shape, scheme: str, flavour: str) -> None:
 
 def _append_layer(graph: ir.Graph, name: str, weight: Floats, rows: int) -> None:
     (x,) = graph.inputs
-    factor = initializer(graph, f"{name}/factor", np.array(1, np.float32))
-    own = ir.node("Mul", [x, factor], name=f"{name}/Mul")
-    own.outputs[0].shape, own.outputs[0].type = x.shape, x.type
+    one = initializer(graph, f"{name}/factor", np.array(1, np.float32))
+    copy = ir.node("Mul", [x, one], name=f"{name}/Mul")
+    copy.outputs[0].shape, copy.outputs[0].type = x.shape, x.type
     constants = {"weight": weight, "bias": np.zeros(len(weight), np.float32)}
     inputs = [initializer(graph, f"{name}/{word}", array) for word, array in constants.items()]
-    product = ir.node("Gemm", [own.outputs[0], *inputs], {"transB": 1}, name=f"{name}/Gemm")
-    made = product.outputs[0]
-    made.name, made.type = f"{name}/y", ir.TensorType(ir.DataType.FLOAT)
-    made.shape = ir.Shape([rows, len(weight)])
-    graph.extend([own, product])
-    graph.outputs.append(made)
+    product = ir.node("Gemm", [copy.outputs[0], *inputs], {"transB": 1}, name=f"{name}/Gemm")
+    y = product.outputs[0]
+    y.name, y.type = f"{name}/y", ir.TensorType(ir.DataType.FLOAT)
+    y.shape = ir.Shape([rows, len(weight)])
+    graph.extend([copy, product])
+    graph.outputs.append(y)
 
 
-def _plan(weight: Floats, scheme: str) -> LayerPlan:
+def _plan_layer(weight: Floats, scheme: str) -> LayerPlan:
+    """Return a plan with a typical range; its numbers do not change the time."""
     how = SCHEMES[scheme]
-    middle: Range = (1 / 32, 128 if how.zero_point else None)
+    typical: Range = (1 / 32, 128 if how.zero_point else None)
     return LayerPlan(
         scheme=scheme,
         weight=round_plainly(weight, how.bits, how.block),
         bias=np.zeros(len(weight), np.float32),
-        range=None if how.activations == "batch" else middle,
+        range=None if how.activations == "batch" else typical,
     )

@@ -1,8 +1,8 @@
-"""ONNX files in int8 as ONNX Runtime's own quantizers write them, in their fastest settings.
+"""ONNX Runtime's own int8 quantizers, in their fastest settings.
 
-Their other settings were tried on a ViT-Ti and a ViT-B and are no stronger a peer: unsigned weights
-were slower; so were answers that are quantized too (the static default), and less exact; one scale
-for all output channels, the head in int8 and the patch convolution in int8 won no time.
+Their other settings are no stronger baseline, as trials on a ViT-Ti and a ViT-B showed. Unsigned
+weights were slower. Quantized outputs, the static default, were slower and less exact. One scale
+for all output channels, an int8 head and an int8 patch convolution saved no time.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from pathlib import Path
 from vit_export.core.numerics import Array
 
 
-def quantize_dynamic(plain: Path, path: Path, _: Array) -> None:
-    """Scales of activations are taken at run time, one for a whole batch."""
+def quantize_dynamic(source: Path, path: Path, _: Array) -> None:
+    """Quantize the file `source` with activation scales of run time, one for a whole batch."""
     from onnxruntime import quantization
 
     with _quiet():
         quantization.quantize_dynamic(
-            plain,
+            source,
             path,
             op_types_to_quantize=["MatMul", "Gemm"],
             per_channel=True,
@@ -28,15 +28,15 @@ def quantize_dynamic(plain: Path, path: Path, _: Array) -> None:
         )
 
 
-def quantize_static(plain: Path, path: Path, batches: Array) -> None:
-    """Q/DQ with the least and largest activations of `batches` (M, B, C, H, W)."""
+def quantize_static(source: Path, path: Path, batches: Array) -> None:
+    """Quantize the file `source` to Q/DQ; ranges are the extremes on `batches` (M, B, C, H, W)."""
     from onnxruntime import quantization
 
     with _quiet():
         quantization.quantize_static(
-            plain,
+            source,
             path,
-            _Reader(batches),
+            _CalibrationReader(batches),
             op_types_to_quantize=["MatMul"],
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
@@ -50,22 +50,26 @@ QUANTIZERS: dict[str, Callable[[Path, Path, Array], None]] = {
     "dynamic": quantize_dynamic,
     "static": quantize_static,
 }
+"""Quantizers by name; each reads a file, writes another, and may calibrate on batches."""
 
 
-class _Reader:
-    """Hands out batches, as the quantizer asks for them."""
+class _CalibrationReader:
+    """Yields one batch per call, as the static quantizer expects."""
 
     def __init__(self, batches: Array) -> None:
-        self._left = iter(batches)
+        self._batches = iter(batches)
 
     def get_next(self) -> dict[str, Array] | None:
-        batch = next(self._left, None)
+        batch = next(self._batches, None)
         return None if batch is None else {"image": batch}
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantizers' advice goes to stdout and the root logger, which gets a handler by that."""
+    """Silence the quantizers' advice on stdout and in the root logger.
+
+    Their first log call also adds a handler to the root logger, which is removed again.
+    """
     root = logging.getLogger()
     handlers, disabled = root.handlers[:], root.manager.disable
     logging.disable(logging.WARNING)

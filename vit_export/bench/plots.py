@@ -1,4 +1,4 @@
-"""Latency with its spread, by contestant, against the machine's limit, as a picture."""
+"""A bar chart of latency and its spread by candidate, beside the roofline of the machine."""
 
 from pathlib import Path
 
@@ -6,14 +6,15 @@ from vit_export.bench.results import Bench
 from vit_export.core.figures import write_picture
 
 COLOURS = {"fp32": "tab:red", "int8": "tab:orange"}
-"""Of the limits, by arithmetic."""
+"""Colour of the roofline, by arithmetic."""
 
 
 def write_plot(path: Path, bench: Bench) -> None:
-    """Writes the picture, whole or not at all; its suffix tells the format.
+    """Write the chart to `path`, whole or not at all; its suffix sets the format.
 
     Raises:
-        RequestError, BuildError: `path` can't be written.
+        RequestError: the suffix names no image format, or the folder is missing.
+        BuildError: the file can't be written.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure

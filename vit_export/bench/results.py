@@ -1,4 +1,4 @@
-"""What a bench found of one contestant at one batch size, in numbers."""
+"""The numbers of a bench: one row per candidate and batch size."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,84 +6,92 @@ from dataclasses import dataclass
 from math import comb
 
 CONFIDENCE = 0.95
+"""Confidence level of the interval of a median."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ratio:
-    """How many times as long as the first contestant one takes: median over rounds."""
+    """Time of a candidate over the time of the first one: the median over rounds."""
 
     median: float
     low: float
+    """Lower bound of the 95% interval of the median."""
     high: float
-    """Bounds of the 95% interval of the median."""
+    """Upper bound of the 95% interval of the median."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One contestant at one batch size; times of a whole batch in milliseconds."""
+    """One candidate at one batch size; times are of a whole batch, in milliseconds."""
 
     name: str
     batch: int
     arithmetic: str
-    """Of its products: "fp32" or "int8"; "gpu" of an engine."""
+    """Arithmetic of the matrix products: "fp32" or "int8"; "gpu" for an engine."""
     version: str
+    """Name and version of the runtime."""
     rounds_ms: tuple[float, ...]
     """The median of each round."""
     p50_ms: float
     p90_ms: float
     min_ms: float
     images_per_s: float
-    """At the median."""
+    """Throughput at the median time."""
     against_first: Ratio
     limit_share: float | None
-    """What the answer's FLOPs take at the machine's best rate in its arithmetic, over the least
-    time; None of an engine."""
+    """Share of the roofline at the least time: 1 is the machine's limit; None for an engine."""
     load_ms: float
+    """Time to open the candidate."""
     peak_bytes: int
     """Largest resident size of the process so far."""
     size_bytes: int | None
+    """Size of the file; None for a candidate without a file."""
     worst_snr_db: float | None
-    """Against the eager answers in the manifest; None where there are none."""
+    """Least signal-to-noise ratio against the eager answers in the manifest; None if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A whole run."""
+    """The results of a whole bench."""
 
     rows: tuple[Row, ...]
     gflops_per_s: dict[int, dict[str, float]]
-    """By batch and arithmetic: the machine's best rate of products at the model's shapes."""
+    """The roofline, by batch size and arithmetic: best rate of products at the model's shapes."""
     flops: int
-    """That the answer to one image needs."""
+    """FLOPs of the answer to one image."""
     machine: dict[str, str]
+    """System, processor, cores and threads."""
 
     def limits_ms(self, batch: int) -> dict[str, float]:
-        """By arithmetic: what a batch takes at the machine's best rate."""
+        """Return the least possible milliseconds of a batch, by arithmetic."""
         gflop = batch * self.flops / 1e9
         return {name: 1000 * gflop / rate for name, rate in self.gflops_per_s[batch].items()}
 
 
-def ratio(times: Sequence[float], first: Sequence[float]) -> Ratio:
-    """Of rounds that were run side by side, with the interval of order statistics."""
-    found = sorted(mine / theirs for mine, theirs in zip(times, first, strict=True))
-    skipped = _skipped(len(found))
+def compare_rounds(times: Sequence[float], first: Sequence[float]) -> Ratio:
+    """Return the ratio of two candidates that ran side by side, one time per round of each.
+
+    The bounds are order statistics of the ratios: the interval of the sign test.
+    """
+    ratios = sorted(mine / theirs for mine, theirs in zip(times, first, strict=True))
+    skip = _count_outside(len(ratios))
     return Ratio(
-        median=statistics.median(found), low=found[skipped], high=found[len(found) - 1 - skipped]
+        median=statistics.median(ratios), low=ratios[skip], high=ratios[len(ratios) - 1 - skip]
     )
 
 
-def _skipped(count: int) -> int:
-    """How many of the least and of the largest values a 95% interval of the median leaves out."""
-    skipped, outside = 0, 2 / 2**count
-    while skipped + 1 <= (count - 1) // 2:
-        outside += 2 * comb(count, skipped + 1) / 2**count
-        if outside > 1 - CONFIDENCE:
+def _count_outside(count: int) -> int:
+    """Return how many of the least, and of the largest, values lie outside the 95% interval."""
+    skip, probability = 0, 2 / 2**count
+    while skip + 1 <= (count - 1) // 2:
+        probability += 2 * comb(count, skip + 1) / 2**count
+        if probability > 1 - CONFIDENCE:
             break
-        skipped += 1
-    return skipped
+        skip += 1
+    return skip
 
 
 def percentile(times: Sequence[float], percent: int) -> float:
-    """The smallest time that `percent` of them do not exceed."""
+    """Return the smallest of `times` that at least `percent` % of them do not exceed."""
     ordered = sorted(times)
     return ordered[max(-(-len(ordered) * percent // 100) - 1, 0)]

@@ -1,107 +1,97 @@
-"""The machine's limit: the best rate of matrix products at a model's own shapes, in this run.
+"""The roofline of this machine: the best rate of matrix products at the shapes of a model.
 
-It is measured in every runtime that takes part, and the best of them counts; where int8 takes part,
-of whole numbers too.
+A bench measures the rate in the same run as the candidates, in the runtime of each of them, in fp32
+and, where a candidate computes in int8, in int8 too. The best rate of each arithmetic counts.
 
-Whatever runs a model has to do its products; a row faster than the rate of its own arithmetic
-allows would be a mistake of the bench.
+No runtime can answer without these products, so a row above the roofline is an error of the bench.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vit_export.bench.candidates import GPU, Contestant
-from vit_export.bench.gemm import LAYERS, write_products
-from vit_export.model.vit.spec import VitSpec
+from vit_export.bench.candidates import GPU, Candidate
+from vit_export.bench.gemm import GEMMS_PER_FILE, Gemm, write_gemms
 
 GIGA = 1e9
-ROOM = 1.02
-"""A row may be this much faster than the limit: rounding of a clock and of the count of FLOPs."""
-IN_RUNTIME = {
+MAX_SHARE = 1.02
+"""Largest share of the roofline that a row may reach: the clock and the FLOP count are rounded."""
+GEMM_KINDS = {
     "fp32": {
         "artifact": "onnxruntime",
         "onnxruntime": "onnxruntime",
         "openvino": "openvino",
-        "eager": "torch-products",
-        "compile": "torch-products",
+        "eager": "torch-gemm",
+        "compile": "torch-gemm",
     },
     "int8": {
-        "artifact": "int8-products",
-        "onnxruntime": "int8-products",
-        "torchao": "torch-int8-products",
+        "artifact": "int8-gemm",
+        "onnxruntime": "int8-gemm",
+        "torchao": "torch-int8-gemm",
     },
 }
-"""By arithmetic and kind of contestant: the kind that does but products in the same runtime."""
-
-
-def products_of(spec: VitSpec, batch: int) -> list[tuple[int, int, int]]:
-    """(rows, columns read, columns written) of a block's four products."""
-    rows, width, hidden = spec.tokens * batch, spec.width, spec.hidden
-    hidden += 16 * (hidden % 1024 == 0)  # as lowering pads it (`rewrites.pad_hidden`)
-    return [
-        (rows, width, 3 * width),
-        (rows, width, width),
-        (rows, width, hidden),
-        (rows, hidden, width),
-    ]
+"""The kind that runs only matrix products in the same runtime, by arithmetic and candidate kind."""
 
 
 @dataclass(frozen=True)
-class Product:
-    """A contestant that does nothing but one kind of product."""
+class GemmCandidate:
+    """A candidate that runs the matrix products of one shape and nothing else."""
 
-    contestant: Contestant
+    candidate: Candidate
     shape: tuple[int, int]
-    """Of what it reads."""
+    """Shape of its input: (rows, inner)."""
     gflop: float
+    """Arithmetic of one call, in GFLOP."""
 
 
-def runtimes_of(entrants: Iterable[Contestant]) -> list[tuple[str, str]]:
-    """Arithmetic and kind of the contestants that do products, where these take part on the CPU.
+def gemm_kinds(candidates: Iterable[Candidate]) -> list[tuple[str, str]]:
+    """Return the arithmetics and kinds in which to measure products beside CPU `candidates`.
 
-    ONNX Runtime's come first, those in fp32 in every case: an int8 row has products in fp32 too.
+    ONNX Runtime comes first. It always runs fp32, because an int8 row has fp32 products too.
     """
-    taking_part = list(entrants)
-    first = [name for name in IN_RUNTIME if name in {"fp32", *(e.arithmetic for e in taking_part)}]
-    wanted = [(name, "onnxruntime") for name in first]
-    wanted += [(one.arithmetic, one.kind) for one in taking_part if one.arithmetic != GPU]
-    return list(dict.fromkeys((name, IN_RUNTIME[name][kind]) for name, kind in wanted))
+    present = list(candidates)
+    arithmetics = {"fp32", *(one.arithmetic for one in present)}
+    pairs = [(name, "onnxruntime") for name in GEMM_KINDS if name in arithmetics]
+    pairs += [(one.arithmetic, one.kind) for one in present if one.arithmetic != GPU]
+    return list(dict.fromkeys((name, GEMM_KINDS[name][kind]) for name, kind in pairs))
 
 
-def contestants(
-    spec: VitSpec,
-    batch: int,
-    folder: Path,
-    threads: int | None,
-    runtimes: Sequence[tuple[str, str]],
-) -> list[Product]:
-    """One for each shape of product in each of `runtimes`."""
-    made = []
-    for product in dict.fromkeys(products_of(spec, batch)):
-        rows, read, written = product
-        gflop = 2 * rows * read * written * LAYERS / GIGA
-        for arithmetic, kind in runtimes:
-            name = f"product_{arithmetic}_{'x'.join(map(str, product))}"
+def write_gemm_candidates(
+    gemms: Iterable[Gemm], kinds: Sequence[tuple[str, str]], folder: Path, threads: int | None
+) -> list[GemmCandidate]:
+    """Write the files of `gemms` into `folder`, and return a candidate per distinct shape and kind.
+
+    Args:
+        gemms: sizes of the products of a model.
+        kinds: arithmetic and kind of each runtime, as `gemm_kinds` returns them.
+        folder: where the ONNX files go.
+        threads: number of threads; None leaves each runtime its default.
+    """
+    candidates = []
+    for gemm in dict.fromkeys(gemms):
+        rows, inner, columns = gemm
+        gflop = 2 * rows * inner * columns * GEMMS_PER_FILE / GIGA
+        for arithmetic, kind in kinds:
+            name = f"gemm_{arithmetic}_{'x'.join(map(str, gemm))}"
             path = folder / f"{name}.onnx"
             if not path.exists():
-                write_products(path, product, arithmetic)
-            contestant = Contestant(
+                write_gemms(path, gemm, arithmetic)
+            candidate = Candidate(
                 name=name, kind=kind, arithmetic=arithmetic, path=str(path), threads=threads
             )
-            made.append(Product(contestant, (rows, read), gflop))
-    return made
+            candidates.append(GemmCandidate(candidate, (rows, inner), gflop))
+    return candidates
 
 
-def rates(products: Sequence[Product], least_ms: Sequence[float]) -> dict[str, float]:
-    """By arithmetic: GFLOP/s of the best of `products`, which took `least_ms`.
+def best_rates(gemms: Sequence[GemmCandidate], min_ms: Sequence[float]) -> dict[str, float]:
+    """Return the best GFLOP/s by arithmetic, from the least milliseconds of each candidate.
 
-    Whoever computes in int8 computes in fp32 where that is faster, so its rate is never below.
+    The rate of int8 is never below that of fp32: an int8 runtime may compute in fp32 instead.
     """
-    found: dict[str, float] = {}
-    for one, ms in zip(products, least_ms, strict=True):
-        name = one.contestant.arithmetic
-        found[name] = max(found.get(name, 0), 1000 * one.gflop / ms)
-    if "int8" in found:
-        found["int8"] = max(found.values())
-    return found
+    rates: dict[str, float] = {}
+    for gemm, ms in zip(gemms, min_ms, strict=True):
+        name = gemm.candidate.arithmetic
+        rates[name] = max(rates.get(name, 0), 1000 * gemm.gflop / ms)
+    if "int8" in rates:
+        rates["int8"] = max(rates.values())
+    return rates

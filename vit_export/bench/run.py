@@ -1,4 +1,4 @@
-"""A bench from its request to its rows: contestants, turns, the machine's limit, accuracy."""
+"""A bench from request to results: candidates, interleaved bursts, roofline, accuracy."""
 
 import os
 import platform
@@ -6,20 +6,40 @@ import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from vit_export.bench import roofline as limit
-from vit_export.bench.baselines import check_peers
+from vit_export.bench import roofline
+from vit_export.bench.baselines import check_baselines
 from vit_export.bench.candidates import GPU
-from vit_export.bench.entrants import Entrant, entrant, look_at, peer_entrants
-from vit_export.bench.interleave import Worker, interleaved
-from vit_export.bench.results import Bench, Row, percentile, ratio
+from vit_export.bench.gemm import Gemm
+from vit_export.bench.interleave import Worker, time_interleaved
+from vit_export.bench.launch import (
+    Artifact,
+    RunningCandidate,
+    launch_artifact,
+    launch_baselines,
+    read_artifact,
+)
+from vit_export.bench.results import Bench, Row, compare_rounds, percentile
 from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.progress import Progress, silent
-from vit_export.model.vit.spec import VitSpec
+from vit_export.model.vit.flops import count_flops
 
-LEAST_ROUNDS = 5
-GIGA = 1e9
+MIN_ROUNDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What all candidates compute at one batch size."""
+
+    batch: int
+    shape: tuple[int, ...]
+    """Shape of a batch of images: (B, C, H, W)."""
+    gemms: Sequence[Gemm]
+    """Matrix products of one transformer block."""
+    gflop: float
+    """Arithmetic of the answers to a batch, in GFLOP."""
 
 
 def run_bench(
@@ -32,50 +52,54 @@ def run_bench(
     rounds: int,
     progress: Progress = silent,
 ) -> Bench:
-    """Every artifact and peer at every batch size, in turns; the first artifact's model decides.
+    """Measure artifacts and baselines in alternating bursts, beside the roofline of this machine.
+
+    Args:
+        artifacts: files that vit-export wrote; the first sets the model of baselines and roofline.
+        batches: batch sizes.
+        against: names of baselines.
+        weights: checkpoint of the first artifact, for the baselines; None if it ships or is random.
+        threads: threads of each candidate; None leaves each runtime its default.
+        rounds: bursts per candidate.
+        progress: opened around each stage.
 
     Raises:
-        RequestError: no artifact of ours, an unknown peer, a batch that an artifact does not take,
-            or weights that are not the first artifact's.
-        MissingError: a peer's package is not installed.
-        BuildError: a contestant could not run; or a row was faster than the machine.
+        RequestError: an artifact that vit-export did not write, an unknown baseline, a batch size
+            that an artifact does not take, weights that are not those of the first artifact, or a
+            first artifact whose model is no known ViT.
+        MissingError: the package of a baseline is not installed.
+        BuildError: a candidate failed, or was faster than the roofline allows.
     """
-    if rounds < LEAST_ROUNDS:
-        raise RequestError(f"{rounds} rounds tell no interval.", f"take {LEAST_ROUNDS} or more.")
-    check_peers(against)
-    known = [look_at(path, batches) for path in artifacts]
-    spec = known[0].manifest.require_spec()
-    if any(one.manifest.signature.image_size != spec.image_size for one in known):
-        raise RequestError("The artifacts take images of different sizes.", "bench them apart.")
+    if rounds < MIN_ROUNDS:
+        raise RequestError(f"{rounds} rounds give no interval.", f"take {MIN_ROUNDS} or more.")
+    check_baselines(against)
+    files = [read_artifact(path, batches) for path in artifacts]
+    _check_alike(files)
+    flops = count_flops(files[0].manifest.require_spec())
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        with progress("open contestants"):
-            entrants = [stack.enter_context(entrant(one, threads, folder)) for one in known]
-            others = peer_entrants(known[0], against, weights, threads, folder)
-            entrants += [stack.enter_context(one) for one in others]
-        found = []
+        with progress("open candidates"):
+            candidates = [
+                stack.enter_context(launch_artifact(file, threads, folder)) for file in files
+            ]
+            baselines = launch_baselines(files[0], against, weights, threads, folder)
+            candidates += [stack.enter_context(baseline) for baseline in baselines]
+        rows: list[Row] = []
+        rates: dict[int, dict[str, float]] = {}
         for batch in batches:
             with progress(f"batch {batch}"):
-                found.append(
-                    _at_batch(
-                        entrants,
-                        spec=spec,
-                        batch=batch,
-                        folder=folder,
-                        threads=threads,
-                        rounds=rounds,
-                    )
+                workload = _workload(files[0], batch, flops)
+                batch_rows, rates[batch] = _measure(
+                    candidates, workload, folder=folder, threads=threads, rounds=rounds
                 )
+                rows += batch_rows
     return Bench(
-        rows=tuple(row for rows, _ in found for row in rows),
-        gflops_per_s={batch: rates for batch, (_, rates) in zip(batches, found, strict=True)},
-        flops=flops_of_spec(spec),
-        machine=machine(threads),
+        rows=tuple(rows), gflops_per_s=rates, flops=flops, machine=describe_machine(threads)
     )
 
 
-def machine(threads: int | None) -> dict[str, str]:
-    """What the numbers hold for."""
+def describe_machine(threads: int | None) -> dict[str, str]:
+    """Return what the numbers of a bench hold for: system, processor, cores, threads."""
     return {
         "system": platform.platform(),
         "processor": _processor(),
@@ -91,83 +115,80 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _at_batch(
-    entrants: Sequence[Entrant],
+def _check_alike(files: Sequence[Artifact]) -> None:
+    """Raise RequestError unless all artifacts take images of the same size."""
+    if len({file.manifest.signature.image_size for file in files}) > 1:
+        raise RequestError("The artifacts take images of different sizes.", "bench them apart.")
+
+
+def _workload(artifact: Artifact, batch: int, flops: int) -> Workload:
+    """Return the work of `batch` images, each of which takes `flops`."""
+    manifest = artifact.manifest
+    return Workload(
+        batch=batch,
+        shape=(batch, *manifest.signature.image_shape),
+        gemms=manifest.require_spec().gemms(batch),
+        gflop=batch * flops / roofline.GIGA,
+    )
+
+
+def _measure(
+    candidates: Sequence[RunningCandidate],
+    workload: Workload,
     *,
-    spec: VitSpec,
-    batch: int,
     folder: Path,
     threads: int | None,
     rounds: int,
 ) -> tuple[list[Row], dict[str, float]]:
-    """The rows of one batch size, and the machine's rate in GFLOP/s by arithmetic."""
-    runtimes = limit.runtimes_of(one.worker.contestant for one in entrants)
-    products = limit.contestants(spec, batch, folder, threads, runtimes)
-    shape = (batch, spec.channels, *spec.image_size)
+    """Return the rows of one batch size, and the roofline in GFLOP/s by arithmetic."""
+    kinds = roofline.gemm_kinds(one.worker.candidate for one in candidates)
+    gemms = roofline.write_gemm_candidates(workload.gemms, kinds, folder, threads)
+    turns: list[tuple[Worker, Sequence[int]]]
+    turns = [(one.worker, workload.shape) for one in candidates]
     with ExitStack() as stack:
-        measured = [stack.enter_context(Worker(one.contestant)) for one in products]
-        turns: list[tuple[Worker, Sequence[int]]] = [(one.worker, shape) for one in entrants]
-        turns += [(worker, one.shape) for worker, one in zip(measured, products, strict=True)]
-        times = interleaved(turns, rounds)
-    rates = limit.rates(products, [min(map(min, found)) for found in times[len(entrants) :]])
-    first = [statistics.median(calls) for calls in times[0]]
-    gflop = batch * flops_of_spec(spec) / GIGA
-    limits_ms = {arithmetic: 1000 * gflop / rate for arithmetic, rate in rates.items()}
+        turns += [(stack.enter_context(Worker(gemm.candidate)), gemm.shape) for gemm in gemms]
+        times_ms = time_interleaved(turns, rounds)
+    own_ms, gemms_ms = times_ms[: len(candidates)], times_ms[len(candidates) :]
+    rates = roofline.best_rates(gemms, [min(map(min, bursts)) for bursts in gemms_ms])
+    limits_ms = {name: 1000 * workload.gflop / rate for name, rate in rates.items()}
     rows = [
-        _row(entrant, found, batch=batch, first=first, limits_ms=limits_ms)
-        for entrant, found in zip(entrants, times[: len(entrants)], strict=True)
+        _row(one, bursts, batch=workload.batch, first=own_ms[0], limits_ms=limits_ms)
+        for one, bursts in zip(candidates, own_ms, strict=True)
     ]
     return rows, rates
 
 
 def _row(
-    entrant: Entrant,
-    times: Sequence[Sequence[float]],
+    running: RunningCandidate,
+    bursts: Sequence[Sequence[float]],
     *,
     batch: int,
-    first: Sequence[float],
+    first: Sequence[Sequence[float]],
     limits_ms: Mapping[str, float],
 ) -> Row:
-    worker = entrant.worker
-    arithmetic = worker.contestant.arithmetic
-    medians = [statistics.median(calls) for calls in times]
-    every = [ms for calls in times for ms in calls]
-    share = limits_ms[arithmetic] / min(every) if arithmetic != GPU else None
-    if share is not None and share > limit.ROOM:
-        name = worker.contestant.name
-        message = f"{name} ran at {share:.2f} of the machine's limit in {arithmetic}."
+    worker, candidate = running.worker, running.worker.candidate
+    medians_ms = [statistics.median(burst) for burst in bursts]
+    calls_ms = [ms for burst in bursts for ms in burst]
+    gpu = candidate.arithmetic == GPU
+    share = None if gpu else limits_ms[candidate.arithmetic] / min(calls_ms)
+    if share is not None and share > roofline.MAX_SHARE:
+        message = f"{candidate.name} ran at {share:.2f} of the machine's limit in "
+        message += f"{candidate.arithmetic}."
         raise BuildError(message, "report this: the bench is wrong, or the model not what it was.")
     return Row(
-        name=worker.contestant.name,
+        name=candidate.name,
         batch=batch,
-        arithmetic=arithmetic,
+        arithmetic=candidate.arithmetic,
         version=worker.version,
-        rounds_ms=tuple(medians),
-        p50_ms=statistics.median(every),
-        p90_ms=percentile(every, 90),
-        min_ms=min(every),
-        images_per_s=1000 * batch / statistics.median(every),
-        against_first=ratio(medians, first),
+        rounds_ms=tuple(medians_ms),
+        p50_ms=statistics.median(calls_ms),
+        p90_ms=percentile(calls_ms, 90),
+        min_ms=min(calls_ms),
+        images_per_s=1000 * batch / statistics.median(calls_ms),
+        against_first=compare_rounds(medians_ms, [statistics.median(burst) for burst in first]),
         limit_share=share,
         load_ms=worker.load_ms,
         peak_bytes=worker.peak_bytes,
-        size_bytes=entrant.size_bytes,
-        worst_snr_db=entrant.worst_snr_db,
+        size_bytes=running.size_bytes,
+        worst_snr_db=running.worst_snr_db,
     )
-
-
-def flops_of_spec(spec: VitSpec) -> int:
-    """FLOPs that the answer to one image needs: those of the lowered model's products."""
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from vit_export.model.vit.lowering import lower
-    from vit_export.model.vit.vit import Vit
-
-    with torch.device("meta"):
-        lowered = lower(Vit(spec).eval())
-        image = torch.empty(1, spec.channels, *spec.image_size)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        lowered(image)
-    return int(counter.get_total_flops())

@@ -1,43 +1,43 @@
 """The eager model in int8 under torch.compile: torchao's way through torch.export (PT2E).
 
-Static scales for activations, one scale per output channel for weights, the settings that torchao
-ships for x86; compiled with freezing, which is what makes torch.compile take int8 operators.
+The settings are those that torchao ships for x86: static scales for activations and one scale per
+output channel for weights. Freezing is on, because torch.compile takes int8 operators only then.
 """
 
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from vit_export.bench.candidates import Contestant, Opened
-from vit_export.bench.modules import in_torch, vit_of
-from vit_export.core.packages import versions_of
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
+    from torch import nn
 
 
-def torchao(contestant: Contestant) -> Opened:
-    """The model, calibrated and compiled for the batch it is calibrated on.
+def compile_int8(
+    module: "nn.Module", batches: "torch.Tensor"
+) -> "Callable[[torch.Tensor], torch.Tensor]":
+    """Quantize `module` with scales from `batches` (M, B, C, H, W), and compile it for size B.
 
-    Half a minute for a ViT-B, nearly all of it torch.compile; another batch compiles when it comes.
+    This takes half a minute for a ViT-B, most of it in torch.compile. A batch of another size is
+    compiled at its first call.
     """
     import torch
     import torch._inductor.config
 
-    torch._inductor.config.freezing = True  # noqa: SLF001 its one public place is an environment variable
-    batches = np.load(contestant.calibration)
-    with warnings.catch_warnings():  # of torchao's and torch.compile's own code
+    torch._inductor.config.freezing = True  # noqa: SLF001 its only public form is an environment variable
+    with warnings.catch_warnings():  # raised by the code of torchao and of torch.compile
         warnings.simplefilter("ignore")
-        quantized = _quantized(vit_of(contestant), torch.from_numpy(batches))
-        # not `dynamic`: every batch size gets code of its own, the fastest
-        run = in_torch(torch.compile(quantized, dynamic=False))
-        run(batches[0])
-    return run, f"torchao {versions_of(['torchao'])['torchao']}, torch {torch.__version__}"
+        quantized = _quantize(module, batches)
+        # not `dynamic`: code for each batch size is the fastest
+        compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(quantized, dynamic=False)
+        with torch.inference_mode():
+            compiled(batches[0])
+    return compiled
 
 
-def _quantized(vit: Any, batches: "torch.Tensor") -> Any:
-    """`vit` with Q/DQ where the x86 quantizer puts them; scales from `batches` (M, B, C, H, W)."""
+def _quantize(module: "nn.Module", batches: "torch.Tensor") -> Any:
+    """Return `module` with Q/DQ where torchao's x86 quantizer puts it."""
     import torch
     from torchao.quantization.pt2e import move_exported_model_to_eval
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
@@ -48,7 +48,7 @@ def _quantized(vit: Any, batches: "torch.Tensor") -> Any:
     quantizer.set_global(x86.get_default_x86_inductor_quantization_config())
     with torch.no_grad():
         dynamic = ({0: torch.export.Dim("batch", min=1)},)
-        exported = torch.export.export(vit, (images[:2],), dynamic_shapes=dynamic)
+        exported = torch.export.export(module, (images[:2],), dynamic_shapes=dynamic)
         prepared = prepare_pt2e(exported.module(), quantizer)
         for image in images:
             prepared(image[None])

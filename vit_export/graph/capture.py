@@ -6,7 +6,7 @@ import copy
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +86,14 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
     return _with_values(model, module)
 
 
-def export_plainly(module: nn.Module, spec: VitSpec, path: Path, *, dynamo: bool = True) -> None:
-    """What torch.onnx.export gives of `module` by itself, dynamic in the batch: a bench's peer.
+def export_plainly(
+    module: nn.Module, image_shape: Sequence[int], path: Path, *, dynamo: bool = True
+) -> None:
+    """What torch.onnx.export gives of `module` for images (C, H, W): a bench's baseline.
 
     Without `dynamo` by the exporter that was the default before torch 2.9.
     """
-    example = torch.zeros(EXAMPLE_BATCH, spec.channels, *spec.image_size)
+    example = torch.zeros(EXAMPLE_BATCH, *image_shape)
     dynamic: dict[str, Any] = {"dynamic_axes": {INPUT: {0: "batch"}}, "opset_version": 20}
     if dynamo:
         shapes = ({0: torch.export.Dim("batch", min=1)},)

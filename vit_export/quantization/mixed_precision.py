@@ -17,7 +17,7 @@ from vit_export.artifact.batch import LARGEST_PROVEN, Batch, order_samples
 from vit_export.artifact.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, SearchResult
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest
-from vit_export.bench.layer_timing import Shape, layer_ms
+from vit_export.bench.layer_timing import time_layers
 from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress, Tell
@@ -134,14 +134,12 @@ def _times(
 ) -> dict[tuple[str, str], float]:
     """Milliseconds by layer and scheme, of a batch of the usual size."""
     shapes = {
-        name: Shape(
-            seen[name].rows_of_one * request.batch.usual, layer.in_features, layer.out_features
-        )
+        name: (seen[name].rows_of_one * request.batch.usual, layer.in_features, layer.out_features)
         for name, layer in layers.items()
     }
     distinct = dict.fromkeys(shapes.values())
     with progress(f"time layers of {len(distinct)} shapes") as tell:
-        by_shape = layer_ms(distinct, request.schemes, request.flavour, request.threads, tell)
+        by_shape = time_layers(distinct, request.schemes, request.flavour, request.threads, tell)
     schemes = (FP32, *request.schemes)
     return {
         (n, scheme): by_shape[shape, scheme] for n, shape in shapes.items() for scheme in schemes

@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vit_export.core.errors import RequestError
@@ -114,6 +116,21 @@ def random_vit(spec: VitSpec, seed: int) -> Vit:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Vit(spec).eval().requires_grad_(requires_grad=False)
+
+
+def vit_from_file(fields: Mapping[str, Any], weights: str, where: str) -> Vit:
+    """Return the eager model of a spec with `fields`, with weights under our own names.
+
+    Args:
+        fields: the fields of the spec, as a manifest has them.
+        weights: a safetensors file; empty for random weights.
+        where: names the origin of `fields` in errors.
+
+    Raises:
+        RequestError: the fields make no spec, or the weights do not fit it.
+    """
+    spec = VitSpec.from_mapping(fields, where)
+    return fill(spec, load_file(weights), weights) if weights else random_vit(spec, 0)
 
 
 def sha256_of(module: nn.Module) -> str:

@@ -1,0 +1,185 @@
+"""Candidates at the start: each in its own process, with its size and its accuracy."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from vit_export.artifact.manifest import Manifest
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.backends.tensorrt.sidecar import is_engine
+from vit_export.bench.baselines import build_baselines
+from vit_export.bench.candidates import GPU, Candidate, fastest_arithmetic
+from vit_export.bench.interleave import Worker
+from vit_export.checkpoints.from_manifest import same_vit
+from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array, snr_db
+from vit_export.core.staging import data_files
+from vit_export.validation.samples import digest, make_samples
+
+NOISE_BATCHES = 8
+"""Number of batches of noise to calibrate on if no sample can be made again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """A file to bench."""
+
+    path: Path
+    manifest: Manifest
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningCandidate:
+    """A candidate in its process; a context that ends the process."""
+
+    worker: Worker
+    size_bytes: int | None
+    """Size of its file with all external data; None for a candidate without a file."""
+    worst_snr_db: float | None
+    """Signal-to-noise ratio against eager PyTorch, of the worst sample; None if unknown."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.worker.close()
+
+
+@dataclass(frozen=True, eq=False)
+class AnsweredSamples:
+    """Samples of an artifact with the answers of eager PyTorch."""
+
+    samples: Array
+    """(M, B, C, H, W): each sample repeated to a batch that the artifact takes."""
+    answers: Array
+    """(M, ...): one answer per sample."""
+
+    def worst_snr_db(self, worker: Worker, folder: Path) -> float | None:
+        """Return the least signal-to-noise ratio in dB; None if there are no samples.
+
+        Raises:
+            BuildError: the candidate fails on the samples.
+        """
+        if not len(self.samples):
+            return None
+        answers = worker.answer(self.samples, folder)
+        return min(snr_db(*pair) for pair in zip(self.answers, answers, strict=True))
+
+
+def read_artifact(path: Path, batches: Sequence[int]) -> Artifact:
+    """Open the artifact at `path` and check that it takes all `batches`.
+
+    Raises:
+        RequestError: vit-export did not write the file, or it does not take one of the batches.
+    """
+    manifest = read_manifest(open_artifact(path), path)
+    manifest.check_plain(path)
+    for batch in batches:
+        if not manifest.batch.takes(batch):
+            message = f"{path} takes batch {manifest.batch}, not {batch}."
+            raise RequestError(message, "give another --batch.")
+    size_bytes = sum(file.stat().st_size for file in (path, *data_files(path)))
+    return Artifact(path, manifest, size_bytes)
+
+
+def launch_artifact(artifact: Artifact, threads: int | None, folder: Path) -> RunningCandidate:
+    """Open an artifact in its own process and measure its accuracy.
+
+    Raises:
+        BuildError: it can't be opened or run.
+    """
+    precision = artifact.manifest.precision
+    candidate = Candidate(
+        name=artifact.path.name,
+        kind="artifact",
+        arithmetic=GPU if is_engine(artifact.path) else fastest_arithmetic(precision),
+        path=str(artifact.path),
+        threads=threads,
+    )
+    worker = Worker(candidate)
+    worst = remake_samples(artifact.manifest).worst_snr_db(worker, folder)
+    return RunningCandidate(worker=worker, size_bytes=artifact.size_bytes, worst_snr_db=worst)
+
+
+def launch_baselines(
+    artifact: Artifact,
+    names: Sequence[str],
+    weights: Path | None,
+    threads: int | None,
+    folder: Path,
+) -> Iterator[RunningCandidate]:
+    """Open each baseline in its own process and measure its accuracy.
+
+    Baselines have the weights of `artifact`. If those are nowhere to be found, they have random
+    weights and no accuracy. Baselines that need calibration use the samples of the artifact.
+
+    Raises:
+        RequestError: `weights` are not those of the artifact.
+        BuildError: a baseline can't be opened or run.
+    """
+    if not names:
+        return
+    manifest = artifact.manifest
+    weights_file = write_weights(manifest, weights, folder)
+    samples = remake_samples(manifest)
+    candidates = build_baselines(
+        names,
+        asdict(manifest.require_spec()),
+        weights_file,
+        batches=calibration_batches(samples, manifest),
+        folder=folder,
+        threads=threads,
+    )
+    for candidate in candidates:
+        worker = Worker(candidate)
+        worst = samples.worst_snr_db(worker, folder) if weights_file else None
+        size_bytes = Path(candidate.path).stat().st_size if candidate.path else None
+        yield RunningCandidate(worker=worker, size_bytes=size_bytes, worst_snr_db=worst)
+
+
+def remake_samples(manifest: Manifest) -> AnsweredSamples:
+    """Make the samples of `manifest` again; those that differ on this machine are left out."""
+    reference = manifest.reference
+    samples = make_samples(reference.recipes, manifest.require_spec(), manifest.preprocessing)
+    same = [i for i, sample in enumerate(samples) if digest(sample) == reference.digests[i]]
+    batches = np.repeat(samples[same][:, None], manifest.batch.least, axis=1)  # (M, B, C, H, W)
+    return AnsweredSamples(batches, reference.answers[same])
+
+
+def calibration_batches(samples: AnsweredSamples, manifest: Manifest) -> Array:
+    """Return batches (M, B, C, H, W) to calibrate on: the samples, or noise if there are none."""
+    if len(samples.samples):
+        return samples.samples
+    shape = (NOISE_BATCHES, manifest.batch.least, *manifest.signature.image_shape)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def write_weights(manifest: Manifest, weights: Path | None, folder: Path) -> str:
+    """Write the artifact's weights into `folder` as safetensors, under the names of our ViT.
+
+    Args:
+        manifest: the artifact's.
+        weights: its checkpoint; without one the weights may ship or come from a seed.
+        folder: where the file goes.
+
+    Returns:
+        the path of the file; empty if the weights are nowhere to be found.
+
+    Raises:
+        RequestError: `weights` are not those of the artifact.
+    """
+    from safetensors.torch import save_file
+
+    try:
+        vit = same_vit(manifest, weights)
+    except RequestError:
+        if weights is not None:
+            raise
+        return ""
+    path = folder / "weights.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in vit.state_dict().items()}, path)
+    return str(path)

@@ -1,0 +1,180 @@
+"""How each kind of candidate is opened, in its own process."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vit_export.backends.module_session import ModuleSession
+from vit_export.backends.open import open_artifact
+from vit_export.backends.session import Session
+from vit_export.bench.candidates import Candidate
+from vit_export.bench.gemm import ZERO_POINT, read_gemms
+from vit_export.core.numerics import Array
+from vit_export.core.packages import versions_of
+
+if TYPE_CHECKING:  # torch is heavy, and an artifact is served without it
+    from torch import nn
+
+QUIET = 4
+"""ONNX Runtime's log level "fatal"; errors come back as exceptions anyway."""
+
+
+@dataclass(frozen=True, eq=False)
+class Runner:
+    """An open candidate."""
+
+    run: Callable[[Array], Array]
+    """Answers a batch of images (B, C, H, W)."""
+    version: str
+    """Name and version of the runtime."""
+    device_clock: Callable[[Array], float] | None = None
+    """Runs a batch and returns the milliseconds on the device's own clock; None without one."""
+
+    def time_ms(self, images: Array) -> float:
+        """Run a batch and return the milliseconds it took."""
+        if self.device_clock is not None:
+            return self.device_clock(images)
+        started = time.perf_counter()
+        self.run(images)
+        return 1000 * (time.perf_counter() - started)
+
+
+def open_candidate(candidate: Candidate) -> Runner:
+    """Open `candidate` in this process.
+
+    Raises:
+        VitExportError: its file can't be opened; runtimes raise exceptions of their own besides.
+    """
+    return RUNNERS[candidate.kind](candidate)
+
+
+def runner_of_session(session: Session) -> Runner:
+    """Return the runner of an open artifact."""
+    return Runner(session.run, session.runtime, getattr(session, "timed_ms", None))
+
+
+def _artifact(candidate: Candidate) -> Runner:
+    return runner_of_session(open_artifact(Path(candidate.path), candidate.threads))
+
+
+def _eager(candidate: Candidate) -> Runner:
+    import torch
+
+    return Runner(ModuleSession(_build_module(candidate)).run, f"torch {torch.__version__}")
+
+
+def _compile(candidate: Candidate) -> Runner:
+    """Return a runner that compiles at its first call."""
+    import torch
+
+    compiled = torch.compile(_build_module(candidate))
+    return Runner(ModuleSession(compiled).run, f"torch.compile {torch.__version__}")
+
+
+def _torchao(candidate: Candidate) -> Runner:
+    import torch
+
+    from vit_export.bench.torchao import compile_int8
+
+    batches = torch.from_numpy(np.load(candidate.calibration))
+    compiled = compile_int8(_build_module(candidate), batches)
+    version = f"torchao {versions_of(['torchao'])['torchao']}, torch {torch.__version__}"
+    return Runner(ModuleSession(compiled).run, version)
+
+
+def _onnxruntime(candidate: Candidate) -> Runner:
+    """Return a runner of any ONNX file; it answers with the first output, as it comes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = candidate.threads or 0
+    options.log_severity_level = QUIET
+    session = onnxruntime.InferenceSession(candidate.path, options)
+    name = session.get_inputs()[0].name
+    version = f"ONNX Runtime {versions_of(['onnxruntime'])['onnxruntime']}"
+    return Runner(lambda images: session.run(None, {name: images})[0], version)
+
+
+def _openvino(candidate: Candidate) -> Runner:
+    """Return a runner of any ONNX file in OpenVINO, set for latency and fp32."""
+    import openvino
+
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if candidate.threads:
+        settings["INFERENCE_NUM_THREADS"] = candidate.threads
+    core = openvino.Core()
+    request = core.compile_model(candidate.path, "CPU", settings).create_infer_request()
+    return Runner(lambda images: request.infer([images])[0], f"OpenVINO {openvino.__version__}")
+
+
+def _torch_gemm(candidate: Candidate) -> Runner:
+    """Return a runner of a file's fp32 products in PyTorch."""
+    import torch
+    from torch.nn.functional import linear
+
+    _set_threads(candidate)
+    weights = [torch.from_numpy(weight) for weight in read_gemms(candidate.path)[1]]
+    session = ModuleSession(lambda x: [linear(x, weight) for weight in weights][-1])
+    return Runner(session.run, f"torch {torch.__version__}")
+
+
+def _int8_gemm(candidate: Candidate) -> Runner:
+    """Return a runner of a file's int8 products; its input is fixed, whatever images come."""
+    runner = _onnxruntime(candidate)
+    x: Any = read_gemms(candidate.path)[0]
+    return Runner(lambda _: runner.run(x), runner.version)
+
+
+def _torch_int8_gemm(candidate: Candidate) -> Runner:
+    """Return the same in PyTorch, by the operator of torch.compile for a quantized linear layer."""
+    import torch
+
+    _set_threads(candidate)
+    integers, arrays = read_gemms(candidate.path)
+    x, onednn = torch.from_numpy(integers), torch.ops.onednn
+    columns = arrays[0].shape[1]
+    weights = [onednn.qlinear_prepack(torch.from_numpy(w.T.copy()), list(x.shape)) for w in arrays]
+    scales, zeros = torch.ones(columns), torch.zeros(columns, dtype=torch.int64)
+    output: Any = (None, 1.0, 0, torch.float32, "none", [], "")  # no bias and no fused operator
+
+    def multiply(_: torch.Tensor) -> torch.Tensor:
+        ys: list[torch.Tensor] = [
+            onednn.qlinear_pointwise(x, 1.0, ZERO_POINT, weight, scales, zeros, *output)
+            for weight in weights
+        ]
+        return ys[-1]
+
+    return Runner(ModuleSession(multiply).run, f"torch {torch.__version__}")
+
+
+def _build_module(candidate: Candidate) -> "nn.Module":
+    """Return the eager model, on the candidate's number of threads."""
+    from vit_export.model.vit.state import vit_from_file
+
+    _set_threads(candidate)
+    return vit_from_file(candidate.spec or {}, candidate.weights, candidate.name)
+
+
+def _set_threads(candidate: Candidate) -> None:
+    import torch
+
+    if candidate.threads:
+        torch.set_num_threads(candidate.threads)
+
+
+RUNNERS: dict[str, Callable[[Candidate], Runner]] = {
+    "artifact": _artifact,
+    "eager": _eager,
+    "compile": _compile,
+    "torchao": _torchao,
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "torch-gemm": _torch_gemm,
+    "int8-gemm": _int8_gemm,
+    "torch-int8-gemm": _torch_int8_gemm,
+}
+"""How to open a candidate, by its kind."""
