@@ -8,11 +8,13 @@ library can't run beside the CPU build of torch, tests/foreign_names.py names th
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
 
 import torch
@@ -182,10 +184,11 @@ EXAMPLES = [
 
 
 OWN = [
-    "vit-export onnx --weights my_vit/ --out my_vit.onnx --quiet",
-    "vit-export validate my_vit.onnx --quiet",
+    "vit-export onnx --weights my_vit/ --out my_vit.onnx",
+    "vit-export predict my_vit.onnx photo.png",
 ]
-"""What README.md shows of a checkpoint of one's own."""
+"""What README.md does with a checkpoint of one's own."""
+PHOTO = ROOT / "vit_export" / "data" / "photos" / "cat.png"
 
 
 def family_transcript(example: Example) -> str:
@@ -199,15 +202,16 @@ def family_transcript(example: Example) -> str:
 
 
 def own_transcript() -> str:
-    """The commands of OWN and their output, but for the proof's table."""
+    """The commands of OWN; of their output, what stands from a verdict on."""
     torch.manual_seed(0)
+    lines = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fine_tuned(folder, "my_vit")
-        outputs = {command: terminal_output(command, folder) for command in OWN}
-    return "\n".join(
-        f"$ {command}\n…\n{from_the_verdict(text)}" for command, text in outputs.items()
-    )
+        shutil.copy(PHOTO, folder / "photo.png")
+        for command in OWN:
+            lines += [f"$ {command}", "…", from_the_verdict(terminal_output(command, folder))]
+    return "\n".join(line for line in lines if line)
 
 
 def terminal_output(command: str, folder: Path) -> str:
@@ -227,10 +231,9 @@ def terminal_output(command: str, folder: Path) -> str:
 
 
 def from_the_verdict(output: str) -> str:
-    """The lines of `output` from the verdict on."""
+    """The lines of `output` from the verdict on; nothing, where there is no verdict."""
     lines = output.splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("PROVEN"))
-    return "\n".join(lines[first:])
+    return "\n".join(dropwhile(lambda line: not line.startswith("PROVEN"), lines))
 
 
 def main() -> None:
