@@ -12,7 +12,7 @@ from docs_regions import Region
 from vit_export.backends import TARGETS
 from vit_export.cli import cli
 
-WIDTH = 96
+WIDTH = 80
 Here = partial(Region, script="scripts/docs_commands.py")
 
 
