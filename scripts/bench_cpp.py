@@ -32,7 +32,7 @@ BURST_MS = 400
 PYTHON = """
 import sys, time
 import numpy as np, onnxruntime
-from vit_export.image_files import read_levels
+from vit_export.data.images import read_pixels
 from vit_export.runtimes import open_artifact, read_manifest
 from pathlib import Path
 model, image, threads = sys.argv[1:]
@@ -40,7 +40,7 @@ steps = read_manifest(open_artifact(Path(model)), model).preprocessing
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(threads)
 session = onnxruntime.InferenceSession(model, options)
-feed = {"image": read_levels(Path(image), steps)[None]}
+feed = {"image": read_pixels(Path(image), steps)[None]}
 print("ready", flush=True)
 for line in sys.stdin:
     taken = []

@@ -27,7 +27,7 @@ from cpp_projects import (
 from PIL import Image, PngImagePlugin
 from support import FASHION, ROOT, need, refused, run, run_json
 
-from vit_export.data.images import read_levels
+from vit_export.data.images import read_pixels
 from vit_export.data.pillow_resize import columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing, preprocess
 
@@ -473,7 +473,7 @@ def test_an_image_has_the_levels_it_has_in_pillow(tmp_path, decoders, mode):
         write(tmp_path / name)
         assert call(decoders[mode], tmp_path / name).startswith("read "), name
         found = np.fromfile(tmp_path / f"{name}.levels", np.uint8)
-        expected = read_levels(tmp_path / name, steps)
+        expected = read_pixels(tmp_path / name, steps)
         np.testing.assert_array_equal(found, expected.ravel(), err_msg=name)
 
 

@@ -17,15 +17,15 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.checkpoints.load import load
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import silent
-from vit_export.data.annotations import annotated
-from vit_export.data.classes import class_of
-from vit_export.data.dataset import image_set
+from vit_export.data.annotations import read_annotations
+from vit_export.data.dataset import Skipped, open_dataset
+from vit_export.data.labels import find_class
 from vit_export.data.preprocessing import preprocess
 from vit_export.model.vit.presets import load_preset
 from vit_export.model.vit.state import random_vit
 from vit_export.validation import accuracy as examination
 from vit_export.validation.accuracy import Examination
-from vit_export.validation.metrics import Judgement, Share, Skipped
+from vit_export.validation.metrics import Judgement, Share
 from vit_export.validation.verdict import Verdict
 
 NAMES = load_preset("fashion_mnist").labels
@@ -145,8 +145,13 @@ def opened(artifact) -> tuple[object, Manifest]:
 def examined(artifact, folder, weights=WEIGHTS, session=None, verdict=None) -> Judgement:
     """The judgement on `artifact`, or on a `session` in its place, whatever its verdict."""
     real, manifest = opened(artifact)
-    images = image_set(
-        annotated(folder, None), manifest.spec, manifest.preprocessing, manifest.labels, silent
+    images = open_dataset(
+        read_annotations(folder, None),
+        manifest.preprocessing,
+        answer=manifest.spec.answer,
+        classes=manifest.spec.classes,
+        names=manifest.labels,
+        progress=silent,
     )
     with Examination(images) as exam:
         exam.ask_eager(load("fashion_mnist", weights=weights).vit, silent)
@@ -272,7 +277,14 @@ def peak_bytes(folder, steps, spec, count):
     for i in range(count):
         Image.new("RGB", spec.image_size).save(folder / f"{i:03}.png")
     tracemalloc.reset_peak()
-    images = image_set(annotated(folder, None), spec, steps, (), silent)
+    images = open_dataset(
+        read_annotations(folder, None),
+        steps,
+        answer=spec.answer,
+        classes=spec.classes,
+        names=(),
+        progress=silent,
+    )
     with Examination(images) as exam:
         exam.ask_eager(random_vit(spec, 0), silent)
         assert sum(1 for _ in exam._before()) == count  # noqa: SLF001 nothing else shows it
@@ -282,7 +294,7 @@ def peak_bytes(folder, steps, spec, count):
 def test_memory_does_not_grow_with_the_images(tmp_path, monkeypatch):
     monkeypatch.setattr(examination, "SPOOL_BYTES", 1)
     spec = tiny_spec(image_size=(64, 64), patch_size=16)
-    steps = load_preset("einops_vit_tiny_patch16_224").preprocessing.at(spec.image_size)
+    steps = load_preset("einops_vit_tiny_patch16_224").preprocessing.adapt_to(spec.image_size)
     tracemalloc.start()
     _, few, many = (peak_bytes(tmp_path / str(n), steps, spec, n) for n in (16, 48, 240))
     tracemalloc.stop()
@@ -392,7 +404,7 @@ CALLED = {"t_shirt_top": 0, "T-Shirt Top": 0, "c": 2, "C": 5, "c++": 6, "1": 4, 
 @pytest.mark.parametrize(("said", "label"), CALLED.items())
 def test_a_class_by_what_it_is_called(said, label):
     """Exactly, else nearly, else by index: the class that is named 1 is not the second."""
-    assert class_of(said, CLASSES, len(CLASSES), "here") == label
+    assert find_class(said, CLASSES, len(CLASSES), "here") == label
 
 
 UNCLEAR = {
@@ -407,14 +419,14 @@ UNCLEAR = {
 @pytest.mark.parametrize(("said", "message"), UNCLEAR.items())
 def test_what_is_called_like_no_class_or_several(said, message):
     with pytest.raises(RequestError) as refusal:
-        class_of(said, CLASSES, len(CLASSES), "here")
+        find_class(said, CLASSES, len(CLASSES), "here")
     assert message in refusal.value.message
 
 
 def test_a_model_without_class_names_has_indices():
-    assert class_of("2", (), 3, "here") == 2
+    assert find_class("2", (), 3, "here") == 2
     with pytest.raises(RequestError) as refusal:
-        class_of("cat", (), 3, "here")
+        find_class("cat", (), 3, "here")
     assert "no class names: give an index, 0 to 2" in refusal.value.fix
 
 

@@ -23,7 +23,7 @@ from vit_export.data.pillow_resize import columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing, preprocess
 from vit_export.graph.heads import answer_with
 from vit_export.graph.resize import take_pixels
-from vit_export.model.resize import Pixels
+from vit_export.model.resize import PillowResize
 
 IMAGE = FASHION / "images" / "bag_1.png"
 PHOTO = ROOT / "vit_export" / "data" / "photos" / "cat.png"
@@ -70,7 +70,7 @@ def in_onnx(steps, opset=20, *, normalizes=False):
 
 def in_torchscript(steps, *, normalizes=False):
     """The module, traced on one size for all."""
-    module = Pixels(steps, columns_first=FIRST, normalizes=normalizes).eval()
+    module = PillowResize(steps, columns_first=FIRST, normalizes=normalizes).eval()
     with pytest.deprecated_call():
         example = torch.zeros(2, 50, 40, len(steps.mean), dtype=torch.uint8)
         traced = torch.jit.freeze(torch.jit.trace(module, (example,), check_trace=False))
@@ -145,7 +145,9 @@ def test_the_order_of_passes_is_that_of_the_version(version, first):
     """Pillow 13 begins with columns where an image becomes much less tall; earlier ones do not."""
     assert columns_may_come_first(version) is first
     image = torch.from_numpy(noise((300, 40), SHORTER)[None])
-    found = [Pixels(SHORTER, columns_first=one, normalizes=False)(image) for one in (True, False)]
+    found = [
+        PillowResize(SHORTER, columns_first=one, normalizes=False)(image) for one in (True, False)
+    ]
     assert not torch.equal(*found)
 
 

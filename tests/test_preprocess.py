@@ -198,7 +198,7 @@ def test_numbers_that_make_no_sense(changes, message):
 
 @pytest.mark.parametrize("size", [(24, 24), (48, 48), (36, 60)])
 def test_another_size_keeps_the_way_of_cutting(size):
-    moved = STEPS.at(size)
+    moved = STEPS.adapt_to(size)
     assert moved.crop == size
     image = Image.fromarray(gradient(100, 120))
     assert preprocess(image, moved).shape == (3, *size)

@@ -17,7 +17,7 @@ from vit_export import RequestError
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
-from vit_export.data.hf_processor import PROCESSORS, from_processor
+from vit_export.data.hf_processor import PROCESSORS, parse_processor
 from vit_export.data.preprocessing import _to_mode, preprocess
 
 KINDS = {
@@ -70,7 +70,7 @@ def test_numbers_of_every_mode_are_those_of_transformers(mode, kind, size):
     image = MODES[mode](noise(*size))
     assert image.mode == mode
     expected = oracle(image, return_tensors="np")["pixel_values"][0]
-    found = preprocess(_to_mode(image, "RGB"), from_processor(oracle.to_dict(), "here"))
+    found = preprocess(_to_mode(image, "RGB"), parse_processor(oracle.to_dict(), "here"))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
@@ -79,7 +79,7 @@ def test_16_bits_are_scaled_where_transformers_clips_them():
     oracle = KINDS["ViT"](**OPTIONS["ViT"], do_convert_rgb=True)
     grey = noise(40, 50).convert("L")
     image = Image.fromarray(np.asarray(grey, np.uint16) * 257)
-    steps = from_processor(oracle.to_dict(), "here")
+    steps = parse_processor(oracle.to_dict(), "here")
     expected = oracle(grey, return_tensors="np")["pixel_values"][0]
     np.testing.assert_allclose(preprocess(_to_mode(image, "RGB"), steps), expected, atol=1e-6)
     clipped = oracle(image, return_tensors="np")["pixel_values"][0]
@@ -113,11 +113,11 @@ def test_what_a_file_leaves_out_is_what_its_class_does(kind, key, null):
     del values[key]
     if key == "crop_size" and kind in {"ViT", "Siglip"}:  # as it is in `transformers`
         with pytest.raises(RequestError, match="has no crop_size"):
-            from_processor(values, "here")
+            parse_processor(values, "here")
         return
     image = noise(240, 270)
     expected = KINDS[kind](**values)(image, return_tensors="np")["pixel_values"][0]
-    steps = from_processor(values | ({key: None} if null else {}), "here")
+    steps = parse_processor(values | ({key: None} if null else {}), "here")
     np.testing.assert_allclose(preprocess(image, steps), expected, atol=1e-6)
 
 
@@ -127,9 +127,9 @@ def test_a_file_that_says_its_class_alone(kind, name):
     image = noise(240, 270)
     expected = KINDS[kind]()(image, return_tensors="np")["pixel_values"][0]
     told = "feature_extractor_type" if name == "FeatureExtractor" else "image_processor_type"
-    found = preprocess(image, from_processor({told: kind + name}, "here"))
+    found = preprocess(image, parse_processor({told: kind + name}, "here"))
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    unnamed = from_processor({"size": None}, "here", kind=kind)
+    unnamed = parse_processor({"size": None}, "here", kind=kind)
     np.testing.assert_array_equal(preprocess(image, unnamed), found)
 
 
@@ -148,7 +148,7 @@ PUBLISHED = {
 def test_sizes_of_one_number(kind):
     image, values = noise(41, 63), PUBLISHED[kind]
     expected = KINDS[kind](**values)(image, return_tensors="np")["pixel_values"][0]
-    steps = from_processor(values | {"feature_extractor_type": f"{kind}FeatureExtractor"}, "here")
+    steps = parse_processor(values | {"feature_extractor_type": f"{kind}FeatureExtractor"}, "here")
     np.testing.assert_allclose(preprocess(image, steps), expected, atol=1e-6)
 
 
@@ -170,14 +170,14 @@ REFUSED = {
 @pytest.mark.parametrize(("kind", "changes", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_not_built_is_refused(kind, changes, message):
     with pytest.raises(RequestError) as refusal:
-        from_processor(changes | {"image_processor_type": f"{kind}ImageProcessor"}, "here")
+        parse_processor(changes | {"image_processor_type": f"{kind}ImageProcessor"}, "here")
     assert message in refusal.value.message
     assert refusal.value.message.startswith("here")
 
 
 def test_a_file_of_no_class():
     with pytest.raises(RequestError, match="names no image_processor_type"):
-        from_processor({"size": 16}, "here")
+        parse_processor({"size": 16}, "here")
 
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}

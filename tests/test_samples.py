@@ -7,8 +7,8 @@ from support import tiny_spec
 
 from vit_export import RequestError
 from vit_export.core.progress import silent
-from vit_export.data.annotations import annotated
-from vit_export.data.dataset import image_set
+from vit_export.data.annotations import read_annotations
+from vit_export.data.dataset import open_dataset
 from vit_export.model.vit.presets import load_preset
 from vit_export.validation.samples import digest, image_samples, make_samples, recipes
 
@@ -76,7 +76,14 @@ def folder(tmp_path):
 
 def images_of(folder, preprocessing=PRESET.preprocessing):
     features = tiny_spec(classes=None)
-    return image_set(annotated(folder, None), features, preprocessing, (), silent)
+    return open_dataset(
+        read_annotations(folder, None),
+        preprocessing,
+        answer=features.answer,
+        classes=features.classes,
+        names=(),
+        progress=silent,
+    )
 
 
 def test_images_of_a_folder(folder):

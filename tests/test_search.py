@@ -20,6 +20,7 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench.gemm import GEMMS_PER_FILE
 from vit_export.bench.layer_timing import write_layers
 from vit_export.core.errors import RequestError
+from vit_export.data.dataset import Skipped
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
 from vit_export.quantization import calibration_cache as cache
@@ -28,7 +29,7 @@ from vit_export.quantization.mixed_precision import Request, first_within
 from vit_export.quantization.pareto import Mixture, mixtures
 from vit_export.quantization.plan import Plan
 from vit_export.quantization.sensitivity import Exam, closer_views
-from vit_export.validation.metrics import Judgement, Share, Skipped
+from vit_export.validation.metrics import Judgement, Share
 from vit_export.validation.verdict import Verdict
 
 CALIBRATION = FASHION / "images"

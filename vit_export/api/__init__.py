@@ -25,7 +25,7 @@ from vit_export.codegen.generate import cpp
 from vit_export.core.errors import RequestError
 from vit_export.core.figures import check_picture
 from vit_export.core.progress import Progress, silent
-from vit_export.data.annotations import annotated
+from vit_export.data.annotations import read_annotations
 from vit_export.model.vit.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.model.vit.summary import Summary, count_parameters, summarize
 from vit_export.validation.html_report import write_page
@@ -75,7 +75,7 @@ def validate(
         MissingError: its runtime is not installed, or no sample can be made again here.
     """
     path, checkpoint = Path(artifact), None if weights is None else Path(weights)
-    given = annotated(images, labels_csv)
+    given = read_annotations(images, labels_csv)
     verdict, manifest = validate_file(path, checkpoint, given, threads, progress)
     if report is not None:
         write_page(Path(report), verdict, manifest)

@@ -25,8 +25,8 @@ from vit_export.core.errors import RequestError
 from vit_export.core.figures import check_picture
 from vit_export.core.progress import Progress, silent
 from vit_export.core.staging import check_writable, staged
-from vit_export.data.annotations import annotated
-from vit_export.data.dataset import ImageSet, image_set
+from vit_export.data.annotations import read_annotations
+from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.data.images import find_images
 from vit_export.model.model import Model
 from vit_export.quantization.plots import write_search_plot
@@ -149,7 +149,7 @@ def build(
         ),
     )
     _check_files(path, asked)
-    given = annotated(images, labels_csv)
+    given = read_annotations(images, labels_csv)
     with progress("load"):
         source = load(
             model,
@@ -160,7 +160,14 @@ def build(
             check_reading=check_reading,
         )
     check_interface(settings, source.vit.spec, source.preprocessing, io_fp16=io_fp16)
-    pictures = image_set(given, source.vit.spec, source.preprocessing, source.labels, progress)
+    pictures = open_dataset(
+        given,
+        source.preprocessing,
+        answer=source.signature.answer,
+        classes=source.signature.classes,
+        names=source.labels,
+        progress=progress,
+    )
     with Examination(pictures) as exam, staged(path) as stage:
         with progress("answer in eager PyTorch"):
             reference, fed = _reference(source, pictures, settings)
@@ -199,7 +206,7 @@ def _path(value: str | Path | None) -> Path | None:
 
 
 def _reference(
-    source: Model, images: ImageSet | None, settings: Mapping[str, Any]
+    source: Model, images: ImageDataset | None, settings: Mapping[str, Any]
 ) -> tuple[Reference, Fed]:
     from vit_export.validation.reference import reference_of
 

@@ -10,7 +10,7 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import TOP, rank_classes
 from vit_export.backends.session import Session
 from vit_export.core.errors import ProofError, RequestError
-from vit_export.data.images import read_input, read_levels
+from vit_export.data.images import read_input, read_pixels
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def predict_images(
     if manifest.head == "top5" and top > TOP:
         message = f"The file answers {TOP} classes, not {top}."
         raise RequestError(message, "export it with --head softmax.")
-    read = read_levels if manifest.takes_pixels else read_input
+    read = read_pixels if manifest.takes_pixels else read_input
     inputs = [read(path, manifest.preprocessing) for path in images]
     found = []
     for path, image in zip(images, inputs, strict=True):

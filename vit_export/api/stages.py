@@ -20,7 +20,7 @@ from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress
-from vit_export.data.dataset import ImageSet
+from vit_export.data.dataset import ImageDataset
 from vit_export.model.lower import lower
 from vit_export.model.model import Model
 from vit_export.validation.samples import digest
@@ -29,7 +29,7 @@ from vit_export.validation.validate import prove
 from vit_export.validation.verdict import Origin, RejectedError
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from vit_export.data.calibration import Pictures
+    from vit_export.data.calibration import CalibrationImages
     from vit_export.model.vit.lowering import LoweredVit
     from vit_export.quantization.observer import Images
     from vit_export.quantization.plan import Plan
@@ -52,14 +52,14 @@ class Planned:
 
     plan: "Plan"
     manifest: Manifest
-    pictures: "Pictures | None" = None
+    pictures: "CalibrationImages | None" = None
     """What was calibrated on, where the user gave it."""
     classes: frozenset[int] = frozenset()
     """What the model saw in that."""
     search: SearchResult | None = None
     """How precision auto was decided."""
 
-    def notes(self, judged: ImageSet | None) -> list[str]:
+    def notes(self, judged: ImageDataset | None) -> list[str]:
         """What the user should know of the calibration, beside the images that judge the file."""
         if self.pictures is None:
             return []
@@ -78,7 +78,7 @@ class Work:
 
     asked: QuantizationRequest
     _: KW_ONLY
-    images: ImageSet | None
+    images: ImageDataset | None
     """That the file will be judged on."""
     threads: int | None
     """Of the runtime that layers are timed in."""
@@ -96,7 +96,7 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
             blocks, or a share of top classes where there are none.
         BudgetError: nothing quantized keeps the budget of auto.
     """
-    from vit_export.data.calibration import Pictures
+    from vit_export.data.calibration import CalibrationImages
     from vit_export.quantization.layers import give_biases
     from vit_export.quantization.mixed_precision import Request, search
     from vit_export.quantization.observer import observe
@@ -113,13 +113,13 @@ def planned(lowered: "LoweredVit", manifest: Manifest, samples: Array, work: Wor
     named = list(zip(manifest.reference.recipes, samples, strict=False))
     pictures = None
     if asked.calibration is not None:
-        pictures = Pictures.of(asked.calibration, manifest.preprocessing, named)
+        pictures = CalibrationImages.find(asked.calibration, manifest.preprocessing, named)
     with progress(f"look at layers on {len(pictures or named)} images") as tell:
         look = partial(observe, lowered, include=asked.include, tell=tell)
         seen, tops = _seen(look, manifest, asked, pictures, named)
     found = None
     if asked.precision == "auto":
-        extra = pictures.spread(MOST_TRIED) if pictures else []
+        extra = pictures.pick(MOST_TRIED) if pictures else []
         request = Request.of(asked, manifest, work.threads)
         plan, found = search(lowered, request, seen, (samples, extra), progress)
     else:
@@ -150,7 +150,7 @@ def _seen(
     look: "Look",
     manifest: Manifest,
     asked: QuantizationRequest,
-    pictures: "Pictures | None",
+    pictures: "CalibrationImages | None",
     samples: list[tuple[str, Array]],
 ) -> tuple["Seen", dict[str, int]]:
     """What layers see, and the class that each image is answered with; of a folder, from before."""
@@ -167,10 +167,10 @@ def _seen(
     key = sha256(repr((*depends, sorted(asked.include), pictures.digest)).encode()).hexdigest()
     known = cache.load(key)
     if known is not None:
-        pictures.retell(known[1]["pictures"])
+        pictures.restore(known[1]["pictures"])
         return known[0], known[1]["tops"]
     seen, tops = look(pictures)
-    cache.store(key, seen, {"pictures": pictures.told(), "tops": tops})
+    cache.store(key, seen, {"pictures": pictures.findings(), "tops": tops})
     return seen, tops
 
 

@@ -10,8 +10,8 @@ from vit_export.backends.tensorrt.known_issues import warning_of
 from vit_export.checkpoints.from_manifest import remade_vit
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.progress import Progress, silent, warn
-from vit_export.data.annotations import Annotated
-from vit_export.data.dataset import image_set
+from vit_export.data.annotations import Annotations
+from vit_export.data.dataset import open_dataset
 from vit_export.validation.accuracy import Examination
 from vit_export.validation.sample_set import Fed, samples_again
 from vit_export.validation.validate import prove_artifact
@@ -21,7 +21,7 @@ from vit_export.validation.verdict import Verdict
 def validate_file(
     path: Path,
     weights: Path | None,
-    given: Annotated | None,
+    given: Annotations | None,
     threads: int | None,
     progress: Progress = silent,
 ) -> tuple[Verdict, Manifest]:
@@ -37,8 +37,13 @@ def validate_file(
     manifest = read_manifest(session, path)
     if manifest.engine_run is not None:
         warn(progress, warning_of(manifest.engine["kind"], manifest.engine["version"]))
-    images = image_set(
-        given, manifest.require_spec(), manifest.preprocessing, manifest.labels, progress
+    images = open_dataset(
+        given,
+        manifest.preprocessing,
+        answer=manifest.signature.answer,
+        classes=manifest.signature.classes,
+        names=manifest.labels,
+        progress=progress,
     )
     if images is not None and images.labels is None and weights is None:
         message = f"The images in {images.folder} have no labels to hold answers against."

@@ -55,7 +55,7 @@ def _set_image_size(model: Model, size: tuple[int, int]) -> Model:
     }
     model = model.with_vit(
         resize_positions(model.vit, size, resampling),
-        preprocessing=steps.at(size) if steps else None,
+        preprocessing=steps.adapt_to(size) if steps else None,
     )
     return model.with_overrides(changes)
 

@@ -17,7 +17,7 @@ from vit_export.checkpoints.consistency import (
     check_whole,
 )
 from vit_export.core.errors import RequestError
-from vit_export.data.labels import labels_in
+from vit_export.data.labels import labels_from_config
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import Preset
@@ -80,7 +80,7 @@ def from_checkpoint(
         check_config(spec, family, config, where)
         beside = _steps_beside(checkpoint, family, spec.channels, needed=needs_preprocessing)
         steps, note = _preprocessing(beside, path.name, family, preset, spec)
-        labels = labels_in(config, spec.classes or 0, where) if needs_labels else ()
+        labels = labels_from_config(config, spec.classes or 0, where) if needs_labels else ()
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,
@@ -145,31 +145,33 @@ def _preprocessing(
     steps: Preprocessing | None, origin: str, family: "Family", preset: Preset | None, spec: VitSpec
 ) -> tuple[Preprocessing | None, str]:
     """For images of `spec`; and what has to be said of it: assumed, or brought to that size."""
-    from vit_export.data.hf_processor import from_defaults
+    from vit_export.data.hf_processor import build_default
 
     if steps is None and preset is not None:
         steps, origin = preset.preprocessing, preset.name
     elif steps is None:
         values = family.default_for(spec)
-        steps = from_defaults(values, spec.image_size, spec.channels, family.name)
+        steps = build_default(values, spec.image_size, spec.channels, family.name)
         return steps, f"assumed, the default of {family.name}" if steps else ""
     if steps is None or steps.crop == spec.image_size:
         return steps, ""
     told, made = ("x".join(map(str, size)) for size in (steps.crop, spec.image_size))
-    return steps.at(spec.image_size), f"that of {origin} is for {told}, and was brought to {made}"
+    return steps.adapt_to(
+        spec.image_size
+    ), f"that of {origin} is for {told}, and was brought to {made}"
 
 
 def _steps_beside(
     checkpoint: "Checkpoint", family: "Family", channels: int, *, needed: bool
 ) -> Preprocessing | None:
     """What the JSON files beside the weights say, for the size of images that they say."""
-    from vit_export.data.hf_processor import from_processor
+    from vit_export.data.hf_processor import parse_processor
 
     path, kind = checkpoint.path, family.processor
     try:
         if checkpoint.processor:
             where = f"the image processor of {path}"
-            return from_processor(checkpoint.processor, where, kind=kind, channels=channels)
+            return parse_processor(checkpoint.processor, where, kind=kind, channels=channels)
         told = family.config_preprocessing(checkpoint.config)
         return None if told is None else Preprocessing.from_mapping(told, str(path))
     except RequestError:

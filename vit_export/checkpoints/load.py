@@ -122,6 +122,6 @@ def _random(preset: Preset, seed: int, changes: dict[str, Any]) -> Model:
         provenance=Provenance(
             weights_from=f"random, seed {seed}", random_weights=True, overrides=changes
         ),
-        preprocessing=steps.at(spec.image_size) if steps and changes else steps,
+        preprocessing=steps.adapt_to(spec.image_size) if steps and changes else steps,
         labels=preset.labels if "classes" not in changes else (),
     )

@@ -10,7 +10,7 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import TOP, align_for_comparison
 from vit_export.artifact.reference import Reference
 from vit_export.core.numerics import Array
-from vit_export.data.images import read_input, read_levels
+from vit_export.data.images import read_input, read_pixels
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.validation.sample_set import Fed, as_picture, levels_recipes, make_levels
 from vit_export.validation.samples import photo
@@ -54,7 +54,7 @@ class Golden:
         name = _file_name(JPEG).replace(".png", ".jpg")
         with Image.open(photo(JPEG.partition(":")[2])) as image:
             image.save(folder / name, quality=90)
-        read = read_levels if self.manifest.takes_pixels else read_input
+        read = read_pixels if self.manifest.takes_pixels else read_input
         read(folder / name, steps).tofile(folder / f"{name}.input")
         return name
 

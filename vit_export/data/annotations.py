@@ -1,4 +1,4 @@
-"""What is said of the images in a folder: nothing, or the class of each, by sub-folder or CSV."""
+"""Labels of the images in a folder, by sub-folder or CSV; a folder may have none."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -12,27 +12,29 @@ COLUMNS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Annotated:
-    """Image files and what is said of them. Nobody has opened them yet."""
+class Annotations:
+    """Image files and their labels. No file has been opened yet."""
 
     folder: Path
     paths: tuple[Path, ...]
-    said: tuple[str, ...] | None
-    """The class of each, a name or an index; None where nothing is said of any."""
-    where: Mapping[str, str]
-    """Where each class is named first, for errors."""
+    labels: tuple[str, ...] | None
+    """Name or index of each image's class; None if no image has a label."""
+    origins: Mapping[str, str]
+    """Place where each label occurs first, for errors."""
     unlabelled: tuple[Path, ...] = ()
-    """Images of which nothing is said, among others of which it is."""
+    """Images without a label, in a folder where others have one."""
     labels_csv: Path | None = None
 
 
-def annotated(images: str | Path | None, labels_csv: str | Path | None) -> Annotated | None:
-    """The images in a folder, with their classes from `labels_csv` or else from sub-folders.
+def read_annotations(
+    images: str | Path | None, labels_csv: str | Path | None
+) -> Annotations | None:
+    """Return the images in a folder with their labels from `labels_csv`, else from sub-folders.
 
-    None without images.
+    It returns None without `images`.
 
     Raises:
-        RequestError: no images, a CSV that can't be read, or one that names other files.
+        RequestError: there are no images, or the CSV can't be read or names other files.
     """
     if images is None:
         if labels_csv is not None:
@@ -40,58 +42,57 @@ def annotated(images: str | Path | None, labels_csv: str | Path | None) -> Annot
             raise RequestError(message, "give --images DIR too.")
         return None
     folder = Path(images)
-    found = find_images(folder)
+    paths = find_images(folder)
     if labels_csv is None:
-        return _by_folder(folder, found)
-    return _by_csv(folder, found, Path(labels_csv))
+        return _label_by_folder(folder, paths)
+    return _label_by_csv(folder, paths, Path(labels_csv))
 
 
-def _by_folder(folder: Path, found: list[Path]) -> Annotated:
-    """The outermost sub-folder is the class; without any sub-folder nothing is said."""
-    inner = [path for path in found if path.parent != folder]
+def _label_by_folder(folder: Path, paths: list[Path]) -> Annotations:
+    """Return labels from the outermost sub-folders; without sub-folders there are no labels."""
+    inner = [path for path in paths if path.parent != folder]
     if not inner:
-        return Annotated(folder=folder, paths=tuple(found), said=None, where={})
-    said = tuple(path.relative_to(folder).parts[0] for path in inner)
-    return Annotated(
+        return Annotations(folder=folder, paths=tuple(paths), labels=None, origins={})
+    labels = tuple(path.relative_to(folder).parts[0] for path in inner)
+    return Annotations(
         folder=folder,
         paths=tuple(inner),
-        said=said,
-        where={name: str(folder / name) for name in said},
-        unlabelled=tuple(path for path in found if path.parent == folder),
+        labels=labels,
+        origins={label: str(folder / label) for label in labels},
+        unlabelled=tuple(path for path in paths if path.parent == folder),
     )
 
 
-def _by_csv(folder: Path, found: list[Path], labels_csv: Path) -> Annotated:
-    said: dict[Path, str] = {}
-    where: dict[str, str] = {}
-    for line, name, label in _rows(labels_csv):
-        path, place = folder / name, f"{labels_csv} line {line}"
+def _label_by_csv(folder: Path, paths: list[Path], labels_csv: Path) -> Annotations:
+    labels: dict[Path, str] = {}
+    origins: dict[str, str] = {}
+    for line, name, label in _read_rows(labels_csv):
+        path, origin = folder / name, f"{labels_csv} line {line}"
         if Path(name).is_absolute() or not path.is_file():
-            message = f"{place}: {name} is no file in {folder}."
+            message = f"{origin}: {name} is no file in {folder}."
             raise RequestError(message, "give names relative to that folder, or drop the row.")
-        if said.setdefault(path, label) != label:
-            message = f"{place}: {name} is {label!r}, and {said[path]!r} further up."
+        if labels.setdefault(path, label) != label:
+            message = f"{origin}: {name} is {label!r}, and {labels[path]!r} further up."
             raise RequestError(message, "keep one row per image.")
-        where.setdefault(label, place)
-    if not said:
+        origins.setdefault(label, origin)
+    if not labels:
         raise RequestError(f"{labels_csv} labels no image.", "give rows of file name and class.")
-    paths = sorted(said)
-    return Annotated(
+    return Annotations(
         folder=folder,
-        paths=tuple(paths),
-        said=tuple(said[path] for path in paths),
-        where=where,
-        unlabelled=tuple(path for path in found if path not in said),
+        paths=tuple(sorted(labels)),
+        labels=tuple(labels[path] for path in sorted(labels)),
+        origins=origins,
+        unlabelled=tuple(path for path in paths if path not in labels),
         labels_csv=labels_csv,
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Line number, file name and class of each row; a first row that names no image is a header."""
+def _read_rows(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield line number, file name and label of each row; a header names no image file."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: Excel begins with a mark
+        with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: Excel writes a BOM
             reader = csv.reader(file, skipinitialspace=True, strict=True)
-            rows = [(reader.line_num, [one.strip() for one in row]) for row in reader if row]
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}.", "check the path.") from None
     except (csv.Error, ValueError) as error:  # ValueError: not UTF-8

@@ -1,102 +1,141 @@
-"""A user's images, known to be readable, with the class of each where that is said."""
+"""A user's images, known to be readable, with the class of each if the user labelled them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, counted
-from vit_export.data.annotations import Annotated
-from vit_export.data.classes import class_of
+from vit_export.data.annotations import Annotations
 from vit_export.data.images import read_batches, read_input
+from vit_export.data.labels import find_class
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.model.vit.spec import VitSpec
-from vit_export.validation.metrics import Skipped
 
-MOST_UNREADABLE = 0.1
-"""Of all images. With more, something is wrong with the set: its accuracy would be another's."""
+MAX_UNREADABLE = 0.1
+"""Largest share of unreadable images: the accuracy of the rest would not be the dataset's."""
+MAX_NAMES = 3
+"""Number of skipped images that a report names."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Images that are not used."""
+
+    count: int = 0
+    first: tuple[str, ...] = ()
+    """Names of the first three."""
+
+    @classmethod
+    def of(cls, paths: Iterable[Path], folder: Path) -> Self:
+        """Return the images at `paths`, named relative to `folder`."""
+        names = [path.relative_to(folder).as_posix() for path in paths]
+        return cls(len(names), tuple(names[:MAX_NAMES]))
+
+    @property
+    def names(self) -> str:
+        """The first names, with an ellipsis if there are more."""
+        return ", ".join(self.first) + (", …" if self.count > len(self.first) else "")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ImageSet:
-    """Images to judge on. N of them, at least one; none is held in memory."""
+class ImageDataset:
+    """At least one image to compute accuracy on. No image is kept in memory."""
 
     folder: Path
-    steps: Preprocessing
+    preprocessing: Preprocessing
     paths: tuple[Path, ...]
     labels: tuple[int, ...] | None
-    """The class of each; None where nothing is said, or the model has no classes."""
+    """Class of each image; None without labels, or if the model has no classes."""
     unreadable: Skipped
     unlabelled: Skipped
 
     def name(self, index: int) -> str:
-        """An image's name, as it stands in the folder."""
+        """Return the name of one image, relative to the folder."""
         return self.paths[index].relative_to(self.folder).as_posix()
 
     def batches(self, size: int) -> Iterator[Array]:
-        """All inputs, (B, C, H, W) at a time; the last batch may be smaller than `size`."""
-        return read_batches(self.paths, self.steps, size)
+        """Yield all inputs, (B, C, H, W) each; the last batch may be smaller than `size`."""
+        return read_batches(self.paths, self.preprocessing, size)
 
 
-def image_set(
-    given: Annotated | None,
-    spec: VitSpec,
-    steps: Preprocessing | None,
+def open_dataset(
+    annotations: Annotations | None,
+    preprocessing: Preprocessing | None,
+    *,
+    answer: str,
+    classes: int | None,
     names: Sequence[str],
     progress: Progress,
-) -> ImageSet | None:
-    """The images of `given` that can be read, with classes of a model that has `names` for them.
+) -> ImageDataset | None:
+    """Return the images that can be read, each with the index of its class.
+
+    It reads every file once. It returns None without `annotations`.
+
+    Args:
+        annotations: the image files and their labels.
+        preprocessing: of the model.
+        answer: meaning of the model's output, for errors.
+        classes: number of the model's classes, if it has any.
+        names: names of the classes; empty if they have none.
+        progress: opened while the files are read.
 
     Raises:
-        RequestError: no preprocessing, a label that is no class, or more than a tenth unreadable.
+        RequestError: the model has no preprocessing, a label is no class of the model, or more than
+            a tenth of the images can't be read.
     """
-    if given is None:
+    if annotations is None:
         return None
-    if steps is None:
+    if preprocessing is None:
         raise RequestError("The model has no preprocessing for images.", "leave --images out.")
-    labels = _labels(given, spec, names)
-    with progress(f"read {len(given.paths)} images") as tell:
-        paths = counted(given.paths, len(given.paths), tell)
-        reasons = [_reason(path, steps) for path in paths]
-    _check_readable(given, [reason for reason in reasons if reason])
-    kept = [i for i, reason in enumerate(reasons) if reason is None]
-    lost = [path for path, reason in zip(given.paths, reasons, strict=True) if reason]
-    return ImageSet(
-        folder=given.folder,
-        steps=steps,
-        paths=tuple(given.paths[i] for i in kept),
+    labels = _find_classes(annotations, answer, classes, names)
+    with progress(f"read {len(annotations.paths)} images") as tell:
+        paths = counted(annotations.paths, len(annotations.paths), tell)
+        errors = [_try_to_read(path, preprocessing) for path in paths]
+    _check_readable(annotations, [error for error in errors if error])
+    kept = [i for i, error in enumerate(errors) if error is None]
+    lost = [path for path, error in zip(annotations.paths, errors, strict=True) if error]
+    return ImageDataset(
+        folder=annotations.folder,
+        preprocessing=preprocessing,
+        paths=tuple(annotations.paths[i] for i in kept),
         labels=None if labels is None else tuple(labels[i] for i in kept),
-        unreadable=Skipped.of(lost, given.folder),
-        unlabelled=Skipped.of(given.unlabelled, given.folder),
+        unreadable=Skipped.of(lost, annotations.folder),
+        unlabelled=Skipped.of(annotations.unlabelled, annotations.folder),
     )
 
 
-def _labels(given: Annotated, spec: VitSpec, names: Sequence[str]) -> list[int] | None:
-    if given.said is None:
+def _find_classes(
+    annotations: Annotations, answer: str, classes: int | None, names: Sequence[str]
+) -> list[int] | None:
+    if annotations.labels is None:
         return None
-    if spec.classes is None:
-        if given.labels_csv is None:  # sub-folders need not mean anything
+    if classes is None:
+        if annotations.labels_csv is None:  # sub-folders need not mean anything
             return None
-        message = f"The model answers {spec.answer}, and has no classes for {given.labels_csv}."
+        message = f"The model answers {answer}, and has no classes for {annotations.labels_csv}."
         raise RequestError(message, "leave --labels-csv out.")
-    known = {
-        said: class_of(said, names, spec.classes, where) for said, where in given.where.items()
+    indices = {
+        label: find_class(label, names, classes, where)
+        for label, where in annotations.origins.items()
     }
-    return [known[said] for said in given.said]
+    return [indices[label] for label in annotations.labels]
 
 
-def _reason(path: Path, steps: Preprocessing) -> RequestError | None:
-    """Why an image can't be read; the whole of it is decoded, as it may be cut off anywhere."""
+def _try_to_read(path: Path, preprocessing: Preprocessing) -> RequestError | None:
+    """Return why an image can't be read, if so; it is decoded whole, as any part may be missing."""
     try:
-        read_input(path, steps)
+        read_input(path, preprocessing)
     except RequestError as error:
         return error
     return None
 
 
-def _check_readable(given: Annotated, reasons: Sequence[RequestError]) -> None:
-    if len(reasons) > MOST_UNREADABLE * len(given.paths):
-        lost = f"{len(reasons)} of {len(given.paths)} images in {given.folder} can't be read"
-        fix = f"repair or remove them; up to {MOST_UNREADABLE:.0%} are left out and named."
-        raise RequestError(f"{lost}: {reasons[0].message}", fix)
+def _check_readable(annotations: Annotations, errors: Sequence[RequestError]) -> None:
+    """Raise RequestError unless most images can be read."""
+    count, folder = len(annotations.paths), annotations.folder
+    if len(errors) > MAX_UNREADABLE * count:
+        lost = f"{len(errors)} of {count} images in {folder} can't be read"
+        fix = f"repair or remove them; up to {MAX_UNREADABLE:.0%} are left out and named."
+        raise RequestError(f"{lost}: {errors[0].message}", fix)

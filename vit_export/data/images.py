@@ -1,4 +1,4 @@
-"""Image files in folders: which there are, and as what a model sees them."""
+"""Image files: find them in folders, and read them as a model takes them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,57 +9,63 @@ import numpy.typing as npt
 
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
-from vit_export.data.preprocessing import Preprocessing, load_image, preprocess, resized_sides
+from vit_export.data.preprocessing import (
+    Preprocessing,
+    compute_resized_size,
+    load_image,
+    preprocess,
+)
 
-Levels = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
+"""One image, (H, W, C)."""
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The image files in `folder` and its sub-folders, sorted; nothing that is hidden.
+    """Return the image files in `folder` and its sub-folders, sorted, without hidden ones.
 
-    Links are followed: large sets are often trees of them.
+    Links are followed, because large datasets are often trees of links.
 
     Raises:
-        RequestError: no folder, no images in it, or a sub-folder that can't be read.
+        RequestError: the folder does not exist, holds no images, or has an unreadable sub-folder.
     """
-    found = []
-    for place, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+    files = []
+    for place, folders, names in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    images = sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
+        files += [Path(place, name) for name in names if not name.startswith(".")]
+    images = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         raise RequestError(f"{folder} holds no images.", "name a folder of PNG or JPEG files.")
     return images
 
 
-def _unreadable(error: OSError) -> None:
+def _raise_unreadable(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):  # these hold no images
         raise RequestError(f"{error.filename}: {error.strerror}.", "check its permissions.")
 
 
-def read_input(path: Path, steps: Preprocessing) -> Array:
-    """What the model takes of one file, (C, H, W).
+def read_input(path: Path, preprocessing: Preprocessing) -> Array:
+    """Return the model's input for one image file, (C, H, W).
 
     Raises:
-        RequestError: it can't be read as an image.
+        RequestError: the file can't be read as an image.
     """
-    return preprocess(load_image(path, steps.mode), steps)
+    return preprocess(load_image(path, preprocessing.mode), preprocessing)
 
 
-def read_levels(path: Path, steps: Preprocessing) -> Levels:
-    """What a file that preprocesses by itself takes of one file, (H, W, C).
+def read_pixels(path: Path, preprocessing: Preprocessing) -> Pixels:
+    """Return one image file as (H, W, C), the input of a model file that preprocesses by itself.
 
     Raises:
-        RequestError: as `read_input`.
+        RequestError: the file can't be read as an image.
     """
-    image = load_image(path, steps.mode)
-    resized_sides(image.height, image.width, steps)  # refused here as there
-    return np.asarray(image).reshape(image.height, image.width, len(steps.mean))
+    image = load_image(path, preprocessing.mode)
+    compute_resized_size(image.height, image.width, preprocessing)  # refuses what preprocess does
+    return np.asarray(image).reshape(image.height, image.width, len(preprocessing.mean))
 
 
-def read_batches(paths: Sequence[Path], steps: Preprocessing, size: int) -> Iterator[Array]:
-    """What the model takes of all files, (B, C, H, W) at a time; the last batch may be smaller."""
+def read_batches(paths: Sequence[Path], preprocessing: Preprocessing, size: int) -> Iterator[Array]:
+    """Yield the inputs of all files, (B, C, H, W) each; B is `size`, or less in the last batch."""
     for start in range(0, len(paths), size):
-        yield np.stack([read_input(path, steps) for path in paths[start : start + size]])
+        yield np.stack([read_input(path, preprocessing) for path in paths[start : start + size]])

@@ -1,22 +1,25 @@
-"""Class names, from the files that people keep them in: one a line, or JSON."""
+"""Class names: the files that people keep them in, and the class that a name or index means."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vit_export.core.errors import RequestError
+from vit_export.core.errors import RequestError, did_you_mean
 
 
 def read_labels(path: Path, classes: int) -> tuple[str, ...]:
-    """The names of all `classes` in a file: a line each, or (.json) a list or index to name.
+    """Return the names of all `classes` from a file: one per line, or JSON (.json).
+
+    JSON is a list, or an object from index to name.
 
     Raises:
-        RequestError: no such file, or one that does not name every class.
+        RequestError: the file does not exist or does not name every class.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        labels = _of_json(json.loads(text)) if path.suffix == ".json" else text.splitlines()
+        labels = _parse_json(json.loads(text)) if path.suffix == ".json" else text.splitlines()
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}.", "check the path.") from None
     except ValueError as error:  # not UTF-8, or not JSON
@@ -27,37 +30,74 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def labels_in(config: Mapping[str, Any], classes: int, where: str) -> tuple[str, ...]:
-    """The names of all `classes` in a config.json, or none if it has none or there are no classes.
+def labels_from_config(config: Mapping[str, Any], classes: int, where: str) -> tuple[str, ...]:
+    """Return the names of all `classes` from a config.json; none without names or classes.
 
-    Hugging Face keeps them in `id2label`; timm in `label_names`, which `label_descriptions` may say
-    in words.
+    Hugging Face keeps them in `id2label`. timm keeps them in `label_names`, and
+    `label_descriptions` may map such a name to words.
 
     Raises:
-        RequestError: it names more or fewer classes, or leaves some out.
+        RequestError: the config names more or fewer classes, or leaves some out.
     """
-    told = config.get("id2label") or config.get("label_names")
-    if not told or not classes:
+    table = config.get("id2label") or config.get("label_names")
+    if not table or not classes:
         return ()
     descriptions = config.get("label_descriptions") or {}
-    names = _in_order(told, classes)
-    if len(told) != classes or not all(names):
-        given = len(told) if len(told) != classes else len([*filter(None, names)])
-        message = f"{where}: its config.json names {given} classes, its tensors have {classes}."
+    names = _sort_by_index(table, classes)
+    if len(table) != classes or not all(names):
+        count = len(table) if len(table) != classes else len([*filter(None, names)])
+        message = f"{where}: its config.json names {count} classes, its tensors have {classes}."
         raise RequestError(message, "give --labels FILE.")
     return tuple(str(descriptions.get(name, name)) for name in names)
 
 
-def _of_json(values: Any) -> list[str]:
+def _parse_json(values: Any) -> list[str]:
     if isinstance(values, dict) and "id2label" in values:
         values = values["id2label"]
     if not isinstance(values, dict | list):
-        raise ValueError("neither a list nor an object")  # noqa: TRY004 told as bad JSON is
-    return [str(name) for name in _in_order(values, len(values))]
+        raise ValueError("neither a list nor an object")  # noqa: TRY004 reported as bad JSON is
+    return [str(name) for name in _sort_by_index(values, len(values))]
 
 
-def _in_order(told: Mapping[Any, Any] | list[Any], classes: int) -> list[Any]:
-    if isinstance(told, list):
-        return told
-    names = {str(key): name for key, name in told.items()}
+def _sort_by_index(table: Mapping[Any, Any] | list[Any], classes: int) -> list[Any]:
+    """Return the names in the order of their indices; a missing one is empty."""
+    if isinstance(table, list):
+        return table
+    names = {str(key): name for key, name in table.items()}
     return [names.get(str(i), "") for i in range(classes)]
+
+
+def find_class(label: str, names: Sequence[str], classes: int, where: str) -> int:
+    """Return the index of the class that `label` means; errors name `where`, its origin.
+
+    `label` is, in this order: one of `names`; one of them in another case or punctuation, since no
+    folder can be called T-shirt/top; an index below `classes`. Names come first, because the class
+    named 3 need not be the fourth.
+
+    Raises:
+        RequestError: no class is called so, or several are.
+    """
+    indices = _find_name(label, names)
+    if len(indices) > 1:
+        message = f"{where}: {label!r} is the name of the classes {indices[0]} and {indices[1]}."
+        raise RequestError(message, "give the index in place of the name.")
+    if indices:
+        return indices[0]
+    if re.fullmatch("[0-9]{1,9}", label) and int(label) < classes:
+        return int(label)
+    close = f"{did_you_mean(label, names)} Or" if names else "the model has no class names:"
+    message = f"{where}: {label!r} is no class of the model."
+    fix = f"{close} give an index, 0 to {classes - 1}."
+    raise RequestError(message, f"{fix} Unlabelled images stand in no sub-folder and in no row.")
+
+
+def _find_name(label: str, names: Sequence[str]) -> list[int]:
+    """Return the indices of the classes called `label`, exactly or else loosely."""
+    exact = [i for i, name in enumerate(names) if name == label]
+    key = _normalize(label)
+    return exact or [i for i, name in enumerate(names) if key and _normalize(name) == key]
+
+
+def _normalize(name: str) -> str:
+    """Return the same text for `T-shirt/top`, `t_shirt_top` and `T shirt top`."""
+    return re.sub(r"[\W_]+", "_", name.casefold()).strip("_")

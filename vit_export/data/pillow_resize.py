@@ -1,10 +1,10 @@
-"""The arithmetic of Pillow's resize in products of whole numbers, as far as no library does it.
+"""The arithmetic of Pillow's resize as products of integers, for runtimes that lack such a resize.
 
-Pillow resizes 8-bit images in two passes, one along rows and one along columns. In each of them a
-level is a sum of levels times weights of 22 bits, rounded (src/libImaging/Resample.c of Pillow).
-A file does a pass as a matrix product in fp32: weights are cut in two halves of eleven bits, so
-that sums stay within the 24 bits of a mantissa, exactly, where a side shrinks up to sixteen times.
-Beyond, the largest ones leave it and are off by some 2^-20 of a level before they are rounded.
+Pillow resizes 8-bit images in two passes, one along rows and one along columns. In each pass a new
+value is a sum of old values times 22-bit weights, rounded (src/libImaging/Resample.c of Pillow). A
+model file does a pass as a matrix product in fp32. Each weight is cut into two halves of eleven
+bits, so that sums are exact within the 24 bits of a mantissa as long as a side shrinks at most
+sixteen times. Beyond that the largest sums are off by about 2^-20 of a step before rounding.
 """
 
 import numpy as np
@@ -15,47 +15,59 @@ from vit_export.core.numerics import Array
 from vit_export.data.preprocessing import Preprocessing
 
 WEIGHT_BITS = 22
-"""Of a weight, behind the point: what Pillow has left of 32 for 8 of a level and 2 of sums."""
+"""Fractional bits of a weight: Pillow has 32 bits, less 8 for a value and 2 for sums."""
 HALF_BITS = 11
-HIGHEST = 255
+MAX_VALUE = 255
+"""Largest value of an 8-bit pixel."""
 TINY = 1e-9
-"""Near enough to 0 for sin(x) / x to be 1."""
+"""Close enough to 0 for sin(x) / x to be 1."""
 SHARPNESS = -0.5
-"""The free parameter of Pillow's bicubic filter."""
+"""Free parameter of Pillow's bicubic filter."""
 FILTERS = ("bilinear", "bicubic", "lanczos")
-TALL_FIRST = 13
-"""The version of Pillow since which columns come first where they lose twice as much as rows."""
+COLUMNS_FIRST_SINCE = 13
+"""Major version of Pillow from which the pass along columns may come first."""
 
 
-def check_resizable(steps: Preprocessing | None) -> Preprocessing:
-    """The same, when pixels can become the model's input inside a file, or in C++.
+def check_resizable(preprocessing: Preprocessing | None) -> Preprocessing:
+    """Return `preprocessing` if a model file or C++ can do it.
 
     Raises:
-        RequestError: no preprocessing, or a resize by copying pixels.
+        RequestError: there is no preprocessing, or its resize copies the nearest pixels.
     """
-    if steps is None:
+    if preprocessing is None:
         message = "The model has no preprocessing: nothing says how images become its input."
         raise RequestError(message, "export it with --mean, --std and --resize.")
-    if steps.interpolation not in FILTERS:
+    if preprocessing.interpolation not in FILTERS:
         message = "No file resizes by nearest: which pixel that is, rounding decides."
         raise RequestError(message, f"export it with --interpolation {' or '.join(FILTERS)}.")
-    return steps
+    return preprocessing
 
 
 def columns_may_come_first(pillow: str) -> bool:
-    """Whether this version of Pillow begins with columns where an image becomes much less tall."""
-    return int(pillow.partition(".")[0]) >= TALL_FIRST
+    """Return whether this version of Pillow begins with columns where these shrink much more.
+
+    It does so where an image loses more than twice as many rows as columns.
+    """
+    return int(pillow.partition(".")[0]) >= COLUMNS_FIRST_SINCE
 
 
-def normalization(steps: Preprocessing) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Factor and summand of each channel, (C, 1, 1), that make the model's numbers of levels."""
-    mean, std = np.array(steps.mean)[:, None, None], np.array(steps.std)[:, None, None]
-    return 1 / (HIGHEST * std), -mean / std
+def compute_normalization(
+    preprocessing: Preprocessing,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the factor and the summand of each channel, (C, 1, 1), that normalize 8-bit values."""
+    mean = np.array(preprocessing.mean)[:, None, None]
+    std = np.array(preprocessing.std)[:, None, None]
+    return 1 / (MAX_VALUE * std), -mean / std
 
 
-def folded(weight: Array, bias: Array | None, steps: Preprocessing) -> tuple[Array, Array]:
-    """Kernel (D, C, p, p) and bias (D,) of the patch convolution that take levels as they are."""
-    factor, summand = normalization(steps)
+def fold_into_convolution(
+    weight: Array, bias: Array | None, preprocessing: Preprocessing
+) -> tuple[Array, Array]:
+    """Return the kernel (D, C, p, p) and bias (D,) of a patch convolution over 8-bit values.
+
+    It answers as the convolution with `weight` and `bias` answers to normalized values.
+    """
+    factor, summand = compute_normalization(preprocessing)
     exact = weight.astype(np.float64)
     moved = (exact * summand).sum(axis=(1, 2, 3)) + (0 if bias is None else bias)
     return (exact * factor).astype(np.float32), moved.astype(np.float32)

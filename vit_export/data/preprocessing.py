@@ -1,7 +1,7 @@
-"""From an image file of any size and mode to the numbers a model was trained on.
+"""From an image file of any size and mode to the numbers that a model was trained on.
 
-`Preprocessing` says what is done, and travels inside every artifact; `load_image` and
-`preprocess` do it, with Pillow and NumPy alone, so that a device needs nothing else.
+`Preprocessing` describes the steps and travels inside every artifact. `load_image` and `preprocess`
+do them with Pillow and NumPy alone, so that a device needs nothing else.
 """
 
 import warnings
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from vit_export.core.dataclass_checks import check_names, check_types
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,8 +23,8 @@ Mode = Literal["L", "RGB"]
 Centre = Literal["round", "floor"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
-LONGEST = 100
-"""The longer side over the shorter: beyond, a thin image would be resized to a huge one."""
+MAX_ASPECT_RATIO = 100
+"""Longer side divided by shorter side: resizing a thinner image would fill the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +32,19 @@ class Preprocessing:
     """Resize, crop the centre, scale to 0..1, normalize. Sizes are (height, width) in pixels."""
 
     mode: Mode = "RGB"
+    """Pillow's mode of the image: grey or colour."""
     resize: int | tuple[int, int]
-    """The shorter side, keeping the aspect ratio, or both sides outright."""
+    """Length of the shorter side, which keeps the aspect ratio, or both sides."""
     crop: tuple[int, int]
-    """What the model takes; cut from the centre."""
+    """Size of the model's input, cut from the centre."""
     centre: Centre = "round"
-    """Where half a pixel goes: torchvision rounds it to even, `transformers` down."""
+    """Rounding of half a pixel: torchvision rounds to even, `transformers` down."""
     interpolation: Interpolation = "bicubic"
+    """Pillow's filter for the resize."""
     mean: tuple[float, ...]
+    """Mean of each channel, of values scaled to 0..1."""
     std: tuple[float, ...]
-    """Per channel, of values already scaled to 0..1."""
+    """Standard deviation of each channel, of values scaled to 0..1."""
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -59,17 +62,17 @@ class Preprocessing:
         if min(*resize, *self.crop) <= 0:
             message = f"resize {self.resize} and crop {self.crop} are no sizes."
             raise RequestError(message, "give positive ones.")
-        if self._covers() is False:
+        if not self._covers_crop():
             message = f"resize {self.resize} leaves less than the crop of {self.crop}."
             raise RequestError(message, "resize to at least the crop.")
 
-    def _covers(self) -> bool:
+    def _covers_crop(self) -> bool:
         if isinstance(self.resize, int):
             return self.resize >= max(self.crop)
         return all(side >= cut for side, cut in zip(self.resize, self.crop, strict=True))
 
-    def at(self, size: tuple[int, int]) -> Self:
-        """The same preprocessing for a model that takes images of `size`."""
+    def adapt_to(self, size: tuple[int, int]) -> Self:
+        """Return the same preprocessing for a model that takes images of `size`."""
         if isinstance(self.resize, int):
             ratio = self.resize / min(self.crop)
             return replace(self, crop=size, resize=max(round(min(size) * ratio), *size))
@@ -80,18 +83,23 @@ class Preprocessing:
         return replace(self, crop=size, resize=(height, width))
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
-        """The preprocessing with the given fields; `where` names their origin in errors."""
+        """Return the preprocessing with the given fields; errors name `where`, their origin.
+
+        Raises:
+            RequestError: a field is missing, unknown or of the wrong type, or its value is invalid.
+        """
         check_names(values, cls, where)
-        lists: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
         }
         try:
-            return cls(**lists)
+            return cls(**fields)
         except TypeError as error:
             reason = str(error).rpartition("() ")[2]
             raise RequestError(
@@ -102,14 +110,14 @@ class Preprocessing:
 
 
 def load_image(path: Path, mode: Mode) -> "Image":
-    """The picture in `mode`, upright, 8 bits a channel.
+    """Return the image in `mode`, upright, with 8 bits per channel.
 
-    EXIF orientation is applied, transparency dropped, palettes resolved; 16-bit grey is scaled
-    to 8 bits (Pillow's own conversion clips it). Grey of 32 bits with no value above 255 holds 8
-    bits, and is taken as they are.
+    EXIF orientation is applied, transparency is dropped, palettes are resolved. 16-bit grey is
+    scaled to 8 bits, where Pillow's own conversion would clip it; 32-bit grey without a value above
+    255 holds 8 bits and stays as it is.
 
     Raises:
-        RequestError: no such file, not an image, cut off, or a decompression bomb.
+        RequestError: the file does not exist, is no image, is cut off, or is a decompression bomb.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -138,9 +146,9 @@ def load_image(path: Path, mode: Mode) -> "Image":
 def _to_mode(image: "Image", mode: Mode) -> "Image":
     from PIL import Image
 
-    if image.mode.startswith("I"):  # 16 bits in I;16 and, from PGM and TIFF files, in I
+    if image.mode.startswith("I"):  # 16 bits are in I;16 and, from PGM and TIFF files, in I
         grey = np.asarray(image, np.float64).clip(0, 65535)
-        depth = 1 if image.mode == "I" and grey.max() <= 255 else 257  # noqa: PLR2004 of 8 bits
+        depth = 1 if image.mode == "I" and grey.max() <= 255 else 257  # noqa: PLR2004 8 bits
         image = Image.fromarray((grey / depth).round().astype(np.uint8))
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
@@ -149,37 +157,37 @@ def _to_mode(image: "Image", mode: Mode) -> "Image":
     return image.convert(mode)
 
 
-def preprocess(image: "Image", steps: Preprocessing) -> npt.NDArray[np.float32]:
-    """The model's input for one image, (C, H, W).
+def preprocess(image: "Image", preprocessing: Preprocessing) -> Array:
+    """Return the model's input for one image, (C, H, W).
 
-    Sizes follow torchvision's Resize and CenterCrop.
+    Sizes are those of torchvision's Resize and CenterCrop.
 
     Raises:
         RequestError: the image is so elongated that resizing it would fill the memory.
     """
     from PIL.Image import Resampling
 
-    height, width = resized_sides(image.height, image.width, steps)
-    resized = image.resize((width, height), Resampling[steps.interpolation.upper()])
-    whole = round if steps.centre == "round" else int
-    top, left = whole((height - steps.crop[0]) / 2), whole((width - steps.crop[1]) / 2)
-    box = (left, top, left + steps.crop[1], top + steps.crop[0])
-    pixels = np.asarray(resized.crop(box), np.float32) / np.float32(255)
-    pixels = pixels.reshape(*steps.crop, len(steps.mean))  # (H, W, C)
-    mean, std = np.array(steps.mean, np.float32), np.array(steps.std, np.float32)
-    return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
+    height, width = compute_resized_size(image.height, image.width, preprocessing)
+    resized = image.resize((width, height), Resampling[preprocessing.interpolation.upper()])
+    (rows, columns), to_int = preprocessing.crop, round if preprocessing.centre == "round" else int
+    top, left = to_int((height - rows) / 2), to_int((width - columns) / 2)
+    crop = resized.crop((left, top, left + columns, top + rows))
+    values = np.asarray(crop, np.float32) / np.float32(255)
+    values = values.reshape(rows, columns, len(preprocessing.mean))  # (H, W, C)
+    mean, std = (np.array(row, np.float32) for row in (preprocessing.mean, preprocessing.std))
+    return np.ascontiguousarray(((values - mean) / std).transpose(2, 0, 1))  # (C, H, W)
 
 
-def resized_sides(height: int, width: int, steps: Preprocessing) -> tuple[int, int]:
-    """Height and width after resizing: of an integer, the shorter side becomes that.
+def compute_resized_size(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Return height and width after the resize; an integer is the length of the shorter side.
 
     Raises:
         RequestError: the image is so elongated that resizing it would fill the memory.
     """
-    if not isinstance(steps.resize, int):
-        return steps.resize
+    if not isinstance(preprocessing.resize, int):
+        return preprocessing.resize
     shorter = min(height, width)
-    if max(height, width) > LONGEST * shorter:
+    if max(height, width) > MAX_ASPECT_RATIO * shorter:
         message = f"an image of {width}x{height} is too elongated."
-        raise RequestError(message, f"crop it to at most {LONGEST}:1.")
-    return steps.resize * height // shorter, steps.resize * width // shorter
+        raise RequestError(message, f"crop it to at most {MAX_ASPECT_RATIO}:1.")
+    return preprocessing.resize * height // shorter, preprocessing.resize * width // shorter

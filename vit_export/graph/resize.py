@@ -9,12 +9,12 @@ import onnx_ir as ir
 
 from vit_export.data.pillow_resize import (
     HALF_BITS,
-    HIGHEST,
+    MAX_VALUE,
     SHARPNESS,
     TINY,
     WEIGHT_BITS,
-    folded,
-    normalization,
+    compute_normalization,
+    fold_into_convolution,
 )
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.graph.builder import constant, initializer
@@ -46,7 +46,7 @@ def take_pixels(
     write = _Nodes(graph)
     answer = _Pixels(write, steps).levels(image, columns_first=columns_first)
     if normalizes:
-        factor, summand = (one.astype(FLOAT) for one in normalization(steps))
+        factor, summand = (one.astype(FLOAT) for one in compute_normalization(steps))
         answer = write("Add", write("Mul", answer, factor), summand)
     answer.name, answer.shape, answer.type = f"{SCOPE}/answer", former.shape, former.type
     former.name = f"{SCOPE}/former"
@@ -64,7 +64,7 @@ def fold_normalization(model: ir.Model, steps: Preprocessing) -> None:
     if kernel is None:
         raise ValueError("the patch convolution has no constant kernel")
     convolution.resize_inputs(3)
-    for position, array in enumerate(folded(kernel, bias, steps), 1):
+    for position, array in enumerate(fold_into_convolution(kernel, bias, steps), 1):
         name = f"{convolution.name}/of_levels_{position}"
         convolution.replace_input_with(position, initializer(model.graph, name, array))
     remove_unused(model)
@@ -210,4 +210,4 @@ class _Pixels:
         total = write("Add", write("Mul", upper, INT(2**HALF_BITS)), lower)
         total = write("Add", total, INT(2 ** (WEIGHT_BITS - 1)))
         level = write("Div", write("Max", total, INT(0)), INT(2**WEIGHT_BITS))
-        return write("Cast", write("Min", level, INT(HIGHEST)), to=ir.DataType.FLOAT)
+        return write("Cast", write("Min", level, INT(MAX_VALUE)), to=ir.DataType.FLOAT)

@@ -19,8 +19,8 @@ from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.session import Session
 from vit_export.core.numerics import Array, snr_db
 from vit_export.core.progress import Progress, counted
-from vit_export.data.dataset import ImageSet
-from vit_export.data.images import read_levels
+from vit_export.data.dataset import ImageDataset
+from vit_export.data.images import read_pixels
 from vit_export.validation.metrics import Judgement, Share
 from vit_export.validation.verdict import Verdict
 
@@ -42,7 +42,7 @@ NO_CLASS = -1
 class Examination:
     """The images, and eager PyTorch's answers to them until the artifact has answered too."""
 
-    def __init__(self, images: ImageSet | None) -> None:
+    def __init__(self, images: ImageDataset | None) -> None:
         """Without `images` nobody is asked anything."""
         self._images = images
         self._kept = SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 closed by __exit__
@@ -94,12 +94,12 @@ def _size(tokens: int) -> int:
     return max(1, min(USUAL_BATCH, MOST_SCORES // tokens**2))
 
 
-def _answers(session: Session, images: ImageSet, manifest: Manifest) -> Iterator[Array]:
+def _answers(session: Session, images: ImageDataset, manifest: Manifest) -> Iterator[Array]:
     """What the artifact answers, an image at a time; the last one is repeated to fill a batch."""
     batch = manifest.batch
     if manifest.takes_pixels:  # of any size each, so that no two of them make a batch
         for path in images.paths:
-            yield session.run(np.stack([read_levels(path, images.steps)] * batch.least))[0]
+            yield session.run(np.stack([read_pixels(path, images.preprocessing)] * batch.least))[0]
         return
     for inputs in images.batches(batch.nearest(_size(manifest.require_spec().tokens))):
         lacking = max(0, batch.least - len(inputs))
@@ -129,7 +129,7 @@ def _top(answer: Array, head: str = "logits") -> int:
     return find_top_class(head, answer) if np.isfinite(answer).all() else NO_CLASS
 
 
-def _judgement(images: ImageSet, looks: Sequence[_Look], *, classifies: bool) -> Judgement:
+def _judgement(images: ImageDataset, looks: Sequence[_Look], *, classifies: bool) -> Judgement:
     asked = looks[0].before is not None
     after = np.array([look.after for look in looks])
     before = np.array([look.before for look in looks]) if asked else None

@@ -4,15 +4,14 @@ No I/O, no arrays: counts in, shares out.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from vit_export.data.dataset import Skipped
 
 QUANTILE = 1.959963984540054
 """Of the normal distribution, for an interval of 95%."""
-NAMED = 3
-"""Of images that were left out, so many are named."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +41,6 @@ class Share:
     def to_mapping(self) -> Mapping[str, Any]:
         """Plain values, for JSON."""
         return asdict(self) | {"value": self.value, "interval": self.interval}
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Images that took no part."""
-
-    count: int = 0
-    first: tuple[str, ...] = ()
-    """The names of the first three."""
-
-    @classmethod
-    def of(cls, paths: Iterable[Path], folder: Path) -> Self:
-        """Those at `paths`, named as they stand in `folder`."""
-        names = [path.relative_to(folder).as_posix() for path in paths]
-        return cls(len(names), tuple(names[:NAMED]))
-
-    @property
-    def named(self) -> str:
-        """The first names, and whether there are more."""
-        return ", ".join(self.first) + (", …" if self.count > len(self.first) else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.core.numerics import Array
-from vit_export.data.dataset import ImageSet
-from vit_export.data.images import Levels, read_levels
+from vit_export.data.dataset import ImageDataset
+from vit_export.data.images import Pixels, read_pixels
 from vit_export.data.preprocessing import Preprocessing, preprocess
 from vit_export.model.vit.spec import VitSpec
 from vit_export.validation.samples import (
@@ -47,14 +47,14 @@ class Fed:
 
 
 def samples_for(
-    spec: VitSpec, steps: Preprocessing | None, images: ImageSet | None, *, levels: bool
+    spec: VitSpec, steps: Preprocessing | None, images: ImageDataset | None, *, levels: bool
 ) -> Fed:
     """The samples that prove a file, and some of the user's images."""
     if levels and steps is not None:
         names = levels_recipes(steps)
         chosen = spread(images) if images is not None else {}
         made = [make_levels(name, steps) for name in names]
-        made += [read_levels(path, steps) for path in chosen.values()]
+        made += [read_pixels(path, steps) for path in chosen.values()]
         return Fed((*names, *chosen), _through_pillow(made, steps), made)
     names = recipes(steps)
     inputs = make_samples(names, spec, steps)
@@ -90,11 +90,11 @@ def levels_recipes(steps: Preprocessing) -> list[str]:
     return [*photos, *noise, f"extremes:5:{same}", f"flat:64:{small}"]
 
 
-def make_levels(recipe: str, steps: Preprocessing) -> Levels:
+def make_levels(recipe: str, steps: Preprocessing) -> Pixels:
     """The image of one recipe, (H, W, C)."""
     kind, argument, *size = recipe.split(":")
     if kind == "photo":
-        return read_levels(photo(argument), steps)
+        return read_pixels(photo(argument), steps)
     height, width = (int(side) for side in size[0].split("x"))
     shape = (height, width, len(steps.mean))
     # RandomState, not Generator: NumPy promises that its stream never changes (NEP 19).
@@ -108,12 +108,12 @@ def make_levels(recipe: str, steps: Preprocessing) -> Levels:
     raise ValueError(f"unknown recipe {recipe!r}")
 
 
-def as_picture(levels: Levels) -> "Image":
+def as_picture(levels: Pixels) -> "Image":
     """Levels (H, W, C) as Pillow has them."""
     from PIL import Image
 
     return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
 
 
-def _through_pillow(images: Sequence[Levels], steps: Preprocessing) -> Array:
+def _through_pillow(images: Sequence[Pixels], steps: Preprocessing) -> Array:
     return np.stack([preprocess(as_picture(one), steps) for one in images])

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.core.numerics import Array
-from vit_export.data.dataset import ImageSet
+from vit_export.data.dataset import ImageDataset
 from vit_export.data.images import read_input
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.vit.spec import VitSpec
@@ -38,18 +38,18 @@ def make_samples(
     return np.stack([_make(recipe, spec, preprocessing) for recipe in recipes])
 
 
-def image_samples(images: ImageSet) -> tuple[list[str], Array]:
+def image_samples(images: ImageDataset) -> tuple[list[str], Array]:
     """Recipes and inputs of a few of `images`, spread evenly over all of them.
 
     Raises:
         RequestError: one can't be read.
     """
     chosen = spread(images)
-    inputs = [read_input(path, images.steps) for path in chosen.values()]
+    inputs = [read_input(path, images.preprocessing) for path in chosen.values()]
     return list(chosen), np.stack(inputs)
 
 
-def spread(images: ImageSet) -> dict[str, Path]:
+def spread(images: ImageDataset) -> dict[str, Path]:
     """A few of `images` by their recipes, spread evenly over all of them."""
     count = min(MOST_IMAGES, len(images.paths))
     chosen = [int(i) for i in np.linspace(0, len(images.paths) - 1, count).round()]

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import TOP
-from vit_export.data.pillow_resize import columns_may_come_first, folded
+from vit_export.data.pillow_resize import columns_may_come_first, fold_into_convolution
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.model.resize import Pixels
+from vit_export.model.resize import PillowResize
 from vit_export.model.vit.lowering import LoweredVit
 
 
@@ -43,7 +43,7 @@ def filed(lowered: LoweredVit, manifest: Manifest) -> nn.Module:
             return lowered
         return Filed(nn.Identity(), lowered, manifest.head, answers)
     first = columns_may_come_first(manifest.versions["pillow"])
-    pixels = Pixels(steps, columns_first=first, normalizes=False)
+    pixels = PillowResize(steps, columns_first=first, normalizes=False)
     return Filed(pixels, _for_levels(lowered, steps), manifest.head, answers)
 
 
@@ -51,7 +51,7 @@ def _for_levels(lowered: LoweredVit, steps: Preprocessing) -> LoweredVit:
     """A copy whose patch convolution normalizes too; all other modules are shared."""
     former = cast("nn.Conv2d", lowered.embedding.projection)
     bias = None if former.bias is None else former.bias.detach().numpy()
-    weight, moved = folded(former.weight.detach().numpy(), bias, steps)
+    weight, moved = fold_into_convolution(former.weight.detach().numpy(), bias, steps)
     side = former.kernel_size[0]
     convolution = nn.Conv2d(former.in_channels, former.out_channels, side, side)
     convolution.weight = nn.Parameter(torch.from_numpy(weight), requires_grad=False)

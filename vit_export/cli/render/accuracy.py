@@ -4,7 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from vit_export.cli.render.tables import table_of
-from vit_export.validation.metrics import Judgement, Share, Skipped
+from vit_export.data.dataset import Skipped
+from vit_export.validation.metrics import Judgement, Share
 
 
 def print_judgement(console: Console, judged: Judgement, runtime: str) -> None:
@@ -48,5 +49,5 @@ def _interval(share: Share) -> str:
 
 def _print_skipped(console: Console, skipped: Skipped, why: str) -> None:
     if skipped.count:
-        told = f"{skipped.count} images {why} and were left out: {skipped.named}"
+        told = f"{skipped.count} images {why} and were left out: {skipped.names}"
         console.print(f"[yellow]![/yellow] {escape(told)}", soft_wrap=True)
