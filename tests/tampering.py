@@ -10,8 +10,8 @@ import sys
 import torch
 from torch import nn
 
-from vit_export import backends as targets
 from vit_export.artifact.batch import Batch
+from vit_export.backends import BACKENDS
 from vit_export.cli import main
 from vit_export.graph import capture as capturing
 
@@ -72,13 +72,13 @@ def tampered(kind, lowered, target):
 
 
 def install(kind):
-    for name, target in targets.TARGETS.items():
+    for name, target in BACKENDS.items():
 
         def build(job, path, progress, target=target):
             lowered = tampered(kind, job.lowered, target.name)
-            target.build(dataclasses.replace(job, lowered=lowered), path, progress)
+            return target.build(dataclasses.replace(job, lowered=lowered), path, progress)
 
-        targets.TARGETS[name] = dataclasses.replace(target, build=build)
+        BACKENDS[name] = dataclasses.replace(target, build=build)
 
 
 if __name__ == "__main__":

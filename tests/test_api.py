@@ -11,7 +11,7 @@ from support import FASHION, SEED_STYLE, run_json, tiny_spec
 import vit_export
 from vit_export import api
 from vit_export.artifact.precision import OPTION_PRECISIONS
-from vit_export.backends import TARGETS
+from vit_export.backends import BACKENDS
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.cli import cli
 from vit_export.core.to_json import to_json
@@ -39,9 +39,9 @@ def test_no_folder_hides_a_function():
 def test_twins_take_the_same_options(name):
     shown_only = {"as_json", "quiet", "verbose", "help"}
     command = {parameter.name for parameter in cli.commands[name].params} - shown_only
-    twin = api.build if name in TARGETS else getattr(api, name)
+    twin = api.build if name in BACKENDS else getattr(api, name)
     python = set(inspect.signature(twin).parameters) - {"progress", "target", "options"}
-    target = TARGETS.get(name)
+    target = BACKENDS.get(name)
     own = {*(option.name for option in target.options), *target.shorts} if target else set()
     offered = set(target.precisions) if target else set()
     useless = {
@@ -153,4 +153,4 @@ def test_progress_opens_around_every_stage(tmp_path):
 def test_summary_models_and_doctor():
     assert vit_export.summary().parameters == 86_567_656
     assert ("fashion_mnist", 803_338) in [(one.name, count) for one, count in vit_export.models()]
-    assert {one.target for one in vit_export.doctor()} == set(TARGETS)
+    assert {one.target for one in vit_export.doctor()} == set(BACKENDS)

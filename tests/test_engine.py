@@ -19,16 +19,18 @@ from support import tiny_spec
 
 import vit_export
 from vit_export.api import accept as judging
-from vit_export.api import validate as validation
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.precision import QuantizationRequest
+from vit_export.backends import BACKENDS
+from vit_export.backends.onnx.backend import ONNX
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.backends.session import RunFailedError
+from vit_export.backends.records import RunFacts
+from vit_export.backends.session import NotHereError, RunFailedError
+from vit_export.backends.tensorrt import backend as trt
 from vit_export.backends.tensorrt import compatibility as loads
 from vit_export.backends.tensorrt import known_issues as known
 from vit_export.backends.tensorrt import program as trt_program
 from vit_export.backends.tensorrt import session as engine
-from vit_export.backends.tensorrt import target as trt
 from vit_export.backends.tensorrt import variants as kinds
 from vit_export.backends.tensorrt.builder import keep_timings, parsed, serialized
 from vit_export.backends.tensorrt.builder_config import Settings, check_settings
@@ -299,7 +301,7 @@ def test_a_known_bad_version_is_told_before_the_build(monkeypatch):
     chosen = kinds.Chosen(kind=kinds.KINDS["tensorrt"], library=Library())
     monkeypatch.setattr(chosen.library, "__version__", "10.4.0", raising=False)
     monkeypatch.setattr(trt, "choose", lambda *_: chosen)
-    monkeypatch.setattr(trt, "finished_graph", lambda _, progress: progress("capture"))
+    monkeypatch.setattr(trt, "build_graph", lambda _, progress: progress("capture"))
     settings = {**USUAL, "engine": "tensorrt"}
     manifest = SimpleNamespace(versions={}, batch=Batch.parse("1"))
     monkeypatch.setattr(
@@ -457,7 +459,7 @@ def test_an_engine_that_loads(device):
     ],
 )
 def test_an_engine_that_will_not_load(device, here, told):
-    with pytest.raises(loads.NotHereError, match=told) as error:
+    with pytest.raises(NotHereError, match=told) as error:
         device(**here)
     assert error.value.exit_code == 3
     assert error.value.reason in error.value.message
@@ -469,7 +471,7 @@ def test_an_engine_whose_library_is_not_here(device, monkeypatch):
 
     device()
     monkeypatch.setattr(loads, "load", missing)
-    with pytest.raises(loads.NotHereError, match=r"needs TensorRT 10\.13\.3\.9: .*not installed"):
+    with pytest.raises(NotHereError, match=r"needs TensorRT 10\.13\.3\.9: .*not installed"):
         loads.check_loads(device.path, TOLD)
 
 
@@ -606,8 +608,8 @@ def test_an_engine_answers_in_the_profile_that_fits(session):
         np.testing.assert_allclose(answers[:, 0], 2 * images.sum(axis=(1, 2, 3)), rtol=1e-5)
         assert library.calls[-1] == ("execute_async_v3", profile, 77)
     assert ("set_optimization_profile_async", 1, 77) in library.calls
-    assert made.timed_ms(images) == 1.5
-    assert made.products == {"fp16": 1}
+    assert made.time_ms(images) == 1.5
+    assert made.matmuls_by_dtype() == {"fp16": 1}
     assert made.manifest_json() == "{}"
 
 
@@ -636,7 +638,7 @@ def test_a_gpu_without_memory(session):
 
 @pytest.mark.parametrize(
     ("function", "work"),
-    [("cuStreamSynchronize", "run"), ("cuEventSynchronize", "timed_ms"), ("cuMemAlloc_v2", "run")],
+    [("cuStreamSynchronize", "run"), ("cuEventSynchronize", "time_ms"), ("cuMemAlloc_v2", "run")],
 )
 def test_a_fault_on_the_gpu_shows_where_it_is_waited_for(session, function, work):
     made, _ = session(batch="1:1:4", driver=FakeDriver(failing={function: 700}))
@@ -647,7 +649,7 @@ def test_a_fault_on_the_gpu_shows_where_it_is_waited_for(session, function, work
 def test_a_gpu_that_can_not_be_used(session):
     with pytest.raises(MissingError, match=r"can't be used: cuStreamCreate answers 2\.") as error:
         session(driver=FakeDriver(failing={"cuStreamCreate": 2}))
-    assert not isinstance(error.value, loads.NotHereError)
+    assert not isinstance(error.value, NotHereError)
 
 
 def test_an_engine_without_room_for_its_contexts(session, monkeypatch):
@@ -689,8 +691,7 @@ def finished(tmp_path, fashion):
         path = tmp_path / "f.engine"
         write_sidecar(path, replace(manifest, engine=told | changes))
         (tmp_path / "f.engine.onnx").write_bytes(b"graph")
-        verdict = SimpleNamespace(not_run="", products=products)
-        notes = trt.finish(path, verdict, {"save_onnx": False})
+        notes = trt.finish(path, RunFacts(matmuls_by_dtype=products), {"save_onnx": False})
         return read_sidecar(path), notes
 
     return finish
@@ -709,7 +710,7 @@ def test_what_to_do_about_a_rejected_engine(tmp_path, finished):
     """One that ran may be wrong where its graph is not, and then its version is the first clue."""
     finished({})
     kept = tmp_path / "f.engine"
-    not_run, ran = SimpleNamespace(not_run="no GPU here"), SimpleNamespace(not_run="")
+    not_run, ran = RunFacts(not_run="no GPU here"), RunFacts()
     assert "--engine tensorrt" in trt.remedy(kept, ran)  # of torch-tensorrt there is no graph
     (tmp_path / "f.engine.onnx").write_bytes(b"graph")
     assert trt.remedy(kept, not_run) == f"vit-export locate {kept}.onnx says where"
@@ -719,12 +720,13 @@ def test_what_to_do_about_a_rejected_engine(tmp_path, finished):
 
 
 class Inspected:
-    """A session on an ONNX file that calls itself an engine, and tells of `products`."""
+    """A session on an ONNX file that calls itself an engine with these matrix products."""
 
-    def __init__(self, path, products, **changes):
-        self._session, self.products = open_artifact(path), products
-        self.runtime, self.run = self._session.runtime, self._session.run
-        manifest = replace(read_manifest(self._session, path), **changes)
+    def __init__(self, path, matmuls, **changes):
+        session = open_artifact(path)
+        self.runtime, self.run = session.runtime, session.run
+        self.matmuls_by_dtype = lambda: matmuls
+        manifest = replace(read_manifest(session, path), target="trt", **changes)
         self.manifest_json = manifest.to_json
 
 
@@ -737,8 +739,8 @@ def test_validate_warns_of_a_known_bad_version(fashion, monkeypatch):
 
     facts = {"kind": "tensorrt", "version": "10.3.0"}
     made = Inspected(fashion.path["onnx"], {}, engine=facts, engine_run=True)
-    monkeypatch.setattr(validation, "open_artifact", lambda *_: made)
-    validation.validate_file(fashion.path["onnx"], None, None, 1, progress)
+    monkeypatch.setitem(BACKENDS, "onnx", replace(ONNX, open=lambda *_: made))
+    vit_export.validate(fashion.path["onnx"], threads=1, progress=progress)
     assert "issues/4723" in told[0]
 
 
@@ -747,20 +749,22 @@ def test_validate_warns_of_a_known_bad_version(fashion, monkeypatch):
 )
 def test_what_an_engine_is_done_in_is_part_of_its_proof(fashion, monkeypatch, products, status):
     path = fashion.path["onnx"]
-    made = Inspected(path, products, precision="fp16")
-    monkeypatch.setattr(validation, "open_artifact", lambda *_: made)
-    verdict, _ = validation.validate_file(path, None, None, 1)
+    facts = {"kind": "tensorrt", "version": "10.13.3.9"}
+    made = Inspected(path, products, precision="fp16", engine=facts, engine_run=True)
+    monkeypatch.setitem(BACKENDS, "onnx", replace(ONNX, open=lambda *_: made))
+    verdict = vit_export.validate(path, threads=1)
     assert (verdict.status, verdict.products) == (status, products)
     told = ["it is not fp16: of its products 9 in fp32"] if status == "REJECTED" else []
     assert verdict.problems == told
 
 
-def test_an_engine_that_is_not_what_was_asked_for_is_kept_as_rejected(
-    tmp_path, tiny_toml, monkeypatch
-):
-    monkeypatch.setattr(judging, "open_artifact", lambda path, _: Inspected(path, {"int8": 9}))
+def test_what_a_backend_finds_wrong_with_an_open_file_rejects_it(tmp_path, tiny_toml, monkeypatch):
+    def find_problem(session, manifest):
+        return [f"{session.runtime} says it is not {manifest.precision}"]
+
+    monkeypatch.setitem(BACKENDS, "onnx", replace(ONNX, check_built=find_problem))
     out = tmp_path / "f.onnx"
-    with pytest.raises(RejectedError, match="it is not fp32: of its products 9 in int8"):
+    with pytest.raises(RejectedError, match=r"ONNX Runtime .* says it is not fp32"):
         vit_export.onnx(tiny_toml, out)
     assert (tmp_path / "f.onnx.rejected").exists()
     assert not out.exists()
@@ -769,7 +773,7 @@ def test_an_engine_that_is_not_what_was_asked_for_is_kept_as_rejected(
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (loads.NotHereError("It will not load here: no GPU.", "", "no GPU"), "no GPU"),
+        (NotHereError("It will not load here: no GPU.", "", "no GPU"), "no GPU"),
         (MissingError("The GPU can't be used: cuStreamCreate answers 2.", ""), MissingError),
         (BuildError("The engine has no context for profile 0: why.", ""), BuildError),
     ],
@@ -826,7 +830,9 @@ def program(tmp_path, monkeypatch):
     spec = tiny_spec()
 
     def build(library, precision="fp16", batch="1:2:4", **settings):
-        manifest = SimpleNamespace(spec=spec, batch=Batch.parse(batch), precision=precision)
+        manifest = SimpleNamespace(
+            signature=spec.signature, batch=Batch.parse(batch), precision=precision
+        )
         job = SimpleNamespace(manifest=manifest, lowered=lower(random_vit(spec, 0)))
         path = tmp_path / "f.engine"
         trt_program.build_program(job, path, library, Settings(**settings))

@@ -10,7 +10,7 @@ from support import VARIANTS, refused, run, run_json, tiny_spec
 
 import vit_export
 import vit_export.model.vit.state
-from vit_export.backends import TARGETS
+from vit_export.backends import BACKENDS
 from vit_export.backends.base import Job
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.checkpoints.from_manifest import same_vit
@@ -48,7 +48,7 @@ def build(lowered, manifest, path):
     none = np.zeros((0, 1, 28, 28), np.float32)  # fp16 alone looks at samples
     settings = manifest.settings.values
     job = Job(lowered=lowered, manifest=manifest, plan=Plan(), samples=none, settings=settings)
-    TARGETS[manifest.target].build(job, path, silent)
+    BACKENDS[manifest.target].build(job, path, silent)
 
 
 @pytest.mark.parametrize("target", ["onnx", "torchscript"])

@@ -1,4 +1,4 @@
-"""What every target owes its users; a new one is tested by standing in TARGETS."""
+"""What every target owes its users; a new one is tested by standing in BACKENDS."""
 
 from dataclasses import replace
 
@@ -7,16 +7,16 @@ from support import need, refused, run
 
 import vit_export
 from vit_export.api.doctor import examine
-from vit_export.backends import TARGETS, find_target
-from vit_export.backends.base import Option
+from vit_export.backends import BACKENDS, find_installed_backend
+from vit_export.backends.option import Option
 from vit_export.core.errors import MissingError, RequestError
 
 
-@pytest.fixture(params=TARGETS)
+@pytest.fixture(params=BACKENDS)
 def target(request):
     works = {health.target: health for health in examine()}[request.param]
     need(request.param, present=works.works, fix=works.fix)
-    return TARGETS[request.param]
+    return BACKENDS[request.param]
 
 
 def test_it_introduces_itself(target):
@@ -80,35 +80,35 @@ def test_a_file_cut_in_half_is_no_artifact(tmp_path, fashion_file):
 
 def test_options_are_checked():
     with pytest.raises(RequestError, match="opset 17 is not supported"):
-        TARGETS["onnx"].settings({"opset": 17})
+        BACKENDS["onnx"].parse_options({"opset": 17})
     with pytest.raises(RequestError, match="opset is '20'"):
-        TARGETS["onnx"].settings({"opset": "20"})
+        BACKENDS["onnx"].parse_options({"opset": "20"})
     with pytest.raises(RequestError, match="simplify is 1"):
-        TARGETS["onnx"].settings({"simplify": 1})
+        BACKENDS["onnx"].parse_options({"simplify": 1})
     with pytest.raises(RequestError, match="no option 'opsett'") as refusal:
-        TARGETS["onnx"].settings({"opsett": 20})
+        BACKENDS["onnx"].parse_options({"opsett": 20})
     assert refusal.value.fix == "Did you mean 'opset'?"
     assert Option(name="level", default=3, help="").check(7) == 7
 
 
 def test_an_unknown_target():
     with pytest.raises(RequestError) as refusal:
-        find_target("onxx")
+        find_installed_backend("onxx")
     assert refusal.value.fix == "Did you mean 'onnx'?"
 
 
 def test_a_package_of_several_names_is_found_by_its_module():
     """Of TensorRT there are tensorrt, tensorrt-cu12 and more."""
     one_of = {"no-such-distribution": "json", "another": "no_such_module"}
-    target = replace(TARGETS["onnx"], packages=(), one_of=one_of)
-    assert target.missing() == ()
+    target = replace(BACKENDS["onnx"], packages=(), one_of=one_of)
+    assert target.missing_packages() == ()
     target = replace(target, one_of={"first": "no_such_module", "another": "nor_this"})
-    assert target.missing() == ("first",)
+    assert target.missing_packages() == ("first",)
 
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("vit_export.backends.base.versions_of", lambda _: {})
     with pytest.raises(MissingError) as missing:
-        find_target("torchscript")
+        find_installed_backend("torchscript")
     assert missing.value.fix == "pip install torch"
     assert missing.value.exit_code == 3

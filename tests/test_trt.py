@@ -358,15 +358,15 @@ def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
     """One weight of the graph is changed after the pass that makes it fp16."""
     script = (
         "import sys, numpy as np, onnx_ir as ir\n"
-        "import vit_export.backends.tensorrt.target as trt\n"
-        "finished = trt.finished_graph\n"
+        "import vit_export.backends.tensorrt.backend as trt\n"
+        "finished = trt.build_graph\n"
         "def tampered(job, progress):\n"
         "    model, manifest = finished(job, progress)\n"
         "    value = model.graph.initializers['blocks.1.mlp.expand.weight']\n"
         "    rolled = np.roll(value.const_value.numpy(), 7)\n"
         "    value.const_value = ir.tensor(rolled, name=value.name)\n"
         "    return model, manifest\n"
-        "trt.finished_graph = tampered\n"
+        "trt.build_graph = tampered\n"
         "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
     )
     asked = ("vit-export", "trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")

@@ -127,7 +127,7 @@ def test_a_rejected_file_keeps_its_manifest(out):
     assert rejected_names(out)[1].read_text() == "why"
     with staged(out) as stage:
         write(stage, data=None)
-        stage.commit()
+        stage.commit([kept.with_name("out.onnx.rejected.json")])
     assert names(out.parent) == ["out.onnx"]
 
 
@@ -155,7 +155,7 @@ def test_neighbours_are_left_alone(out):
 KILLED = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
-    from vit_export.writing import staged
+    from vit_export.core.staging import staged
     out, wanted, data = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     steps = 0
     def counted(call):

@@ -9,7 +9,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from vit_export.backends import TARGETS
+from vit_export.backends import BACKENDS
 from vit_export.core.errors import (
     BuildError,
     MissingError,
@@ -49,7 +49,7 @@ __all__ = [
     "summary",
     "validate",
 ]
-__all__ += list(TARGETS)
+__all__ += list(BACKENDS)
 
 
 # An import of the folder `bench` sets it as an attribute of this package, where it would hide the
@@ -62,4 +62,4 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     api = import_module("vit_export.api")
-    return partial(api.build, name) if name in TARGETS else getattr(api, name)
+    return partial(api.build, name) if name in BACKENDS else getattr(api, name)

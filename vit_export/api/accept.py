@@ -1,17 +1,19 @@
 """The verdict on a file that was just written, and what becomes of the file."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.reference import Reference
-from vit_export.backends.base import Target
+from vit_export.backends import BACKENDS
+from vit_export.backends.base import Backend
 from vit_export.backends.open import open_artifact
-from vit_export.backends.session import Session
-from vit_export.backends.tensorrt.compatibility import NotHereError
+from vit_export.backends.records import RunFacts
+from vit_export.backends.session import NotHereError, Session
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.progress import Progress
-from vit_export.core.staging import Staged
+from vit_export.core.staging import Staged, rejected_names
 from vit_export.core.to_json import to_json
 from vit_export.validation.accuracy import Examination
 from vit_export.validation.sample_set import Inputs
@@ -21,7 +23,7 @@ from vit_export.validation.verdict import Built, Origin, RejectedError, Verdict
 
 def judged(
     stage: Staged,
-    target: Target,
+    backend: Backend,
     manifest: Manifest,
     expected: tuple[Reference, Inputs],
     exam: Examination,
@@ -31,7 +33,7 @@ def judged(
 ) -> Verdict:
     """The verdict on the staged file, opened as its user will open it, and its worth on images."""
     try:
-        session, not_run = _opened(stage, target, threads)
+        session, not_run = _open(stage, backend, threads)
     except RequestError as error:  # what was just written is no artifact
         return Verdict.unopened(stage.out, manifest.precision, error.message)
     verdict = prove_artifact(
@@ -40,19 +42,19 @@ def judged(
     return exam.judged(verdict, session, manifest, progress)
 
 
-def _opened(stage: Staged, target: Target, threads: int | None) -> tuple[Session, str]:
+def _open(stage: Staged, backend: Backend, threads: int | None) -> tuple[Session, str]:
     """A session on the staged file; or on what stands in for it, and why it can't run itself."""
     try:
         return open_artifact(stage.file, threads), ""
     except NotHereError as error:
-        graph = target.stand_in(stage.file)
+        graph = backend.stand_in(stage.file)
         if graph is None:
             raise
         return open_artifact(graph, threads), error.reason
 
 
 def settle(
-    stage: Staged, target: Target, verdict: Verdict, origin: Origin, settings: Mapping[str, Any]
+    stage: Staged, backend: Backend, verdict: Verdict, origin: Origin, settings: Mapping[str, Any]
 ) -> Built:
     """The staged file takes its name, or is kept as a rejected one.
 
@@ -64,17 +66,30 @@ def settle(
     """
     if origin.search is not None:
         verdict = verdict.within(origin.search.budget)
+    facts = RunFacts(not_run=verdict.not_run, matmuls_by_dtype=verdict.products)
     if not verdict.accepted:
-        kept = stage.reject(to_json(verdict.to_mapping()))
-        fix = f"{target.remedy(kept, verdict)}; {stage.out.name} is as it was."
+        kept = _keep_rejected(stage, backend, verdict)
+        fix = f"{backend.remedy(kept, facts)}; {stage.out.name} is as it was."
         if origin.search is not None:  # it may be the model, and not as near as was asked
             fix = f"ask for less, or --calibration on images like these; or {fix}"
         raise RejectedError(verdict, fix)
     if verdict.not_run and settings.get("require_run"):
-        kept = stage.reject(to_json(verdict.to_mapping()))
+        kept = _keep_rejected(stage, backend, verdict)
         message = f"{stage.out.name} could not be run: {verdict.not_run}."
         raise MissingError(message, f"it is kept as {kept}; leave --require-run out.")
-    notes = target.finish(stage.file, verdict, settings)
+    notes = tuple(backend.finish(stage.file, facts, settings))
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
-    stage.commit(target.former(stage.out))
+    stage.commit(_former_files(stage.out, backend))
     return Built(path=stage.out, size_bytes=size, origin=origin, verdict=verdict, notes=notes)
+
+
+def _keep_rejected(stage: Staged, backend: Backend, verdict: Verdict) -> Path:
+    backend.keep_rejected(stage.file)
+    return stage.reject(to_json(verdict.to_mapping()))
+
+
+def _former_files(out: Path, backend: Backend) -> list[Path]:
+    """Return what belongs to the OUT before this one, and to one that was rejected, by anyone."""
+    rejected, _ = rejected_names(out)
+    left = [file for one in BACKENDS.values() for file in one.companions(rejected)]
+    return [*backend.companions(out), *left]

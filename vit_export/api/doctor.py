@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from vit_export.backends import TARGETS
-from vit_export.backends.base import Target
+from vit_export.backends import BACKENDS
+from vit_export.backends.base import Backend
 from vit_export.core.packages import versions_of
 
 
@@ -25,12 +25,12 @@ class Health:
 
 def examine() -> list[Health]:
     """One entry per target, in their order. Nothing is imported."""
-    return [_examine(target) for target in TARGETS.values()]
+    return [_examine(target) for target in BACKENDS.values()]
 
 
-def _examine(target: Target) -> Health:
+def _examine(target: Backend) -> Health:
     versions = versions_of((*target.packages, *target.one_of))
-    missing = target.missing()
+    missing = target.missing_packages()
     fix = f"pip install {' '.join(missing)}" if missing else ""
-    note = " ".join(filter(None, (target.note, target.here())))
+    note = " ".join(filter(None, (target.note, target.describe_machine())))
     return Health(target.name, versions, missing, note, fix)

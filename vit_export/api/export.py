@@ -11,7 +11,7 @@ from vit_export.api.stages import Work, job_of, manifest_of
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.precision import Part, QuantizationRequest, Scales
 from vit_export.artifact.reference import Reference
-from vit_export.backends import find_target
+from vit_export.backends import find_installed_backend
 from vit_export.backends.interface import check_interface
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
@@ -78,7 +78,7 @@ def build(
     """A file of `model` for `target`, proven against eager PyTorch before it takes the name `out`.
 
     Args:
-        target: a name in `targets.TARGETS`.
+        target: a name in `backends.BACKENDS`.
         model: a preset's name or TOML, a live module of a known family, or (VitSpec, state dict);
             None with `weights` means that the checkpoint decides.
         out: the file; only a proven result takes this name.
@@ -113,7 +113,7 @@ def build(
         labels_csv: their labels instead: rows of a file's name in the folder and a class.
         threads: of the runtime that proves the file.
         progress: opened around every stage.
-        options: the target's own (`Target.options`).
+        options: the target's own (`Backend.options`).
 
     Raises:
         RequestError: the request makes no sense.
@@ -121,10 +121,10 @@ def build(
         BuildError: the file could not be made or written.
         RejectedError: it was made, and is not the model; it is kept as OUT.rejected.
     """
-    chosen = find_target(target)
-    settings = chosen.settings(options)
+    chosen = find_installed_backend(target)
+    settings = chosen.parse_options(options)
     asked = QuantizationRequest(
-        precision=chosen.precision_of(precision, options),
+        precision=chosen.resolve_precision(precision, options),
         scales=scales,
         calibration=_path(calibration),
         include=tuple(include),
@@ -133,8 +133,8 @@ def build(
         min_top1=min_top1,
         plot=_path(plot),
     )
-    chosen.check_all(asked, settings)
-    path, sizes = Path(out), chosen.sizes(Batch.parse(batch))
+    chosen.check(asked, settings)
+    path, sizes = Path(out), chosen.resolve_batch(Batch.parse(batch))
     hints = CheckpointHints(
         heads=heads, activation=activation, pool=pool, norm_eps=norm_eps, trained_size=trained_size
     )
@@ -176,8 +176,7 @@ def build(
         work = Work(asked, images=pictures, threads=threads, progress=progress)
         job, origin = job_of(source, manifest, (reference, fed.inputs), work)
         _draw(asked.plot, origin)
-        chosen.build(replace(job, settings=settings), stage.file, progress)
-        manifest = job.manifest
+        manifest = chosen.build(replace(job, settings=settings), stage.file, progress)
         del source, job  # the weights are in the file: nobody holds them twice while it runs,
         gc.collect()  # nor do the cycles that exporters leave behind
         seen = reference, fed.fed

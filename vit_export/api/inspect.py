@@ -1,31 +1,20 @@
 """What a file is, told by its content: a checkpoint that could be exported, or an artifact."""
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.backends.onnx.session import MAGIC as ONNX_MAGIC
-from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.backends.tensorrt.compatibility import check_loads
-from vit_export.backends.tensorrt.sidecar import is_engine, read_sidecar
-from vit_export.backends.torchscript.session import EXTRA_FILE
-from vit_export.core.errors import RequestError, VitExportError
+from vit_export.backends import BACKENDS
+from vit_export.backends.open import find_backend_of, recognize
+from vit_export.core.errors import RequestError
 from vit_export.core.staging import data_files
 from vit_export.model.vit.presets import Preset, load_preset
-from vit_export.model.vit.spec import VitSpec
 from vit_export.model.vit.summary import count_parameters
 
 if TYPE_CHECKING:  # onnx is heavy, and a checkpoint is inspected without it
     from vit_export.graph.audit import Audit
-
-NO_CHECKPOINT = {".onnx", ".engine"}
-"""What no checkpoint is called, so that what is damaged is told as what it should be."""
-UNAUDITED = {"operators": "not looked at: onnx_ir is not installed here"}
-"""Of an ONNX file on a device, where inspect tells what its manifest tells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,31 +63,24 @@ def inspect_path(
 
 
 def _is_artifact(path: Path) -> bool:
-    """Engines and ONNX by first bytes or name; of the zip files the one that carries our manifest.
+    """Return whether a file is an artifact by its content, or is called as only artifacts are.
 
-    Of other TorchScript none is opened: loading one may execute what it says.
+    A damaged file of that name is then reported as what it should be.
     """
     if not path.is_file():
         return False
-    if is_engine(path) or path.suffix in NO_CHECKPOINT:
+    backend = recognize(path)
+    if backend is not None and backend.is_artifact(path):
         return True
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            return file.read(1) == ONNX_MAGIC and path.suffix != ".safetensors"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inside = [name.partition("/")[2] for name in archive.namelist()]
-    except Exception:  # noqa: BLE001 damaged, and told so by the reader of checkpoints
-        return False
-    return f"extra/{EXTRA_FILE}" in inside
+    return path.suffix in {one.suffix for one in BACKENDS.values() if one.owns_suffix}
 
 
 def _artifact(path: Path) -> Inspection:
-    engine = is_engine(path)
-    manifest = read_sidecar(path) if engine else read_manifest(open_artifact(path), path)
+    backend = find_backend_of(path)
+    manifest = backend.read_manifest(path)
     steps = manifest.preprocessing
     files = [path, *data_files(path)]
-    audit = _audit(path, manifest.require_spec()) if manifest.target == "onnx" else None
+    found = backend.describe(path, manifest)
     return Inspection(
         path=str(path),
         kind="artifact",
@@ -115,10 +97,10 @@ def _artifact(path: Path) -> Inspection:
             **manifest.versions,
             **_graph(manifest),
             **_fp16_range(manifest),
-            **_engine(path if engine else None, manifest),
-            **(UNAUDITED if manifest.target == "onnx" and audit is None else {}),
+            **{f"engine: {name}": in_short(value) for name, value in manifest.engine.items()},
+            **found.metadata,
         },
-        audit=audit,
+        audit=found.audit,
     )
 
 
@@ -132,20 +114,6 @@ def _fp16_range(manifest: Manifest) -> dict[str, str]:
     return {f"fp16: {name}": str(value) for name, value in values.items()}
 
 
-def _engine(path: Path | None, manifest: Manifest) -> dict[str, str]:
-    """What is known of an engine, or of the one that a graph was made for."""
-    told = {f"engine: {name}": in_short(value) for name, value in manifest.engine.items()}
-    if path is None:
-        return told
-    try:
-        check_loads(path, manifest.engine)
-        loads = "yes"
-    except VitExportError as error:
-        loads = f"no: {error.message}"
-    run = "yes" if manifest.engine_run else "no"
-    return told | {"engine: run where it was built": run, "engine: loads here": loads}
-
-
 def in_short(value: Any) -> str:
     """A value of the manifest in a line."""
     if isinstance(value, Mapping):
@@ -153,17 +121,6 @@ def in_short(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(in_short, value)) or "-"
     return "-" if value in {None, ""} else str(value)
-
-
-def _audit(path: Path, spec: VitSpec) -> "Audit | None":
-    """What stands in an ONNX file; None on a device, which has nothing that takes one apart."""
-    if find_spec("onnx_ir") is None:
-        return None
-    import onnx_ir
-
-    from vit_export.graph.audit import audit
-
-    return audit(onnx_ir.load(path), spec)
 
 
 def _checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Inspection:

@@ -14,7 +14,7 @@ from vit_export.artifact.precision import QuantizationRequest
 from vit_export.artifact.records import BuildSettings, CalibrationInfo
 from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
-from vit_export.backends.base import Job, Target
+from vit_export.backends.base import Backend, Job
 from vit_export.backends.module_session import ModuleSession
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
@@ -234,7 +234,7 @@ def _lowered(source: Model, reference: Reference, samples: Array, *, unfold: boo
 
 
 def manifest_of(
-    target: Target, source: Model, batch: Batch, settings: dict[str, Any], reference: Reference
+    target: Backend, source: Model, batch: Batch, settings: dict[str, Any], reference: Reference
 ) -> Manifest:
     """What the artifact will say of itself, before its precision is looked at."""
     from vit_export.model.vit.state import sha256_of
@@ -252,7 +252,7 @@ def manifest_of(
         preprocessing=source.preprocessing,
         labels=source.labels,
         versions=versions_of(("vit-export", *target.packages, *target.one_of, "numpy", "pillow")),
-        settings=BuildSettings(target.recorded(settings)),
+        settings=BuildSettings(target.recorded_options(settings)),
         tolerance=TOLERANCES["fp32"],
         reference=reference.without_user_images(),
     )

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.reference import Reference
+from vit_export.backends import find_backend
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.session import Session
-from vit_export.backends.tensorrt.known_issues import warning_of
 from vit_export.checkpoints.from_manifest import remade_vit
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.progress import Progress, silent, warn
@@ -35,8 +35,8 @@ def validate_file(
     """
     session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
-    if manifest.engine_run is not None:
-        warn(progress, warning_of(manifest.engine["kind"], manifest.engine["version"]))
+    for sentence in find_backend(manifest.target).warnings(manifest):
+        warn(progress, sentence)
     images = open_dataset(
         given,
         manifest.preprocessing,

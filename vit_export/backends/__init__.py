@@ -1,33 +1,43 @@
-"""The targets, in the order in which they are listed. A new one is one file and one line here."""
+"""The backends, in the order in which they are listed. A new one is a folder and a line here."""
 
-from vit_export.backends.base import Target
-from vit_export.backends.onnx import target as onnx
-from vit_export.backends.tensorrt import target as trt
-from vit_export.backends.torchscript import target as torchscript
+from vit_export.backends.base import Backend
+from vit_export.backends.onnx.backend import ONNX
+from vit_export.backends.tensorrt.backend import TENSORRT
+from vit_export.backends.torchscript.backend import TORCHSCRIPT
 from vit_export.core.errors import MissingError, RequestError, did_you_mean
 
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (
-        onnx.TARGET,
-        torchscript.TARGET,
-        trt.TARGET,
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        ONNX,
+        TORCHSCRIPT,
+        TENSORRT,
     )
 }
+"""By name. What reads a format that an earlier one reads too, more narrowly, stands behind it."""
 
 
-def find_target(name: str) -> Target:
-    """The target called `name`, when all it needs is installed.
+def find_backend(name: str) -> Backend:
+    """Return the backend called `name`.
 
     Raises:
         RequestError: there is none of that name.
-        MissingError: a package is not installed.
     """
-    if name not in TARGETS:
-        raise RequestError(f"There is no target {name!r}.", did_you_mean(name, TARGETS))
-    target = TARGETS[name]
-    missing = target.missing()
+    if name not in BACKENDS:
+        raise RequestError(f"There is no target {name!r}.", did_you_mean(name, BACKENDS))
+    return BACKENDS[name]
+
+
+def find_installed_backend(name: str) -> Backend:
+    """Return the backend called `name`, ready to build.
+
+    Raises:
+        RequestError: there is none of that name.
+        MissingError: a package that it needs is not installed.
+    """
+    backend = find_backend(name)
+    missing = backend.missing_packages()
     if missing:
         message = f"{name} needs {', '.join(missing)}."
         raise MissingError(message, f"pip install {' '.join(missing)}")
-    return target
+    return backend

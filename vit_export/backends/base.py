@@ -1,188 +1,214 @@
-"""What a target is: a format that users ask for by name, and how it is built."""
+"""What a backend is: one kind of file, from its options to the advice on a rejected one.
 
-from collections.abc import Callable, Mapping
+`backends/__init__.py` lists the backends, one line each. Commands, `--help`, `doctor`, the tables
+of the documentation and the contract tests follow from what a `Backend` says of itself.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest, check_precision
+from vit_export.backends import defaults
+from vit_export.backends.option import Option, Value
+from vit_export.backends.records import Description, ModuleNames, RunFacts
+from vit_export.backends.session import Session, Taps, read_manifest
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress
-from vit_export.validation.verdict import Verdict
 
-if TYPE_CHECKING:  # torch is heavy, and listing targets must be light
+if TYPE_CHECKING:  # torch is heavy, and listing backends must be light
     from vit_export.model.vit.lowering import LoweredVit
     from vit_export.quantization.plan import Plan
 
-
-@dataclass(frozen=True, kw_only=True)
-class Option:
-    """One setting of a target: a keyword in Python, a flag on the command line."""
-
-    name: str
-    """The keyword in Python, and with dashes the flag where `flag` is empty."""
-    default: bool | int | str
-    help: str
-    least: int | None = None
-    most: int | None = None
-    choices: tuple[str, ...] = ()
-    """Of a word; a word without choices is any text."""
-    flag: str = ""
-    metavar: str = "N"
-    recorded: bool = True
-    """Whether the manifest tells of it: not of a path, nor of what changes nothing in the file."""
-
-    @property
-    def flag_name(self) -> str:
-        """On the command line, without its dashes."""
-        return self.flag or self.name.replace("_", "-")
-
-    def check(self, value: object) -> bool | int | str:
-        """`value`, when it can be this setting.
-
-        Raises:
-            RequestError: of the wrong type or out of range.
-        """
-        if self.choices:
-            if value not in self.choices:
-                fix = did_you_mean(str(value), self.choices)
-                raise RequestError(f"{self.name} is {value!r}.", fix)
-            return str(value)
-        if isinstance(self.default, str) and isinstance(value, str | PathLike):
-            return str(value)
-        if isinstance(value, bool) and isinstance(self.default, bool):
-            return value
-        if type(value) is not int or type(self.default) is not int:
-            wanted = type(self.default).__name__
-            raise RequestError(f"{self.name} is {value!r}.", f"give {self.name} as {wanted}.")
-        low, high = self.least, self.most
-        if (low is not None and value < low) or (high is not None and value > high):
-            raise RequestError(f"{self.name} {value} is not supported.", f"take {low} to {high}.")
-        return value
+OpenTaps = Callable[[Path, ModuleNames, int | None], Taps]
+"""Opens a file, with that many threads, so that the modules of these names answer."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """What a target makes a file of."""
+    """What a backend makes a file of."""
 
     lowered: "LoweredVit"
+    """The export-friendly module, in fp32."""
     manifest: Manifest
+    """What the file will say of itself, except for what only its backend knows."""
     plan: "Plan"
     """Which layers are quantized, and how."""
     samples: Array
-    """(M, C, H, W), for what has to be seen of a graph's numbers while it is built."""
+    """(M, C, H, W): inputs on which the range of a graph's tensors is measured."""
     io_fp16: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The target's own options, those too that the manifest does not tell of."""
+    """A value for every option of the backend, also for those that the manifest does not keep."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """A file format: its name is the subcommand and the Python function."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Backend:
+    """One kind of file. Its `name` is the subcommand and the Python function that write it."""
 
     name: str
+    title: str
+    """What the kind of file is called in a message."""
     suffix: str
+    """How its files are usually called, with the dot."""
+    owns_suffix: bool = True
+    """Whether checkpoints never end in `suffix`."""
     summary: str
-    """One sentence, for --help and the README."""
+    """One sentence, for --help and the documentation."""
     note: str = ""
     """What its users should know before they choose it."""
     packages: tuple[str, ...]
-    """What has to be installed, by the names pip knows."""
+    """The packages that have to be installed, by the names pip knows."""
     one_of: Mapping[str, str] = field(default_factory=dict)
-    """Packages of which one has to be there too, and the module of each; the first is what to
-    install. The module decides: some packages have several names (tensorrt, tensorrt-cu12)."""
-    profile: Batch | None = None
-    """Of a target with optimization profiles: what `dynamic` stands for."""
-    shorts: Mapping[str, str] = field(default_factory=dict)
-    """Flags of their own for some precisions."""
+    """Packages of which one has to be installed too, each with the module that proves it.
+
+    The first is the one to install. Some packages have several names, so the module decides.
+    """
+    extra: str = ""
+    """The pip extra that installs the packages; empty where the base install has them."""
     options: tuple[Option, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
-    """Names in `precision.PRECISIONS`."""
-    check: Callable[[QuantizationRequest, Mapping[str, Any]], None] = lambda asked, settings: None  # noqa: ARG005 nothing to refuse
-    """Refuses what its settings make senseless, before any work."""
-    build: Callable[[Job, Path, Progress], None]
-    """Writes the artifact of a job, with its manifest inside, to a path."""
-    stand_in: Callable[[Path], Path | None] = lambda path: None  # noqa: ARG005 it runs anywhere
-    """What answers for an artifact where that can't run: the graph that it was made of."""
-    finish: Callable[[Path, Verdict, Mapping[str, Any]], tuple[str, ...]] = (
-        lambda path, verdict, settings: ()  # noqa: ARG005 there is nothing to be done
-    )
-    """Done to a judged artifact before it takes its name; what has to be said of it."""
-    remedy: Callable[[Path, Verdict], str] = (
-        lambda kept, verdict: f"vit-export locate {kept} says where"  # noqa: ARG005 whatever is wrong
-    )
-    """What to do about a rejected artifact, kept at a path."""
-    former: Callable[[Path], tuple[Path, ...]] = lambda path: ()  # noqa: ARG005 it is one file
-    """What stands beside an earlier artifact at a path, and is of no use without it."""
-    here: Callable[[], str] = lambda: ""
-    """What `doctor` says of this machine besides."""
-    extra: str = field(default="")
-    """The pip extra that installs `packages`; empty where the base install has them."""
+    """Names in `artifact.precision.PRECISIONS`."""
+    shorts: Mapping[str, str] = field(default_factory=dict)
+    """The precisions that have a flag of their own, by the name of the flag."""
+    dynamic_batch: Batch | None = None
+    """What `--batch dynamic` stands for where a file has optimization profiles.
 
-    def settings(self, given: Mapping[str, Any]) -> dict[str, bool | int | str]:
-        """A value for every option, from `given` or the default; flags of `shorts` are none.
+    None where a file takes any batch and has no profiles.
+    """
+    on_gpu: bool = False
+    """Whether its files run on a GPU."""
+
+    check_request: Callable[[QuantizationRequest, Mapping[str, Any]], None] = (
+        defaults.accept_request
+    )
+    """Raise RequestError or MissingError unless the options make sense together and here."""
+    build: Callable[[Job, Path, Progress], Manifest]
+    """Write the file of a job to a path; return the manifest that was written with it."""
+    check_built: Callable[[Session, Manifest], Sequence[str]] = defaults.find_no_problem
+    """Return what is wrong with an open artifact besides its answers, a sentence each."""
+    stand_in: Callable[[Path], Path | None] = defaults.have_no_stand_in
+    """Return the file that answers for an artifact where that cannot run, or None."""
+    finish: Callable[[Path, RunFacts, Mapping[str, Any]], Sequence[str]] = defaults.leave_as_is
+    """Complete a proven file before it takes its name; return notes for the user."""
+    keep_rejected: Callable[[Path], None] = defaults.keep_everything
+    """Arrange the files of a rejected artifact before they are kept beside OUT."""
+    remedy: Callable[[Path, RunFacts], str] = defaults.advise_locate
+    """Return what to do about a rejected artifact, given the path that it is kept at."""
+
+    recognize: Callable[[Path], bool]
+    """Return whether the content of a file is of this kind, intact or not."""
+    is_artifact: Callable[[Path], bool] = defaults.assume_artifact
+    """Return whether a recognized file is an artifact, and not a checkpoint in the same format."""
+    open: Callable[[Path, int | None], Session]
+    """Open a file with that many threads (None: the runtime's default).
+
+    Raises RequestError for a damaged file, NotHereError for one that cannot run on this machine,
+    and MissingError where the runtime is not installed.
+    """
+    read_sidecar: Callable[[Path], Manifest] | None = None
+    """Return the manifest from beside a file; None where the manifest stands inside the file."""
+    companions: Callable[[Path], Sequence[Path]] = defaults.stand_alone
+    """Return the files beside an artifact that belong to it and are of no use without it."""
+    warnings: Callable[[Manifest], Sequence[str]] = defaults.warn_of_nothing
+    """Return what to warn of before an artifact of this manifest is proven again."""
+    describe: Callable[[Path, Manifest], Description] = defaults.describe_nothing
+    """Return what `inspect` shows of a file besides its manifest."""
+    open_taps: OpenTaps | None = None
+    """Open a file so that its modules answer one by one; None where they cannot."""
+    locate_instead: str = "export the model with vit-export onnx, and look there."
+    """What to do instead where `open_taps` is None."""
+    describe_machine: Callable[[], str] = defaults.describe_no_machine
+    """Return what `doctor` says of this machine besides the installed packages."""
+
+    def read_manifest(self, path: Path) -> Manifest:
+        """Return the manifest of the file at `path`, without running the file.
 
         Raises:
-            RequestError: an unknown option, a wrong type or range.
+            RequestError: the file is damaged, or carries no manifest of ours.
+            MissingError: the manifest stands inside, and what reads such files is not installed.
+        """
+        if self.read_sidecar is not None:
+            return self.read_sidecar(path)
+        return read_manifest(self.open(path, None), path)
+
+    def require_taps(self, path: Path) -> OpenTaps:
+        """Return what opens the artifact at `path` so that its modules answer one by one.
+
+        Raises:
+            RequestError: the modules inside of this kind of file cannot answer.
+        """
+        if self.open_taps is None:
+            message = f"{path} is a {self.title} file: what is inside of it can't be asked."
+            raise RequestError(message, self.locate_instead)
+        return self.open_taps
+
+    def parse_options(self, given: Mapping[str, Any]) -> dict[str, Value]:
+        """Return a value for every option: that of `given`, or the default.
+
+        `given` may hold flags of `shorts` too, which are no options.
+
+        Raises:
+            RequestError: an option is unknown, or its value has a wrong type or range.
         """
         known = {option.name: option for option in self.options}
         for name in given:
             if name not in known and name not in self.shorts:
-                raise RequestError(
-                    f"{self.name} has no option {name!r}.", did_you_mean(name, known)
-                )
+                fix = did_you_mean(name, known)
+                raise RequestError(f"{self.name} has no option {name!r}.", fix)
         return {
             name: option.check(given.get(name, option.default)) for name, option in known.items()
         }
 
-    def check_all(self, asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
-        """Nothing, when this target can be built as asked.
+    def recorded_options(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of `settings` that the manifest keeps."""
+        return {one.name: settings[one.name] for one in self.options if one.recorded}
+
+    def check(self, asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
+        """Raise RequestError unless such a file can be built.
 
         Raises:
             RequestError: the request makes no sense.
-            MissingError: something that it needs is not here.
+            MissingError: this machine lacks something that the request needs.
         """
         check_precision(asked, self.name, self.precisions)
-        self.check(asked, settings)
+        self.check_request(asked, settings)
 
-    def recorded(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Those settings that the manifest tells of."""
-        return {one.name: settings[one.name] for one in self.options if one.recorded}
-
-    def missing(self) -> tuple[str, ...]:
-        """What has to be installed before this target works here, by the names pip knows."""
-        there = versions_of(self.packages)
-        lacking = tuple(name for name in self.packages if name not in there)
+    def missing_packages(self) -> tuple[str, ...]:
+        """Return what has to be installed before this backend works, by the names pip knows."""
+        installed = versions_of(self.packages)
+        lacking = tuple(name for name in self.packages if name not in installed)
         one_there = not self.one_of or any(find_spec(module) for module in self.one_of.values())
         return (*lacking, *(() if one_there else tuple(self.one_of)[:1]))
 
-    def sizes(self, batch: Batch) -> Batch:
-        """The batches that a file of this target takes when `batch` is asked for.
+    def resolve_batch(self, batch: Batch) -> Batch:
+        """Return the batches that a file of this backend takes when `batch` is requested.
 
         Raises:
-            RequestError: several ranges, and it has no profiles.
+            RequestError: several ranges are requested, and its files have no profiles.
         """
-        if self.profile is None:
+        if self.dynamic_batch is None:
             if batch.several:
                 message = f"{self.name} takes one --batch; profiles are an engine's."
                 raise RequestError(message, f"take {batch.least}:{batch.usual}:{batch.most}.")
             return batch
-        return self.profile if batch.most is None else batch
+        return self.dynamic_batch if batch.most is None else batch
 
-    def precision_of(self, asked: str | None, given: Mapping[str, Any]) -> str:
-        """The precision that is asked for by name or by a flag of `shorts`; fp32 if nobody says.
+    def resolve_precision(self, name: str | None, given: Mapping[str, Any]) -> str:
+        """Return the precision that `name` or a flag of `shorts` in `given` requests.
+
+        fp32 where neither says anything.
 
         Raises:
             RequestError: they contradict each other.
         """
-        short = [self.shorts[name] for name in self.shorts if given.get(name)]
-        wanted = list(dict.fromkeys([*short, *([asked] if asked else [])]))
-        if len(wanted) > 1:
-            raise RequestError(f"{' and '.join(wanted)} at once.", "ask for one precision.")
-        return wanted[0] if wanted else "fp32"
+        short = [self.shorts[flag] for flag in self.shorts if given.get(flag)]
+        requested = list(dict.fromkeys([*short, *([name] if name else [])]))
+        if len(requested) > 1:
+            raise RequestError(f"{' and '.join(requested)} at once.", "ask for one precision.")
+        return requested[0] if requested else "fp32"

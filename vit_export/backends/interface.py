@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from vit_export.artifact.outputs import OutputFormat
-from vit_export.backends.base import Option
+from vit_export.backends.option import Option
 from vit_export.core.errors import RequestError
 from vit_export.data.pillow_resize import check_resizable
 from vit_export.data.preprocessing import Preprocessing

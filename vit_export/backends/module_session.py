@@ -1,7 +1,9 @@
 """A PyTorch module as a session: what proves the stages between the model and the file."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from vit_export.backends.session import wall_clock_ms
 from vit_export.core.numerics import Array
 
 if TYPE_CHECKING:  # torch is heavy, and artifacts are opened without it
@@ -13,18 +15,28 @@ if TYPE_CHECKING:  # torch is heavy, and artifacts are opened without it
 class ModuleSession:
     """A module in memory, in eager PyTorch."""
 
+    runtime = "eager PyTorch"
+    takes_fp16 = False
+
     def __init__(self, module: "Callable[[Tensor], Tensor]") -> None:
         self._module = module
-        self.runtime = "eager PyTorch"
 
     def run(self, images: Array) -> Array:
-        """Answers (B, …) to images (B, C, H, W)."""
+        """Return the answers (B, …) to `images` (B, C, H, W)."""
         import torch
 
         with torch.inference_mode():
             answers: Array = self._module(torch.from_numpy(images)).numpy()
         return answers
 
+    def time_ms(self, images: Array) -> float:
+        """Return the milliseconds of one `run` by this machine's clock."""
+        return wall_clock_ms(self.run, images)
+
+    def matmuls_by_dtype(self) -> Mapping[str, int]:
+        """Return nothing: nobody counts them in a module."""
+        return {}
+
     def manifest_json(self) -> str | None:
-        """None: a module carries no manifest."""
+        """Return None: a module carries no manifest."""
         return None

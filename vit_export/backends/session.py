@@ -1,12 +1,15 @@
-"""What every runtime offers: open a file, answer images, hand out the manifest."""
+"""What every runtime offers: it opens a file, answers images and hands out the manifest."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from vit_export.core.errors import VitExportError
+from vit_export.artifact.manifest import Manifest
+from vit_export.core.errors import MissingError, RequestError, VitExportError
 from vit_export.core.numerics import Array
 
 
@@ -16,30 +19,84 @@ class RunFailedError(VitExportError):
     exit_code = 4
 
 
-def in_one(outputs: Sequence[npt.NDArray[Any]]) -> Array:
-    """The outputs of a file, (B, …) each, in one array: of several, (B, …, outputs)."""
-    return np.asarray(outputs[0] if len(outputs) == 1 else np.stack(outputs, -1), np.float32)
+class NotHereError(MissingError):
+    """The artifact is whole and cannot run on this machine.
+
+    `reason` says why in a few words; the message also says which artifact.
+    """
+
+    def __init__(self, message: str, fix: str, reason: str) -> None:
+        super().__init__(message, fix)
+        self.reason = reason
 
 
 class Session(Protocol):
-    """An open artifact.
-
-    One of an engine has `products` besides: how many of its products are done in which arithmetic.
-    """
+    """An open artifact."""
 
     runtime: str
     """Name and version of what runs it."""
+    takes_fp16: bool
+    """Whether its inputs are in fp16; whoever runs it through `run` need not know."""
 
     def run(self, images: npt.NDArray[Any]) -> Array:
-        """Answers (B, …) to `images` (B, C, H, W), or to levels (B, H, W, C) where those go in.
+        """Return the answers (B, …) to `images`.
 
-        Of a file that answers the best classes: (B, k, 2), class and score.
+        The images are normalized (B, C, H, W), or pixels (B, H, W, C) in uint8 where the file
+        preprocesses by itself. A file that answers the best classes returns (B, k, 2): class and
+        score.
 
         Raises:
             RunFailedError: the runtime refuses; the message is its own.
         """
         ...
 
-    def manifest_json(self) -> str | None:
-        """The manifest inside the file, or None in a foreign one."""
+    def time_ms(self, images: npt.NDArray[Any]) -> float:
+        """Return how long one `run` takes in milliseconds.
+
+        On a GPU its own clock measures this, copies of the images and answers included.
+        """
         ...
+
+    def matmuls_by_dtype(self) -> Mapping[str, int]:
+        """Return how many matrix products and convolutions are computed in which arithmetic.
+
+        Empty where the runtime does not say.
+        """
+        ...
+
+    def manifest_json(self) -> str | None:
+        """Return the manifest that belongs to the file, or None for a foreign file."""
+        ...
+
+
+class Taps(Protocol):
+    """An open artifact that also answers what its modules compute."""
+
+    def run(self, image: Array) -> Mapping[str, Array]:
+        """Return the outputs (rows, D) of modules by name, for one `image` (C, H, W)."""
+        ...
+
+
+def read_manifest(session: Session, path: Path) -> Manifest:
+    """Return the manifest of the artifact that `session` has open from `path`.
+
+    Raises:
+        RequestError: it carries none, or one that cannot be read.
+    """
+    text = session.manifest_json()
+    if text is None:
+        message = f"{path} carries no manifest of vit-export."
+        raise RequestError(message, "give a file that vit-export wrote.")
+    return Manifest.from_json(text, str(path))
+
+
+def stack_outputs(outputs: Sequence[npt.NDArray[Any]]) -> Array:
+    """Return the outputs of a file, (B, …) each, as one array; several become (B, …, outputs)."""
+    return np.asarray(outputs[0] if len(outputs) == 1 else np.stack(outputs, -1), np.float32)
+
+
+def wall_clock_ms(run: Callable[[npt.NDArray[Any]], object], images: npt.NDArray[Any]) -> float:
+    """Return how many milliseconds this machine's clock counts during one `run` on `images`."""
+    started = time.perf_counter()
+    run(images)
+    return 1000 * (time.perf_counter() - started)

@@ -8,8 +8,7 @@ from typing import Self
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.backends.tensorrt.sidecar import is_engine
+from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.bench.baselines import build_baselines
 from vit_export.bench.candidates import GPU, Candidate, fastest_arithmetic
 from vit_export.bench.interleave import Worker
@@ -92,11 +91,11 @@ def launch_artifact(artifact: Artifact, threads: int | None, folder: Path) -> Ru
     Raises:
         BuildError: it can't be opened or run.
     """
-    precision = artifact.manifest.precision
+    on_gpu, precision = find_backend_of(artifact.path).on_gpu, artifact.manifest.precision
     candidate = Candidate(
         name=artifact.path.name,
         kind="artifact",
-        arithmetic=GPU if is_engine(artifact.path) else fastest_arithmetic(precision),
+        arithmetic=GPU if on_gpu else fastest_arithmetic(precision),
         path=str(artifact.path),
         threads=threads,
     )

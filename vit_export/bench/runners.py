@@ -1,6 +1,5 @@
 """How each kind of candidate is opened, in its own process."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.open import open_artifact
-from vit_export.backends.session import Session
+from vit_export.backends.session import Session, wall_clock_ms
 from vit_export.bench.candidates import Candidate
 from vit_export.bench.gemm import ZERO_POINT, read_gemms
 from vit_export.core.numerics import Array
@@ -31,16 +30,14 @@ class Runner:
     """Answers a batch of images (B, C, H, W)."""
     version: str
     """Name and version of the runtime."""
-    device_clock: Callable[[Array], float] | None = None
-    """Runs a batch and returns the milliseconds on the device's own clock; None without one."""
+    clock: Callable[[Array], float] | None = None
+    """Runs a batch and returns its milliseconds; None for this machine's clock."""
 
     def time_ms(self, images: Array) -> float:
         """Run a batch and return the milliseconds it took."""
-        if self.device_clock is not None:
-            return self.device_clock(images)
-        started = time.perf_counter()
-        self.run(images)
-        return 1000 * (time.perf_counter() - started)
+        if self.clock is not None:
+            return self.clock(images)
+        return wall_clock_ms(self.run, images)
 
 
 def open_candidate(candidate: Candidate) -> Runner:
@@ -54,7 +51,7 @@ def open_candidate(candidate: Candidate) -> Runner:
 
 def runner_of_session(session: Session) -> Runner:
     """Return the runner of an open artifact."""
-    return Runner(session.run, session.runtime, getattr(session, "timed_ms", None))
+    return Runner(session.run, session.runtime, session.time_ms)
 
 
 def _artifact(candidate: Candidate) -> Runner:

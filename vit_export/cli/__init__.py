@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from vit_export.backends import TARGETS
+from vit_export.backends import BACKENDS
 from vit_export.cli.artifacts import predict, validate
 from vit_export.cli.bench import bench
 from vit_export.cli.cpp import cpp
@@ -26,7 +26,7 @@ def cli() -> None:
 
 
 for _command in (
-    *map(building_command, TARGETS.values()),
+    *map(building_command, BACKENDS.values()),
     *(cpp, predict, validate, locate, bench, inspect, summary, models, doctor),
 ):
     cli.add_command(_command)

@@ -6,13 +6,13 @@ from typing import Any
 import click
 from rich.console import Console
 
-from vit_export.backends.base import Target
+from vit_export.backends.base import Backend
 from vit_export.cli import options as shared
 from vit_export.cli.options import options, precision_options, short_option, target_option
 from vit_export.validation.verdict import Built, RejectedError
 
 
-def building_command(target: Target) -> click.Command:
+def building_command(target: Backend) -> click.Command:
     """The command that builds `target`; --help shows its summary and its note."""
 
     @options(

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vit_export.artifact.precision import OPTION_PRECISIONS
-from vit_export.backends.base import Option
+from vit_export.backends.option import Option
 from vit_export.model.vit.presets import DEFAULT
 
 Command = Callable[..., Any]
@@ -215,7 +215,7 @@ def target_option(option: Option) -> Decorator:
             show_default=bool(option.default),
             help=option.help,
         )
-    text = f"{option.help} {option.least} to {option.most}."
+    text = f"{option.help} {option.minimum} to {option.maximum}."
     return click.option(
         *names,
         default=option.default,

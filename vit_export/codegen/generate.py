@@ -6,11 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
-from vit_export.backends.onnx.session import OnnxSession
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.session import Session
 from vit_export.checkpoints.from_manifest import same_vit
@@ -104,7 +101,7 @@ def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preproce
     if not manifest.batch.takes(1):
         message = f"{artifact} takes no single image, its batch is {manifest.batch}."
         raise RequestError(message, "export it with --batch dynamic.")
-    if isinstance(session, OnnxSession) and session.dtype == np.float16:
+    if session.takes_fp16:
         message = f"{artifact} takes numbers of 16 bits, which C++ does not have."
         raise RequestError(message, "export it without --io-fp16.")
     steps = check_resizable(manifest.preprocessing)

@@ -1,8 +1,9 @@
 """Files that appear whole or not at all.
 
 Work happens in a hidden folder beside OUT, where names and relative references are already final.
-`Staged.commit` moves it into place: data files first, then OUT, then the former data files go, all
-under a lock on the folder, so that OUT is complete at every instant and two runs can't mix.
+`Staged.commit` moves it into place: data files first, then OUT, then the data files of the OUT
+before it go. All of this happens under a lock on the folder, so that OUT is complete at every
+instant and two runs cannot mix.
 """
 
 import fcntl
@@ -18,19 +19,18 @@ from pathlib import Path
 
 from vit_export.core.errors import BuildError, RequestError
 
-SUFFIX = ".partial"
+PARTIAL = ".partial"
+"""How a staging folder ends."""
 DATA = ".data"
-SIDECAR = ".json"
-"""Of the manifest of what has no place for one."""
-GRAPH = ".onnx"
-"""Of what an engine was compiled from, where that is kept beside it."""
-TWIN = ".fp32.onnx"
-"""Of a graph that rounds like that one, for who can't compute in its types."""
+"""How a file of weights ends; what needs it names it, so it keeps its name."""
 
 
 @dataclass(frozen=True)
 class Staged:
-    """A private folder in which `file` stands under the name it will have."""
+    """A private folder in which `file` stands under its final name, its companions beside it.
+
+    A companion is called after it: OUT.json, OUT.<12 hex>.data.
+    """
 
     out: Path
     folder: Path
@@ -41,70 +41,67 @@ class Staged:
         return self.folder / self.out.name
 
     def commit(self, former: Iterable[Path] = ()) -> None:
-        """What is staged takes the name OUT; what an earlier attempt left goes.
+        """Give what is staged the name OUT; delete what an earlier attempt left.
 
-        So do files of the `former` OUT, but those that were staged anew.
+        The `former` files, which belonged to the OUT before it, are deleted unless they are staged
+        anew.
         """
         with _locked(self.out.parent):
-            moved = self._move_companions()
+            moved = {self._move_home(companion) for companion in self._companions()}
             self.file.replace(self.out)
-            rejected, told = rejected_names(self.out)
-            kept = (rejected, told, beside(rejected, SIDECAR), beside(rejected, GRAPH))
-            for leftover in {*data_files(self.out), *former, *kept} - moved:
+            leftovers = {*data_files(self.out), *former, *rejected_names(self.out)}
+            for leftover in leftovers - moved:
                 leftover.unlink(missing_ok=True)
 
     def reject(self, report: str) -> Path:
-        """What is staged is kept as OUT.rejected, what belongs to it and its report beside it.
+        """Keep what is staged as OUT.rejected with its companions, and write the report beside it.
 
-        OUT stays as it is.
+        OUT stays as it is. Return the path of OUT.rejected.
         """
-        rejected, told = rejected_names(self.out)
+        rejected, report_file = rejected_names(self.out)
         with _locked(self.out.parent):
+            for companion in self._companions():
+                if companion.suffix == DATA:
+                    self._move_home(companion)
+                else:
+                    suffix = companion.name.removeprefix(self.out.name)
+                    companion.replace(beside(rejected, suffix))
             if self.file.exists():
-                for data in data_files(self.file):
-                    data.replace(self.out.parent / data.name)
                 self.file.replace(rejected)
-            sidecar = beside(self.file, SIDECAR)
-            if sidecar.exists():
-                sidecar.replace(beside(rejected, SIDECAR))
-            twin = beside(self.file, TWIN)
-            graph = twin if twin.exists() else beside(self.file, GRAPH)
-            if graph.exists():
-                for data in data_files(graph):
-                    data.replace(self.out.parent / data.name)
-                graph.replace(beside(rejected, GRAPH))
-            told.write_text(report, encoding="utf-8")
+            report_file.write_text(report, encoding="utf-8")
         return rejected
 
-    def _move_companions(self) -> set[Path]:
-        """Moves what is called after OUT, as OUT.json is; weights before what refers to them."""
-        moved = set()
-        companions = self.folder.glob(f"{glob.escape(self.out.name)}.*")
-        for companion in sorted(companions, key=lambda path: (path.suffix != DATA, path.name)):
-            home = self.out.parent / companion.name
-            companion.replace(home)
-            moved.add(home)
-        return moved
+    def _companions(self) -> list[Path]:
+        """Return the staged companions, weights before what refers to them."""
+        found = self.folder.glob(f"{glob.escape(self.out.name)}.*")
+        return sorted(found, key=lambda path: (path.suffix != DATA, path.name))
+
+    def _move_home(self, companion: Path) -> Path:
+        home = self.out.parent / companion.name
+        companion.replace(home)
+        return home
 
 
 def rejected_names(out: Path) -> tuple[Path, Path]:
-    """Where a rejected artifact and its report go."""
+    """Return where a rejected artifact and its report are kept."""
     return Path(f"{out}.rejected"), Path(f"{out}.rejected.report.json")
 
 
 def check_writable(out: Path) -> None:
-    """Nothing, when OUT can be a file here.
+    """Raise RequestError unless OUT can be a file here.
 
     Raises:
         RequestError: its folder is missing, or OUT is a folder.
-        BuildError: its folder can't be written.
+        BuildError: its folder cannot be written.
     """
     if out.is_dir():
         raise RequestError(f"{out} is a folder.", "name a file.")
     if not out.parent.is_dir():
         raise RequestError(f"The folder {out.parent} does not exist.", f"mkdir -p {out.parent}")
-    try:  # to make something there is the one sure test: access() says yes to root anywhere
-        tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=SUFFIX, dir=out.parent).cleanup()
+    try:  # only making something there is a sure test: access() says yes to root anywhere
+        tempfile.TemporaryDirectory(
+            prefix=f".{out.name}.", suffix=PARTIAL, dir=out.parent
+        ).cleanup()
     except OSError as error:
         message = f"The folder {out.parent} can't be written: {error.strerror}."
         raise BuildError(message, "choose another OUT.") from None
@@ -112,10 +109,11 @@ def check_writable(out: Path) -> None:
 
 @contextmanager
 def staged(out: Path) -> Iterator[Staged]:
-    """A staging folder for OUT that is gone afterwards, whatever happens.
+    """Open a staging folder for OUT, which is gone afterwards whatever happens.
 
     Raises:
-        RequestError, BuildError: as `check_writable`; a full disk or lost permission later.
+        RequestError: the folder of OUT is missing, or OUT is a folder.
+        BuildError: the folder cannot be written, or the disk is full.
     """
     check_writable(out)
     try:
@@ -127,17 +125,17 @@ def staged(out: Path) -> Iterator[Staged]:
 
 
 def beside(out: Path, suffix: str) -> Path:
-    """What belongs to `out` and is called after it: OUT.json, OUT.onnx."""
+    """Return the path of a file that is called after `out`: OUT.json, OUT.onnx."""
     return out.with_name(f"{out.name}{suffix}")
 
 
 @contextmanager
 def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
-    """A folder beside OUT whose files move into OUT at the end; others that are there stay.
+    """Open a folder beside OUT whose files move into OUT at the end; others in OUT stay.
 
     Raises:
-        RequestError: OUT is a file, or a folder that holds something and `force` is not given.
-        BuildError: it can't be written.
+        RequestError: OUT is a file, or a folder that is not empty and `force` is not given.
+        BuildError: it cannot be written.
     """
     if out.exists() and not out.is_dir():
         raise RequestError(f"{out} is a file.", "name a folder.")
@@ -159,25 +157,25 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
 
 @contextmanager
 def _private(out: Path) -> Iterator[Path]:
-    """A folder beside OUT for one run; what killed runs left there goes."""
+    """Open a folder beside OUT for one run; delete what killed runs left there."""
     with ExitStack() as cleanup:
         with _locked(out.parent):  # so that no other run takes the new folder for a leftover
             _sweep(out)
-            folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=SUFFIX, dir=out.parent))
+            folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=PARTIAL, dir=out.parent))
             cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
             cleanup.enter_context(_locked(folder))
         yield folder
 
 
 def data_files(out: Path) -> list[Path]:
-    """The external weights of `out`: OUT.<12 hex>.data beside it."""
+    """Return the external weights of `out`: every OUT.<12 hex>.data beside it."""
     pattern = re.compile(re.escape(out.name) + r"\.[0-9a-f]{12}" + re.escape(DATA))
     return [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]
 
 
 def _sweep(out: Path) -> None:
-    """Staging folders of runs that were killed go; one in use is locked and stays."""
-    for folder in out.parent.glob(f".{out.name}.*{SUFFIX}"):
+    """Delete the staging folders of runs that were killed; one in use is locked and stays."""
+    for folder in out.parent.glob(f".{out.name}.*{PARTIAL}"):
         try:
             with _locked(folder, wait=False):
                 shutil.rmtree(folder)
@@ -187,7 +185,7 @@ def _sweep(out: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """An exclusive lock on `folder`, released by the system even when the process dies."""
+    """Hold an exclusive lock on `folder`; the system releases it even when the process dies."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

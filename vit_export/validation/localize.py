@@ -1,18 +1,18 @@
 """Where an artifact stops being the model: the first module whose output leaves tolerance."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.backends.onnx.taps import OnnxTaps
-from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.backends.tensorrt.sidecar import is_engine
-from vit_export.backends.torchscript.taps import TorchScriptTaps
+from vit_export.backends.base import OpenTaps
+from vit_export.backends.open import find_backend_of, read_manifest
+from vit_export.backends.records import ModuleNames
+from vit_export.backends.session import Taps
 from vit_export.checkpoints.from_manifest import same_vit
 from vit_export.core.errors import MissingError, ProofError, RequestError
 from vit_export.core.numerics import Array
@@ -25,14 +25,6 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.validation.taps import Tap
 
 MEANS = {"mean", "patch_mean"}
-
-
-class Taps(Protocol):
-    """An artifact that also answers what its modules compute."""
-
-    def run(self, image: Array) -> Mapping[str, Array]:
-        """The outputs (rows, D) of modules for one image (C, H, W), by name."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,15 +85,14 @@ def locate_fault(
     """
     from vit_export.validation.taps import taps_of
 
-    if path.is_file() and is_engine(path):
-        message = f"{path} is an engine: what is inside of it can't be asked."
-        raise RequestError(message, "build it with --save-onnx, and look into its graph.")
-    session = open_artifact(path, threads)
+    backend = find_backend_of(path)
+    open_taps = backend.require_taps(path)
+    session = backend.open(path, threads)
     manifest = read_manifest(session, path)
     manifest.check_plain(path)
     with progress("make the model again"):
         vit = same_vit(manifest, weights)
-    taps = _taps(path, manifest, threads)
+    taps = _taps(open_taps, path, manifest, threads)
     found: dict[str, list[Comparison]] = {}
     for recipe, sample in _samples(manifest):
         with progress(recipe):
@@ -118,19 +109,15 @@ def _moved(name: str, manifest: Manifest) -> bool:
     return bool(manifest.layers) and name.endswith(("attention_norm", "mlp_norm"))
 
 
-def _taps(path: Path, manifest: Manifest, threads: int | None) -> Taps:
+def _taps(open_taps: OpenTaps, path: Path, manifest: Manifest, threads: int | None) -> Taps:
     from vit_export.validation.taps import layers_in_order, modules_of
 
     if manifest.batch.least > 1:
         message = f"{path} takes no single image, its batch is {manifest.batch}."
         raise RequestError(message, "export it with --batch dynamic, and look there.")
-    openers: dict[str, Callable[[], Taps]] = {
-        "onnx": lambda: OnnxTaps(path, modules_of(manifest.require_spec()), threads),
-        "torchscript": lambda: TorchScriptTaps(
-            path, layers_in_order(manifest.require_spec()), threads
-        ),
-    }
-    return openers[manifest.target]()
+    spec = manifest.require_spec()
+    names = ModuleNames(watched=tuple(modules_of(spec)), layers=tuple(layers_in_order(spec)))
+    return open_taps(path, names, threads)
 
 
 def _samples(manifest: Manifest) -> list[tuple[str, Array]]:

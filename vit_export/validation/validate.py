@@ -12,8 +12,8 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import align_for_comparison, align_rows, infer_output_shape
 from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
+from vit_export.backends import find_backend
 from vit_export.backends.session import RunFailedError, Session
-from vit_export.backends.tensorrt.inspector import check_inspected
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
 from vit_export.validation.compare import Comparison, compare
@@ -77,7 +77,7 @@ def prove_artifact(
 ) -> Verdict:
     """The verdict on an artifact by all that its manifest says of it; `told` is as in `prove`.
 
-    A session that tells of its products has to have them in the manifest's precision.
+    What its backend finds wrong with the open file besides its answers is a failure too.
     """
     verdict = prove(
         session,
@@ -91,10 +91,12 @@ def prove_artifact(
         head=manifest.head,
         **told,
     )
-    products = getattr(session, "products", {})
-    problem = check_inspected(products, manifest.precision)
-    failures = (*verdict.failures, problem) if problem else verdict.failures
-    return replace(verdict, failures=failures, products=products)
+    problems = find_backend(manifest.target).check_built(session, manifest)
+    return replace(
+        verdict,
+        failures=(*verdict.failures, *problems),
+        products=session.matmuls_by_dtype(),
+    )
 
 
 def _orders(

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vit_export.artifact.records import Fp16Range, GraphInfo
-from vit_export.backends.base import Job, Option
+from vit_export.backends.base import Job
+from vit_export.backends.option import Option
 from vit_export.core.errors import BuildError
 from vit_export.core.progress import Progress
 from vit_export.model.vit.presets import preset_names
@@ -17,7 +18,9 @@ if TYPE_CHECKING:  # onnx_ir is heavy, and listing targets must be light
 PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "onnxruntime")
 """What it takes, by the names pip knows."""
 FLAVOURS = ("portable", "onnxruntime", "openvino", "tensorrt")
-OPSET = Option(name="opset", default=20, least=18, most=22, help="Version of the operator set.")
+OPSET = Option(
+    name="opset", default=20, minimum=18, maximum=22, help="Version of the operator set."
+)
 SIMPLIFY = Option(name="simplify", default=True, help="Run onnxsim, proven after like all else.")
 
 
@@ -32,8 +35,8 @@ def flavour_option(default: str) -> Option:
     )
 
 
-def finished_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
-    """The job's module as an ONNX graph in its precision, and a manifest that tells how it became.
+def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
+    """Return the job's module as an ONNX graph in its precision, and the manifest with its story.
 
     Raises:
         BuildError: a fusion did not happen, or a pass failed.

@@ -1,5 +1,6 @@
 """ONNX files in ONNX Runtime, on the CPU. Needs neither torch nor the package onnx."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
-from vit_export.backends.session import RunFailedError, in_one
+from vit_export.backends.session import RunFailedError, stack_outputs, wall_clock_ms
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 
@@ -43,16 +44,25 @@ class OnnxSession:
             ) from None
         (image,) = self._session.get_inputs()
         self._input = image.name
-        self.dtype: type = DTYPES.get(image.type, np.float32)
+        self._dtype: type = DTYPES.get(image.type, np.float32)
+        self.takes_fp16 = self._dtype == np.float16
 
     def run(self, images: npt.NDArray[Any]) -> Array:
         """Answers (B, …) to images (B, C, H, W), or to levels (B, H, W, C)."""
         try:
-            answers = self._session.run(None, {self._input: images.astype(self.dtype)})
+            answers = self._session.run(None, {self._input: images.astype(self._dtype)})
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             reason = str(error).partition("\n")[0]
             raise RunFailedError(reason, "see what the artifact was built for.") from None
-        return in_one(answers)
+        return stack_outputs(answers)
+
+    def time_ms(self, images: npt.NDArray[Any]) -> float:
+        """Return the milliseconds of one `run` by this machine's clock."""
+        return wall_clock_ms(self.run, images)
+
+    def matmuls_by_dtype(self) -> Mapping[str, int]:
+        """Return nothing: ONNX Runtime does not say."""
+        return {}
 
     def manifest_json(self) -> str | None:
         """The manifest in the model's metadata."""

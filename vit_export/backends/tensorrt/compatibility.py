@@ -5,20 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vit_export.backends.session import NotHereError
 from vit_export.backends.tensorrt.compute_capability import LEAST, in_words, numbers_of
 from vit_export.backends.tensorrt.driver import Gpu, find_gpu
 from vit_export.backends.tensorrt.logger import log_of, uncollected
 from vit_export.backends.tensorrt.variants import KINDS, NO_GPU, Kind, load
 from vit_export.core.errors import MissingError, RequestError
-
-
-class NotHereError(MissingError):
-    """An engine can't run on this machine; `reason` says why, and the message which one."""
-
-    def __init__(self, message: str, fix: str, reason: str) -> None:
-        super().__init__(message, fix)
-        self.reason = reason
-
 
 REBUILD = "build it again here, or where such a GPU is."
 NOT_CHECKABLE = "not checkable here"

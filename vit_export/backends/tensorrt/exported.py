@@ -1,5 +1,6 @@
 """Programs of torch-tensorrt: an ExportedProgram with the engine inside, on a GPU."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from vit_export.core.numerics import Array
 
 class ExportedSession:
     """A program that torch.export saved, open on the GPU it was built for."""
+
+    takes_fp16 = False
 
     def __init__(self, path: Path, threads: int | None = None) -> None:  # noqa: ARG002 as all runtimes
         import torch
@@ -44,7 +47,7 @@ class ExportedSession:
             raise RunFailedError(reason, "see what the artifact was built for.") from None
         return answer
 
-    def timed_ms(self, images: Array) -> float:
+    def time_ms(self, images: Array) -> float:
         """What the GPU takes for one answer by its own clock, copies to it and back included."""
         import torch
 
@@ -54,6 +57,10 @@ class ExportedSession:
         last.record()
         last.synchronize()
         return float(first.elapsed_time(last))
+
+    def matmuls_by_dtype(self) -> Mapping[str, int]:
+        """Return nothing: the engines inside tell the names of their layers alone."""
+        return {}
 
     def manifest_json(self) -> str | None:
         """The manifest beside the program."""

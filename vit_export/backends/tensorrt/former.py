@@ -3,22 +3,24 @@
 from pathlib import Path
 
 from vit_export.artifact.manifest import KEY, Manifest
-from vit_export.backends.tensorrt.sidecar import graph_of, twin_of
+from vit_export.backends.tensorrt.sidecar import graph_of, sidecar_of, twin_of
 from vit_export.core.errors import RequestError
 from vit_export.core.staging import data_files
 
 
-def former_of(engine: Path) -> tuple[Path, ...]:
-    """The graph that `engine` was built of, and weights of such graphs, of rejected ones too.
+def companions_of(engine: Path) -> tuple[Path, ...]:
+    """Return the manifest of `engine`, the graph that it was built of, and the graph's weights.
 
-    A file of that name which was not written beside an engine is somebody else's, and so is its
-    data: then there is nothing.
+    A graph of that name which was not written beside an engine is somebody else's, and so are its
+    weights.
     """
     graph = graph_of(engine)
     weights = (*data_files(graph), *data_files(twin_of(engine)))
     if not graph.is_file():
-        return weights
-    return (graph, *weights) if _tells_of_engine(graph) else ()
+        return (sidecar_of(engine), *weights)
+    return (
+        (sidecar_of(engine), graph, *weights) if _tells_of_engine(graph) else (sidecar_of(engine),)
+    )
 
 
 def _tells_of_engine(graph: Path) -> bool:

@@ -1,7 +1,7 @@
 """The options of an engine: what they are called, and which engine each is of."""
 
-from vit_export.backends.base import Option
 from vit_export.backends.onnx.graph import OPSET, SIMPLIFY, flavour_option
+from vit_export.backends.option import Option
 from vit_export.backends.tensorrt.builder_config import HARDWARE, USUAL_LEVEL
 from vit_export.backends.tensorrt.variants import KINDS
 
@@ -19,11 +19,13 @@ OPTIONS = (
     Option(
         name="workspace",
         default=0,
-        least=0,
-        most=10**6,
+        minimum=0,
+        maximum=10**6,
         help="Limit of scratch memory in MB; 0: all there is.",
     ),
-    Option(name="level", default=USUAL_LEVEL, least=0, most=5, help="How long tensorrt optimizes."),
+    Option(
+        name="level", default=USUAL_LEVEL, minimum=0, maximum=5, help="How long tensorrt optimizes."
+    ),
     Option(
         name="timing_cache",
         flag="timing-cache",

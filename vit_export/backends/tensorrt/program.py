@@ -53,7 +53,7 @@ def build_program(job: Job, path: Path, library: Any, settings: Settings) -> Non
         message = "A program of torch-tensorrt has one range of batches."
         raise RequestError(message, f"take --batch {batch.least}:{batch.usual}:{batch.most}.")
     most = batch.most or batch.usual
-    rest = (manifest.signature.channels, *manifest.signature.image_size)
+    rest = manifest.signature.image_shape
     shapes = {
         name: (size, *rest)
         for name, size in (("min", batch.least), ("opt", batch.usual), ("max", most))

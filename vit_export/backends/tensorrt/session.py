@@ -1,7 +1,7 @@
 """Engines of TensorRT and of TensorRT for RTX, on a GPU. Needs neither torch nor the weights."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,11 @@ class EngineSession:
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         inputs = library.TensorIOMode.INPUT
         (self._input,) = [n for n in names if self._engine.get_tensor_mode(n) == inputs]
+        self.takes_fp16 = self._dtype(self._input) == np.float16
         (self._output,) = [n for n in names if n != self._input]
 
-    @property
-    def products(self) -> dict[str, int]:
-        """Products of the engine by arithmetic, as its inspector tells."""
+    def matmuls_by_dtype(self) -> Mapping[str, int]:
+        """Return how many matrix products are computed in which arithmetic, by its inspector."""
         return inspected(self._library, self._engine)
 
     def _context(self, profile: int) -> Any:
@@ -99,7 +99,7 @@ class EngineSession:
             self._device.wait()
         return np.asarray(answer, np.float32)
 
-    def timed_ms(self, images: Array) -> float:
+    def time_ms(self, images: Array) -> float:
         """What the GPU takes for one answer by its own clock, copies to it and back included."""
         with _faults():
             first = self._device.mark()

@@ -6,7 +6,7 @@ from pathlib import Path
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.tensorrt.variants import KINDS
 from vit_export.core.errors import RequestError
-from vit_export.core.staging import GRAPH, SIDECAR, TWIN, beside
+from vit_export.core.staging import beside
 
 MAGIC = b"trt"
 """Bytes 1 to 3 of an engine: `ftrt` of TensorRT, `vtrt` of TensorRT for RTX, and others."""
@@ -20,17 +20,17 @@ COPY = "copy the one that belongs to it."
 
 def sidecar_of(engine: Path) -> Path:
     """OUT.json."""
-    return beside(engine, SIDECAR)
+    return beside(engine, ".json")
 
 
 def graph_of(engine: Path) -> Path:
     """OUT.onnx: the graph that went in, where it is kept."""
-    return beside(engine, GRAPH)
+    return beside(engine, ".onnx")
 
 
 def twin_of(engine: Path) -> Path:
     """OUT.fp32.onnx: what answers for a graph in bf16 on a CPU, while that is proven."""
-    return beside(engine, TWIN)
+    return beside(engine, ".fp32.onnx")
 
 
 def is_engine(path: Path) -> bool:

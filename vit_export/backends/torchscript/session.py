@@ -1,6 +1,7 @@
 """TorchScript files in the torch that is installed."""
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
-from vit_export.backends.session import RunFailedError, in_one
+from vit_export.backends.session import RunFailedError, stack_outputs, wall_clock_ms
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 
@@ -17,6 +18,8 @@ EXTRA_FILE = f"{KEY}.json"
 
 class TorchScriptSession:
     """A TorchScript archive, open in LibTorch through Python."""
+
+    takes_fp16 = False
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         try:
@@ -47,7 +50,16 @@ class TorchScriptSession:
         except RuntimeError as error:  # the last line is the cause, those before the TorchScript
             reason = str(error).strip().rpartition("\n")[2]
             raise RunFailedError(reason, "see what the artifact was built for.") from None
-        return in_one([one.numpy() for one in (answer if isinstance(answer, tuple) else [answer])])
+        outputs = answer if isinstance(answer, tuple) else (answer,)
+        return stack_outputs([one.numpy() for one in outputs])
+
+    def time_ms(self, images: npt.NDArray[Any]) -> float:
+        """Return the milliseconds of one `run` by this machine's clock."""
+        return wall_clock_ms(self.run, images)
+
+    def matmuls_by_dtype(self) -> Mapping[str, int]:
+        """Return nothing: LibTorch does not say."""
+        return {}
 
     def manifest_json(self) -> str | None:
         """The manifest among the archive's extra files."""

@@ -14,7 +14,7 @@ from vit_export.model.resize import PillowResize
 from vit_export.model.vit.lowering import LoweredVit
 
 
-class Filed(nn.Module):
+class InferenceWrapper(nn.Module):
     """Images to what a file answers: logits, probabilities, or classes and their scores."""
 
     def __init__(self, before: nn.Module, vit: nn.Module, head: str, answers: int) -> None:
@@ -35,16 +35,16 @@ class Filed(nn.Module):
         return classes, scores
 
 
-def filed(lowered: LoweredVit, manifest: Manifest) -> nn.Module:
+def wrap(lowered: LoweredVit, manifest: Manifest) -> nn.Module:
     """`lowered`, whose weights it shares, with what `manifest` says before and behind it."""
     steps, answers = manifest.preprocessing, manifest.signature.answer_shape[-1]
     if not manifest.takes_pixels or steps is None:
         if manifest.head == "logits":
             return lowered
-        return Filed(nn.Identity(), lowered, manifest.head, answers)
+        return InferenceWrapper(nn.Identity(), lowered, manifest.head, answers)
     first = columns_may_come_first(manifest.versions["pillow"])
     pixels = PillowResize(steps, columns_first=first, normalizes=False)
-    return Filed(pixels, _for_levels(lowered, steps), manifest.head, answers)
+    return InferenceWrapper(pixels, _for_levels(lowered, steps), manifest.head, answers)
 
 
 def _for_levels(lowered: LoweredVit, steps: Preprocessing) -> LoweredVit:

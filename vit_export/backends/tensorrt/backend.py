@@ -10,23 +10,31 @@ from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import KEY, Manifest
 from vit_export.artifact.precision import QuantizationRequest, check_flavour
 from vit_export.artifact.records import BuildSettings, Fp16Range
-from vit_export.backends.base import Job, Target
-from vit_export.backends.onnx.graph import PACKAGES, finished_graph
+from vit_export.backends.base import Backend, Job
+from vit_export.backends.onnx.graph import PACKAGES, build_graph
+from vit_export.backends.records import Description, RunFacts
+from vit_export.backends.session import Session
 from vit_export.backends.tensorrt.builder_config import Settings, check_settings
-from vit_export.backends.tensorrt.compatibility import validity
+from vit_export.backends.tensorrt.compatibility import check_loads, validity
 from vit_export.backends.tensorrt.compute_capability import check_arithmetic, in_words
 from vit_export.backends.tensorrt.driver import Gpu, find_gpu
-from vit_export.backends.tensorrt.former import former_of
+from vit_export.backends.tensorrt.former import companions_of
+from vit_export.backends.tensorrt.inspector import check_inspected
 from vit_export.backends.tensorrt.known_issues import warning_of
 from vit_export.backends.tensorrt.options import OPTIONS
 from vit_export.backends.tensorrt.program import build_program
 from vit_export.backends.tensorrt.program import check as check_program
-from vit_export.backends.tensorrt.sidecar import graph_of, read_sidecar, twin_of, write_sidecar
+from vit_export.backends.tensorrt.sidecar import (
+    graph_of,
+    is_engine,
+    read_sidecar,
+    twin_of,
+    write_sidecar,
+)
 from vit_export.backends.tensorrt.variants import ANYWHERE, KINDS, NO_GPU, Chosen, choose, overview
-from vit_export.core.errors import MissingError
+from vit_export.core.errors import MissingError, VitExportError
 from vit_export.core.progress import Progress, unheard, warn
 from vit_export.core.staging import data_files
-from vit_export.validation.verdict import Verdict
 
 DYNAMIC = Batch(1, 8, 16)
 """What `dynamic` stands for: an engine has to know its largest batch."""
@@ -37,8 +45,8 @@ ROUNDED = (
 )
 
 
-def build(job: Job, path: Path, progress: Progress) -> None:
-    """Writes an engine of the job's graph, its manifest as JSON beside it, and the graph itself."""
+def build(job: Job, path: Path, progress: Progress) -> Manifest:
+    """Write an engine of the job's graph, its manifest as JSON beside it, and the graph itself."""
     gpu = find_gpu()
     chosen = choose(str(job.settings["engine"]), gpu)
     warn(progress, warning_of(chosen.kind.name, chosen.version))
@@ -56,7 +64,9 @@ def build(job: Job, path: Path, progress: Progress) -> None:
             job, path, chosen, settings=settings, facts=facts, progress=progress
         )
     content = {"sha256": _sha256(path), "size_bytes": path.stat().st_size}
-    write_sidecar(path, replace(manifest, engine=facts | seen | content, engine_run=False))
+    manifest = replace(manifest, engine=facts | seen | content, engine_run=False)
+    write_sidecar(path, manifest)
+    return manifest
 
 
 def _build_engine(
@@ -73,7 +83,7 @@ def _build_engine(
     from vit_export.graph.save import save
     from vit_export.quantization.bfloat16_emulation import round_in_fp32
 
-    model, manifest = finished_graph(job, progress)
+    model, manifest = build_graph(job, progress)
     graph = graph_of(path)
     model.metadata_props[KEY] = _of_graph(replace(manifest, engine=facts)).to_json()
     with progress("write the graph"):
@@ -136,11 +146,11 @@ def stand_in(path: Path) -> Path | None:
     return next((graph for graph in graphs if graph.is_file()), None)
 
 
-def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[str, ...]:
+def finish(path: Path, facts: RunFacts, settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Says in the manifest whether the engine ran; the graph goes, but for --save-onnx."""
-    manifest = replace(read_sidecar(path), engine_run=not verdict.not_run)
+    manifest = replace(read_sidecar(path), engine_run=not facts.not_run)
     if manifest.engine_run:
-        told = {**manifest.engine, "engine_precisions": dict(verdict.products)}
+        told = {**manifest.engine, "engine_precisions": dict(facts.matmuls_by_dtype)}
         manifest = replace(manifest, engine=told)
     write_sidecar(path, manifest)
     graph, twin = graph_of(path), twin_of(path)
@@ -150,13 +160,13 @@ def finish(path: Path, verdict: Verdict, settings: Mapping[str, Any]) -> tuple[s
     return _notes(manifest, graph if settings["save_onnx"] else None)
 
 
-def remedy(kept: Path, verdict: Verdict) -> str:
+def remedy(kept: Path, facts: RunFacts) -> str:
     """What to do about a rejected engine; one that ran itself may be wrong where its graph is not.
 
     `kept` is where it stands, with its manifest and its graph.
     """
     graph = graph_of(kept)
-    if verdict.not_run:
+    if facts.not_run:
         return f"vit-export locate {graph} says where"
     fix = "take --engine tensorrt or --engine rtx, which are built of a graph that can be looked at"
     if graph.is_file():
@@ -226,24 +236,82 @@ def check(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
         raise MissingError(message, "build where the GPU is, or leave them out.")
 
 
-TARGET = Target(
+def keep_rejected(path: Path) -> None:
+    """Give the twin the name of the graph: `locate` runs it on a CPU, which the graph cannot be."""
+    graph, twin = graph_of(path), twin_of(path)
+    if twin.exists():
+        for file in (graph, *data_files(graph)):
+            file.unlink(missing_ok=True)
+        twin.replace(graph)
+
+
+def check_built(session: Session, manifest: Manifest) -> tuple[str, ...]:
+    """Return what is wrong with the arithmetic of an engine, where its inspector tells it."""
+    problem = check_inspected(session.matmuls_by_dtype(), manifest.precision)
+    return (problem,) if problem else ()
+
+
+def open_engine(path: Path, threads: int | None) -> Session:
+    """Return a session on an engine, or on a program of torch-tensorrt."""
+    from vit_export.backends.tensorrt.exported import ExportedSession
+    from vit_export.backends.tensorrt.session import EngineSession
+
+    if read_sidecar(path).engine["kind"] == "torch":
+        return ExportedSession(path, threads)
+    return EngineSession(path, threads)
+
+
+def describe(path: Path, manifest: Manifest) -> Description:
+    """Return whether the engine was run where it was built, and whether it loads here."""
+    try:
+        check_loads(path, manifest.engine)
+        loads = "yes"
+    except VitExportError as error:
+        loads = f"no: {error.message}"
+    run = "yes" if manifest.engine_run else "no"
+    metadata = {"engine: run where it was built": run, "engine: loads here": loads}
+    return Description(metadata=metadata)
+
+
+def warnings(manifest: Manifest) -> tuple[str, ...]:
+    """Return what is known to be wrong with the version that built the engine."""
+    known = warning_of(str(manifest.engine["kind"]), str(manifest.engine["version"]))
+    return (known,) if known else ()
+
+
+def describe_machine() -> str:
+    """Return which GPU is here, and which ways to an engine work."""
+    return overview(find_gpu())
+
+
+TENSORRT = Backend(
     name="trt",
+    title="TensorRT",
     suffix=".engine",
     summary="A TensorRT engine, strongly typed, built with or without a GPU.",
     note="Without a GPU it is built by TensorRT for RTX; its graph is proven on the CPU, and "
     "`vit-export validate` finishes the proof on the device.",
-    precisions=("fp32", "fp16", "bf16", "int8-static", "weights-int8", "weights-int4"),
-    shorts={"fp16": "fp16", "bf16": "bf16", "int8": "int8-static"},
-    check=check,
     packages=PACKAGES,
     one_of={kind.package: kind.module for kind in (ANYWHERE, *KINDS.values())},
     extra="trt",
-    profile=DYNAMIC,
     options=OPTIONS,
+    precisions=("fp32", "fp16", "bf16", "int8-static", "weights-int8", "weights-int4"),
+    shorts={"fp16": "fp16", "bf16": "bf16", "int8": "int8-static"},
+    dynamic_batch=DYNAMIC,
+    on_gpu=True,
+    check_request=check,
     build=build,
+    check_built=check_built,
     stand_in=stand_in,
-    here=lambda: overview(find_gpu()),
     finish=finish,
+    keep_rejected=keep_rejected,
     remedy=remedy,
-    former=former_of,
+    recognize=is_engine,
+    open=open_engine,
+    read_sidecar=read_sidecar,
+    companions=companions_of,
+    warnings=warnings,
+    describe=describe,
+    locate_instead="build it with --save-onnx, and look into its graph.",
+    describe_machine=describe_machine,
 )

@@ -1,0 +1,65 @@
+"""What a backend does where it says nothing of its own: its file is one file that runs anywhere."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.precision import QuantizationRequest
+from vit_export.backends.records import Description, RunFacts
+from vit_export.backends.session import Session
+
+# ruff: noqa: ARG001 these have the signatures of the hooks that they stand in for
+
+
+def accept_request(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
+    """Any options go together."""
+
+
+def find_no_problem(session: Session, manifest: Manifest) -> Sequence[str]:
+    """The answers alone decide whether an artifact is the model."""
+    return ()
+
+
+def have_no_stand_in(path: Path) -> Path | None:
+    """The artifact answers for itself."""
+    return None
+
+
+def leave_as_is(path: Path, facts: RunFacts, settings: Mapping[str, Any]) -> Sequence[str]:
+    """A proven file is complete, and there is nothing to note."""
+    return ()
+
+
+def keep_everything(path: Path) -> None:
+    """All files of a rejected artifact are kept as they are."""
+
+
+def advise_locate(kept: Path, facts: RunFacts) -> str:
+    """`locate` finds the layer that is wrong."""
+    return f"vit-export locate {kept} says where"
+
+
+def assume_artifact(path: Path) -> bool:
+    """No checkpoint is in this format."""
+    return True
+
+
+def stand_alone(path: Path) -> Sequence[Path]:
+    """An artifact is one file."""
+    return ()
+
+
+def warn_of_nothing(manifest: Manifest) -> Sequence[str]:
+    """There is nothing to warn of."""
+    return ()
+
+
+def describe_nothing(path: Path, manifest: Manifest) -> Description:
+    """The manifest says everything."""
+    return Description()
+
+
+def describe_no_machine() -> str:
+    """The installed packages say everything."""
+    return ""

@@ -1,0 +1,107 @@
+"""ONNX: standard operators only, for any runtime that reads it."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vit_export.artifact.manifest import INTERFACE_KEY, KEY, Manifest
+from vit_export.artifact.precision import PRECISIONS, QuantizationRequest, check_flavour
+from vit_export.backends.base import Backend, Job
+from vit_export.backends.interface import INTERFACE
+from vit_export.backends.onnx.graph import OPSET, PACKAGES, SIMPLIFY, build_graph, flavour_option
+from vit_export.backends.onnx.session import MAGIC, OnnxSession
+from vit_export.backends.onnx.taps import OnnxTaps
+from vit_export.backends.records import Description, ModuleNames
+from vit_export.core.errors import RequestError
+from vit_export.core.progress import Progress
+from vit_export.core.staging import data_files
+from vit_export.data.pillow_resize import columns_may_come_first
+
+if TYPE_CHECKING:  # onnx_ir is heavy, and listing targets must be light
+    import onnx_ir as ir
+
+
+UNAUDITED = {"operators": "not looked at: onnx_ir is not installed here"}
+"""What `inspect` says on a device, where it shows the manifest alone."""
+
+
+def build(job: Job, path: Path, progress: Progress) -> Manifest:
+    """Write the job's module as an ONNX file with the manifest in its metadata."""
+    from vit_export.graph.save import save
+
+    model, manifest = build_graph(job, progress)
+    _add_interface(model, manifest)
+    model.metadata_props.update({KEY: manifest.to_json(), INTERFACE_KEY: manifest.interface})
+    with progress("write"):
+        save(model, path, opset=int(job.settings["opset"]))
+    return manifest
+
+
+def _add_interface(model: "ir.Model", manifest: Manifest) -> None:
+    """Put in front of and behind the model what the manifest says the file has there."""
+    from vit_export.graph.heads import answer_with
+    from vit_export.graph.resize import fold_normalization, take_pixels
+
+    steps, plain = manifest.preprocessing, manifest.precision == "fp32"
+    if manifest.takes_pixels and steps is not None:
+        if plain:  # in fewer bits the kernel would lose some: 1/255 of it may be no fp16 number
+            fold_normalization(model, steps)
+        first = columns_may_come_first(manifest.versions["pillow"])
+        take_pixels(model, steps, columns_first=first, normalizes=not plain)
+    if manifest.head != "logits":
+        answer_with(model, manifest.head)
+
+
+def check_request(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
+    """Raise RequestError unless a graph with these settings can have what was asked, and gains."""
+    check_flavour(asked, str(settings["flavour"]), int(settings["opset"]))
+    if settings["preprocess"] == "graph" and settings["flavour"] == "tensorrt":
+        message = "TensorRT has no 64-bit floats, in which Pillow makes its weights."
+        raise RequestError(message, "take --preprocess none with --for tensorrt.")
+
+
+def recognize(path: Path) -> bool:
+    """Return whether a file begins as an ONNX model does."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def is_artifact(path: Path) -> bool:
+    """Return whether it is a model by its name: a safetensors file may begin with the same byte."""
+    return path.suffix != ".safetensors"
+
+
+def describe(path: Path, manifest: Manifest) -> Description:
+    """Return the audit of the graph, where onnx_ir is installed."""
+    if find_spec("onnx_ir") is None:
+        return Description(metadata=UNAUDITED)
+    import onnx_ir
+
+    from vit_export.graph.audit import audit
+
+    return Description(audit=audit(onnx_ir.load(path), manifest.require_spec()))
+
+
+def open_taps(path: Path, names: ModuleNames, threads: int | None) -> OnnxTaps:
+    """Return an ONNX file whose nodes, called after their modules, answer for those."""
+    return OnnxTaps(path, names.watched, threads)
+
+
+ONNX = Backend(
+    name="onnx",
+    title="ONNX",
+    suffix=".onnx",
+    summary="An ONNX file in standard operators, for ONNX Runtime, OpenVINO, TensorRT and others.",
+    precisions=tuple(name for name in PRECISIONS if name != "bf16"),
+    packages=PACKAGES,
+    options=(OPSET, flavour_option("portable"), SIMPLIFY, *INTERFACE),
+    check_request=check_request,
+    build=build,
+    recognize=recognize,
+    is_artifact=is_artifact,
+    open=OnnxSession,
+    companions=data_files,
+    describe=describe,
+    open_taps=open_taps,
+)

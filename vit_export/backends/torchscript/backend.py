@@ -1,0 +1,104 @@
+"""TorchScript: traced and frozen, for LibTorch."""
+
+import io
+import re
+import warnings
+from pathlib import Path
+from zipfile import ZipFile, ZipInfo, is_zipfile
+
+from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
+from vit_export.backends.base import Backend, Job
+from vit_export.backends.interface import INTERFACE
+from vit_export.backends.records import ModuleNames
+from vit_export.backends.torchscript.session import EXTRA_FILE, TorchScriptSession
+from vit_export.backends.torchscript.taps import TorchScriptTaps
+from vit_export.core.progress import Progress
+
+MAGIC = b"PK\x03\x04"
+"""How a zip archive begins."""
+EXAMPLE_BATCH = 2
+MANGLED = re.compile(rb"[./]___torch_mangle_\d+")
+
+
+def build(job: Job, path: Path, progress: Progress) -> Manifest:
+    """Write the job's module as a TorchScript archive with the manifest among its extra files."""
+    import torch
+
+    from vit_export.backends.torchscript.wrapper import wrap
+
+    manifest, image_shape = job.manifest, job.manifest.signature.image_shape
+    example = torch.zeros(manifest.batch.fixed or EXAMPLE_BATCH, *image_shape)
+    if manifest.takes_pixels:
+        example = example.permute(0, 2, 3, 1).byte()
+    with warnings.catch_warnings():
+        # PyTorch deprecates TorchScript; doctor and the documentation say so, once, in words.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is", DeprecationWarning)
+        with progress("trace"), torch.no_grad():
+            traced = torch.jit.trace(wrap(job.lowered, manifest), (example,), check_trace=False)
+            frozen = torch.jit.freeze(traced.eval())
+            extra_files = {EXTRA_FILE: manifest.to_json(), INTERFACE_KEY: manifest.interface}
+            archive = frozen.save_to_buffer(_extra_files=extra_files)
+    with progress("write"):
+        _write_reproducibly(archive, path)
+    return manifest
+
+
+def _write_reproducibly(archive: bytes, path: Path) -> None:
+    """Write the zip `archive` without what differs between machines and runs.
+
+    That is: source positions (with paths), an id hashed over them, and the number that LibTorch
+    puts behind a class name when the process has traced before. Python writes the file for one more
+    reason: on a full disk LibTorch's own writer aborts the process from a destructor.
+    """
+    with ZipFile(io.BytesIO(archive)) as source, ZipFile(path, "w") as copy:
+        for record in source.infolist():
+            if not record.filename.endswith((".debug_pkl", "/serialization_id")):
+                name = MANGLED.sub(b"", record.filename.encode()).decode()
+                content = source.read(record)
+                if name.endswith((".py", "/data.pkl")):
+                    content = MANGLED.sub(b"", content)
+                copy.writestr(ZipInfo(name), content)  # dated 1980, as by LibTorch
+
+
+def recognize(path: Path) -> bool:
+    """Return whether a file begins as a zip archive does."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def is_artifact(path: Path) -> bool:
+    """Return whether an archive carries our manifest; pickled checkpoints are zip archives too.
+
+    The archive is not loaded, for loading may execute what it says.
+    """
+    if not is_zipfile(path):
+        return False
+    try:
+        with ZipFile(path) as archive:
+            inside = [name.partition("/")[2] for name in archive.namelist()]
+    except Exception:  # noqa: BLE001 damaged, and the reader of checkpoints says so
+        return False
+    return f"extra/{EXTRA_FILE}" in inside
+
+
+def open_taps(path: Path, names: ModuleNames, threads: int | None) -> TorchScriptTaps:
+    """Return an archive whose layers, found by the order in which they run, answer."""
+    return TorchScriptTaps(path, names.layers, threads)
+
+
+TORCHSCRIPT = Backend(
+    name="torchscript",
+    title="TorchScript",
+    suffix=".pt",
+    owns_suffix=False,
+    summary="A TorchScript archive, traced and frozen, for LibTorch in C++ and on phones.",
+    note="PyTorch has deprecated TorchScript in favour of torch.export; it is for those who still "
+    "ship LibTorch. For everything new take onnx.",
+    packages=("torch",),
+    options=INTERFACE,
+    build=build,
+    recognize=recognize,
+    is_artifact=is_artifact,
+    open=TorchScriptSession,
+    open_taps=open_taps,
+)
