@@ -77,6 +77,18 @@ def test_linked_files_exist(page):
         assert (path.parent / link).exists(), link
 
 
+def test_a_broken_link_and_a_broken_anchor_fail_the_build(tmp_path):
+    for name in ("README.md", "CONTRIBUTING.md", "mkdocs.yml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    page = tmp_path / "docs" / "precision.md"
+    page.write_text(page.read_text() + "[a](nowhere.md) [b](cli.md#nowhere)\n")
+    build = ("-m", "mkdocs", "build", "--strict")
+    done = run(*build, command=sys.executable, cwd=tmp_path, exit_code=1)
+    assert "nowhere.md" in done.stderr
+    assert "#nowhere" in done.stderr
+
+
 def test_the_speed_of_the_readme_is_that_of_the_benchmarks():
     rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| (\d+%) \| (.*) \|$", README, re.MULTILINE)
     assert len(rows) == 3
