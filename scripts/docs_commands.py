@@ -9,7 +9,7 @@ from functools import partial
 import click
 from docs_regions import Region
 
-from vit_export.backends import TARGETS
+from vit_export.backends import BACKENDS
 from vit_export.cli import cli
 
 WIDTH = 80
@@ -19,9 +19,9 @@ Here = partial(Region, script="scripts/docs_commands.py")
 def targets() -> str:
     """One row a target: its command, the suffix of its file, its precisions."""
     rows = ["| command | file | precisions |", "| --- | --- | --- |"]
-    for target in TARGETS.values():
-        precisions = ", ".join(f"`{name}`" for name in target.precisions)
-        rows.append(f"| `vit-export {target.name}` | `{target.suffix}` | {precisions} |")
+    for backend in BACKENDS.values():
+        precisions = ", ".join(f"`{name}`" for name in backend.precisions)
+        rows.append(f"| `vit-export {backend.name}` | `{backend.suffix}` | {precisions} |")
     return "\n".join(rows)
 
 
