@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fashion_images import write_images
 from PIL import Image
 from support import run
 
@@ -98,6 +99,25 @@ def fashion_inputs(fashion_subset) -> np.ndarray:
     """What the model is fed for these images: (500, 1, 28, 28)."""
     steps = load_preset("fashion_mnist").preprocessing
     return np.stack([preprocess(Image.fromarray(image), steps) for image in fashion_subset[0]])
+
+
+@pytest.fixture
+def few(fashion_subset) -> tuple[np.ndarray, np.ndarray]:
+    """60 test images (60, 28, 28) and their labels (60,)."""
+    images, labels = fashion_subset
+    return images[:60], labels[:60].astype(int)
+
+
+@pytest.fixture
+def by_folder(tmp_path, few) -> Path:
+    """Those 60 images as files, in sub-folders called after their classes."""
+    return write_images(tmp_path / "images", *few)
+
+
+@pytest.fixture
+def flat(tmp_path, few) -> Path:
+    """Those 60 images as files in one folder, 000.png to 059.png."""
+    return write_images(tmp_path / "flat", few[0])
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from in_process import run_here
 from vit_export import VitSpec
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.numerics import snr_db
-from vit_export.validation.samples import make_samples
+from vit_export.validation.sample_set import remake_sample_set
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = str(Path(sys.executable).with_name("vit-export"))
@@ -180,7 +180,7 @@ def worst_in_openvino(path: Path) -> float:
     import openvino
 
     manifest = read_manifest(open_artifact(path), path)
-    made = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
+    made = remake_sample_set(manifest).inputs
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return min(
         snr_db(expected, compiled([image[None]])[0][0])

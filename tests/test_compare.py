@@ -8,74 +8,119 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vit_export.core.numerics import snr_db
+from vit_export.artifact.precision import PRECISIONS
+from vit_export.core.numerics import log_softmax, snr_db
 from vit_export.validation.compare import compare
-from vit_export.validation.tolerances import TOLERANCES
+from vit_export.validation.tolerances import TOLERANCES, within_budget
 
-FP32 = TOLERANCES["fp32"]
 REFERENCE = np.array([1.0, 4.0, -2.0, 0.5], np.float32)
 FLOOR = 1e-6
 ALLOWED = 8 * FLOOR + 1e-6 * 4
 
 
-def judge(answer, reference=REFERENCE, floor=FLOOR, *, classifies=True):
+def compare_answer(
+    answer, reference=REFERENCE, floor=FLOOR, *, tolerance=TOLERANCES["fp32"], classifies=True
+):
     return compare(
         np.asarray(reference, np.float32),
         np.asarray(answer, np.float32),
         floor,
-        FP32,
+        tolerance,
         classifies=classifies,
         sample="s",
     )
 
 
-def changed(index, value):
+def change(index, value):
     answer = REFERENCE.copy()
     answer[index] = value
     return answer
 
 
 def test_equality_passes():
-    found = judge(REFERENCE)
-    assert found.passed
-    assert (found.max_abs, found.snr_db, found.top1) == (0, math.inf, True)
-    assert found.allowed == pytest.approx(ALLOWED)
+    comparison = compare_answer(REFERENCE)
+    assert comparison.passed
+    assert (comparison.max_abs, comparison.snr_db, comparison.top1) == (0, math.inf, True)
+    assert comparison.allowed == pytest.approx(ALLOWED)
 
 
-def test_the_limit_is_where_it_is_said_to_be():
-    assert judge(changed(3, 0.5 + 0.9 * ALLOWED)).passed
-    assert not judge(changed(3, 0.5 + 1.1 * ALLOWED)).passed
+def test_the_limit_is_where_the_tolerance_puts_it():
+    assert compare_answer(change(3, 0.5 + 0.9 * ALLOWED)).passed
+    assert not compare_answer(change(3, 0.5 + 1.1 * ALLOWED)).passed
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "weights-int4"])
+def test_a_least_snr_limits_the_error_of_lower_precisions(precision):
+    tolerance = TOLERANCES[precision]
+    limit = 10 ** (-tolerance.least_snr_db / 20)
+    inside = compare_answer(REFERENCE * np.float32(1 + 0.9 * limit), tolerance=tolerance)
+    outside = compare_answer(REFERENCE * np.float32(1 + 1.1 * limit), tolerance=tolerance)
+    assert inside.passed
+    assert f"at least {tolerance.least_snr_db:g} dB is required" in outside.problem
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("index", range(4))
 def test_one_value_that_is_not_finite_fails(bad, index):
-    found = judge(changed(index, bad))
-    assert not found.passed
-    assert "1 of 4 values are NaN or infinite" in found.problem
-    assert (found.max_abs, found.snr_db) == (math.inf, -math.inf)
+    comparison = compare_answer(change(index, bad))
+    assert not comparison.passed
+    assert "1 of 4 values are NaN or infinite" in comparison.problem
+    assert (comparison.max_abs, comparison.snr_db) == (math.inf, -math.inf)
 
 
 def test_nan_on_both_sides_is_no_agreement():
-    found = judge(changed(0, np.nan), reference=changed(0, np.nan))
-    assert found.problem == "the reference itself is not finite"
+    comparison = compare_answer(change(0, np.nan), reference=change(0, np.nan))
+    assert comparison.problem == "the reference itself is not finite"
 
 
 def test_another_top_class_fails_even_within_the_tolerance():
     reference = [1.0, 1.0 + 2e-6, 0, -1]
-    found = judge([1.0 + 4e-6, 1.0 + 2e-6, 0, -1], reference, floor=5e-7)
-    assert found.max_abs < found.allowed
-    assert found.problem == "top class 0 instead of 1"
+    comparison = compare_answer([1.0 + 4e-6, 1.0 + 2e-6, 0, -1], reference, floor=5e-7)
+    assert comparison.max_abs < comparison.allowed
+    assert comparison.problem == "top class 0 instead of 1"
 
 
-def test_a_margin_within_the_noise_is_not_judged():
-    found = judge([1.0 + 4e-6, 1.0 + 2e-6, 0, -1], [1.0, 1.0 + 2e-6, 0, -1], floor=2e-6)
-    assert found.passed
-    assert found.top1 is None
+def test_top_classes_within_the_noise_are_not_compared():
+    reference = [1.0, 1.0 + 2e-6, 0, -1]
+    comparison = compare_answer([1.0 + 4e-6, 1.0 + 2e-6, 0, -1], reference, floor=2e-6)
+    assert comparison.passed
+    assert comparison.top1 is None
 
 
 def test_features_have_no_top_class():
-    assert judge(REFERENCE, classifies=False).top1 is None
+    assert compare_answer(REFERENCE, classifies=False).top1 is None
+
+
+@given(arrays(np.float32, 6, elements=st.floats(-100, 100, width=32)), st.floats(1e-7, 1e-3))
+def test_a_comparison_passes_exactly_within_its_limit(reference, floor):
+    """A wrong scale fails wherever its error exceeds what is allowed."""
+    comparison = compare_answer(reference * np.float32(1.01), reference, floor=floor)
+    within = comparison.max_abs <= comparison.allowed and comparison.top1 is not False
+    assert comparison.passed == within
+
+
+# Tolerances
+
+
+def test_every_precision_has_a_tolerance_with_its_reason():
+    assert set(TOLERANCES) == set(PRECISIONS) - {"auto"}
+    assert all(tolerance.reason for tolerance in TOLERANCES.values())
+
+
+@pytest.mark.parametrize("tolerance", TOLERANCES.values(), ids=TOLERANCES.keys())
+def test_rows_of_a_batch_are_never_held_to_less_than_the_file(tolerance):
+    alone = tolerance.against_alone
+    assert (alone.floors, alone.relative) == (tolerance.floors, tolerance.relative)
+    assert (alone.least_snr_db or 0) >= (tolerance.least_snr_db or 0)
+
+
+def test_two_answers_within_a_budget_differ_by_twice_its_error():
+    tolerance = within_budget(35)
+    assert tolerance.least_snr_db == 35
+    assert tolerance.against_alone.least_snr_db == pytest.approx(35 - 6.02, abs=0.01)
+
+
+# Numerics
 
 
 @pytest.mark.parametrize(("error", "expected"), [(0.1, 20), (0.01, 40)])
@@ -90,12 +135,7 @@ def test_snr_of_a_zero_reference():
     assert snr_db(zero, zero + 1) == -math.inf
 
 
-@given(arrays(np.float32, 6, elements=st.floats(-100, 100, width=32)), st.floats(1e-7, 1e-3))
-def test_scaling_by_a_hundredth_never_passes(reference, floor):
-    """A wrong scale is seen wherever it exceeds what is allowed."""
-    found = judge(reference * np.float32(1.01), reference, floor=floor)
-    assert found.passed == (found.max_abs <= found.allowed and found.top1 is not False)
-
-
-def test_every_tolerance_has_a_reason():
-    assert all(tolerance.reason for tolerance in TOLERANCES.values())
+def test_log_softmax_of_large_logits_does_not_overflow():
+    logs = log_softmax(np.array([1e4, 1e4, -1e4], np.float32))
+    assert logs.dtype == np.float32
+    np.testing.assert_allclose(logs, -np.log(2) + np.array([0, 0, -2e4]), rtol=1e-6)

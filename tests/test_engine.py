@@ -790,11 +790,11 @@ def test_only_an_engine_for_elsewhere_has_a_stand_in(fashion, monkeypatch, error
     def judged():
         stage = SimpleNamespace(file="f.engine", out="f.engine")
         target = SimpleNamespace(stand_in=lambda _: graph)
-        exam = SimpleNamespace(judged=lambda verdict, *_: verdict)
+        exam = SimpleNamespace(run_artifact=lambda verdict, *_: verdict)
         return judging.judged(stage, target, None, (), exam, threads=1, progress=silent)
 
     monkeypatch.setattr(judging, "open_artifact", opened)
-    monkeypatch.setattr(judging, "prove_artifact", lambda *_, not_run, progress: not_run)  # noqa: ARG005 its signature
+    monkeypatch.setattr(judging, "validate_artifact", lambda *_, not_run, progress: not_run)  # noqa: ARG005 its signature
     if isinstance(outcome, str):
         assert judged() == outcome
         return

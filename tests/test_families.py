@@ -542,7 +542,7 @@ def test_a_published_dinov2(tmp_path):
     session = open_artifact(out)
     manifest = read_manifest(session, out)
     photos = [f"photo:{name}" for name in PHOTOS]
-    images = make_samples(photos, manifest.spec, manifest.preprocessing)
+    images = make_samples(photos, manifest.signature.image_shape, manifest.preprocessing)
     expected, found = published_dinov2.Original(model)(images), session.run(images)
     assert min(map(snr_db, expected, found)) > 90
 

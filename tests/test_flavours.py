@@ -11,7 +11,7 @@ from support import SEED_STYLE, built_by_tensorrt, refused, run, tiny_spec
 import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.model.vit.state import random_vit
-from vit_export.validation.samples import make_samples
+from vit_export.validation.sample_set import remake_sample_set
 
 ASKED = [
     ({}, "portable"),
@@ -49,7 +49,7 @@ def test_the_portable_graph_answers_alike_elsewhere(tmp_path, changes, flavour):
 def test_the_trained_model_in_openvino(fashion):
     path = fashion.path["onnx"]
     manifest = read_manifest(open_artifact(path), path)
-    samples = make_samples(manifest.reference.recipes, manifest.spec, manifest.preprocessing)
+    samples = remake_sample_set(manifest).inputs
     found = in_openvino(path, samples)
     np.testing.assert_allclose(found, manifest.reference.answers, rtol=1e-4, atol=1e-4)
 

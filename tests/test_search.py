@@ -29,7 +29,7 @@ from vit_export.quantization.mixed_precision import Request, first_within
 from vit_export.quantization.pareto import Mixture, mixtures
 from vit_export.quantization.plan import Plan
 from vit_export.quantization.sensitivity import Exam, closer_views
-from vit_export.validation.metrics import Judgement, Share
+from vit_export.validation.metrics import AccuracyReport, Proportion
 from vit_export.validation.verdict import Verdict
 
 CALIBRATION = FASHION / "images"
@@ -182,12 +182,12 @@ def test_a_budget_that_nothing_meets(tmp_path):
     [(99, 36.0, ""), (98, 36.0, "98 of 100 images keep"), (99, 34.0, "x.png has 34.0 dB")],
 )
 def test_the_users_images_are_within_the_budget_too(hits, worst, told):
-    judged = Judgement(
+    judged = AccuracyReport(
         folder="d",
         count=100,
         accuracy_before=None,
         accuracy_after=None,
-        agreement=Share(hits, 100),
+        agreement=Proportion(hits, 100),
         worst_snr_db=worst,
         worst_image="x.png",
         not_finite=0,
@@ -203,7 +203,7 @@ def test_the_users_images_are_within_the_budget_too(hits, worst, told):
         against_alone=(),
         images=judged,
     )
-    problems = verdict.within(Budget()).problems
+    problems = verdict.apply_budget(Budget()).problems
     assert len(problems) == bool(told)
     assert told in "".join(problems)
 

@@ -12,7 +12,7 @@ from support import need
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.validation.samples import make_samples
+from vit_export.validation.sample_set import remake_sample_set
 
 PROGRAM = Path(__file__).with_name("libtorch.cpp")
 
@@ -65,7 +65,7 @@ def program(tmp_path_factory):
 def test_libtorch_answers_without_python(tmp_path, path, program):
     manifest = read_manifest(open_artifact(path), path)
     reference = manifest.reference
-    samples = make_samples(reference.recipes, manifest.spec, manifest.preprocessing)
+    samples = remake_sample_set(manifest).inputs
     samples.tofile(tmp_path / "images.f32")
     command = [program, path, *samples.shape[1:], tmp_path / "images.f32"]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, env={})

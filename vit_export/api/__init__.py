@@ -12,9 +12,8 @@ from pathlib import Path
 from vit_export.api.doctor import Health, examine
 from vit_export.api.export import build
 from vit_export.api.inspect import Inspection, inspect_path
-from vit_export.api.predict import Prediction, predict_images
-from vit_export.api.validate import validate_file
-from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.api.predict import predict
+from vit_export.api.validate import validate
 from vit_export.bench.plots import write_plot
 from vit_export.bench.results import Bench
 from vit_export.bench.run import run_bench
@@ -25,13 +24,10 @@ from vit_export.codegen.generate import cpp
 from vit_export.core.errors import RequestError
 from vit_export.core.figures import check_picture
 from vit_export.core.progress import Progress, silent
-from vit_export.data.annotations import read_annotations
 from vit_export.model.vit.presets import DEFAULT, Preset, load_preset, preset_names
 from vit_export.model.vit.summary import Summary, count_parameters, summarize
-from vit_export.validation.html_report import write_page
-from vit_export.validation.localize import LocatedError, Location, locate_fault
-from vit_export.validation.plots import write_location
-from vit_export.validation.verdict import Verdict
+from vit_export.validation.localize import Localization, MismatchError, find_first_mismatch
+from vit_export.validation.plots import plot_localization
 
 __all__ = [
     "bench",
@@ -47,41 +43,6 @@ __all__ = [
 ]
 
 
-def validate(
-    artifact: str | Path,
-    *,
-    weights: str | Path | None = None,
-    images: str | Path | None = None,
-    labels_csv: str | Path | None = None,
-    report: str | Path | None = None,
-    threads: int | None = None,
-    progress: Progress = silent,
-) -> Verdict:
-    """The verdict on a file that exists, from the answers in its manifest; needs no torch for ONNX.
-
-    Args:
-        artifact: a file that vit-export wrote.
-        weights: the checkpoint it came from, to compare with eager PyTorch afresh.
-        images: a folder of images to judge on (`Verdict.images`); those in sub-folders are
-            labelled by them, with a class's name or index.
-        labels_csv: their labels instead: rows of a file's name in the folder and a class.
-        report: an HTML file for the verdict with its plots.
-        threads: of the runtime.
-        progress: opened around every stage.
-
-    Raises:
-        RequestError: no artifact of ours, weights that do not fit, or images that can't be judged
-            on: none, unreadable, with labels that are no classes, or with nothing to compare.
-        MissingError: its runtime is not installed, or no sample can be made again here.
-    """
-    path, checkpoint = Path(artifact), None if weights is None else Path(weights)
-    given = read_annotations(images, labels_csv)
-    verdict, manifest = validate_file(path, checkpoint, given, threads, progress)
-    if report is not None:
-        write_page(Path(report), verdict, manifest)
-    return verdict
-
-
 def locate(
     artifact: str | Path,
     *,
@@ -89,7 +50,7 @@ def locate(
     plot: str | Path | None = None,
     threads: int | None = None,
     progress: Progress = silent,
-) -> Location:
+) -> Localization:
     """Every module of an artifact held against eager PyTorch: where it stops being the model.
 
     Args:
@@ -102,35 +63,18 @@ def locate(
     Raises:
         RequestError: no artifact of ours, or not the weights it was made of.
         MissingError: its runtime is not installed, or no sample can be made again here.
-        LocatedError: a module leaves tolerance; the error names the first and holds them all.
+        MismatchError: a module leaves tolerance; the error names the first and holds them all.
     """
     if plot is not None:
         check_picture(Path(plot))
-    found = locate_fault(
+    found = find_first_mismatch(
         Path(artifact), None if weights is None else Path(weights), threads, progress
     )
     if plot is not None:
-        write_location(Path(plot), found)
+        plot_localization(Path(plot), found)
     if found.first is not None:
-        raise LocatedError(found, found.first)
+        raise MismatchError(found, found.first)
     return found
-
-
-def predict(
-    artifact: str | Path, images: Sequence[str | Path], *, top: int = 5, threads: int | None = None
-) -> list[Prediction]:
-    """The `top` most probable classes of each image file, through the artifact's preprocessing.
-
-    Raises:
-        RequestError: no artifact of ours, no classifier, no image.
-        MissingError: its runtime is not installed.
-        ProofError: an answer is not finite.
-    """
-    if top < 1:
-        raise RequestError(f"top is {top}.", "ask for 1 or more.")
-    path = Path(artifact)
-    session = open_artifact(path, threads)
-    return predict_images(session, read_manifest(session, path), [Path(i) for i in images], top)
 
 
 def summary(

@@ -15,9 +15,9 @@ from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.progress import Progress
 from vit_export.core.staging import Staged, rejected_names
 from vit_export.core.to_json import to_json
-from vit_export.validation.accuracy import Examination
-from vit_export.validation.sample_set import Inputs
-from vit_export.validation.validate import prove_artifact
+from vit_export.validation.accuracy import AccuracyEvaluation
+from vit_export.validation.samples import FileInputs
+from vit_export.validation.validate import validate_artifact
 from vit_export.validation.verdict import Built, Origin, RejectedError, Verdict
 
 
@@ -25,8 +25,8 @@ def judged(
     stage: Staged,
     backend: Backend,
     manifest: Manifest,
-    expected: tuple[Reference, Inputs],
-    exam: Examination,
+    expected: tuple[Reference, FileInputs],
+    exam: AccuracyEvaluation,
     *,
     threads: int | None,
     progress: Progress,
@@ -35,11 +35,11 @@ def judged(
     try:
         session, not_run = _open(stage, backend, threads)
     except RequestError as error:  # what was just written is no artifact
-        return Verdict.unopened(stage.out, manifest.precision, error.message)
-    verdict = prove_artifact(
+        return Verdict.reject(stage.out, manifest.precision, error.message)
+    verdict = validate_artifact(
         session, stage.out, manifest, *expected, progress=progress, not_run=not_run
     )
-    return exam.judged(verdict, session, manifest, progress)
+    return exam.run_artifact(verdict, session, manifest, progress)
 
 
 def _open(stage: Staged, backend: Backend, threads: int | None) -> tuple[Session, str]:
@@ -65,7 +65,7 @@ def settle(
         MissingError: it could not be run, and that was asked for.
     """
     if origin.search is not None:
-        verdict = verdict.within(origin.search.budget)
+        verdict = verdict.apply_budget(origin.search.budget)
     facts = RunFacts(not_run=verdict.not_run, matmuls_by_dtype=verdict.products)
     if not verdict.accepted:
         kept = _keep_rejected(stage, backend, verdict)

@@ -30,9 +30,9 @@ from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.data.images import find_images
 from vit_export.model.model import Model
 from vit_export.quantization.plots import write_search_plot
-from vit_export.validation.accuracy import Examination
+from vit_export.validation.accuracy import AccuracyEvaluation
 from vit_export.validation.reading import check_reading
-from vit_export.validation.sample_set import Fed, samples_for
+from vit_export.validation.sample_set import SampleSet, make_sample_set
 from vit_export.validation.verdict import Built, Origin
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -168,10 +168,11 @@ def build(
         names=source.labels,
         progress=progress,
     )
-    with Examination(pictures) as exam, staged(path) as stage:
+    tokens = source.spec.tokens if source.spec else None
+    with AccuracyEvaluation(pictures, tokens) as exam, staged(path) as stage:
         with progress("answer in eager PyTorch"):
             reference, fed = _reference(source, pictures, settings)
-        exam.ask_eager(source.vit, progress)
+        exam.run_eager(source.vit, progress)
         manifest = manifest_of(chosen, source, sizes, settings, reference)
         work = Work(asked, images=pictures, threads=threads, progress=progress)
         job, origin = job_of(source, manifest, (reference, fed.inputs), work)
@@ -179,7 +180,7 @@ def build(
         manifest = chosen.build(replace(job, settings=settings), stage.file, progress)
         del source, job  # the weights are in the file: nobody holds them twice while it runs,
         gc.collect()  # nor do the cycles that exporters leave behind
-        seen = reference, fed.fed
+        seen = reference, fed.file_inputs
         verdict = judged(stage, chosen, manifest, seen, exam, threads=threads, progress=progress)
         return settle(stage, chosen, verdict, origin, settings)
 
@@ -206,9 +207,11 @@ def _path(value: str | Path | None) -> Path | None:
 
 def _reference(
     source: Model, images: ImageDataset | None, settings: Mapping[str, Any]
-) -> tuple[Reference, Fed]:
-    from vit_export.validation.reference import reference_of
+) -> tuple[Reference, SampleSet]:
+    from vit_export.validation.reference import compute_reference
 
     levels = settings.get("preprocess") == "graph"
-    made = samples_for(source.vit.spec, source.preprocessing, images, levels=levels)
-    return reference_of(source.vit, made.recipes, made.inputs, made.fed), made
+    samples = make_sample_set(
+        source.signature.image_shape, source.preprocessing, images, pixels=levels
+    )
+    return compute_reference(source.module, samples), samples

@@ -1,4 +1,4 @@
-"""Images to class names, through the preprocessing that an artifact carries."""
+"""Class names of image files, through the preprocessing that an artifact carries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,34 +8,64 @@ import numpy as np
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import TOP, rank_classes
-from vit_export.backends.session import Session
+from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.errors import ProofError, RequestError
+from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_pixels
+from vit_export.data.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image's most probable classes, best first."""
+    """The most probable classes of one image, the best first."""
 
     image: str
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
 
 
-def predict_images(
-    session: Session, manifest: Manifest, images: Sequence[Path], top: int
+def predict(
+    artifact: str | Path, images: Sequence[str | Path], *, top: int = 5, threads: int | None = None
 ) -> list[Prediction]:
-    """One prediction per image, in order; each image is run alone, at the least batch size.
+    """The most probable classes of each image, in the order of `images`. ONNX needs no torch.
+
+    Each image runs alone, at the smallest batch size that the file takes.
+
+    Args:
+        artifact: a file that vit-export wrote.
+        images: image files of any size.
+        top: how many classes, at least 1.
+        threads: intra-op threads of the runtime; None for the runtime's default.
 
     Raises:
-        RequestError: no classifier, no preprocessing, or a file that is no image.
-        ProofError: the answer is not finite.
+        RequestError: the file is no artifact of ours, has no classes or no preprocessing, or an
+            image cannot be read.
+        MissingError: the file's runtime is not installed.
+        ProofError: an answer is not finite.
     """
+    if top < 1:
+        raise RequestError(f"top is {top}.", "give 1 or more.")
+    path = Path(artifact)
+    session = open_artifact(path, threads)
+    manifest = read_manifest(session, path)
+    preprocessing = _check_predicts(manifest, top)
+    read = read_pixels if manifest.takes_pixels else read_input
+    files = [Path(image) for image in images]
+    inputs = [read(file, preprocessing) for file in files]
+    predictions = []
+    for file, image in zip(files, inputs, strict=True):
+        answer = session.run(np.stack([image] * manifest.batch.least))[0]
+        if not np.isfinite(answer).all():
+            raise ProofError(f"{file}: the answer is not finite.", f"vit-export validate {path}")
+        predictions.append(_name_classes(file, answer, manifest, top))
+    return predictions
+
+
+def _check_predicts(manifest: Manifest, top: int) -> Preprocessing:
+    """The file's preprocessing. Raise RequestError unless it answers `top` classes of an image."""
     if not manifest.signature.classifies:
-        raise RequestError(
-            f"{manifest.model} has no classes: it answers {manifest.signature.answer}.",
-            "use run().",
-        )
+        message = f"{manifest.model} has no classes: it answers {manifest.signature.answer}."
+        raise RequestError(message, "export it with its classifier, or run it in its runtime.")
     if manifest.preprocessing is None:
         raise RequestError(
             f"{manifest.model} came without preprocessing.",
@@ -44,14 +74,10 @@ def predict_images(
     if manifest.head == "top5" and top > TOP:
         message = f"The file answers {TOP} classes, not {top}."
         raise RequestError(message, "export it with --head softmax.")
-    read = read_pixels if manifest.takes_pixels else read_input
-    inputs = [read(path, manifest.preprocessing) for path in images]
-    found = []
-    for path, image in zip(images, inputs, strict=True):
-        answer = session.run(np.stack([image] * manifest.batch.least))[0]
-        if not np.isfinite(answer).all():
-            raise ProofError(f"{path}: the answer is not finite.", "vit-export validate ARTIFACT")
-        classes, probabilities = rank_classes(manifest.head, answer)
-        names = (manifest.labels[i] if manifest.labels else f"class {i}" for i in classes[:top])
-        found.append(Prediction(str(path), tuple(names), tuple(probabilities[:top])))
-    return found
+    return manifest.preprocessing
+
+
+def _name_classes(file: Path, answer: Array, manifest: Manifest, top: int) -> Prediction:
+    classes, probabilities = rank_classes(manifest.head, answer)
+    names = (manifest.labels[i] if manifest.labels else f"class {i}" for i in classes[:top])
+    return Prediction(str(file), tuple(names), tuple(probabilities[:top]))

@@ -25,7 +25,7 @@ from vit_export.model.lower import lower
 from vit_export.model.model import Model
 from vit_export.validation.samples import digest
 from vit_export.validation.tolerances import TOLERANCES, within_budget
-from vit_export.validation.validate import prove
+from vit_export.validation.validate import Expectation, validate
 from vit_export.validation.verdict import Origin, RejectedError
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -218,16 +218,14 @@ def _lowered(source: Model, reference: Reference, samples: Array, *, unfold: boo
     """The export-friendly module, seen to answer alike before anything is built from it."""
     lowered = lower(source, unfold=unfold)
     inputs = samples[STAGE_SAMPLES]  # what eager is given, whatever the file is fed
-    verdict = prove(
-        ModuleSession(lowered),
-        Path("the lowered module"),
-        replace(reference.only(STAGE_SAMPLES), digests=tuple(map(digest, inputs))),
-        inputs,
+    expectation = Expectation(
+        reference=replace(reference.only(STAGE_SAMPLES), digests=tuple(map(digest, inputs))),
         batch=STAGE_BATCH,
         precision="fp32",
         tolerance=TOLERANCES["fp32"],
         classifies=source.signature.classifies,
     )
+    verdict = validate(ModuleSession(lowered), Path("the lowered module"), expectation, inputs)
     if not verdict.accepted:
         raise RejectedError(verdict, "report this with the model's spec: a rewrite is wrong.")
     return lowered

@@ -16,7 +16,8 @@ from vit_export.checkpoints.from_manifest import same_vit
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array, snr_db
 from vit_export.core.staging import data_files
-from vit_export.validation.samples import digest, make_samples
+from vit_export.validation.sample_set import remake_sample_set
+from vit_export.validation.samples import find_identical
 
 NOISE_BATCHES = 8
 """Number of batches of noise to calibrate on if no sample can be made again."""
@@ -143,8 +144,8 @@ def launch_baselines(
 def remake_samples(manifest: Manifest) -> AnsweredSamples:
     """Make the samples of `manifest` again; those that differ on this machine are left out."""
     reference = manifest.reference
-    samples = make_samples(reference.recipes, manifest.require_spec(), manifest.preprocessing)
-    same = [i for i, sample in enumerate(samples) if digest(sample) == reference.digests[i]]
+    samples = remake_sample_set(manifest).inputs
+    same = find_identical(samples, reference.digests)
     batches = np.repeat(samples[same][:, None], manifest.batch.least, axis=1)  # (M, B, C, H, W)
     return AnsweredSamples(batches, reference.answers[same])
 

@@ -23,12 +23,12 @@ def locate(
     """The first module of ARTIFACT that differs from eager PyTorch, and the error in each."""
     from vit_export import api
     from vit_export.cli import render as report
-    from vit_export.validation.localize import LocatedError
+    from vit_export.validation.localize import MismatchError
 
     progress = report.stages(Console(stderr=True), quiet=quiet)
     try:
         found = api.locate(artifact, weights=weights, plot=plot, threads=threads, progress=progress)
-    except LocatedError as error:
+    except MismatchError as error:
         if not as_json:
             report.print_location(Console(), error.location, verbose=verbose)
         raise

@@ -18,8 +18,8 @@ from vit_export.core.progress import Progress, silent
 from vit_export.core.staging import data_files, staged_folder
 from vit_export.data.pillow_resize import check_resizable, columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.validation.sample_set import samples_of
-from vit_export.validation.validate import prove_artifact
+from vit_export.validation.sample_set import make_image_sample_set
+from vit_export.validation.validate import validate_artifact
 from vit_export.validation.verdict import RejectedError
 
 
@@ -117,14 +117,15 @@ def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preproce
 
 def _golden(manifest: Manifest, steps: Preprocessing, weights: Path | None) -> Golden:
     """The samples of the manifest where they are images; else others, answered afresh."""
-    samples = samples_of(recipes_of(manifest, steps), steps, levels=manifest.takes_pixels)
+    recipes = recipes_of(manifest, steps)
+    samples = make_image_sample_set(recipes, steps, pixels=manifest.takes_pixels)
     if manifest.takes_pixels and weights is None:
         return Golden(manifest, samples, manifest.reference)
     _check_pillow(manifest)
-    from vit_export.validation.reference import reference_of
+    from vit_export.validation.reference import compute_reference
 
     vit = same_vit(manifest, weights)
-    reference = reference_of(vit, samples.recipes, samples.inputs, samples.fed)
+    reference = compute_reference(vit, samples)
     return Golden(manifest, samples, reference)
 
 
@@ -153,6 +154,7 @@ def _copied(artifact: Path, to: Path) -> Session:
 
 def _check(session: Session, artifact: Path, golden: Golden) -> None:
     alone = replace(golden.manifest, batch=Batch(1, 1, 1))
-    verdict = prove_artifact(session, artifact, alone, golden.reference, golden.samples.fed)
+    file_inputs = golden.samples.file_inputs
+    verdict = validate_artifact(session, artifact, alone, golden.reference, file_inputs)
     if verdict.status != "PROVEN":
         raise RejectedError(verdict, "export the model again.")

@@ -12,8 +12,8 @@ from vit_export.artifact.reference import Reference
 from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_pixels
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.validation.sample_set import Fed, as_picture, levels_recipes, make_levels
-from vit_export.validation.samples import photo
+from vit_export.validation.sample_set import SampleSet
+from vit_export.validation.samples import choose_pixel_recipes, find_photo, make_pixels, to_pillow
 
 AS_PPM = ("noise:2", "flat")
 """Recipes whose image is written as PPM (PGM), the others as PNG."""
@@ -30,7 +30,7 @@ class Golden:
     """Samples, as files and as numbers; `reference` has the eager answers to them."""
 
     manifest: Manifest
-    samples: Fed
+    samples: SampleSet
     reference: Reference
 
     def write(self, folder: Path, steps: Preprocessing) -> list[str]:
@@ -39,7 +39,7 @@ class Golden:
         for i, recipe in enumerate(self.samples.recipes):
             name = _file_name(recipe)
             (folder / name).write_bytes(_content(recipe, steps))
-            np.asarray(self.samples.fed[i]).tofile(folder / f"{name}.input")
+            np.asarray(self.samples.file_inputs[i]).tofile(folder / f"{name}.input")
             logits = self.reference.answers[i].astype("<f4")
             logits.tofile(folder / f"{name}.logits")
             rows.append((name, self._input_bound(), self._answer_bound(i)))
@@ -52,7 +52,7 @@ class Golden:
         from PIL import Image
 
         name = _file_name(JPEG).replace(".png", ".jpg")
-        with Image.open(photo(JPEG.partition(":")[2])) as image:
+        with Image.open(find_photo(JPEG.partition(":")[2])) as image:
             image.save(folder / name, quality=90)
         read = read_pixels if self.manifest.takes_pixels else read_input
         read(folder / name, steps).tofile(folder / f"{name}.input")
@@ -86,13 +86,15 @@ def _file_name(recipe: str) -> str:
 def _content(recipe: str, steps: Preprocessing) -> bytes:
     """The image file: a photograph as it ships, in colour even for a model of grey."""
     if recipe.startswith("photo:"):
-        return photo(recipe.partition(":")[2]).read_bytes()
+        return find_photo(recipe.partition(":")[2]).read_bytes()
     kind = "PPM" if recipe.startswith(AS_PPM) else "PNG"
     buffer = io.BytesIO()
-    as_picture(make_levels(recipe, steps)).save(buffer, kind)
+    to_pillow(make_pixels(recipe, steps)).save(buffer, kind)
     return buffer.getvalue()
 
 
 def recipes_of(manifest: Manifest, steps: Preprocessing) -> list[str]:
     """The images of a golden folder: those of the proof, if it was on images."""
-    return list(manifest.reference.recipes) if manifest.takes_pixels else levels_recipes(steps)
+    if manifest.takes_pixels:
+        return list(manifest.reference.recipes)
+    return choose_pixel_recipes(steps)

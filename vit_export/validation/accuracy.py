@@ -1,7 +1,7 @@
-"""A user's images, answered by eager PyTorch and by the artifact: first one, later the other.
+"""Accuracy on the user's images, which eager PyTorch and then the artifact answer.
 
-Memory does not grow with the number of images: they are read twice, a batch at a time, and what
-eager PyTorch answered waits in a file of its own.
+Memory does not grow with the number of images: they are read twice, one batch at a time, and the
+answers of eager PyTorch wait in a temporary file.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,126 +21,142 @@ from vit_export.core.numerics import Array, snr_db
 from vit_export.core.progress import Progress, counted
 from vit_export.data.dataset import ImageDataset
 from vit_export.data.images import read_pixels
-from vit_export.validation.metrics import Judgement, Share
+from vit_export.validation.metrics import AccuracyReport, Proportion
 from vit_export.validation.verdict import Verdict
 
-if TYPE_CHECKING:  # torch is heavy, and an artifact is asked without it
-    from vit_export.model.vit.vit import Vit
+if TYPE_CHECKING:  # torch is heavy, and an artifact answers without it
+    from torch import nn
 
-Tops = npt.NDArray[np.int64]
+Classes = npt.NDArray[np.int64]
 """The top class of each image."""
 
-USUAL_BATCH = 16
+BATCH = 16
 MOST_SCORES = 2**20
-"""Of an attention head, over a batch: a model of many more tokens than 197 sees fewer at once."""
+"""Most attention scores of one head in a batch; a model of many tokens gets smaller batches."""
 SPOOL_BYTES = 64 * 2**20
-"""Answers stay in memory up to here, and go to disk beyond."""
+"""Answers stay in memory up to this size, and go to disk beyond."""
 NO_CLASS = -1
-"""What an answer says that is not finite."""
+"""The top class of an answer that is not finite."""
 
 
-class Examination:
-    """The images, and eager PyTorch's answers to them until the artifact has answered too."""
+class AccuracyEvaluation:
+    """The user's images, and eager PyTorch's answers until the artifact has answered too."""
 
-    def __init__(self, images: ImageDataset | None) -> None:
-        """Without `images` nobody is asked anything."""
+    def __init__(self, images: ImageDataset | None, tokens: int | None) -> None:
+        """Without `images` nothing is evaluated.
+
+        `tokens` of an image bound the size of batches; None for a model that has no tokens.
+        """
         self._images = images
-        self._kept = SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 closed by __exit__
-        self._batches = 0
+        self._batch_size = _choose_batch_size(tokens)
+        self._eager = SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 closed by __exit__
+        self._eager_batches = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._kept.close()
+        self._eager.close()
 
-    def ask_eager(self, vit: "Vit", progress: Progress) -> None:
-        """Keeps the answers of `vit`, which need not live any longer."""
+    def run_eager(self, module: "nn.Module", progress: Progress) -> None:
+        """Stores the answers of `module`, which need not stay in memory afterwards."""
         if self._images is None:
             return
-        session = ModuleSession(vit)
-        count, size = len(self._images.paths), _size(vit.spec.tokens)
+        session = ModuleSession(module)
+        count, size = len(self._images.paths), self._batch_size
         with progress(f"answer {count} images in eager PyTorch") as tell:
             for inputs in counted(self._images.batches(size), -(-count // size), tell):
-                np.save(self._kept, session.run(inputs))
-                self._batches += 1
+                np.save(self._eager, session.run(inputs))
+                self._eager_batches += 1
 
-    def judged(
+    def run_artifact(
         self, verdict: Verdict, session: Session, manifest: Manifest, progress: Progress
     ) -> Verdict:
-        """`verdict`, with what its artifact, open in `session`, is worth on the images.
+        """`verdict` with the accuracy report of its artifact, which is open in `session`.
 
-        What is rejected is not asked: it would be the worth of another model.
+        A rejected artifact gets no report: it would be that of another model.
         """
         images = self._images
         if images is None or not verdict.accepted:
             return verdict
-        before = self._before() if self._batches else repeat(None, len(images.paths))
-        with progress(f"judge on {len(images.paths)} images") as tell:
-            after = counted(_answers(session, images, manifest), len(images.paths), tell)
-            looks = [_look(manifest.head, *both) for both in zip(after, before, strict=True)]
-        return replace(
-            verdict, images=_judgement(images, looks, classifies=manifest.signature.classifies)
-        )
+        eager = self._read_eager() if self._eager_batches else repeat(None, len(images.paths))
+        with progress(f"evaluate {len(images.paths)} images") as tell:
+            answers = _answer(session, images, manifest, self._batch_size)
+            answers = counted(answers, len(images.paths), tell)
+            results = [
+                _compare(manifest.head, answer, expected)
+                for answer, expected in zip(answers, eager, strict=True)
+            ]
+        report = _report(images, results, classifies=manifest.signature.classifies)
+        return replace(verdict, images=report)
 
-    def _before(self) -> Iterator[Array]:
-        """What eager PyTorch answered, an image at a time."""
-        self._kept.seek(0)
-        for _ in range(self._batches):
-            yield from np.load(self._kept)
+    def _read_eager(self) -> Iterator[Array]:
+        """The answers of eager PyTorch, one image at a time."""
+        self._eager.seek(0)
+        for _ in range(self._eager_batches):
+            yield from np.load(self._eager)
 
 
-def _size(tokens: int) -> int:
-    return max(1, min(USUAL_BATCH, MOST_SCORES // tokens**2))
+def _choose_batch_size(tokens: int | None) -> int:
+    return BATCH if tokens is None else max(1, min(BATCH, MOST_SCORES // tokens**2))
 
 
-def _answers(session: Session, images: ImageDataset, manifest: Manifest) -> Iterator[Array]:
-    """What the artifact answers, an image at a time; the last one is repeated to fill a batch."""
+def _answer(
+    session: Session, images: ImageDataset, manifest: Manifest, size: int
+) -> Iterator[Array]:
+    """The answers of the artifact, one image at a time, from batches of about `size`.
+
+    Where the artifact takes larger batches only, the last image fills them up.
+    """
     batch = manifest.batch
-    if manifest.takes_pixels:  # of any size each, so that no two of them make a batch
+    if manifest.takes_pixels:  # images of any size: no two of them fit into one array
         for path in images.paths:
             yield session.run(np.stack([read_pixels(path, images.preprocessing)] * batch.least))[0]
         return
-    for inputs in images.batches(batch.nearest(_size(manifest.require_spec().tokens))):
-        lacking = max(0, batch.least - len(inputs))
-        filled = np.concatenate([inputs, *[inputs[-1:]] * lacking])
-        yield from session.run(filled)[: len(inputs)]
+    for inputs in images.batches(batch.nearest(size)):
+        missing = max(0, batch.least - len(inputs))
+        full = np.concatenate([inputs, *[inputs[-1:]] * missing])
+        yield from session.run(full)[: len(inputs)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Result:
     """What is kept of the answers to one image; without an eager model there is no `before`."""
 
     after: int
+    """Top class of the artifact."""
     before: int | None
+    """Top class of eager PyTorch."""
     snr_db: float | None
 
 
-def _look(head: str, after: Array, before: Array | None) -> _Look:
-    if before is None:
-        return _Look(_top(after, head), None, None)
-    return _Look(
-        _top(after, head), _top(before), snr_db(*align_for_comparison(head, before, after))
-    )
+def _compare(output_format: str, answer: Array, eager: Array | None) -> _Result:
+    after = _find_class(output_format, answer)
+    if eager is None:
+        return _Result(after, None, None)
+    aligned = align_for_comparison(output_format, eager, answer)
+    return _Result(after, _find_class("logits", eager), snr_db(*aligned))
 
 
-def _top(answer: Array, head: str = "logits") -> int:
-    """The top class, or NO_CLASS; the largest number of an answer that is no logits."""
-    return find_top_class(head, answer) if np.isfinite(answer).all() else NO_CLASS
+def _find_class(output_format: str, answer: Array) -> int:
+    """The top class, or NO_CLASS; the position of the largest number in features and tokens."""
+    return find_top_class(output_format, answer) if np.isfinite(answer).all() else NO_CLASS
 
 
-def _judgement(images: ImageDataset, looks: Sequence[_Look], *, classifies: bool) -> Judgement:
-    asked = looks[0].before is not None
-    after = np.array([look.after for look in looks])
-    before = np.array([look.before for look in looks]) if asked else None
-    snr = [look.snr_db for look in looks if look.snr_db is not None]
-    worst = int(np.argmin(snr)) if asked else None
-    return Judgement(
+def _report(
+    images: ImageDataset, results: Sequence[_Result], *, classifies: bool
+) -> AccuracyReport:
+    has_eager = results[0].before is not None
+    after = np.array([one.after for one in results])
+    before = np.array([one.before for one in results]) if has_eager else None
+    snr = [one.snr_db for one in results if one.snr_db is not None]
+    worst = int(np.argmin(snr)) if has_eager else None
+    return AccuracyReport(
         folder=str(images.folder),
-        count=len(looks),
-        accuracy_before=_accuracy(before, images.labels),
-        accuracy_after=_accuracy(after, images.labels),
-        agreement=_agreement(before, after) if classifies else None,
+        count=len(results),
+        accuracy_before=_count_right(before, images.labels),
+        accuracy_after=_count_right(after, images.labels),
+        agreement=_count_equal(before, after) if classifies else None,
         worst_snr_db=None if worst is None else snr[worst],
         worst_image=None if worst is None else images.name(worst),
         not_finite=int((after == NO_CLASS).sum()),
@@ -149,13 +165,13 @@ def _judgement(images: ImageDataset, looks: Sequence[_Look], *, classifies: bool
     )
 
 
-def _accuracy(tops: Tops | None, labels: Sequence[int] | None) -> Share | None:
-    if tops is None or labels is None:
+def _count_right(classes: Classes | None, labels: Sequence[int] | None) -> Proportion | None:
+    if classes is None or labels is None:
         return None
-    return Share(int((tops == np.array(labels)).sum()), len(labels))
+    return Proportion(int((classes == np.array(labels)).sum()), len(labels))
 
 
-def _agreement(before: Tops | None, after: Tops) -> Share | None:
+def _count_equal(before: Classes | None, after: Classes) -> Proportion | None:
     if before is None:
         return None
-    return Share(int(((before == after) & (after != NO_CLASS)).sum()), len(after))
+    return Proportion(int(((before == after) & (after != NO_CLASS)).sum()), len(after))

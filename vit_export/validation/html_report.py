@@ -1,6 +1,7 @@
-"""A verdict as one HTML page that needs nothing beside it: the plots are inside."""
+"""A verdict as one HTML file that needs no other file: the plots are inside."""
 
 import io
+import math
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,33 +10,33 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.core.staging import staged
 from vit_export.validation.verdict import Verdict
 
-if TYPE_CHECKING:  # matplotlib is heavy, and only a page needs it
+if TYPE_CHECKING:  # matplotlib is heavy, and only a report needs it
     from matplotlib.axes import Axes
 
-LEAST_SHARE = 1e-2
-"""Where an error of zero is drawn on a logarithmic axis, in units of what is allowed."""
+SMALLEST_SHARE = 1e-2
+"""Share of what is allowed where an error of zero is drawn; the axis is logarithmic."""
 MOST_NAMES = 40
-"""With more samples than this their names would cover each other."""
+"""Most samples whose names fit under the plot."""
 
 
-def write_page(path: Path, verdict: Verdict, manifest: Manifest) -> None:
-    """Writes the page, whole or not at all.
+def write_report(path: Path, verdict: Verdict, manifest: Manifest) -> None:
+    """Write the report to `path`, whole or not at all.
 
     Raises:
-        RequestError, BuildError: `path` can't be written.
+        RequestError, BuildError: `path` cannot be written.
     """
     from jinja2 import Environment
 
     template = (files("vit_export.validation") / "verdict.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True).from_string(template)
-    html = page.render(verdict=verdict, manifest=manifest, plot=_plot(verdict))
+    report = Environment(autoescape=True).from_string(template)
+    html = report.render(verdict=verdict, manifest=manifest, plot=_plot_answers(verdict))
     with staged(path) as stage:
         stage.file.write_text(html, encoding="utf-8")
         stage.commit()
 
 
-def _plot(verdict: Verdict) -> str:
-    """Error over allowance and signal-to-noise of every answer, as SVG."""
+def _plot_answers(verdict: Verdict) -> str:
+    """Error and signal-to-noise ratio of every answer, as SVG."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -51,12 +52,12 @@ def _plot(verdict: Verdict) -> str:
 
 def _draw_errors(axes: "Axes", verdict: Verdict) -> None:
     for batch in verdict.batches:
-        found = [c for c in verdict.against_eager if c.batch == batch]
-        shares = [max(c.max_abs / c.allowed, LEAST_SHARE) for c in found if c.allowed]
-        names = [c.sample for c in found if c.allowed]
+        answers = [c for c in verdict.against_eager if c.batch == batch and c.allowed]
+        shares = [max(c.max_abs / c.allowed, SMALLEST_SHARE) for c in answers]
+        names = [c.sample for c in answers]
         axes.plot(names, shares, "o", alpha=0.7, label=f"batch {batch}")
     axes.axhline(1, color="tab:red", label="allowed")
-    axes.set(yscale="log", ylabel="max error / allowed", title="Against eager PyTorch")
+    axes.set(yscale="log", ylabel="max error / allowed error", title="Against eager PyTorch")
     if len({c.sample for c in verdict.against_eager}) <= MOST_NAMES:
         axes.tick_params("x", rotation=40)
     else:
@@ -65,7 +66,8 @@ def _draw_errors(axes: "Axes", verdict: Verdict) -> None:
 
 
 def _draw_snr(axes: "Axes", verdict: Verdict) -> None:
-    for name, found in (("eager", verdict.against_eager), ("alone", verdict.against_alone)):
-        axes.hist([c.snr_db for c in found if abs(c.snr_db) < 1e9], alpha=0.6, label=name)  # noqa: PLR2004 not infinite
-    axes.set(xlabel="signal-to-noise (dB)", ylabel="answers", title="All answers")
+    for name, answers in (("eager", verdict.against_eager), ("alone", verdict.against_alone)):
+        finite = [c.snr_db for c in answers if math.isfinite(c.snr_db)]
+        axes.hist(finite, alpha=0.6, label=name)
+    axes.set(xlabel="signal-to-noise ratio (dB)", ylabel="answers", title="All answers")
     axes.legend(fontsize=7)

@@ -1,7 +1,7 @@
 """Where an artifact stops being the model: the first module whose output leaves tolerance."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,12 @@ from vit_export.checkpoints.from_manifest import same_vit
 from vit_export.core.errors import MissingError, ProofError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
-from vit_export.model.vit.spec import VitSpec
 from vit_export.validation.compare import Comparison, compare
-from vit_export.validation.samples import digest, make_samples
+from vit_export.validation.sample_set import remake_sample_set
+from vit_export.validation.samples import find_identical
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from vit_export.validation.taps import Tap
-
-MEANS = {"mean", "patch_mean"}
+    from vit_export.model.vit.taps import Tap
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,22 +34,23 @@ class Module:
 
     @property
     def block(self) -> str:
-        """The block it is a part of; empty for a block itself and for what is in none."""
+        """The block that contains it; empty for a whole block and outside of blocks."""
         inside = re.match(r"(blocks\.\d+)\.", self.name)
         return inside[1] if inside else ""
 
     @property
     def share(self) -> float:
-        """The largest error, over what is allowed."""
-        return self.worst.max_abs / max(self.worst.allowed, 1e-300)
+        """The largest error as a share of what is allowed."""
+        return self.worst.error_share
 
 
 @dataclass(frozen=True, kw_only=True)
-class Location:
-    """Every module of an artifact held against eager PyTorch, in running order."""
+class Localization:
+    """Every module of an artifact compared with eager PyTorch, in running order."""
 
     artifact: str
     runtime: str
+    """Name and version of what ran the artifact."""
     modules: tuple[Module, ...]
 
     @property
@@ -64,26 +63,32 @@ class Location:
         return {"first": self.first.name if self.first else None} | asdict(self)
 
 
-class LocatedError(ProofError):
-    """An artifact is not the model from some module on; `location` has all of them."""
+class MismatchError(ProofError):
+    """An artifact differs from the model, first in one module; `location` has all modules."""
 
-    def __init__(self, location: Location, first: Module) -> None:
-        message = f"{location.artifact} leaves the model at {first.name}: {first.worst.problem}"
+    def __init__(self, localization: Localization, first: Module) -> None:
+        message = f"{localization.artifact} leaves the model at {first.name}: {first.worst.problem}"
         super().__init__(f"{message}.", "look at that layer's weights and at what was done to it.")
-        self.location = location
-        self.details = {"location": location.to_mapping()}
+        self.location = localization
+        self.details = {"location": localization.to_mapping()}
 
 
-def locate_fault(
+def find_first_mismatch(
     path: Path, weights: Path | None, threads: int | None, progress: Progress = silent
-) -> Location:
-    """Every module of the artifact at `path`, held against eager PyTorch on its own samples.
+) -> Localization:
+    """Every module of the artifact at `path`, compared with eager PyTorch on its own samples.
+
+    Args:
+        path: the artifact.
+        weights: its checkpoint; not needed for weights that ship and for random ones.
+        threads: intra-op threads of the runtime; None for the runtime's default.
+        progress: opened around every stage.
 
     Raises:
         RequestError: no artifact of ours, or not the weights it was made of.
         MissingError: its runtime is not installed, or no sample can be made again here.
     """
-    from vit_export.validation.taps import taps_of
+    from vit_export.model.vit.taps import record_taps
 
     backend = find_backend_of(path)
     open_taps = backend.require_taps(path)
@@ -92,69 +97,59 @@ def locate_fault(
     manifest.check_plain(path)
     with progress("make the model again"):
         vit = same_vit(manifest, weights)
-    taps = _taps(open_taps, path, manifest, threads)
-    found: dict[str, list[Comparison]] = {}
-    for recipe, sample in _samples(manifest):
+    taps = _open_taps(open_taps, path, manifest, threads)
+    comparisons: dict[str, list[Comparison]] = {}
+    for recipe, sample in _remake_samples(manifest):
         with progress(recipe):
-            mine = taps.run(sample)
-            for name, tap in taps_of(vit, sample).items():
-                if name in mine and not _moved(name, manifest):
-                    found.setdefault(name, []).append(_compared(tap, mine[name], manifest, recipe))
-    modules = (Module(name=name, worst=_worst(told)) for name, told in found.items())
-    return Location(artifact=str(path), runtime=session.runtime, modules=tuple(modules))
+            outputs = taps.run(sample)
+            for name, tap in record_taps(vit, sample).items():
+                if name in outputs and not _differs_by_design(name, manifest):
+                    comparison = _compare(tap, outputs[name], manifest, recipe)
+                    comparisons.setdefault(name, []).append(comparison)
+    modules = (Module(name=name, worst=max(all_, key=_rank)) for name, all_ in comparisons.items())
+    return Localization(artifact=str(path), runtime=session.runtime, modules=tuple(modules))
 
 
-def _moved(name: str, manifest: Manifest) -> bool:
-    """Whether a module answers something else on purpose: equalizing moves the norms' answers."""
-    return bool(manifest.layers) and name.endswith(("attention_norm", "mlp_norm"))
+def _differs_by_design(name: str, manifest: Manifest) -> bool:
+    """Whether a module of a right file answers something else: SmoothQuant scales the norms."""
+    from vit_export.model.vit.taps import BRANCH_NORMS
+
+    return bool(manifest.layers) and name.endswith(BRANCH_NORMS)
 
 
-def _taps(open_taps: OpenTaps, path: Path, manifest: Manifest, threads: int | None) -> Taps:
-    from vit_export.validation.taps import layers_in_order, modules_of
+def _open_taps(open_taps: OpenTaps, path: Path, manifest: Manifest, threads: int | None) -> Taps:
+    from vit_export.model.vit.taps import list_lowered_layers, list_taps
 
     if manifest.batch.least > 1:
         message = f"{path} takes no single image, its batch is {manifest.batch}."
         raise RequestError(message, "export it with --batch dynamic, and look there.")
     spec = manifest.require_spec()
-    names = ModuleNames(watched=tuple(modules_of(spec)), layers=tuple(layers_in_order(spec)))
+    names = ModuleNames(watched=tuple(list_taps(spec)), layers=tuple(list_lowered_layers(spec)))
     return open_taps(path, names, threads)
 
 
-def _samples(manifest: Manifest) -> list[tuple[str, Array]]:
-    reference = manifest.reference
-    made = make_samples(reference.recipes, manifest.require_spec(), manifest.preprocessing)
-    told = zip(reference.recipes, reference.digests, made, strict=True)
-    kept = [(recipe, sample) for recipe, known, sample in told if digest(sample) == known]
-    if not kept:
+def _remake_samples(manifest: Manifest) -> list[tuple[str, Array]]:
+    """Recipes and inputs (C, H, W) of the samples that can be made again exactly."""
+    samples = remake_sample_set(manifest)
+    usable = find_identical(samples.inputs, manifest.reference.digests)
+    if not usable:
         raise MissingError("None of the samples could be made again.", "install the same Pillow.")
-    return kept
+    return [(samples.recipes[i], samples.inputs[i]) for i in usable]
 
 
-def _compared(tap: "Tap", found: Array, manifest: Manifest, recipe: str) -> Comparison:
-    expected = like(found, tap.fp32, manifest.require_spec())
-    floor = float(np.abs(expected - like(found, tap.fp64, manifest.require_spec())).max())
+def _compare(tap: "Tap", output: Array, manifest: Manifest, recipe: str) -> Comparison:
+    """An artifact's `output` (rows, D) of one module, compared with eager PyTorch's."""
+    expected = tap.select_rows(len(output), manifest.require_spec())
     return compare(
-        expected.astype(np.float32),
-        found,
-        floor,
+        expected.fp32.astype(np.float32),
+        output,
+        float(np.abs(expected.fp32 - expected.fp64).max()),
         manifest.tolerance,
-        classifies=False,  # the top class is validate's business; here numbers are followed
+        classifies=False,  # validate compares top classes; this follows the numbers
         sample=recipe,
     )
 
 
-def like(found: Array, expected: Array, spec: VitSpec) -> Array:
-    """The rows of eager's `expected` (N, D) that a lowered module has in `found` (rows, D).
-
-    The last block computes only the tokens that the head looks at, or their mean (`lower_last`).
-    """
-    rows = len(found)
-    if rows == 1 < len(expected) and spec.pool in MEANS:
-        first = spec.prefix_tokens if spec.pool == "patch_mean" else 0
-        mean: Array = expected[first:].mean(axis=0, keepdims=True)
-        return mean
-    return expected[:rows]
-
-
-def _worst(found: Sequence[Comparison]) -> Comparison:
-    return max(found, key=lambda one: (not one.passed, one.max_abs / max(one.allowed, 1e-300)))
+def _rank(comparison: Comparison) -> tuple[bool, float]:
+    """How bad it is: any failure is worse than any success."""
+    return not comparison.passed, comparison.error_share

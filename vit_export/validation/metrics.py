@@ -1,6 +1,6 @@
-"""What a model and its artifact are worth on a user's images: accuracy, agreement, and how sure.
+"""What a model and its artifact are worth on the user's images: counts, shares, and how sure.
 
-No I/O, no arrays: counts in, shares out.
+No I/O, no arrays.
 """
 
 import math
@@ -10,33 +10,34 @@ from typing import Any
 
 from vit_export.data.dataset import Skipped
 
-QUANTILE = 1.959963984540054
-"""Of the normal distribution, for an interval of 95%."""
+QUANTILE_95 = 1.959963984540054
+"""Quantile of the normal distribution for a two-sided interval of 95%."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """So many of so many, as accuracy and agreement are."""
+class Proportion:
+    """A count out of a total, such as accuracy or agreement."""
 
     hits: int
     of: int
-    """At least 1."""
+    """The total, at least 1."""
 
     @property
     def value(self) -> float:
-        """0..1."""
+        """The share, 0 to 1."""
         return self.hits / self.of
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Between which shares the true one lies with 95% confidence (Wilson, 1927).
+        """The 95% confidence interval of the share (Wilson, 1927), within 0 to 1.
 
-        It stays within 0..1 and has a width where all or none are hits.
+        It has a width even where all or none are hits.
         """
-        n, p, z2 = self.of, self.value, QUANTILE**2
+        n, p, z2 = self.of, self.value, QUANTILE_95**2
         centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-        half = QUANTILE * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-        return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))  # p is in it
+        half = QUANTILE_95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+        # rounding must not put p outside of its own interval
+        return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
 
     def to_mapping(self) -> Mapping[str, Any]:
         """Plain values, for JSON."""
@@ -44,24 +45,25 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """How an artifact answers a user's images, beside eager PyTorch where that could be asked.
+class AccuracyReport:
+    """How an artifact answers the user's images, beside eager PyTorch where that answered too.
 
-    It decides nothing but of auto: PROVEN or not, that is the verdict's.
+    It changes no verdict, except that of precision auto (`Verdict.apply_budget`).
     """
 
     folder: str
     count: int
-    """Images that took part."""
-    accuracy_before: Share | None
-    """Of eager PyTorch; None without labels, or where there is no eager model to ask."""
-    accuracy_after: Share | None
-    """Of the artifact in its runtime; None without labels."""
-    agreement: Share | None
-    """Images of which both have the same top class; None where there is none to compare."""
+    """Number of images that took part."""
+    accuracy_before: Proportion | None
+    """Accuracy of eager PyTorch; None without labels, or where no eager model answered."""
+    accuracy_after: Proportion | None
+    """Accuracy of the artifact in its runtime; None without labels."""
+    agreement: Proportion | None
+    """Images with the same top class in both; None without classes or without an eager model."""
     worst_snr_db: float | None
-    """Of the artifact's answers against eager PyTorch's."""
+    """Smallest signal-to-noise ratio of the artifact's answers against eager PyTorch's."""
     worst_image: str | None
+    """Name of the image with `worst_snr_db`."""
     not_finite: int
     """Answers of the artifact with NaN or infinity; they are neither right nor in agreement."""
     unreadable: Skipped
@@ -69,17 +71,17 @@ class Judgement:
 
     @property
     def difference_points(self) -> float | None:
-        """Accuracy after less accuracy before, in percentage points."""
+        """Accuracy after minus accuracy before, in percentage points."""
         if self.accuracy_before is None or self.accuracy_after is None:
             return None
         return 100 * (self.accuracy_after.hits - self.accuracy_before.hits) / self.count
 
     def to_mapping(self) -> Mapping[str, Any]:
         """Plain values, for JSON."""
-        shares = ("accuracy_before", "accuracy_after", "agreement")
-        told = {name: getattr(self, name) for name in shares}
+        names = ("accuracy_before", "accuracy_after", "agreement")
+        proportions = {name: getattr(self, name) for name in names}
         return (
             asdict(self)
-            | {name: share and share.to_mapping() for name, share in told.items()}
+            | {name: one and one.to_mapping() for name, one in proportions.items()}
             | {"difference_points": self.difference_points}
         )

@@ -1,33 +1,35 @@
-"""The error as it grows through the modules of an artifact, as a picture."""
+"""The error of an artifact from module to module, as a plot."""
 
 from pathlib import Path
 
 from vit_export.core.figures import write_picture
-from vit_export.validation.localize import Location
+from vit_export.validation.localize import Localization
 
-LEAST_SHARE = 1e-3
-"""Where an error of zero is drawn on a logarithmic axis, in units of what is allowed."""
+SMALLEST_SHARE = 1e-3
+"""Share of what is allowed where an error of zero is drawn; the axis is logarithmic."""
+LARGEST_SHARE = 1e12
 
 
-def write_location(path: Path, location: Location) -> None:
-    """Writes the picture, whole or not at all; its suffix tells the format.
+def plot_localization(path: Path, localization: Localization) -> None:
+    """Write the plot to `path`, whole or not at all, in the format of its suffix.
 
     Raises:
-        RequestError, BuildError: `path` can't be written.
+        RequestError, BuildError: `path` cannot be written.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    names = [module.name for module in location.modules]
-    shares = [min(max(module.share, LEAST_SHARE), 1e12) for module in location.modules]
+    modules = localization.modules
+    names = [module.name for module in modules]
+    shares = [min(max(module.share, SMALLEST_SHARE), LARGEST_SHARE) for module in modules]
     with mpl.rc_context({"svg.hashsalt": "vit-export", "font.size": 8}):
         figure = Figure(figsize=(max(5, 0.22 * len(names)), 4), layout="constrained")
         axes = figure.add_subplot()
         axes.plot(names, shares, "o-", markersize=3)
         axes.axhline(1, color="tab:red", label="allowed")
-        if location.first is not None:
-            axes.axvline(names.index(location.first.name), color="tab:orange", ls=":")
-        axes.set(yscale="log", ylabel="error, of what is allowed", title=location.artifact)
+        if localization.first is not None:
+            axes.axvline(names.index(localization.first.name), color="tab:orange", ls=":")
+        axes.set(yscale="log", ylabel="error / allowed error", title=localization.artifact)
         axes.tick_params(axis="x", rotation=90)
         axes.legend()
         write_picture(path, figure)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.validation.compare import compare
-from vit_export.validation.reference import reference_of
-from vit_export.validation.samples import make_samples, recipes
+from vit_export.validation.sample_set import SampleSet
+from vit_export.validation.samples import choose_recipes, make_samples
 from vit_export.validation.tolerances import TOLERANCES
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -34,10 +34,13 @@ def check_reading(module: "nn.Module", model: "Model") -> None:
         module: the user's own module; a copy of it runs.
         model: what was read from it, before any overrides.
     """
-    names = recipes(None)[:2]
-    samples = make_samples(names, model.vit.spec, None)
-    expected = reference_of(model.vit, names, samples)
-    for answers in _candidates(module, samples, model.signature.answer_shape):
+    from vit_export.validation.reference import compute_reference
+
+    recipes = choose_recipes(None)[:2]
+    inputs = make_samples(recipes, model.signature.image_shape, None)
+    samples = SampleSet(recipes=tuple(recipes), inputs=inputs, file_inputs=inputs)
+    expected = compute_reference(model.module, samples)
+    for answers in _candidates(module, inputs, model.signature.answer_shape):
         rows = zip(expected.answers, answers, expected.floors, strict=True)
         if all(
             compare(

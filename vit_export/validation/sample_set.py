@@ -1,119 +1,106 @@
-"""What a proof feeds a file, beside what eager PyTorch is given of the same samples.
+"""The samples of a proof as eager PyTorch takes them, and as the file takes them.
 
-A file that preprocesses by itself takes levels of images of any size. Its samples are made of
-recipes too: `photo:cat` as it ships, `noise:7:37x53` and `extremes:7:37x53` drawn from seed 7 (of
-all levels, of the lowest and highest), `flat:64:37x53` of one level. Eager PyTorch gets them
-through Pillow.
+A file that preprocesses by itself takes pixels, images of any size. Eager PyTorch takes the same
+images through Pillow.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.core.numerics import Array
 from vit_export.data.dataset import ImageDataset
-from vit_export.data.images import Pixels, read_pixels
+from vit_export.data.images import Pixels, read_input, read_pixels
 from vit_export.data.preprocessing import Preprocessing, preprocess
-from vit_export.model.vit.spec import VitSpec
 from vit_export.validation.samples import (
-    PHOTOS,
-    image_samples,
+    FileInputs,
+    choose_pixel_recipes,
+    choose_recipes,
+    make_pixels,
     make_samples,
-    photo,
-    recipes,
-    spread,
+    to_pillow,
 )
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-Inputs = Sequence[npt.NDArray[Any]] | npt.NDArray[Any]
-"""Images, one after the other."""
+MOST_IMAGES = 8
+"""Most images of the user's in a proof, which keeps every answer and runs each image repeatedly."""
 
 
-@dataclass(frozen=True, eq=False)
-class Fed:
-    """Samples, M of them."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SampleSet:
+    """M samples."""
 
     recipes: tuple[str, ...]
     inputs: Array
-    """(M, C, h, w), for eager PyTorch."""
-    fed: Inputs
-    """For the file: the same, or levels (H, W, C), each of a size of its own."""
+    """(M, C, H, W), for eager PyTorch."""
+    file_inputs: FileInputs
+    """For the file: `inputs` themselves, or the pixels (H, W, C) that they were made of."""
 
 
-def samples_for(
-    spec: VitSpec, steps: Preprocessing | None, images: ImageDataset | None, *, levels: bool
-) -> Fed:
-    """The samples that prove a file, and some of the user's images."""
-    if levels and steps is not None:
-        names = levels_recipes(steps)
-        chosen = spread(images) if images is not None else {}
-        made = [make_levels(name, steps) for name in names]
-        made += [read_pixels(path, steps) for path in chosen.values()]
-        return Fed((*names, *chosen), _through_pillow(made, steps), made)
-    names = recipes(steps)
-    inputs = make_samples(names, spec, steps)
+def make_sample_set(
+    image_shape: tuple[int, int, int],
+    preprocessing: Preprocessing | None,
+    images: ImageDataset | None,
+    *,
+    pixels: bool,
+) -> SampleSet:
+    """The samples that prove a new file, and some of the user's `images`.
+
+    Args:
+        image_shape: (C, H, W) of the model's input.
+        preprocessing: the model's own; without it noise replaces photographs.
+        images: the user's dataset, if there is one.
+        pixels: whether the file preprocesses by itself.
+
+    Raises:
+        RequestError: an image cannot be read.
+    """
+    chosen = choose_images(images) if images is not None else {}
+    if pixels and preprocessing is not None:
+        recipes = choose_pixel_recipes(preprocessing)
+        file_inputs = [make_pixels(recipe, preprocessing) for recipe in recipes]
+        file_inputs += [read_pixels(path, preprocessing) for path in chosen.values()]
+        return _pair_with_inputs([*recipes, *chosen], file_inputs, preprocessing)
+    recipes = choose_recipes(preprocessing)
+    inputs = make_samples(recipes, image_shape, preprocessing)
     if images is not None:
-        more, extra = image_samples(images)
-        names, inputs = [*names, *more], np.concatenate([inputs, extra])
-    return Fed(tuple(names), inputs, inputs)
+        read = [read_input(path, images.preprocessing) for path in chosen.values()]
+        inputs = np.concatenate([inputs, np.stack(read)])
+    return SampleSet(recipes=(*recipes, *chosen), inputs=inputs, file_inputs=inputs)
 
 
-def samples_again(manifest: Manifest) -> Fed:
-    """The samples of a manifest."""
-    names, steps = manifest.reference.recipes, manifest.preprocessing
-    if manifest.takes_pixels and steps is not None:
-        return samples_of(names, steps, levels=True)
-    inputs = make_samples(names, manifest.require_spec(), steps)
-    return Fed(names, inputs, inputs)
+def remake_sample_set(manifest: Manifest) -> SampleSet:
+    """The samples of an existing file, made again from the recipes in its manifest."""
+    recipes, preprocessing = manifest.reference.recipes, manifest.preprocessing
+    if manifest.takes_pixels and preprocessing is not None:
+        return make_image_sample_set(recipes, preprocessing, pixels=True)
+    inputs = make_samples(recipes, manifest.signature.image_shape, preprocessing)
+    return SampleSet(recipes=recipes, inputs=inputs, file_inputs=inputs)
 
 
-def samples_of(names: Sequence[str], steps: Preprocessing, *, levels: bool) -> Fed:
-    """Samples of images' recipes, for a file that takes levels, or what Pillow makes of them."""
-    made = [make_levels(name, steps) for name in names]
-    inputs = _through_pillow(made, steps)
-    return Fed(tuple(names), inputs, made if levels else inputs)
+def make_image_sample_set(
+    recipes: Sequence[str], preprocessing: Preprocessing, *, pixels: bool
+) -> SampleSet:
+    """Samples that are all images, from recipes of pixels.
+
+    `pixels` says whether the file takes them as they are, or normalized like eager PyTorch.
+    """
+    images = [make_pixels(recipe, preprocessing) for recipe in recipes]
+    samples = _pair_with_inputs(recipes, images, preprocessing)
+    return samples if pixels else replace(samples, file_inputs=samples.inputs)
 
 
-def levels_recipes(steps: Preprocessing) -> list[str]:
-    """Nine recipes: as large as the model's input, smaller and larger, odd, wide and tall."""
-    height, width = steps.crop
-    same, small = f"{height}x{width}", f"{2 * height // 3 | 1}x{4 * width // 5 | 1}"
-    tall = f"{3 * height | 1}x{5 * width // 4 | 1}"
-    photos = [f"photo:{name}" for name in PHOTOS]
-    noise = [f"noise:1:{small}", f"noise:2:{small}", f"noise:3:{small}", f"noise:4:{tall}"]
-    return [*photos, *noise, f"extremes:5:{same}", f"flat:64:{small}"]
+def choose_images(images: ImageDataset) -> dict[str, Path]:
+    """A few of `images` by their recipes, spread evenly over all of them."""
+    count = min(MOST_IMAGES, len(images.paths))
+    chosen = [int(i) for i in np.linspace(0, len(images.paths) - 1, count).round()]
+    return {f"image:{images.name(i)}": images.paths[i] for i in chosen}
 
 
-def make_levels(recipe: str, steps: Preprocessing) -> Pixels:
-    """The image of one recipe, (H, W, C)."""
-    kind, argument, *size = recipe.split(":")
-    if kind == "photo":
-        return read_pixels(photo(argument), steps)
-    height, width = (int(side) for side in size[0].split("x"))
-    shape = (height, width, len(steps.mean))
-    # RandomState, not Generator: NumPy promises that its stream never changes (NEP 19).
-    random = np.random.RandomState(int(argument))
-    if kind == "noise":
-        return random.randint(0, 256, shape, np.uint8)
-    if kind == "extremes":
-        return random.randint(0, 2, shape, np.uint8) * np.uint8(255)
-    if kind == "flat":
-        return np.full(shape, int(argument), np.uint8)
-    raise ValueError(f"unknown recipe {recipe!r}")
-
-
-def as_picture(levels: Pixels) -> "Image":
-    """Levels (H, W, C) as Pillow has them."""
-    from PIL import Image
-
-    return Image.fromarray(levels[..., 0] if levels.shape[-1] == 1 else levels)
-
-
-def _through_pillow(images: Sequence[Pixels], steps: Preprocessing) -> Array:
-    return np.stack([preprocess(as_picture(one), steps) for one in images])
+def _pair_with_inputs(
+    recipes: Sequence[str], images: Sequence[Pixels], preprocessing: Preprocessing
+) -> SampleSet:
+    inputs = np.stack([preprocess(to_pillow(one), preprocessing) for one in images])
+    return SampleSet(recipes=tuple(recipes), inputs=inputs, file_inputs=images)

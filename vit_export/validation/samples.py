@@ -1,75 +1,114 @@
-"""The inputs a proof runs on, made from short recipes, so that they can be made again anywhere.
+"""The inputs of a proof, each made from a short recipe, so that any machine can make them again.
 
-A recipe is a word and an argument: `photo:cat` is a photograph that ships, through the model's own
-preprocessing; `normal:7` and `saturated:7` are drawn from seed 7; `constant:0.25` is flat.
+A recipe is words between colons. `photo:cat` is a photograph that ships with the package.
+
+Normalized inputs (C, H, W): `photo:cat` through the model's own preprocessing; `normal:7` and
+`saturated:7`, drawn from seed 7; `constant:0.25`, flat.
+
+Pixels (H, W, C), for files that preprocess by themselves: `photo:cat` as it is; `noise:7:37x53` and
+`extremes:7:37x53`, of that height and width, drawn from seed 7 among all values or among the
+lowest and the highest; `flat:64:37x53`, of one value.
 """
 
 import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vit_export.core.numerics import Array
-from vit_export.data.dataset import ImageDataset
-from vit_export.data.images import read_input
+from vit_export.data.images import Pixels, read_input, read_pixels
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.model.vit.spec import VitSpec
+
+if TYPE_CHECKING:  # a device that has no photograph to read has no need of Pillow
+    from PIL.Image import Image
+
+FileInputs = Sequence[npt.NDArray[Any]] | npt.NDArray[Any]
+"""One array per sample: normalized (C, H, W), or pixels (H, W, C) of several sizes."""
 
 PHOTOS = ("astronaut", "cat", "coffee")
-MOST_IMAGES = 8
-"""Of the user's: a proof keeps every answer in memory, and runs each image several times."""
 
 
-def recipes(preprocessing: Preprocessing | None) -> list[str]:
-    """Eight recipes: photographs where the model says how to read them, noise where not."""
+def choose_recipes(preprocessing: Preprocessing | None) -> list[str]:
+    """Eight recipes of normalized inputs; noise replaces photographs without `preprocessing`."""
     photos = [f"photo:{name}" for name in PHOTOS]
-    seeded = photos if preprocessing else [f"normal:{seed}" for seed in (11, 12, 13)]
-    return [*seeded, "normal:1", "normal:2", "normal:3", "constant:0.25", "saturated:4"]
+    first = photos if preprocessing else [f"normal:{seed}" for seed in (11, 12, 13)]
+    return [*first, "normal:1", "normal:2", "normal:3", "constant:0.25", "saturated:4"]
+
+
+def choose_pixel_recipes(preprocessing: Preprocessing) -> list[str]:
+    """Nine recipes of pixels: the size of the model's input, smaller, larger, odd, wide, tall."""
+    height, width = preprocessing.crop
+    same, small = f"{height}x{width}", f"{2 * height // 3 | 1}x{4 * width // 5 | 1}"
+    tall = f"{3 * height | 1}x{5 * width // 4 | 1}"
+    photos = [f"photo:{name}" for name in PHOTOS]
+    noise = [f"noise:1:{small}", f"noise:2:{small}", f"noise:3:{small}", f"noise:4:{tall}"]
+    return [*photos, *noise, f"extremes:5:{same}", f"flat:64:{small}"]
 
 
 def make_samples(
-    recipes: Sequence[str], spec: VitSpec, preprocessing: Preprocessing | None
+    recipes: Sequence[str],
+    image_shape: tuple[int, int, int],
+    preprocessing: Preprocessing | None,
 ) -> Array:
-    """The inputs of `recipes`, (M, C, H, W)."""
-    return np.stack([_make(recipe, spec, preprocessing) for recipe in recipes])
+    """The normalized inputs of `recipes`, (M, *image_shape); `image_shape` is (C, H, W)."""
+    return np.stack([_make_sample(recipe, image_shape, preprocessing) for recipe in recipes])
 
 
-def image_samples(images: ImageDataset) -> tuple[list[str], Array]:
-    """Recipes and inputs of a few of `images`, spread evenly over all of them.
+def make_pixels(recipe: str, preprocessing: Preprocessing) -> Pixels:
+    """The pixels (H, W, C) of one recipe, with the channels that `preprocessing` takes."""
+    kind, argument, *size = recipe.split(":")
+    if kind == "photo":
+        return read_pixels(find_photo(argument), preprocessing)
+    height, width = (int(side) for side in size[0].split("x"))
+    shape = (height, width, len(preprocessing.mean))
+    random = _random_stream(argument)
+    if kind == "noise":
+        return random.randint(0, 256, shape, np.uint8)
+    if kind == "extremes":
+        return random.randint(0, 2, shape, np.uint8) * np.uint8(255)
+    if kind == "flat":
+        return np.full(shape, int(argument), np.uint8)
+    raise ValueError(f"unknown recipe {recipe!r}")
 
-    Raises:
-        RequestError: one can't be read.
-    """
-    chosen = spread(images)
-    inputs = [read_input(path, images.preprocessing) for path in chosen.values()]
-    return list(chosen), np.stack(inputs)
 
-
-def spread(images: ImageDataset) -> dict[str, Path]:
-    """A few of `images` by their recipes, spread evenly over all of them."""
-    count = min(MOST_IMAGES, len(images.paths))
-    chosen = [int(i) for i in np.linspace(0, len(images.paths) - 1, count).round()]
-    return {f"image:{images.name(i)}": images.paths[i] for i in chosen}
-
-
-def photo(name: str) -> Path:
-    """One of `PHOTOS` as a file."""
+def find_photo(name: str) -> Path:
+    """The file of one of `PHOTOS`."""
     return Path(str(files("vit_export.data"))) / "photos" / f"{name}.png"
 
 
-def _make(recipe: str, spec: VitSpec, preprocessing: Preprocessing | None) -> Array:
+def to_pillow(pixels: Pixels) -> "Image":
+    """Pixels (H, W, C) as a Pillow image."""
+    from PIL import Image
+
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def digest(sample: npt.NDArray[Any]) -> str:
+    """SHA-256 of one input's little-endian fp32 bytes: equal where it was made again exactly."""
+    return hashlib.sha256(sample.astype("<f4").tobytes()).hexdigest()
+
+
+def find_identical(samples: FileInputs, digests: Sequence[str]) -> list[int]:
+    """Positions of the `samples` that were made again exactly, by their `digests` from before.
+
+    Another Pillow or another CPU may make a sample differently; no proof is possible on that one.
+    """
+    return [i for i, sample in enumerate(samples) if digest(sample) == digests[i]]
+
+
+def _make_sample(
+    recipe: str, shape: tuple[int, int, int], preprocessing: Preprocessing | None
+) -> Array:
     kind, _, argument = recipe.partition(":")
-    shape = (spec.channels, *spec.image_size)
     if kind == "photo" and preprocessing:
-        return read_input(photo(argument), preprocessing)
+        return read_input(find_photo(argument), preprocessing)
     if kind == "constant":
         return np.full(shape, float(argument), np.float32)
-    # RandomState, not Generator: NumPy promises that its stream never changes (NEP 19).
-    random = np.random.RandomState(int(argument))
+    random = _random_stream(argument)
     if kind == "normal":
         # The sum of twelve uniform integers is normal enough, and the same bits on every CPU;
         # a library's logarithm, which other ways need, is not.
@@ -82,14 +121,15 @@ def _make(recipe: str, spec: VitSpec, preprocessing: Preprocessing | None) -> Ar
     raise ValueError(f"unknown recipe {recipe!r}")
 
 
+def _random_stream(seed: str) -> np.random.RandomState:
+    """RandomState, not Generator, because NumPy promises that its stream never changes (NEP 19)."""
+    return np.random.RandomState(int(seed))
+
+
 def _range(preprocessing: Preprocessing | None) -> tuple[Array, Array]:
+    """The least and the largest normalized value, (C, 1, 1) each."""
     if preprocessing is None:
         return np.full((1, 1, 1), -2, np.float32), np.full((1, 1, 1), 2, np.float32)
     mean = np.array(preprocessing.mean, np.float32)[:, None, None]
     std = np.array(preprocessing.std, np.float32)[:, None, None]
     return -mean / std, (1 - mean) / std
-
-
-def digest(sample: npt.NDArray[Any]) -> str:
-    """SHA-256 of one input's little-endian bytes: tells whether it was made again exactly."""
-    return hashlib.sha256(sample.astype("<f4").tobytes()).hexdigest()

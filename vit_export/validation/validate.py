@@ -1,13 +1,12 @@
 """The proof: an open artifact answers like the reference, at every batch size, image by image."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-import numpy as np
-
-from vit_export.artifact.batch import Batch, order_samples
+from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import align_for_comparison, align_rows, infer_output_shape
 from vit_export.artifact.reference import Reference
@@ -16,80 +15,61 @@ from vit_export.backends import find_backend
 from vit_export.backends.session import RunFailedError, Session
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
+from vit_export.validation.answers import Answer, run_batches
 from vit_export.validation.compare import Comparison, compare
-from vit_export.validation.sample_set import Inputs
-from vit_export.validation.samples import digest
+from vit_export.validation.samples import FileInputs, find_identical
 from vit_export.validation.verdict import Verdict
 
 
-def prove(
-    session: Session,
-    artifact: Path,
-    reference: Reference,
-    samples: Inputs,
-    *,
-    batch: Batch,
-    precision: str,
-    tolerance: Tolerance,
-    classifies: bool,
-    head: str = "logits",
-    progress: Progress = silent,
-    source: str = "eager PyTorch",
-    not_run: str = "",
-) -> Verdict:
-    """The verdict on `session`, which answers `samples`, M images, alone and in batches.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Expectation:
+    """What an artifact has to answer, and how exactly."""
 
-    Samples that differ from those the reference saw (another Pillow, another CPU) are left out and
-    named. A batch size that does not run is a failure like a wrong number. `not_run` says why the
-    artifact could not be opened here, when `session` is one on the graph it was made of.
-    """
-    kept = [i for i, made in enumerate(samples) if digest(made) == reference.digests[i]]
-    judge = _Judge(reference, tolerance, head, classifies=classifies)
-    failures: list[str] = []
-    for size in batch.proven if kept else ():
-        with progress(f"prove batch {size}"):
-            try:
-                for order in _orders(kept, samples, size, batch.proven):
-                    judge.batch(session, samples, order, size)
-            except RunFailedError as error:
-                failures.append(f"batch {size} does not run: {error.message}")
-    return Verdict(
-        artifact=str(artifact),
-        runtime=session.runtime,
-        precision=precision,
-        batches=batch.proven,
-        against_eager=tuple(judge.against_eager),
-        against_alone=tuple(judge.against_alone),
-        not_repeated=tuple(reference.recipes[i] for i in range(len(samples)) if i not in kept),
-        failures=tuple(failures),
-        reference=source,
-        not_run=not_run,
-    )
+    reference: Reference
+    batch: Batch
+    """The batch sizes that the artifact takes."""
+    precision: str
+    tolerance: Tolerance
+    classifies: bool
+    output_format: str = "logits"
+
+    @classmethod
+    def from_manifest(cls, manifest: Manifest, reference: Reference) -> Self:
+        """What `manifest` claims, with `reference` as the right answers."""
+        return cls(
+            reference=reference,
+            batch=manifest.batch,
+            precision=manifest.precision,
+            tolerance=manifest.tolerance,
+            classifies=manifest.signature.classifies,
+            output_format=manifest.head,
+        )
 
 
-def prove_artifact(
+def validate_artifact(
     session: Session,
     artifact: Path,
     manifest: Manifest,
     reference: Reference,
-    samples: Inputs,
-    **told: Any,
+    file_inputs: FileInputs,
+    *,
+    progress: Progress = silent,
+    source: str = "eager PyTorch",
+    not_run: str = "",
 ) -> Verdict:
-    """The verdict on an artifact by all that its manifest says of it; `told` is as in `prove`.
+    """The verdict on an artifact by everything that its manifest claims; see `validate`.
 
     What its backend finds wrong with the open file besides its answers is a failure too.
     """
-    verdict = prove(
+    expectation = Expectation.from_manifest(manifest, reference)
+    verdict = validate(
         session,
         artifact,
-        reference,
-        samples,
-        batch=manifest.batch,
-        precision=manifest.precision,
-        tolerance=manifest.tolerance,
-        classifies=manifest.signature.classifies,
-        head=manifest.head,
-        **told,
+        expectation,
+        file_inputs,
+        progress=progress,
+        source=source,
+        not_run=not_run,
     )
     problems = find_backend(manifest.target).check_built(session, manifest)
     return replace(
@@ -99,70 +79,106 @@ def prove_artifact(
     )
 
 
-def _orders(
-    kept: Sequence[int], samples: Inputs, size: int, sizes: Sequence[int]
-) -> list[list[int]]:
-    """What is run in batches of `size`, of images of one shape each.
+def validate(
+    session: Session,
+    artifact: Path,
+    expectation: Expectation,
+    file_inputs: FileInputs,
+    *,
+    progress: Progress = silent,
+    source: str = "eager PyTorch",
+    not_run: str = "",
+) -> Verdict:
+    """The verdict on `session`, which answers M samples alone and in batches.
 
-    Of images of several shapes a larger batch gets those of which there are most.
+    A batch size that does not run is a failure like a wrong number.
+
+    Args:
+        session: the open artifact.
+        artifact: its name in the report.
+        expectation: the right answers and what they may differ by.
+        file_inputs: the M samples. One that differs from the sample that the reference answered
+            (another Pillow, another CPU) is left out and named.
+        progress: opened for every batch size.
+        source: where the reference comes from, in words.
+        not_run: why the artifact cannot run here, where `session` runs the graph it was made of.
     """
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for i in kept:
-        alike.setdefault(samples[i].shape, []).append(i)
-    groups = list(alike.values()) if size == min(sizes) else [max(alike.values(), key=len)]
-    return [order_samples(group, size, sizes) for group in groups]
+    reference = expectation.reference
+    usable = find_identical(file_inputs, reference.digests)
+    findings = _compare_all(session, file_inputs, usable, expectation, progress)
+    left_out = set(range(len(file_inputs))) - set(usable)
+    return Verdict(
+        artifact=str(artifact),
+        runtime=session.runtime,
+        precision=expectation.precision,
+        batches=expectation.batch.proven,
+        against_eager=tuple(findings.against_eager),
+        against_alone=tuple(findings.against_alone),
+        not_repeated=tuple(reference.recipes[i] for i in sorted(left_out)),
+        failures=tuple(findings.failures),
+        reference=source,
+        not_run=not_run,
+    )
 
 
-class _Judge:
-    """Collects comparisons over batches; remembers what each image answered alone."""
+@dataclass(frozen=True, eq=False)
+class _Findings:
+    """Lists that grow while a proof runs; their fields are those of `Verdict`."""
 
-    def __init__(
-        self, reference: Reference, tolerance: Tolerance, head: str, *, classifies: bool
-    ) -> None:
-        self.reference = reference
-        self.tolerance = tolerance
-        self.head = head
-        self.classifies = classifies
-        self.alone: dict[int, Array] = {}
-        self.against_eager: list[Comparison] = []
-        self.against_alone: list[Comparison] = []
+    against_eager: list[Comparison] = field(default_factory=list)
+    against_alone: list[Comparison] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
-    def batch(
-        self,
-        session: Session,
-        samples: Inputs,
-        order: Sequence[int],
-        size: int,
-    ) -> None:
-        """Runs the samples of `order` in batches of `size` and judges every row."""
-        for start in range(0, len(order), size):
-            chosen = list(order[start : start + size])
-            answers = session.run(np.stack([samples[i] for i in chosen]))
-            expected = (size, *infer_output_shape(self.head, self.reference.answers.shape[1:]))
-            if answers.shape != expected:
-                message = f"it answers {answers.shape} instead of {expected}"
-                raise RunFailedError(message, "export the model again.")
-            for row, (index, answer) in enumerate(zip(chosen, answers, strict=True)):
-                self._judge(index, answer, size, row)
 
-    def _judge(self, index: int, answer: Array, size: int, row: int) -> None:
-        eager = align_for_comparison(self.head, self.reference.answers[index], answer)
-        against = [(eager, self.against_eager, self.tolerance)]
-        if index in self.alone:
-            rows = align_rows(self.head, self.alone[index], answer)
-            against.append((rows, self.against_alone, self.tolerance.against_alone))
-        elif size == 1:
-            self.alone[index] = answer
-        for (expected, answered), found, tolerance in against:
-            found.append(
-                compare(
-                    expected,
-                    answered,
-                    self.reference.floors[index],
-                    tolerance,
-                    classifies=self.classifies,
-                    sample=self.reference.recipes[index],
-                    batch=size,
-                    row=row,
-                )
-            )
+def _compare_all(
+    session: Session,
+    file_inputs: FileInputs,
+    usable: Sequence[int],
+    expectation: Expectation,
+    progress: Progress,
+) -> _Findings:
+    """Every answer at every batch size; an answer to an image alone is kept for its later rows."""
+    findings = _Findings()
+    alone: dict[int, Array] = {}
+    sizes, answers = expectation.batch.proven, expectation.reference.answers
+    shape = infer_output_shape(expectation.output_format, answers.shape[1:])
+    run = partial(run_batches, session, file_inputs, usable, sizes=sizes, shape=shape)
+    for size in sizes if usable else ():
+        with progress(f"prove batch {size}"):
+            try:
+                for answer in run(size):
+                    findings.against_eager.append(_compare_with_eager(answer, expectation))
+                    if answer.sample in alone:
+                        values = alone[answer.sample]
+                        comparison = _compare_with_alone(answer, values, expectation)
+                        findings.against_alone.append(comparison)
+                    elif size == 1:
+                        alone[answer.sample] = answer.values
+            except RunFailedError as error:
+                findings.failures.append(f"batch {size} does not run: {error.message}")
+    return findings
+
+
+def _compare_with_eager(answer: Answer, expectation: Expectation) -> Comparison:
+    logits = expectation.reference.answers[answer.sample]
+    aligned = align_for_comparison(expectation.output_format, logits, answer.values)
+    return _compare(aligned, answer, expectation, expectation.tolerance)
+
+
+def _compare_with_alone(answer: Answer, alone: Array, expectation: Expectation) -> Comparison:
+    aligned = align_rows(expectation.output_format, alone, answer.values)
+    return _compare(aligned, answer, expectation, expectation.tolerance.against_alone)
+
+
+def _compare(
+    aligned: tuple[Array, Array], answer: Answer, expectation: Expectation, tolerance: Tolerance
+) -> Comparison:
+    return compare(
+        *aligned,
+        expectation.reference.floors[answer.sample],
+        tolerance,
+        classifies=expectation.classifies,
+        sample=expectation.reference.recipes[answer.sample],
+        batch=answer.batch,
+        row=answer.row,
+    )

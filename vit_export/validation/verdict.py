@@ -1,4 +1,4 @@
-"""What a proof found, as one value: PROVEN or REJECTED, and why; and what became of the file."""
+"""The outcome of a proof as one value: PROVEN or REJECTED, and why; and the finished file."""
 
 import math
 from collections.abc import Mapping
@@ -9,42 +9,43 @@ from typing import Any, Literal, Self
 from vit_export.artifact.budget import Budget, SearchResult
 from vit_export.core.errors import ProofError
 from vit_export.validation.compare import Comparison
-from vit_export.validation.metrics import Judgement
+from vit_export.validation.metrics import AccuracyReport
 
 Status = Literal["PROVEN", "BUILT, NOT RUN", "REJECTED"]
-"""The second: what goes into the target's compiler is proven, and what came out can't run here."""
+"""BUILT, NOT RUN: the graph that went into a compiler is proven; its output cannot run here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Every answer of an artifact, held against the reference."""
+    """Every answer of an artifact, compared with the reference."""
 
     artifact: str
     runtime: str
-    """Name and version of what ran it."""
+    """Name and version of what ran the artifact."""
     precision: str
     batches: tuple[int, ...]
     """The batch sizes that were run."""
     against_eager: tuple[Comparison, ...]
-    """Each sample at each batch size, against eager PyTorch."""
+    """Each answer at each batch size, compared with eager PyTorch's."""
     against_alone: tuple[Comparison, ...]
-    """Each row of a batch, against the same image alone in the same artifact."""
+    """Each row of a batch, compared with the same artifact's answer to the image alone."""
     not_repeated: tuple[str, ...] = ()
-    """Samples that could not be made again here, and so were left out."""
+    """Recipes of samples that cannot be made again here; they took no part."""
     failures: tuple[str, ...] = ()
-    """What went wrong besides numbers: a batch size that does not run, a wrong shape, products
-    that are not in the precision."""
+    """Failures besides wrong numbers: a batch size that does not run, an answer of another shape,
+    arithmetic in another precision. One sentence each."""
     reference: str = "eager PyTorch, from the manifest"
-    images: Judgement | None = None
-    """What the artifact is worth on the user's images; it decides nothing but of auto."""
+    """Where the right answers come from, in words."""
+    images: AccuracyReport | None = None
+    """The artifact's accuracy on the user's images; it decides only about precision auto."""
     not_run: str = ""
-    """Why the artifact itself could not run here, where it was its graph that answered."""
+    """Why the artifact itself cannot run here, where its graph answered instead; else empty."""
     products: Mapping[str, int] = field(default_factory=dict)
-    """Of an engine that ran, by arithmetic, as its inspector tells."""
+    """Number of matrix multiplications by arithmetic, from an engine's inspector; else empty."""
 
     @classmethod
-    def unopened(cls, artifact: Path, precision: str, reason: str) -> Self:
-        """The verdict on a file that no runtime opens."""
+    def reject(cls, artifact: Path, precision: str, reason: str) -> Self:
+        """The verdict on a file that no runtime opens, for one `reason`."""
         return cls(
             artifact=str(artifact),
             runtime="none",
@@ -57,7 +58,7 @@ class Verdict:
 
     @property
     def status(self) -> Status:
-        """REJECTED unless something was compared and nothing is wrong."""
+        """REJECTED if anything is wrong, or if nothing was compared."""
         if self.problems or not self.against_eager:
             return "REJECTED"
         return "BUILT, NOT RUN" if self.not_run else "PROVEN"
@@ -69,46 +70,42 @@ class Verdict:
 
     @property
     def least_snr_db(self) -> float:
-        """Of all answers."""
+        """The smallest signal-to-noise ratio of all answers; -inf without any answer."""
         return min((c.snr_db for c in self.against_eager), default=-math.inf)
 
     @property
     def problems(self) -> list[str]:
-        """One sentence per thing that is wrong."""
-        told = [
+        """Everything that is wrong, one sentence each."""
+        groups = (("", self.against_eager), (", against the image alone", self.against_alone))
+        wrong_answers = [
             f"{c.sample} in row {c.row} of a batch of {c.batch}{where}: {c.problem}"
-            for where, found in (
-                ("", self.against_eager),
-                (", against the image alone", self.against_alone),
-            )
-            for c in found
+            for where, comparisons in groups
+            for c in comparisons
             if not c.passed
         ]
-        return [*self.failures, *told]
+        return [*self.failures, *wrong_answers]
 
     @property
     def worst(self) -> Comparison | None:
-        """The answer nearest to, or farthest over, what is allowed."""
-        return max(
-            self.against_eager, key=lambda c: c.max_abs / max(c.allowed, 1e-300), default=None
-        )
+        """The answer whose error is the largest share of what is allowed."""
+        return max(self.against_eager, key=lambda c: c.error_share, default=None)
 
-    def within(self, budget: Budget) -> Self:
-        """The verdict with what the user's images have to say of a budget."""
-        judged, failures = self.images, []
-        if judged is None:
+    def apply_budget(self, budget: Budget) -> Self:
+        """The verdict of precision auto: it fails too if the user's images break the `budget`."""
+        report, failures = self.images, []
+        if report is None:
             return self
-        same, worst = judged.agreement, judged.worst_snr_db
+        same, worst = report.agreement, report.worst_snr_db
         if same is not None and same.value < budget.min_top1:
-            told = f"{same.hits} of {same.of} images keep their top class"
-            failures.append(f"{told}, {budget.min_top1:.2%} are asked")
+            kept = f"{same.hits} of {same.of} images keep their top class"
+            failures.append(f"{kept}, at least {budget.min_top1:.2%} are required")
         if worst is not None and worst < budget.min_snr_db:
-            told = f"{judged.worst_image} has {worst:.1f} dB"
-            failures.append(f"{told}, {budget.min_snr_db:g} dB is asked")
+            image = f"{report.worst_image} has {worst:.1f} dB"
+            failures.append(f"{image}, at least {budget.min_snr_db:g} dB is required")
         return replace(self, failures=(*self.failures, *failures))
 
     def to_mapping(self) -> Mapping[str, Any]:
-        """Plain values, for JSON; infinities become strings there (`report`)."""
+        """Plain values, for JSON; `core.to_json` writes infinities as strings."""
         images = self.images and self.images.to_mapping()
         return (
             {"status": self.status, "problems": self.problems} | asdict(self) | {"images": images}
@@ -117,35 +114,35 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose weights an artifact holds, and what its user has to know of them."""
+    """Whose weights an artifact holds, and what its user has to know about them."""
 
     weights_from: str
     random_weights: bool
-    """Right for speed and size, worthless for answers."""
+    """Random weights are right for speed and size; their answers mean nothing."""
     unused: Mapping[str, str]
-    """Tensors of the checkpoint that the model has no use for, with the reason."""
+    """Tensors of the checkpoint that the model does not use, with the reason."""
     preprocessing: str = ""
-    """What has to be said of it: that it is assumed, or was brought to another size."""
+    """A note on the preprocessing: that it is assumed, or moved to another image size."""
     calibration: str = ""
-    """What has to be said of the images that scales were found on."""
+    """A note on the images of the calibration."""
     search: SearchResult | None = None
     """How precision auto was decided."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """An artifact that has taken its name."""
+    """A finished file, under the name that the user gave."""
 
     path: Path
     size_bytes: int
     origin: Origin
     verdict: Verdict
     notes: tuple[str, ...] = ()
-    """What has to be said of it besides, one sentence each."""
+    """What the user has to know besides, one sentence each."""
 
     @property
-    def images(self) -> Judgement | None:
-        """What it is worth on the user's images, where there are some."""
+    def images(self) -> AccuracyReport | None:
+        """Accuracy on the user's images; None without images."""
         return self.verdict.images
 
 

@@ -5,10 +5,10 @@ from rich.markup import escape
 
 from vit_export.cli.render.tables import table_of
 from vit_export.data.dataset import Skipped
-from vit_export.validation.metrics import Judgement, Share
+from vit_export.validation.metrics import AccuracyReport, Proportion
 
 
-def print_judgement(console: Console, judged: Judgement, runtime: str) -> None:
+def print_judgement(console: Console, judged: AccuracyReport, runtime: str) -> None:
     """Accuracy before and after in a table, agreement in a sentence, and what took no part."""
     accuracies = {"eager PyTorch": judged.accuracy_before, runtime: judged.accuracy_after}
     known = {name: share for name, share in accuracies.items() if share is not None}
@@ -25,7 +25,7 @@ def print_judgement(console: Console, judged: Judgement, runtime: str) -> None:
     _print_skipped(console, judged.unlabelled, "have no label")
 
 
-def _told(judged: Judgement) -> list[str]:
+def _told(judged: AccuracyReport) -> list[str]:
     """The sentences that hold eager PyTorch and the artifact against each other."""
     told = []
     if judged.agreement is not None:
@@ -42,7 +42,7 @@ def _told(judged: Judgement) -> list[str]:
     return told
 
 
-def _interval(share: Share) -> str:
+def _interval(share: Proportion) -> str:
     low, high = share.interval
     return f"{low:.2%} to {high:.2%}"
 

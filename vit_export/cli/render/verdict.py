@@ -10,7 +10,7 @@ from vit_export.cli.render.inspection import print_unused
 from vit_export.cli.render.mixed_precision import print_search
 from vit_export.cli.render.tables import table_of
 from vit_export.validation.compare import Comparison
-from vit_export.validation.localize import Location
+from vit_export.validation.localize import Localization
 from vit_export.validation.verdict import Built, Verdict
 
 COLOURS = {"PROVEN": "green", "BUILT, NOT RUN": "yellow", "REJECTED": "red"}
@@ -85,7 +85,7 @@ def print_random_weights(console: Console) -> None:
     )
 
 
-def print_location(console: Console, location: Location, *, verbose: bool = False) -> None:
+def print_location(console: Console, location: Localization, *, verbose: bool = False) -> None:
     """The error in each block, and in each module of the first one that leaves tolerance."""
     table = table_of("module", "max error", "allowed", "SNR dB", "worst sample")
     first = location.first

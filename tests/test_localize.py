@@ -17,9 +17,9 @@ from vit_export.checkpoints.from_manifest import same_vit
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import silent
 from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.taps import list_taps
 from vit_export.quantization.plan import Plan
-from vit_export.validation.localize import LocatedError
-from vit_export.validation.taps import modules_of
+from vit_export.validation.localize import MismatchError
 
 TAMPERED = {
     "embedding.projection": "embedding",
@@ -55,7 +55,7 @@ def build(lowered, manifest, path):
 @pytest.mark.parametrize(("layer", "module"), TAMPERED.items(), ids=TAMPERED)
 def test_the_tampered_layer_is_named(fashion, tmp_path, layer, module, target):
     path = tampered(fashion.path[target], layer, tmp_path)
-    with pytest.raises(LocatedError, match=f"leaves the model at {module}: off by") as caught:
+    with pytest.raises(MismatchError, match=f"leaves the model at {module}: off by") as caught:
         vit_export.locate(path)
     names = [one.name for one in caught.value.location.modules]
     before = caught.value.location.modules[: names.index(module)]
@@ -81,7 +81,7 @@ def test_a_whole_file(fashion_file):
     told = run_json("locate", fashion_file, "-q")
     manifest = read_manifest(open_artifact(fashion_file), fashion_file)
     assert told["first"] is None
-    assert [one["name"] for one in told["modules"]] == modules_of(manifest.spec)
+    assert [one["name"] for one in told["modules"]] == list_taps(manifest.spec)
     assert "answer as eager PyTorch's" in run("locate", fashion_file, "-q").stdout
 
 
@@ -110,7 +110,7 @@ def test_every_module_of_every_kind_is_held_against_eager(tmp_path, variant, tar
     out = tmp_path / "f.file"
     getattr(vit_export, target)(written(spec, tmp_path / "m.toml"), out)
     found = vit_export.locate(out)
-    assert [one.name for one in found.modules] == modules_of(spec)
+    assert [one.name for one in found.modules] == list_taps(spec)
 
 
 def test_in_the_flavour_of_onnxruntime(tmp_path):

@@ -1,4 +1,4 @@
-"""The proof notices what it says it notices: a fake session is wrong in one way at a time."""
+"""A proof fails for every kind of wrong answer: a fake session is wrong in one way at a time."""
 
 import dataclasses
 from pathlib import Path
@@ -11,7 +11,7 @@ from vit_export.artifact.reference import Reference
 from vit_export.backends.session import RunFailedError
 from vit_export.validation.samples import digest
 from vit_export.validation.tolerances import TOLERANCES
-from vit_export.validation.validate import prove
+from vit_export.validation.validate import Expectation, validate
 
 SAMPLES = np.random.RandomState(0).standard_normal((8, 1, 2, 2)).astype(np.float32)
 WEIGHT = np.random.RandomState(1).standard_normal((4, 3)).astype(np.float32)
@@ -36,34 +36,32 @@ class Session:
         self.run = answer
 
 
-def verdict(answer, batch="dynamic", reference=REFERENCE, samples=SAMPLES):
-    return prove(
-        Session(answer),
-        Path("f.onnx"),
-        reference,
-        samples,
+def prove(answer, batch="dynamic", reference=REFERENCE, samples=SAMPLES):
+    expectation = Expectation(
+        reference=reference,
         batch=Batch.parse(batch),
         precision="fp32",
         tolerance=TOLERANCES["fp32"],
         classifies=True,
     )
+    return validate(Session(answer), Path("f.onnx"), expectation, samples)
 
 
 def test_right_answers_are_proven():
-    found = verdict(right)
-    assert (found.status, found.problems) == ("PROVEN", [])
-    assert found.batches == (1, 2, 3, 16)
-    assert len(found.against_eager) == 8 + 2 + 3 + 16
-    assert len(found.against_alone) == 2 + 3 + 16
+    verdict = prove(right)
+    assert (verdict.status, verdict.problems) == ("PROVEN", [])
+    assert verdict.batches == (1, 2, 3, 16)
+    assert len(verdict.against_eager) == 8 + 2 + 3 + 16
+    assert len(verdict.against_alone) == 2 + 3 + 16
 
 
-def test_every_sample_is_seen_even_when_the_batch_is_fixed():
-    found = verdict(right, batch="3")
-    assert {c.sample for c in found.against_eager} == set(REFERENCE.recipes)
+def test_every_sample_runs_even_when_the_batch_is_fixed():
+    verdict = prove(right, batch="3")
+    assert {c.sample for c in verdict.against_eager} == set(REFERENCE.recipes)
 
 
 def only_row(index, change):
-    """An answer that is wrong in one row of batches that have it."""
+    """A session's answer that is wrong in one row, in batches that have that row."""
 
     def answer(images):
         answers = right(images).copy()
@@ -106,19 +104,19 @@ WRONG = {
 
 @pytest.mark.parametrize("answer", WRONG.values(), ids=WRONG.keys())
 def test_wrong_answers_are_rejected(answer):
-    found = verdict(answer)
-    assert found.status == "REJECTED"
-    assert found.problems
+    verdict = prove(answer)
+    assert verdict.status == "REJECTED"
+    assert verdict.problems
 
 
-def test_rows_that_lean_on_their_neighbours_are_noticed():
-    """Within the tolerance against eager in no row, but the rows know each other."""
+def test_rows_that_depend_on_each_other_are_rejected():
+    """Each image alone is right; in a batch its answer depends on the others."""
 
     def coupled(images):
         return right(images) + images.mean() * np.float32(len(images) > 1)
 
-    found = verdict(coupled)
-    assert any("against the image alone" in problem for problem in found.problems)
+    verdict = prove(coupled)
+    assert any("against the image alone" in problem for problem in verdict.problems)
 
 
 def test_a_profile_is_proven_at_its_ends():
@@ -128,23 +126,43 @@ def test_a_profile_is_proven_at_its_ends():
         sizes.append(len(images))
         return right(images)
 
-    assert verdict(answer, batch="2:4:32").status == "PROVEN"
+    assert prove(answer, batch="2:4:32").status == "PROVEN"
     assert set(sizes) == {2, 3, 4, 32}
 
 
-def test_samples_that_came_out_different_are_left_out_and_named():
+def test_samples_that_came_out_differently_are_left_out_and_named():
     other = dataclasses.replace(REFERENCE, digests=("0" * 64, *REFERENCE.digests[1:]))
-    found = verdict(right, reference=other)
-    assert found.status == "PROVEN"
-    assert found.not_repeated == ("normal:0",)
-    assert "normal:0" not in {c.sample for c in found.against_eager}
+    verdict = prove(right, reference=other)
+    assert verdict.status == "PROVEN"
+    assert verdict.not_repeated == ("normal:0",)
+    assert "normal:0" not in {c.sample for c in verdict.against_eager}
 
 
 def test_without_any_sample_nothing_is_proven():
-    found = verdict(right, reference=dataclasses.replace(REFERENCE, digests=("",) * 8))
-    assert found.status == "REJECTED"
+    verdict = prove(right, reference=dataclasses.replace(REFERENCE, digests=("",) * 8))
+    assert verdict.status == "REJECTED"
 
 
-def test_the_worst_is_the_one_nearest_the_limit():
-    found = verdict(only_row(15, lambda row: row + np.float32(1e-3)))
-    assert found.worst.row == 15
+def test_the_worst_answer_is_the_one_farthest_over_the_limit():
+    verdict = prove(only_row(15, lambda row: row + np.float32(1e-3)))
+    assert verdict.worst.row == 15
+
+
+def test_only_images_of_one_shape_share_a_batch():
+    """Every image runs alone; batches have images of the most frequent shape."""
+    sizes = [(2, 3)] * 5 + [(4, 4)] * 3
+    samples = [np.full((*size, 1), i, np.float32) for i, size in enumerate(sizes)]
+    reference = dataclasses.replace(
+        REFERENCE,
+        digests=tuple(map(digest, samples)),
+        answers=np.arange(8, dtype=np.float32)[:, None] + np.float32([0, 1, 2]),
+    )
+
+    def answer(images):
+        return images[:, 0, 0] + np.float32([0, 1, 2])
+
+    verdict = prove(answer, reference=reference, samples=samples)
+    assert verdict.status == "PROVEN"
+    assert {c.sample for c in verdict.against_eager if c.batch == 1} == set(reference.recipes)
+    batched = {c.sample for c in verdict.against_eager if c.batch > 1}
+    assert batched == set(reference.recipes[:5])

@@ -1,0 +1,124 @@
+"""What the eager ViT computes on its way to an answer, module by module, and how exactly.
+
+A tap is the output of a module that a lowered graph has too: the embedding, norms, both branches of
+each block (behind their layer scale), the blocks themselves, an attention pool, and the head.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vit_export.core.numerics import Array
+from vit_export.model.segments import split_into_segments
+from vit_export.model.vit.block import EncoderBlock
+from vit_export.model.vit.head import AttentionPool, Head
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.lowering.last_block import MEANS
+from vit_export.model.vit.spec import VitSpec
+from vit_export.model.vit.vit import PatchEmbedding, Vit
+
+WATCHED = (PatchEmbedding, nn.LayerNorm, EncoderBlock, AttentionPool, Head)
+BRANCH_SCALES = {"attention_scale": "attention", "mlp_scale": "mlp"}
+"""Modules behind a branch, each an identity where there is no scale, and the branch's name."""
+BRANCH_NORMS = ("attention_norm", "mlp_norm")
+"""Norms in front of a branch of a block, by the last part of their names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tap:
+    """The output of one module for one image, a row per token."""
+
+    fp32: Array
+    """(rows, D): what an artifact is compared with."""
+    fp64: Array
+    """(rows, D): the same in double precision, which says how exact `fp32` is."""
+
+    def select_rows(self, count: int, spec: VitSpec) -> "Tap":
+        """The `count` rows that the lowered module answers.
+
+        The lowered last block computes only the tokens that the head looks at, or their mean
+        (`model/vit/lowering/last_block.py`).
+        """
+        return Tap(_select_rows(self.fp32, count, spec), _select_rows(self.fp64, count, spec))
+
+
+@torch.inference_mode()
+def record_taps(vit: Vit, image: Array) -> dict[str, Tap]:
+    """Outputs of the modules of `vit` for one `image` (C, H, W), by name, in running order."""
+    x = torch.from_numpy(image[None])
+    exact = x.double()
+    outputs: dict[str, Tensor] = {}
+    exact_outputs: dict[str, Tensor] = {}
+    for name, segment in split_into_segments(vit).items():
+        promoted = copy.deepcopy(segment).double()  # one at a time, to save memory
+        with _record(segment, name, outputs), _record(promoted, name, exact_outputs):
+            x, exact = segment(x), promoted(exact)
+    return {
+        name: Tap(_to_rows(value), _to_rows(exact_outputs[name])) for name, value in outputs.items()
+    }
+
+
+def list_taps(spec: VitSpec) -> list[str]:
+    """The names of all taps of a model of `spec`, in running order."""
+    with torch.device("meta"):
+        vit = Vit(spec).eval()
+        x = torch.empty(1, spec.channels, *spec.image_size)
+    outputs: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for name, segment in split_into_segments(vit).items():
+            with _record(segment, name, outputs):
+                x = segment(x)
+    return list(outputs)
+
+
+def list_lowered_layers(spec: VitSpec) -> list[str]:
+    """The names of the lowered model's linear layers and norms, in running order."""
+    with torch.device("meta"):
+        lowered = lower(Vit(spec).eval())
+        image = torch.empty(1, spec.channels, *spec.image_size)
+    order: list[str] = []
+    for name, module in lowered.named_modules():
+        if isinstance(module, nn.Linear | nn.LayerNorm):
+            module.register_forward_hook(lambda *_, name=name: order.append(name))
+    with torch.no_grad():
+        lowered(image)
+    return order
+
+
+@contextmanager
+def _record(segment: nn.Module, name: str, outputs: dict[str, Tensor]) -> Iterator[None]:
+    """Inside, the outputs of the tapped modules of `segment` go to `outputs`."""
+    handles = []
+    for inner, module in segment.named_modules(prefix=name):
+        path, _, last = inner.rpartition(".")
+        branch = BRANCH_SCALES.get(last)
+        if branch or isinstance(module, WATCHED):
+            key = f"{path}.{branch}" if branch else inner
+
+            def keep(_module: nn.Module, _args: object, out: Tensor, key: str = key) -> None:
+                outputs[key] = out
+
+            handles.append(module.register_forward_hook(keep))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _to_rows(value: Tensor) -> Array:
+    array: Array = value.reshape(-1, value.shape[-1]).numpy()
+    return np.ascontiguousarray(array)
+
+
+def _select_rows(rows: Array, count: int, spec: VitSpec) -> Array:
+    if count == 1 < len(rows) and spec.pool in MEANS:
+        first = spec.prefix_tokens if spec.pool == "patch_mean" else 0
+        mean: Array = rows[first:].mean(axis=0, keepdims=True)
+        return mean
+    return rows[:count]
