@@ -174,7 +174,7 @@ def started(ours: Path, folder: Path, model: str) -> Ratio:
     from vit_export.model.vit.state import random_vit
 
     spec, plain = load_preset(model).spec, folder / "plain.onnx"
-    export_plainly(random_vit(spec, 0), spec, plain)
+    export_plainly(random_vit(spec, 0), (spec.channels, *spec.image_size), plain)
     times: dict[Path, list[float]] = {ours: [], plain: []}
     for _ in range(STARTS):
         for path, found in times.items():

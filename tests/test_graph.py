@@ -1,4 +1,4 @@
-"""The ONNX graph: what is in it, what must not be, and that it is saved as it was asked for."""
+"""The ONNX graph: what it contains, what it must not contain, and how it is saved."""
 
 import re
 from collections import Counter
@@ -28,8 +28,7 @@ ONE_BLOCK = tiny_spec(depth=1, **SEED_STYLE)
 
 def captured(spec=ONE_BLOCK, opset=20, batch="dynamic"):
     vit = random_vit(spec, 0)
-    output = "logits" if spec.classifies else "features"
-    return vit, capture(lower(vit), spec, output=output, opset=opset, batch=Batch.parse(batch))
+    return vit, capture(lower(vit), spec.signature, opset=opset, batch=Batch.parse(batch))
 
 
 def operators(model):
@@ -41,17 +40,17 @@ def graph():
     return captured()[1]
 
 
-def test_nothing_is_computed_about_shapes_but_the_batch(graph):
-    found = operators(graph)
-    assert found["Einsum"] == 0
-    assert found["Shape"] <= 1
-    assert found["Gather"] == 0
-    assert found["Gelu"] == ONE_BLOCK.depth
-    assert found["LayerNormalization"] == 2 * ONE_BLOCK.depth + 1
-    assert found["Softmax"] == ONE_BLOCK.depth
+def test_the_graph_computes_no_shape_but_the_batch(graph):
+    counts = operators(graph)
+    assert counts["Einsum"] == 0
+    assert counts["Shape"] <= 1
+    assert counts["Gather"] == 0
+    assert counts["Gelu"] == ONE_BLOCK.depth
+    assert counts["LayerNormalization"] == 2 * ONE_BLOCK.depth + 1
+    assert counts["Softmax"] == ONE_BLOCK.depth
 
 
-def test_a_fixed_batch_needs_no_shape_at_all():
+def test_a_graph_of_a_fixed_batch_computes_no_shape():
     _, model = captured(batch="2")
     assert not {"Shape", "Expand"} & set(operators(simplify(model)))
 
@@ -62,7 +61,7 @@ def test_attention_is_not_scaled_again(graph):
     assert operators(graph)["Sqrt"] == 0
 
 
-def test_nodes_are_called_after_their_modules(graph):
+def test_nodes_are_named_after_their_modules(graph):
     names = [node.name for node in simplify(graph).graph]
     assert "blocks.0.attention.products/Softmax" in names
     assert "embedding.projection/Conv" in names
@@ -83,7 +82,7 @@ def test_inputs_and_outputs_have_names_and_sizes(tmp_path, batch, size, classes,
 
 
 @pytest.mark.parametrize("opset", range(18, 23))
-def test_the_file_is_of_the_opset_that_was_asked_for(tmp_path, opset):
+def test_a_file_has_the_requested_opset(tmp_path, opset):
     vit, model = captured(opset=opset)
     save(simplify(model), tmp_path / "f.onnx", opset=opset)
     proto = onnx.load(tmp_path / "f.onnx")
@@ -92,7 +91,21 @@ def test_the_file_is_of_the_opset_that_was_asked_for(tmp_path, opset):
     assert_answers_like(vit, tmp_path / "f.onnx")
 
 
-def test_another_opset_than_asked_for_is_not_written(tmp_path, graph):
+@pytest.mark.parametrize("opset", range(18, 23))
+@pytest.mark.parametrize("onnxsim", [True, False], ids=["onnxsim", "alone"])
+def test_every_split_has_its_sizes(tmp_path, opset, onnxsim):
+    """WebGPU in onnxruntime-web refuses a Split with `num_outputs`."""
+    vit, model = captured(opset=opset)
+    model = simplify(model) if onnxsim else model
+    optimize(model)
+    save(model, tmp_path / "f.onnx", opset=opset)
+    (split,) = [n for n in onnx.load(tmp_path / "f.onnx").graph.node if n.op_type == "Split"]
+    assert len(split.input) == 2
+    assert [attribute.name for attribute in split.attribute] == ["axis"]
+    assert_answers_like(vit, tmp_path / "f.onnx")
+
+
+def test_a_graph_of_another_opset_is_not_written(tmp_path, graph):
     with pytest.raises(BuildError, match="not 18"):
         save(graph, tmp_path / "f.onnx", opset=18)
     assert not (tmp_path / "f.onnx").exists()
@@ -111,8 +124,8 @@ def test_every_kind_of_vit_is_captured(tmp_path, changes):
     spec = tiny_spec(depth=1, **changes)
     vit, model = captured(spec)
     model = simplify(model)
-    for flavour in ("portable", "onnxruntime"):
-        optimize(model, flavour)
+    for runtime_flavor in ("portable", "onnxruntime"):
+        optimize(model, runtime_flavor)
         save(model, tmp_path / "f.onnx", opset=20)
         assert_answers_like(vit, tmp_path / "f.onnx")
     assert operators(model)["MultiHeadAttention"] == 1
@@ -120,7 +133,7 @@ def test_every_kind_of_vit_is_captured(tmp_path, changes):
 
 
 def test_the_reference_implementation_of_onnx_agrees(tmp_path):
-    """An evaluator that shares no code with ONNX Runtime: the file means what the standard says."""
+    """It shares no code with ONNX Runtime, so the file means what the standard says."""
     vit, model = captured()
     save(simplify(model), tmp_path / "f.onnx", opset=20)
     images = torch.randn(2, 3, 16, 24)
@@ -136,7 +149,28 @@ def test_simplifying_removes_and_never_adds(graph):
     assert set(after) <= set(before)
 
 
-def test_a_failure_of_onnxsim_is_told(monkeypatch, graph):
+def test_onnxsim_leaves_no_notes_in_the_graph(graph):
+    simplified = simplify(graph.clone())
+    items = (simplified, simplified.graph, *simplified.graph)
+    assert {key for item in items for key in item.metadata_props} == set()
+
+
+def test_notes_of_onnxsim_on_graphs_and_nodes_go_too(monkeypatch, graph):
+    """Other versions of onnxsim may put them elsewhere; other metadata stays."""
+
+    def annotate(proto, **_):
+        for item in (proto, proto.graph, *proto.graph.node):
+            item.metadata_props.add(key="onnxsim.removed_nodes", value="3")
+            item.metadata_props.add(key="author", value="us")
+        return proto, True
+
+    monkeypatch.setattr("onnxsim.simplify", annotate)
+    simplified = simplify(graph.clone())
+    for item in (simplified, simplified.graph, *simplified.graph):
+        assert dict(item.metadata_props) == {"author": "us"}
+
+
+def test_a_failure_of_onnxsim_is_a_build_error(monkeypatch, graph):
     def broken(*_, **__):
         raise RuntimeError("segment of doom")
 
@@ -157,20 +191,21 @@ def test_weights_too_large_for_one_file_stand_beside_it(tmp_path, graph):
     assert operators(ir.load(out)) == operators(simplify(graph.clone()))
 
 
-def test_nothing_of_this_machine_is_in_the_file(tmp_path, graph):
+def test_a_file_holds_no_path_of_this_machine(tmp_path, graph):
     save(simplify(graph.clone()), tmp_path / "f.onnx", opset=20)
     content = (tmp_path / "f.onnx").read_bytes()
     for trace in (b"einops", b"rearrange", b".py", b"site-packages", b"/home", b"vit_export/"):
         assert trace not in content
 
 
-SEVERAL_LENGTHS = [0, 1, 31, 32, 33, 2**12 - 1, 2**12, 2**19]  # bytes round 2**7, 2**14 and 2**21
+LENGTHS = [0, 1, 31, 32, 33, 2**12 - 1, 2**12, 2**19]
+"""Numbers of four bytes each: lengths near 2**7, 2**14 and 2**21, where a varint gets longer."""
 
 
 def test_the_streamed_file_is_what_protobuf_would_write(tmp_path):
-    """Parsed by protobuf itself: every length of its encoding, and nothing is lost or added."""
+    """Protobuf itself parses the file: nothing is lost or added at any length of a varint."""
     model = captured()[1]
-    for size in SEVERAL_LENGTHS:
+    for size in LENGTHS:
         tensor = ir.tensor(np.arange(size, dtype=np.float32), name=f"weight_{size}")
         model.graph.register_initializer(ir.Value(name=tensor.name, const_value=tensor))
     expected = {
@@ -179,10 +214,10 @@ def test_the_streamed_file_is_what_protobuf_would_write(tmp_path):
     weights = {name: model.graph.initializers.pop(name).const_value for name in list(expected)}
     write_model(ir.to_proto(model), weights, tmp_path / "f.onnx")
     proto = onnx.load(tmp_path / "f.onnx")
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
-    assert found.keys() == expected.keys()
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    assert tensors.keys() == expected.keys()
     for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values)
+        np.testing.assert_array_equal(tensors[name], values)
     del proto.graph.initializer[:]
     assert proto == ir.to_proto(model)
 

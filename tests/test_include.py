@@ -28,7 +28,7 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.numerics import snr_db
 from vit_export.core.progress import silent
-from vit_export.graph.census import census
+from vit_export.graph.cost import macs_by_dtype
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
 from vit_export.quantization.convert import quantize
@@ -78,9 +78,9 @@ def test_a_part_adds_its_own_layers_and_no_others(part):
 @pytest.mark.parametrize("part", PARTS)
 def test_what_is_included_is_done_in_integers(part, precision):
     vit = random_vit(tiny_spec(**WIDE), 0)
-    without = census(written(vit, QuantizationRequest(precision)).graph)
-    found = census(written(vit, QuantizationRequest(precision, include=(part,))).graph)
-    everything = census(written(vit, QuantizationRequest(precision, include=PARTS)).graph)
+    without = macs_by_dtype(written(vit, QuantizationRequest(precision)).graph)
+    found = macs_by_dtype(written(vit, QuantizationRequest(precision, include=(part,))).graph)
+    everything = macs_by_dtype(written(vit, QuantizationRequest(precision, include=PARTS)).graph)
     assert sum(found.values()) == sum(without.values())
     assert found["int8"] > without["int8"]
     assert everything == {"int8": sum(without.values())}

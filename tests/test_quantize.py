@@ -15,7 +15,7 @@ from vit_export.core.errors import BuildError, ProofError, RequestError
 from vit_export.core.numerics import snr_db
 from vit_export.core.progress import silent
 from vit_export.graph.capture import capture
-from vit_export.graph.census import census
+from vit_export.graph.cost import macs_by_dtype
 from vit_export.graph.optimize import optimize
 from vit_export.graph.simplify import simplify
 from vit_export.model.vit.lowering import lower
@@ -62,7 +62,7 @@ def with_outliers(vit, factor=8.0):
 
 def graph_of(lowered, spec, opset=20, flavour="portable"):
     batch = Batch.parse("dynamic")
-    model = simplify(capture(lowered, spec, output=spec.answer, opset=opset, batch=batch))
+    model = simplify(capture(lowered, spec.signature, opset=opset, batch=batch))
     optimize(model, flavour)
     return model
 
@@ -278,7 +278,7 @@ def test_the_census_tells_what_products_are_done_in():
     spec = tiny_spec(**WIDE)
     vit = random_vit(spec, 0)
     counts = {
-        asked.precision: census(reduced(vit, asked, opset=21).graph)
+        asked.precision: macs_by_dtype(reduced(vit, asked, opset=21).graph)
         for asked in (
             QuantizationRequest("int8"),
             QuantizationRequest("int8-static"),
@@ -292,7 +292,7 @@ def test_the_census_tells_what_products_are_done_in():
         "weights-int8": "fp32 x int8",
         "weights-int4": "fp32 x int4",
     }
-    plain = census(graph_of(lower(vit), spec).graph)
+    plain = macs_by_dtype(graph_of(lower(vit), spec).graph)
     for precision, found in counts.items():
         assert next(iter(found)) == wanted[precision]
         assert sum(found.values()) == sum(plain.values())

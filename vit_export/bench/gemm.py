@@ -56,10 +56,10 @@ def _fp32_node(
 ) -> "ir.Node":
     import onnx_ir as ir
 
-    from vit_export.graph.builder import initializer
+    from vit_export.graph.builder import add_initializer
 
     weight = random.standard_normal(gemm[:0:-1], np.float32)  # (columns, inner)
-    inputs = [graph.inputs[0], initializer(graph, f"w{number}", weight)]
+    inputs = [graph.inputs[0], add_initializer(graph, f"w{number}", weight)]
     node = ir.node("Gemm", inputs, {"transB": 1})
     node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     return node
@@ -70,11 +70,11 @@ def _int8_node(
 ) -> "ir.Node":
     import onnx_ir as ir
 
-    from vit_export.graph.builder import initializer
+    from vit_export.graph.builder import add_initializer
 
     weight = random.integers(-127, 128, gemm[1:], np.int8)  # (inner, columns)
-    zero_point = initializer(graph, f"z{number}", np.array(ZERO_POINT, np.uint8))
-    inputs = [graph.inputs[0], initializer(graph, f"w{number}", weight), zero_point]
+    zero_point = add_initializer(graph, f"z{number}", np.array(ZERO_POINT, np.uint8))
+    inputs = [graph.inputs[0], add_initializer(graph, f"w{number}", weight), zero_point]
     node = ir.node("MatMulInteger", inputs)
     node.outputs[0].type = ir.TensorType(ir.DataType.INT32)
     return node

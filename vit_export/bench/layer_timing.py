@@ -13,7 +13,7 @@ from vit_export.bench.candidates import Candidate
 from vit_export.bench.gemm import GEMMS_PER_FILE, Gemm
 from vit_export.bench.interleave import Worker, time_interleaved
 from vit_export.core.progress import Tell, counted
-from vit_export.graph.builder import initializer
+from vit_export.graph.builder import add_initializer
 from vit_export.quantization.plan import LayerPlan, Plan
 from vit_export.quantization.qdq import quantize_graph
 from vit_export.quantization.schemes import SCHEMES, Range
@@ -84,11 +84,11 @@ def write_layers(path: Path, gemm: Gemm, scheme: str, flavour: str) -> None:
 
 def _append_layer(graph: ir.Graph, name: str, weight: Floats, rows: int) -> None:
     (x,) = graph.inputs
-    one = initializer(graph, f"{name}/factor", np.array(1, np.float32))
+    one = add_initializer(graph, f"{name}/factor", np.array(1, np.float32))
     copy = ir.node("Mul", [x, one], name=f"{name}/Mul")
     copy.outputs[0].shape, copy.outputs[0].type = x.shape, x.type
     constants = {"weight": weight, "bias": np.zeros(len(weight), np.float32)}
-    inputs = [initializer(graph, f"{name}/{word}", array) for word, array in constants.items()]
+    inputs = [add_initializer(graph, f"{name}/{word}", array) for word, array in constants.items()]
     product = ir.node("Gemm", [copy.outputs[0], *inputs], {"transB": 1}, name=f"{name}/Gemm")
     y = product.outputs[0]
     y.name, y.type = f"{name}/y", ir.TensorType(ir.DataType.FLOAT)

@@ -1,1 +1,1 @@
-"""The ONNX graph: captured from the lowered module, simplified, saved."""
+"""ONNX graphs: captured from a module, simplified, improved by passes, audited, saved."""

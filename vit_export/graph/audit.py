@@ -1,4 +1,4 @@
-"""What a finished graph is made of, and whether everything is in the form that runtimes fuse."""
+"""What a finished graph consists of, and whether each part has the form that runtimes fuse."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from vit_export.graph.builder import MICROSOFT
-from vit_export.graph.census import census
-from vit_export.graph.cost import flops_of
-from vit_export.graph.patterns import attentions
-from vit_export.model.vit.spec import VitSpec
+from vit_export.graph.cost import count_flops, macs_by_dtype
+from vit_export.graph.patterns import find_attentions
+from vit_export.model.fusions import ExpectedFusions
 
 GELU_OPSET = 20
-PIECES = {"gelu": "Erf", "gelu_tanh": "Tanh", "quick_gelu": "Sigmoid", "swiglu": "Sigmoid"}
-"""By kind of MLP: the operator at the heart of its activation where no single one exists."""
+"""First opset with an operator Gelu."""
+CORE_OPERATORS = {"gelu": "Erf", "gelu_tanh": "Tanh", "quick_gelu": "Sigmoid", "swiglu": "Sigmoid"}
+"""By activation: the one operator of it that stands in a graph without a node for the whole."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How often something should stand in a graph in its best form, and does."""
+    """How many nodes of one kind a graph should have in their best form, and how many it has."""
 
     name: str
     expected: int
@@ -28,13 +28,13 @@ class Fusion:
     """Why some are missing."""
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether none is missing."""
         return self.found == self.expected
 
     def __str__(self) -> str:
-        told = f": {self.reason}" if self.reason and not self.whole else ""
-        return f"{self.name} {self.found}/{self.expected}{told}"
+        reason = f": {self.reason}" if self.reason and not self.complete else ""
+        return f"{self.name} {self.found}/{self.expected}{reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +43,38 @@ class Audit:
 
     nodes: int
     operators: Mapping[str, int]
-    """The most frequent first."""
+    """Number of nodes by operator, the most frequent first."""
     fusions: tuple[Fusion, ...]
+    """Empty if nothing is expected of the graph."""
     flops: int
-    """Of matrix products and convolutions for one image; a multiply-add counts two."""
+    """Floating-point operations of products for one image; a multiply-add counts as two."""
     macs: Mapping[str, int]
-    """Multiply-adds for one image by arithmetic (`census`)."""
+    """Multiply-adds for one image by number type (`cost.macs_by_dtype`)."""
     dtypes: Mapping[str, int]
-    """Numbers that the file holds, by type."""
+    """How many numbers the file stores, by type."""
     opset: int
     domains: tuple[str, ...]
     """Operator sets besides the standard one."""
     ir_version: int
     dynamic_axes: tuple[str, ...]
+    """Names of the input's free dimensions."""
 
     @property
     def missing(self) -> list[str]:
-        """One sentence per fusion that is not whole."""
-        return [str(fusion) for fusion in self.fusions if not fusion.whole]
+        """One sentence for each fusion that is not complete."""
+        return [str(fusion) for fusion in self.fusions if not fusion.complete]
 
 
-def audit(model: ir.Model, spec: VitSpec) -> Audit:
-    """`model`, which should be a graph of `spec`, in numbers."""
+def audit(model: ir.Model, expected: ExpectedFusions | None) -> Audit:
+    """Return `model` in numbers.
+
+    Args:
+        model: the graph to read.
+        expected: what the best form of the graph contains; None if nobody knows.
+
+    Raises:
+        ValueError: a product has no shape.
+    """
     operators = Counter(node.op_type for node in model.graph)
     dtypes: Counter[str] = Counter()
     for value in model.graph.initializers.values():
@@ -74,9 +84,9 @@ def audit(model: ir.Model, spec: VitSpec) -> Audit:
     return Audit(
         nodes=len(model.graph),
         operators=dict(operators.most_common()),
-        fusions=_fusions(model, spec, operators),
-        flops=flops_of(model.graph),
-        macs=census(model.graph),
+        fusions=_count_fusions(model, expected, operators) if expected else (),
+        flops=count_flops(model.graph),
+        macs=macs_by_dtype(model.graph),
         dtypes=dict(dtypes.most_common()),
         opset=model.opset_imports[""],
         domains=tuple(sorted(filter(None, model.opset_imports))),
@@ -85,33 +95,42 @@ def audit(model: ir.Model, spec: VitSpec) -> Audit:
     )
 
 
-def _fusions(model: ir.Model, spec: VitSpec, operators: Counter[str]) -> tuple[Fusion, ...]:
-    pools = int(spec.pool == "map")
-    norms = (spec.norm_before_blocks, spec.norm_before_pool, spec.norm_after_pool)
-    activation = _activation(model, spec)
-    found = len(attentions(model.graph)) + operators["MultiHeadAttention"]
-    left = operators["Softmax"] + operators["MultiHeadAttention"] - found
+def _count_fusions(
+    model: ir.Model, expected: ExpectedFusions, operators: Counter[str]
+) -> tuple[Fusion, ...]:
+    activation = _activation_operator(model, expected.activation)
+    core = CORE_OPERATORS[expected.activation]
+    attentions = len(find_attentions(model.graph)) + operators["MultiHeadAttention"]
+    others = operators["Softmax"] + operators["MultiHeadAttention"] - attentions
     return (
-        Fusion("attention", spec.depth, found, f"{left} softmax stand in another form"),
+        Fusion(
+            "attention",
+            expected.attentions,
+            attentions,
+            f"{others} softmax stand in another form",
+        ),
         Fusion(
             "LayerNorm",
-            2 * spec.depth + sum(norms) + pools,
+            expected.layer_norms,
             operators["LayerNormalization"],
             "the others have no node of their own",
         ),
         Fusion(
             f"activation ({activation})",
-            spec.depth + pools,
+            expected.activations,
             operators[activation],
-            f"{operators[PIECES[spec.mlp]]} are in pieces ({PIECES[spec.mlp]})",
+            f"{operators[core]} are in pieces ({core})",
         ),
     )
 
 
-def _activation(model: ir.Model, spec: VitSpec) -> str:
-    """The one operator for the activation that this opset and these domains have, or its heart."""
-    if spec.mlp in {"gelu", "gelu_tanh"} and model.opset_imports[""] >= GELU_OPSET:
+def _activation_operator(model: ir.Model, activation: str) -> str:
+    """Return the operator that is the whole activation in this model's opset and domains.
+
+    If there is none, it is the activation's core operator.
+    """
+    if activation in {"gelu", "gelu_tanh"} and model.opset_imports[""] >= GELU_OPSET:
         return "Gelu"
-    if spec.mlp == "quick_gelu" and MICROSOFT in model.opset_imports:
+    if activation == "quick_gelu" and MICROSOFT in model.opset_imports:
         return "QuickGelu"
-    return PIECES[spec.mlp]
+    return CORE_OPERATORS[activation]

@@ -1,4 +1,4 @@
-"""From the lowered module to an ONNX graph: the only caller of torch.onnx."""
+"""From an export-friendly module to an ONNX graph: the only caller of torch.onnx."""
 
 import ast
 import contextlib
@@ -20,50 +20,56 @@ from vit_export.core.errors import BuildError
 from vit_export.graph.passes.fix_reshapes import fix_reshapes
 from vit_export.graph.passes.lift_constants import lift_constants
 from vit_export.graph.passes.remove_unused import remove_unused
-from vit_export.graph.repeat_blocks import CAPTURED, repeat_block
+from vit_export.graph.repeat_blocks import CAPTURED_BLOCKS, repeat_blocks
+from vit_export.model.signature import Signature
 from vit_export.model.vit.lowering import LoweredVit
-from vit_export.model.vit.spec import VitSpec
 
-INPUT = "image"
 EXAMPLE_BATCH = 2  # torch.export takes 0 and 1 for constants
+NAME_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Metadata key of the exporter: the modules around a node, outermost first."""
 
 
-def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
-    """Attention in four nodes; the exporter's own version rebuilds shapes and scales twice.
+def _translate_attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
+    """Write attention in four nodes; the exporter's own version rebuilds shapes and scales twice.
 
-    Lowering puts the scale into the query weights and asks for neither mask nor dropout.
+    Lowering puts the scale into the query weights and uses neither mask nor dropout.
     """
-    energy = op.MatMul(query, op.Transpose(key, perm=[0, 1, 3, 2]))
-    return op.MatMul(op.Softmax(energy, axis=-1), value)
+    scores = op.MatMul(query, op.Transpose(key, perm=[0, 1, 3, 2]))
+    return op.MatMul(op.Softmax(scores, axis=-1), value)
 
 
-def _split(x: Any, size: int, dim: int = 0) -> Any:
-    """Equal parts in one node; the exporter's own version makes a sequence and picks from it."""
+def _translate_split(x: Any, size: int, dim: int = 0) -> Any:
+    """Write equal parts in one node; the exporter's own version picks them from a sequence."""
     return op.Split(x, axis=dim, num_outputs=x.shape[dim] // size)
 
 
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.aten.scaled_dot_product_attention.default: _attention,
-    torch.ops.aten.split.Tensor: _split,
+    torch.ops.aten.scaled_dot_product_attention.default: _translate_attention,
+    torch.ops.aten.split.Tensor: _translate_split,
 }
 
 
-def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch: Batch) -> ir.Model:
-    """The graph of `module`, input `image` (B, C, H, W), its nodes named after their modules.
+def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch) -> ir.Model:
+    """Return the graph of `module`, with the names of `signature` and nodes named after modules.
+
+    Args:
+        module: the module to capture; its weights are shared, not copied.
+        signature: one image in; its shape and the names of inputs and outputs.
+        opset: version of the standard operators.
+        batch: number of images in the input, fixed or free.
 
     Raises:
-        BuildError: the exporter came back without a graph.
+        BuildError: the exporter returned no graph.
     """
     size = batch.fixed or EXAMPLE_BATCH
-    example = torch.zeros(size, spec.channels, *spec.image_size)
     dynamic = None if batch.fixed else ({0: torch.export.Dim("batch", min=1)},)
-    short = _shortened(module)
-    with _quiet():
+    short = _keep_two_blocks(module)
+    with _silence_exporter():
         program = torch.onnx.export(
-            _hollow(short),
-            (example,),
-            input_names=[INPUT],
-            output_names=[output],
+            _copy_without_memory(short),
+            (torch.zeros(size, *signature.image_shape),),
+            input_names=[tensor.name for tensor in signature.inputs],
+            output_names=[tensor.name for tensor in signature.outputs],
             opset_version=opset,
             dynamic_shapes=dynamic,
             dynamo=True,
@@ -74,68 +80,70 @@ def capture(module: nn.Module, spec: VitSpec, *, output: str, opset: int, batch:
         )
     if program is None:
         raise BuildError(f"torch {torch.__version__} captured nothing.", "report this, please.")
-    model = _named(program.model)
-    if short is not module:
-        for tidy in (
-            lift_constants,
-            fix_reshapes,
-            remove_unused,
-        ):  # until blocks share constants only
-            tidy(model)
-        repeat_block(model, spec.depth)
-    return _with_values(model, module)
+    model = program.model
+    _name_nodes(model)
+    _remove_notes(model)
+    if short is not module and isinstance(module, LoweredVit):
+        for tidy in (lift_constants, fix_reshapes, remove_unused):
+            tidy(model)  # after these, blocks share nothing but constants
+        repeat_blocks(model, len(module.blocks))
+    _set_weights(model, module)
+    return model
 
 
 def export_plainly(
     module: nn.Module, image_shape: Sequence[int], path: Path, *, dynamo: bool = True
 ) -> None:
-    """What torch.onnx.export gives of `module` for images (C, H, W): a bench's baseline.
+    """Write to `path` what torch.onnx.export makes of `module` by itself: a baseline of bench.
 
-    Without `dynamo` by the exporter that was the default before torch 2.9.
+    Args:
+        module: the module to export.
+        image_shape: (C, H, W) of one image; the batch is free.
+        path: the file to write.
+        dynamo: False takes the exporter that was the default before torch 2.9.
     """
     example = torch.zeros(EXAMPLE_BATCH, *image_shape)
-    dynamic: dict[str, Any] = {"dynamic_axes": {INPUT: {0: "batch"}}, "opset_version": 20}
+    options: dict[str, Any] = {"dynamic_axes": {"image": {0: "batch"}}, "opset_version": 20}
     if dynamo:
         shapes = ({0: torch.export.Dim("batch", min=1)},)
-        dynamic = {"dynamic_shapes": shapes, "external_data": False, "verbose": False}
-    with _quiet(), warnings.catch_warnings():
+        options = {"dynamic_shapes": shapes, "external_data": False, "verbose": False}
+    with _silence_exporter(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are using the legacy", DeprecationWarning)
-        # tracing warns of what it takes for constants: here all of that is constant
+        # tracing warns about values that become constants: here all of them are constant
         warnings.filterwarnings("ignore", "Converting a tensor to a Python|torch.tensor results")
-        torch.onnx.export(module, (example,), path, input_names=[INPUT], dynamo=dynamo, **dynamic)
+        torch.onnx.export(module, (example,), path, input_names=["image"], dynamo=dynamo, **options)
 
 
-def _shortened(module: nn.Module) -> nn.Module:
-    """The module with its first and its last block alone: `repeat_block` brings the others back."""
-    if not isinstance(module, LoweredVit) or len(module.blocks) <= CAPTURED:
+def _keep_two_blocks(module: nn.Module) -> nn.Module:
+    """Return the module with only its first and last block; `repeat_blocks` restores the others."""
+    if not isinstance(module, LoweredVit) or len(module.blocks) <= CAPTURED_BLOCKS:
         return module
     short = copy.copy(module)
     short._modules = {**module._modules, "blocks": module.blocks[:: len(module.blocks) - 1]}  # noqa: SLF001 copy.copy shares it
     return short
 
 
-def _hollow(module: nn.Module) -> nn.Module:
-    """A twin whose tensors have shapes and no memory: a graph is the same for all weights."""
-    hollow = {
+def _copy_without_memory(module: nn.Module) -> nn.Module:
+    """Copy a module; its tensors have shapes and no memory: a graph is the same for all weights."""
+    tensors = {
         id(tensor): nn.Parameter(torch.zeros(()).expand(tensor.shape), requires_grad=False)
         for tensor in (*module.parameters(), *module.buffers())
     }
-    return copy.deepcopy(module, hollow)
+    return copy.deepcopy(module, tensors)
 
 
-def _with_values(model: ir.Model, module: nn.Module) -> ir.Model:
-    """The graph with the tensors of `module`, by their names; they are not copied."""
+def _set_weights(model: ir.Model, module: nn.Module) -> None:
+    """Give the initializers of `model` the tensors of `module` by name, without a copy."""
     tensors = module.state_dict()
     for name, value in model.graph.initializers.items():
         if name in tensors:
             array = tensors[name].detach().contiguous().numpy()
             value.const_value = ir.tensor(array, name=name)
-    return model
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's notes on absent optional packages are not the user's business."""
+def _silence_exporter() -> Iterator[None]:
+    """Hide the exporter's notes on optional packages that are not installed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -148,23 +156,24 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _named(model: ir.Model) -> ir.Model:
-    """Nodes called after the module they come from; the exporter's notes (paths!) removed."""
+def _name_nodes(model: ir.Model) -> None:
+    """Name each node after its module and operator, with a number where the name is taken."""
     counts: Counter[str] = Counter()
     for node in model.graph:
-        scopes = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "['', '']"))
+        scopes = ast.literal_eval(node.metadata_props.get(NAME_SCOPES, "['', '']"))
         name = "/".join(filter(None, (scopes[-2] if len(scopes) > 1 else "", node.op_type)))
         counts[name] += 1
         node.name = name if counts[name] == 1 else f"{name}_{counts[name]}"
-        node.metadata_props.clear()
-        node.doc_string = None
-        for value in node.outputs:
-            value.metadata_props.clear()
-    for value in (*model.graph.inputs, *model.graph.initializers.values()):
-        value.metadata_props.clear()
-    model.graph.metadata_props.clear()
-    model.metadata_props.clear()
     model.graph.name = "vit"
     model.producer_name = "vit-export"
     model.producer_version = None
-    return model
+
+
+def _remove_notes(model: ir.Model) -> None:
+    """Remove the exporter's metadata and documentation, which hold paths of this machine."""
+    graph = model.graph
+    for node in graph:
+        node.doc_string = None
+    values = (*graph.inputs, *graph.initializers.values(), *(v for n in graph for v in n.outputs))
+    for item in (model, graph, *graph, *values):
+        item.metadata_props.clear()

@@ -1,76 +1,125 @@
-"""Attention as it stands in a plain graph: found by its softmax, told by what goes in."""
+"""Linear layers and attentions in a plain graph, recognised by their nodes."""
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
-from vit_export.graph.builder import after, before, constant, permutation, producer
+from vit_export.graph.builder import (
+    find_input,
+    find_producer,
+    find_reader,
+    module_name,
+    read_constant,
+    read_permutation,
+)
 
-HEADS_FIRST = (0, 2, 1, 3)
+GEMM_INPUTS = 3
+"""Number of inputs of a Gemm with a bias."""
+SWAP_HEADS = (0, 2, 1, 3)
 """(B, N, h, d) to (B, h, N, d), and back."""
-KEYS_TURNED = (0, 2, 3, 1)
+TRANSPOSE_KEYS = (0, 2, 3, 1)
 """(B, N, h, d) to (B, h, d, N)."""
 
 
 @dataclass(frozen=True, eq=False)
+class Linear:
+    """x Wᵀ + b, a Gemm."""
+
+    module: str
+    """Name of the module that it was captured from."""
+    node: ir.Node
+    input: ir.Value
+    """(M, K)"""
+    weight: npt.NDArray[np.float32]
+    """(N, K)"""
+    bias: npt.NDArray[np.float32]
+    """(N,)"""
+
+    @property
+    def output(self) -> ir.Value:
+        """(M, N)."""
+        return self.node.outputs[0]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Attention:
-    """softmax(q k) v, without mask and scale."""
+    """softmax(q kᵀ) v without a mask; the scale is part of q."""
 
     inputs: tuple[ir.Value, ir.Value, ir.Value]
-    """Queries, keys and values before they were cut into heads: (B·N, D)."""
-    queries: int
-    """How many tokens ask, ..."""
-    keys: int
-    """... and how many are asked."""
+    """Queries, keys and values before the split into heads, each (B·N, D)."""
+    query_tokens: int
+    """Number of tokens that attend."""
+    key_tokens: int
+    """Number of tokens that are attended to."""
     heads: int
+    """Number of attention heads."""
     width: int
-    """D"""
-    scores: ir.Node
-    """The MatMul of queries and keys."""
-    mixed: ir.Node
-    """The MatMul of what softmax answers and values."""
-    joined: ir.Node
-    """The Transpose to (B, N, h, d) that its answer goes through."""
+    """Channels of a token: D."""
+    score_matmul: ir.Node
+    """q kᵀ."""
+    value_matmul: ir.Node
+    """softmax(...) v."""
+    output_transpose: ir.Node
+    """The Transpose behind `value_matmul`, to (B, N, h, d)."""
 
 
-def attentions(graph: ir.Graph) -> list[Attention]:
-    """Every attention of the plain form in `graph`, in order."""
-    found = [_match(node) for node in graph if node.op_type == "Softmax"]
-    return [one for one in found if one is not None]
+def find_linears(graph: ir.Graph) -> list[Linear]:
+    """Return every Gemm with a constant weight and a constant bias, in graph order."""
+    matches = [_match_linear(node) for node in graph if node.op_type == "Gemm"]
+    return [match for match in matches if match is not None]
 
 
-def _match(softmax: ir.Node) -> Attention | None:
-    scores, mixed = before(softmax, "MatMul"), after(softmax, "MatMul")
-    joined = after(mixed, "Transpose")
-    if scores is None or mixed is None or joined is None or permutation(joined) != HEADS_FIRST:
+def find_attentions(graph: ir.Graph) -> list[Attention]:
+    """Return every attention in plain operators, in graph order."""
+    matches = [_match_attention(node) for node in graph if node.op_type == "Softmax"]
+    return [match for match in matches if match is not None]
+
+
+def _match_linear(node: ir.Node) -> Linear | None:
+    if len(node.inputs) != GEMM_INPUTS or node.inputs[0] is None:
         return None
-    queries = _uncut(scores.inputs[0], HEADS_FIRST)
-    keys = _uncut(scores.inputs[1], KEYS_TURNED)
-    values = _uncut(mixed.inputs[1], HEADS_FIRST)
-    if queries is None or keys is None or values is None:
+    weight, bias = read_constant(node.inputs[1]), read_constant(node.inputs[2])
+    if weight is None or bias is None or not node.attributes.get_int("transB", 0):
         return None
-    _, asking, heads, channels = queries[1]
+    return Linear(module_name(node), node, node.inputs[0], weight, bias)
+
+
+def _match_attention(softmax: ir.Node) -> Attention | None:
+    scores, values = find_input(softmax, "MatMul"), find_reader(softmax, "MatMul")
+    output = find_reader(values, "Transpose")
+    if scores is None or values is None or output is None:
+        return None
+    if read_permutation(output) != SWAP_HEADS:
+        return None
+    q = _match_head_split(scores.inputs[0], SWAP_HEADS)
+    k = _match_head_split(scores.inputs[1], TRANSPOSE_KEYS)
+    v = _match_head_split(values.inputs[1], SWAP_HEADS)
+    if q is None or k is None or v is None:
+        return None
+    _, query_tokens, heads, channels = q[1]
     return Attention(
-        inputs=(queries[0], keys[0], values[0]),
-        queries=asking,
-        keys=keys[1][1],
+        inputs=(q[0], k[0], v[0]),
+        query_tokens=query_tokens,
+        key_tokens=k[1][1],
         heads=heads,
         width=heads * channels,
-        scores=scores,
-        mixed=mixed,
-        joined=joined,
+        score_matmul=scores,
+        value_matmul=values,
+        output_transpose=output,
     )
 
 
-def _uncut(
+def _match_head_split(
     value: ir.Value | None, perm: tuple[int, ...]
 ) -> tuple[ir.Value, tuple[int, ...]] | None:
-    """What stands before Transpose(Reshape(x)), and its shape in heads, (-1, N, h, d)."""
-    transpose = producer(value, "Transpose")
-    reshape = before(transpose, "Reshape")
-    if reshape is None or reshape.inputs[0] is None or permutation(transpose) != perm:
+    """Return x and the shape (-1, N, h, d) if `value` is Transpose(Reshape(x, shape), perm)."""
+    transpose = find_producer(value, "Transpose")
+    reshape = find_input(transpose, "Reshape")
+    if reshape is None or reshape.inputs[0] is None or read_permutation(transpose) != perm:
         return None
-    shape = constant(reshape.inputs[1])
+    shape = read_constant(reshape.inputs[1])
     if shape is None or shape.size != len(perm):
         return None
     return reshape.inputs[0], tuple(int(axis) for axis in shape)

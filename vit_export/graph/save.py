@@ -1,4 +1,4 @@
-"""A graph to a file: one up to 2 GB, above that the weights in one data file beside it."""
+"""Writing a graph to a file; above 2 GB its weights go to one data file beside it."""
 
 import hashlib
 from pathlib import Path
@@ -7,6 +7,7 @@ import onnx
 import onnx_ir as ir
 
 from vit_export.core.errors import BuildError
+from vit_export.graph.optimize import check_graph
 from vit_export.graph.protobuf import write_model
 from vit_export.graph.weightless import weights_as_inputs
 
@@ -18,21 +19,26 @@ IR_VERSION = 10  # what ONNX Runtime 1.20 opens
 def save(
     model: ir.Model, path: Path, *, opset: int, largest_file_bytes: int = LARGEST_FILE_BYTES
 ) -> None:
-    """Has onnx.checker look at `model` and writes it to `path`.
+    """Check `model` with onnx.checker and write it to `path`.
 
-    Weights too large for one file go to `path`.<12 hex of their SHA-256>.data.
+    Weights too large for one file go to `path`.<12 hex digits of their SHA-256>.data.
+
+    Args:
+        model: the graph; its `ir_version` becomes 10 at most.
+        path: the file to write.
+        opset: the opset that the file has to be of.
+        largest_file_bytes: size of all weights above which they get a file of their own.
 
     Raises:
-        BuildError: the graph is not valid ONNX or of another opset than was asked for; nothing
-            is written.
+        BuildError: the graph is not valid ONNX or of another opset; nothing is written.
     """
-    if model.opset_imports.get("") != opset:
-        found = model.opset_imports.get("")
+    found = model.opset_imports.get("")
+    if found != opset:
         raise BuildError(f"the graph is of opset {found}, not {opset}.", "take --opset 20.")
     model.ir_version = min(model.ir_version or IR_VERSION, IR_VERSION)
+    _check(model)
     with weights_as_inputs(model) as weights:
         proto = ir.to_proto(model)
-        _check(proto)
     if sum(tensor.nbytes for tensor in weights.values()) > largest_file_bytes:
         _save_external(model, path)
         return
@@ -42,25 +48,26 @@ def save(
     write_model(proto, weights, path)
 
 
-def _check(proto: onnx.ModelProto) -> None:
-    """Nothing, when the graph is valid; its weights need not be there for that."""
+def _check(model: ir.Model) -> None:
+    """Raise BuildError unless the graph is valid."""
     try:
-        onnx.checker.check_model(proto, full_check=True)
+        check_graph(model)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = str(error).partition("\n")[0]
         raise BuildError(f"the graph is not valid ONNX: {reason}", "report this.") from None
 
 
 def _save_external(model: ir.Model, path: Path) -> None:
-    unnamed = path.with_name(f"{path.name}.data")
-    ir.save(model, path, external_data=unnamed.name, size_threshold_bytes=EMBEDDED_BYTES)
-    with unnamed.open("rb") as file:
+    """Write the graph to `path` and its weights to a data file that is named after their hash."""
+    temporary = path.with_name(f"{path.name}.data")
+    ir.save(model, path, external_data=temporary.name, size_threshold_bytes=EMBEDDED_BYTES)
+    with temporary.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    named = path.with_name(f"{path.name}.{digest[:12]}.data")
-    unnamed.rename(named)
+    data = path.with_name(f"{path.name}.{digest[:12]}.data")
+    temporary.rename(data)
     proto = onnx.load(path, load_external_data=False)
     for tensor in proto.graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "location":
-                entry.value = named.name
+                entry.value = data.name
     path.write_bytes(proto.SerializeToString(deterministic=True))

@@ -1,8 +1,8 @@
-"""onnxsim, run on the graph without its weights.
+"""onnxsim, run on the graph without its large weights.
 
-Large weights go in as graph inputs and come back as initializers, so the cost does not grow with
-the model and 2 GB are no limit. onnxsim folds constants and removes what does nothing; none of
-that needs the weights' values.
+They go in as graph inputs and come back as initializers, so the cost does not grow with the model
+and 2 GB are no limit. onnxsim folds constants and removes nodes without effect, and neither needs
+the values of weights.
 """
 
 import onnx_ir as ir
@@ -10,24 +10,26 @@ import onnx_ir as ir
 from vit_export.core.errors import BuildError
 from vit_export.graph.weightless import weights_as_inputs
 
-SKIPPED = [
+SKIPPED_OPTIMIZERS = [
     # A rank-3 MatMul + Add would become Reshape, Gemm, Reshape: 2 nodes more per linear layer,
     # and no faster anywhere it was measured.
     "fuse_matmul_add_bias_into_gemm_batched",
 ]
+METADATA_PREFIX = "onnxsim."
+"""How onnxsim's own notes in a graph's metadata begin."""
 
 
 def simplify(model: ir.Model) -> ir.Model:
-    """The same graph after onnxsim; weights are those of `model`, not copies.
+    """Return the simplified graph; its weights are those of `model`, not copies.
 
     Raises:
-        BuildError: onnxsim failed; nothing of its result is used.
+        BuildError: onnxsim failed.
     """
     import onnxsim
 
     with weights_as_inputs(model) as weights:
         try:
-            proto, _ = onnxsim.simplify(ir.to_proto(model), skipped_optimizers=SKIPPED)
+            proto, _ = onnxsim.simplify(ir.to_proto(model), skipped_optimizers=SKIPPED_OPTIMIZERS)
         except Exception as error:  # noqa: BLE001 it raises whatever its C++ core throws
             raise BuildError(f"onnxsim failed: {error}", "export with --no-simplify.") from None
     simplified: ir.Model = ir.from_proto(proto)
@@ -36,4 +38,14 @@ def simplify(model: ir.Model) -> ir.Model:
             simplified.graph.inputs.remove(value)
             value.const_value = weights[value.name]
             simplified.graph.register_initializer(value)
+    _remove_notes(simplified)
     return simplified
+
+
+def _remove_notes(model: ir.Model) -> None:
+    """Remove onnxsim's notes on its own run from the metadata of model, graph and nodes."""
+    nodes = ir.traversal.RecursiveGraphIterator(model.graph)
+    items: list[ir.Model | ir.Graph | ir.Node] = [model, model.graph, *nodes]
+    for metadata in (item.metadata_props for item in items):
+        for key in [key for key in metadata if key.startswith(METADATA_PREFIX)]:
+            del metadata[key]

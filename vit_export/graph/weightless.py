@@ -1,4 +1,4 @@
-"""A graph whose weights stand aside, so that what is done to it costs nothing per parameter."""
+"""A graph whose large weights are set aside, so that no work on it costs time per parameter."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import onnx_ir as ir
 
 LARGE_BYTES = 1024
-"""Smaller initializers are constants that a pass may want to see: they stay."""
+"""Smaller initializers stay: they are constants whose values a pass may have to read."""
 
 
 @contextmanager
 def weights_as_inputs(model: ir.Model) -> Iterator[Mapping[str, ir.TensorProtocol]]:
-    """Inside, the large initializers of `model` are inputs of it; hands them out by name."""
+    """Turn the large initializers of `model` into inputs inside the block; yield them by name."""
     graph = model.graph
     weights = {
         name: value

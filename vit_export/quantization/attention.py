@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.core.errors import BuildError
-from vit_export.graph.builder import scope
-from vit_export.graph.patterns import attentions
-from vit_export.graph.writer import Writer
+from vit_export.graph.builder import NodeBuilder, module_name
+from vit_export.graph.patterns import find_attentions
 from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.forms import integer_product, restored
 from vit_export.quantization.layers import products
@@ -86,33 +85,33 @@ def quantize_products(model: ir.Model, plans: Mapping[str, ProductsPlan]) -> Non
         BuildError: the graph does not have one of them.
     """
     written = set()
-    for attention in attentions(model.graph):
-        name = scope(attention.scores)
+    for attention in find_attentions(model.graph):
+        name = module_name(attention.score_matmul)
         if name in plans:
-            _quantize_scores(Writer(model, attention.scores), plans[name])
-            _quantize_mixed(Writer(model, attention.mixed), plans[name])
+            _quantize_scores(NodeBuilder(model, attention.score_matmul), plans[name])
+            _quantize_mixed(NodeBuilder(model, attention.value_matmul), plans[name])
             written.add(name)
     if missing := set(plans) - written:
         message = f"the graph has no {', '.join(sorted(missing))} to quantize."
         raise BuildError(message, "report this with the model's spec.")
 
 
-def _quantize_scores(write: Writer, plan: ProductsPlan) -> None:
-    queries, keys = write.place.inputs
-    write.finish(_product(write, (queries, keys), plan.ranges[:2]))
+def _quantize_scores(write: NodeBuilder, plan: ProductsPlan) -> None:
+    queries, keys = write.anchor.inputs
+    write.replace_anchor(_product(write, (queries, keys), plan.ranges[:2]))
 
 
-def _quantize_mixed(write: Writer, plan: ProductsPlan) -> None:
-    shares, values = write.place.inputs
-    last = write.constant("last_axis", np.array([-1], np.int64))
+def _quantize_mixed(write: NodeBuilder, plan: ProductsPlan) -> None:
+    shares, values = write.anchor.inputs
+    last = write.add_constant("last_axis", np.array([-1], np.int64))
     largest = write("ReduceMax", shares, last, keepdims=1)
     parts = write("Div", shares, largest, like=shares)
     product = _product(write, (parts, values), (plan.shares, plan.ranges[2]))
-    write.finish(write("Mul", product, largest))
+    write.replace_anchor(write("Mul", product, largest))
 
 
 def _product(
-    write: Writer, sides: Sequence[ir.Value | None], ranges: Sequence[Range | None]
+    write: NodeBuilder, sides: Sequence[ir.Value | None], ranges: Sequence[Range | None]
 ) -> ir.Value:
     """Of two values, as integers; without ranges these are found at run time."""
     left, right = (side for side in sides if side is not None)
@@ -120,4 +119,4 @@ def _product(
     if first is None or second is None:
         return integer_product(write, left, right)
     inputs = restored(write, left, first, "left"), restored(write, right, second, "right")
-    return write("MatMul", *inputs, like=write.place.outputs[0])
+    return write("MatMul", *inputs, like=write.anchor.outputs[0])

@@ -2,7 +2,7 @@
 
 import onnx_ir as ir
 
-from vit_export.graph.builder import constant, initializer
+from vit_export.graph.builder import add_initializer, read_constant
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.quantization.float16 import BRAIN, SINGLE
 
@@ -14,9 +14,9 @@ def round_in_fp32(model: ir.Model) -> int:
     """
     graph, rounded = model.graph, 0
     for value in list(graph.initializers.values()):
-        array = constant(value)
+        array = read_constant(value)
         if value.dtype == BRAIN and array is not None:
-            made = initializer(graph, f"{value.name}/fp32", array.astype(SINGLE.numpy()))
+            made = add_initializer(graph, f"{value.name}/fp32", array.astype(SINGLE.numpy()))
             ir.convenience.replace_all_uses_with(value, made)
     for node in list(graph):
         if node.op_type == "Cast" and node.attributes["to"].as_int() == BRAIN:

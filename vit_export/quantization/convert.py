@@ -4,20 +4,16 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from vit_export.artifact.precision import PRECISIONS
+from vit_export.artifact.precision import find_wrong_arithmetic
 from vit_export.core.errors import ProofError
-from vit_export.graph.census import census
-from vit_export.graph.optimize import check
+from vit_export.graph.cost import macs_by_dtype
+from vit_export.graph.optimize import check_graph
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.quantization.float16 import BRAIN, to_half, without
 from vit_export.quantization.float16_ranges import Reach, reach_of
 from vit_export.quantization.plan import Plan
 from vit_export.quantization.qdq import quantize_graph
-
-MOST = 0.5
-"""Share of multiply-adds that has to be in the arithmetic that was asked for."""
-
 
 LARGER_SHARE = {
     "int8": "add --include attention or patches, or take a smaller --image-size.",
@@ -65,7 +61,7 @@ def halve_to_bf16(model: ir.Model) -> None:
 def _finish(model: ir.Model, precision: str) -> None:
     remove_unused(model)
     infer_shapes(model)
-    check(model)
+    check_graph(model)
     check_census(model, precision)
 
 
@@ -75,9 +71,7 @@ def check_census(model: ir.Model, precision: str) -> None:
     Raises:
         ProofError: they are not.
     """
-    wanted, counts = PRECISIONS[precision].arithmetic, census(model.graph)
-    share = counts.get(wanted, 0) / max(sum(counts.values()), 1)
-    if wanted and share < MOST:
-        told = ", ".join(f"{count:,} in {name}" for name, count in counts.items())
-        message = f"the graph is not {precision}: of its multiply-adds {told}."
-        raise ProofError(message, LARGER_SHARE.get(precision, "report this with the model's spec."))
+    problem = find_wrong_arithmetic(macs_by_dtype(model.graph), precision)
+    if problem is not None:
+        fix = LARGER_SHARE.get(precision, "report this with the model's spec.")
+        raise ProofError(f"the graph {problem}.", fix)

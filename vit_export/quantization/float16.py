@@ -5,7 +5,7 @@ from collections.abc import Collection
 import onnx
 import onnx_ir as ir
 
-from vit_export.graph.builder import constant, initializer
+from vit_export.graph.builder import add_initializer, read_constant
 
 ISLANDS = {"LayerNormalization", "Softmax", "ReduceMean"}
 """Sums over many numbers: their squares and exponentials leave the range of fp16 first.
@@ -70,7 +70,7 @@ def halved_nodes(graph: ir.Graph) -> list[ir.Node]:
 
 def is_island(node: ir.Node) -> bool:
     """Whether `node` stays in fp32 in every model."""
-    residual = node.op_type == "Add" and all(constant(value) is None for value in node.inputs)
+    residual = node.op_type == "Add" and all(read_constant(value) is None for value in node.inputs)
     return node.op_type in ISLANDS or residual
 
 
@@ -86,11 +86,11 @@ class _Casts:
         if value.dtype == dtype:
             return value
         if (value, dtype) not in self.made:
-            array = constant(value)
+            array = read_constant(value)
             self.made[value, dtype] = (
                 _cast(self.graph, value, dtype, reader)
                 if array is None
-                else initializer(self.graph, f"{value.name}/half", array.astype(dtype.numpy()))
+                else add_initializer(self.graph, f"{value.name}/half", array.astype(dtype.numpy()))
             )
         return self.made[value, dtype]
 

@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 
 from vit_export.backends.onnx.taps import open_tapped
-from vit_export.graph.builder import constant
+from vit_export.graph.builder import read_constant
 from vit_export.graph.save import save
 from vit_export.quantization.float16 import halved_nodes
 
@@ -65,7 +65,7 @@ def reach_of(model: ir.Model, samples: npt.NDArray[np.float32]) -> Reach:
 def _names(nodes: Sequence[ir.Node]) -> list[str]:
     """Of the numbers that `nodes` read and write, weights not among them."""
     values = [v for node in nodes for v in (*node.inputs, *node.outputs) if v is not None]
-    floats = [v for v in values if v.dtype == ir.DataType.FLOAT and constant(v) is None]
+    floats = [v for v in values if v.dtype == ir.DataType.FLOAT and read_constant(v) is None]
     return list(dict.fromkeys(v.name for v in floats if v.name and v.producer()))
 
 

@@ -12,9 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from vit_export.core.errors import BuildError
-from vit_export.graph.builder import MICROSOFT
-from vit_export.graph.linear import Linear, linears
-from vit_export.graph.writer import Writer
+from vit_export.graph.builder import MICROSOFT, NodeBuilder
+from vit_export.graph.patterns import Linear, find_linears
 from vit_export.quantization.attention import quantize_products
 from vit_export.quantization.forms import range_of, restored
 from vit_export.quantization.plan import LayerPlan, Plan
@@ -37,13 +36,13 @@ def quantize_graph(model: ir.Model, plan: Plan, flavour: str) -> None:
     """
     shared: Shared = {}
     written: Counter[str] = Counter()
-    for linear in linears(model.graph):
+    for linear in find_linears(model.graph):
         if linear.module in plan.layers:
             first = written[linear.module]
             layer = plan.layers[linear.module].rows(first, first + len(linear.weight))
             _check_same(linear, layer.weight)
             form = FORMS.get((layer.scheme, flavour), FORMS[layer.scheme, ""])
-            form(Writer(model, linear.node), linear, layer, shared)
+            form(NodeBuilder(model, linear.node), linear, layer, shared)
             written[linear.module] += len(linear.weight)
     missing = set(plan.layers) - set(written)
     if missing:
@@ -61,28 +60,26 @@ def _check_same(linear: Linear, rounded: Rounded) -> None:
         raise BuildError(message, "report this with the model's spec.")
 
 
-def run_time_scale(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
+def run_time_scale(write: NodeBuilder, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
     """DynamicQuantizeLinear and MatMulInteger: one range for the whole batch."""
     weight, scale = _channels(write, layer)
     if (linear.input, "batch") not in shared:
         names = ("quantized", "scale", "zero_point")
-        shared[linear.input, "batch"] = write.several(
-            "DynamicQuantizeLinear", (linear.input,), names
-        )
+        shared[linear.input, "batch"] = write.add("DynamicQuantizeLinear", (linear.input,), names)
     quantized, input_scale, zero = shared[linear.input, "batch"]
     inputs = (quantized, weight, zero)
     product = write("MatMulInteger", *inputs, like=linear.output, dtype=ir.DataType.INT32)
     product = write("Cast", product, to=ir.DataType.FLOAT, like=linear.output)
     product = write("Mul", product, write("Mul", input_scale, scale), like=linear.output)
-    write.finish(write("Add", product, write.constant("bias", layer.bias)))
+    write.replace_anchor(write("Add", product, write.add_constant("bias", layer.bias)))
 
 
-def row_scales(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
+def row_scales(write: NodeBuilder, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
     """Each row divided by its own greatest number, then as with static scales of one."""
     if (linear.input, "token") not in shared:
-        axes = write.constant("last_axis", np.array([1], np.int64))
+        axes = write.add_constant("last_axis", np.array([1], np.int64))
         size = write("ReduceMax", write("Abs", linear.input, like=linear.input), axes, keepdims=1)
-        size = write("Max", size, write.constant("smallest", np.float32(1e-30)))
+        size = write("Max", size, write.add_constant("smallest", np.float32(1e-30)))
         unit = write("Div", linear.input, size, like=linear.input)
         shared[linear.input, "token"] = (_restored(write, unit, _told(layer)), size)
     unit, size = shared[linear.input, "token"]
@@ -90,7 +87,7 @@ def row_scales(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) 
     _finish_in_two_axes(write, layer, product)
 
 
-def static_scale(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
+def static_scale(write: NodeBuilder, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
     """QuantizeLinear, DequantizeLinear, MatMul: what every runtime reads."""
     if (linear.input, "static") not in shared:
         shared[linear.input, "static"] = (_restored(write, linear.input, _told(layer)),)
@@ -98,46 +95,48 @@ def static_scale(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared
     _finish_in_two_axes(write, layer, _product(write, layer, numbers))
 
 
-def static_scale_fused(write: Writer, linear: Linear, layer: LayerPlan, shared: Shared) -> None:
+def static_scale_fused(
+    write: NodeBuilder, linear: Linear, layer: LayerPlan, shared: Shared
+) -> None:
     """ONNX Runtime's own product of integers with its bias; it takes a zero point for nothing."""
     weight, weight_scale = _channels(write, layer)
     range_ = range_of(write, _told(layer))
     if (linear.input, "static") not in shared:
         shared[linear.input, "static"] = (write("QuantizeLinear", linear.input, *range_),)
     (quantized,) = shared[linear.input, "static"]
-    bias = write.constant("bias", layer.bias)
+    bias = write.add_constant("bias", layer.bias)
     inputs = (quantized, weight, range_[0], weight_scale, range_[1], None, bias)
     product = write("MatMulIntegerToFloat", *inputs, domain=MICROSOFT, like=linear.output)
-    write.finish(product)
+    write.replace_anchor(product)
 
 
-def eight_bit_weights(write: Writer, linear: Linear, layer: LayerPlan, _: Shared) -> None:
+def eight_bit_weights(write: NodeBuilder, linear: Linear, layer: LayerPlan, _: Shared) -> None:
     """DequantizeLinear of a weight alone."""
     weight, scale = _channels(write, layer)
     weight = write("DequantizeLinear", weight, scale, axis=1)
     product = write("MatMul", linear.input, weight, like=linear.output)
-    write.finish(write("Add", product, write.constant("bias", layer.bias)))
+    write.replace_anchor(write("Add", product, write.add_constant("bias", layer.bias)))
 
 
-def four_bit_weights(write: Writer, linear: Linear, layer: LayerPlan, _: Shared) -> None:
+def four_bit_weights(write: NodeBuilder, linear: Linear, layer: LayerPlan, _: Shared) -> None:
     """DequantizeLinear of blocks of a weight, opset 21."""
-    packed = write.constant("weight_in_4_bits", layer.weight.integers.T, ir.DataType.INT4)
-    scales = write.constant("weight_scale", layer.weight.scales.T)
+    packed = write.add_constant("weight_in_4_bits", layer.weight.integers.T, ir.DataType.INT4)
+    scales = write.add_constant("weight_scale", layer.weight.scales.T)
     weight = write("DequantizeLinear", packed, scales, axis=0, block_size=BLOCK)
     product = write("MatMul", linear.input, weight, like=linear.output)
-    write.finish(write("Add", product, write.constant("bias", layer.bias)))
+    write.replace_anchor(write("Add", product, write.add_constant("bias", layer.bias)))
 
 
-def four_bit_weights_fused(write: Writer, linear: Linear, layer: LayerPlan, _: Shared) -> None:
+def four_bit_weights_fused(write: NodeBuilder, linear: Linear, layer: LayerPlan, _: Shared) -> None:
     """ONNX Runtime's own product with weights in blocks."""
     outputs, inputs = linear.weight.shape
     numbers = (layer.weight.integers + 8).astype(np.uint8)  # about a zero point of 8
     pairs = numbers[:, ::2] | numbers[:, 1::2] << 4  # the first in the lower half of a byte
-    weight = write.constant("weight_in_4_bits", pairs.reshape(outputs, inputs // BLOCK, -1))
+    weight = write.add_constant("weight_in_4_bits", pairs.reshape(outputs, inputs // BLOCK, -1))
     product = write(
         "MatMulNBits",
-        *(linear.input, weight, write.constant("weight_scale", layer.weight.scales.ravel())),
-        *(None, None, write.constant("bias", layer.bias)),
+        *(linear.input, weight, write.add_constant("weight_scale", layer.weight.scales.ravel())),
+        *(None, None, write.add_constant("bias", layer.bias)),
         domain=MICROSOFT,
         like=linear.output,
         K=inputs,
@@ -145,10 +144,10 @@ def four_bit_weights_fused(write: Writer, linear: Linear, layer: LayerPlan, _: S
         bits=4,
         block_size=BLOCK,
     )
-    write.finish(product)
+    write.replace_anchor(product)
 
 
-Form = Callable[[Writer, Linear, LayerPlan, Shared], None]
+Form = Callable[[NodeBuilder, Linear, LayerPlan, Shared], None]
 FORMS: dict[tuple[str, str], Form] = {
     ("int8", ""): run_time_scale,
     ("int8-token", ""): row_scales,
@@ -162,31 +161,33 @@ FORMS: dict[tuple[str, str], Form] = {
 """By scheme and flavour; an empty flavour is every other one."""
 
 
-def _channels(write: Writer, layer: LayerPlan) -> tuple[ir.Value, ir.Value]:
+def _channels(write: NodeBuilder, layer: LayerPlan) -> tuple[ir.Value, ir.Value]:
     """The weight in eight bits, (K, N), and its scales, (N,)."""
-    weight = write.constant("weight_in_8_bits", layer.weight.integers.T)
-    return weight, write.constant("weight_scale", layer.weight.scales[:, 0])
+    weight = write.add_constant("weight_in_8_bits", layer.weight.integers.T)
+    return weight, write.add_constant("weight_scale", layer.weight.scales[:, 0])
 
 
-def _restored(write: Writer, value: ir.Value, told: Range) -> ir.Value:
+def _restored(write: NodeBuilder, value: ir.Value, told: Range) -> ir.Value:
     """Q and DQ, (M, K), and an axis before them: (1, M, K).
 
     Of two axes ONNX Runtime makes MatMul and Add a Gemm before it looks for Q and DQ, and then
     computes in float, at half the speed of no quantization at all.
     """
     made = restored(write, value, told)
-    return write("Unsqueeze", made, write.constant("first_axis", np.array([0], np.int64)))
+    return write("Unsqueeze", made, write.add_constant("first_axis", np.array([0], np.int64)))
 
 
-def _product(write: Writer, layer: LayerPlan, numbers: ir.Value) -> ir.Value:
+def _product(write: NodeBuilder, layer: LayerPlan, numbers: ir.Value) -> ir.Value:
     """MatMul with the restored weight, (1, M, N)."""
     weight, scale = _channels(write, layer)
     return write("MatMul", numbers, write("DequantizeLinear", weight, scale, axis=1))
 
 
-def _finish_in_two_axes(write: Writer, layer: LayerPlan, product: ir.Value) -> None:
-    product = write("Add", product, write.constant("bias", layer.bias))
-    write.finish(write("Squeeze", product, write.constant("first_axis", np.array([0], np.int64))))
+def _finish_in_two_axes(write: NodeBuilder, layer: LayerPlan, product: ir.Value) -> None:
+    product = write("Add", product, write.add_constant("bias", layer.bias))
+    write.replace_anchor(
+        write("Squeeze", product, write.add_constant("first_axis", np.array([0], np.int64)))
+    )
 
 
 def _told(layer: LayerPlan) -> Range:

@@ -40,7 +40,7 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
 
 def _add_interface(model: "ir.Model", manifest: Manifest) -> None:
     """Put in front of and behind the model what the manifest says the file has there."""
-    from vit_export.graph.heads import answer_with
+    from vit_export.graph.heads import append_head
     from vit_export.graph.resize import fold_normalization, take_pixels
 
     steps, plain = manifest.preprocessing, manifest.precision == "fp32"
@@ -50,7 +50,7 @@ def _add_interface(model: "ir.Model", manifest: Manifest) -> None:
         first = columns_may_come_first(manifest.versions["pillow"])
         take_pixels(model, steps, columns_first=first, normalizes=not plain)
     if manifest.head != "logits":
-        answer_with(model, manifest.head)
+        append_head(model, manifest.head)
 
 
 def check_request(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
@@ -80,7 +80,8 @@ def describe(path: Path, manifest: Manifest) -> Description:
 
     from vit_export.graph.audit import audit
 
-    return Description(audit=audit(onnx_ir.load(path), manifest.require_spec()))
+    expected = manifest.spec.expected_fusions if manifest.spec else None
+    return Description(audit=audit(onnx_ir.load(path), expected))
 
 
 def open_taps(path: Path, names: ModuleNames, threads: int | None) -> OnnxTaps:

@@ -51,8 +51,7 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
     with progress("capture"):
         model = capture(
             job.lowered,
-            manifest.require_spec(),
-            output=manifest.signature.answer,
+            manifest.signature,
             opset=int(job.settings["opset"]),
             batch=manifest.batch,
         )
@@ -63,7 +62,8 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
         nodes["nodes after onnxsim"] = len(model.graph)
     with progress("optimize"):
         changed = optimize(model, flavour)
-    missing = audit(model, manifest.require_spec()).missing
+    expected = manifest.spec.expected_fusions if manifest.spec else None
+    missing = audit(model, expected).missing
     if missing and manifest.model in preset_names():  # of ours every fusion is known to happen
         raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
     fp16_range = None

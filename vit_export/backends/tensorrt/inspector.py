@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from vit_export.artifact.precision import PRECISIONS
-from vit_export.backends.tensorrt.network import MOST
+from vit_export.artifact.precision import PRECISIONS, find_wrong_arithmetic
 
 WORDS = (
     ("bf16", "bf16"),
@@ -48,10 +47,10 @@ def check_inspected(counts: Mapping[str, int], precision: str) -> str:
     """
     wanted = PRECISIONS[precision].arithmetic.split(" x ")
     told = {name: count for name, count in counts.items() if name != UNKNOWN}
-    if sum(told.get(name, 0) for name in wanted) >= MOST * sum(told.values()):
+    if not told:
         return ""
-    in_words = ", ".join(f"{count} in {name}" for name, count in told.items())
-    return f"it is not {precision}: of its products {in_words}"
+    problem = find_wrong_arithmetic(told, precision, unit="products", accept=wanted)
+    return f"it {problem}" if problem else ""
 
 
 def _multiplies(layer: Mapping[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vit_export.artifact.precision import PRECISIONS
+from vit_export.artifact.precision import find_wrong_arithmetic
 from vit_export.backends.tensorrt.logger import last_error
 from vit_export.core.errors import BuildError, ProofError
 
@@ -14,8 +14,6 @@ THROUGH = {"SHUFFLE", "SQUEEZE", "UNSQUEEZE", "CAST"}
 """Layers that only rename axes or types between a dequantized number and its product."""
 ARITHMETIC = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "INT4": "int4"}
 """By the name of a DataType."""
-MOST = 0.5
-"""Share of products that has to be in the arithmetic that was asked for."""
 
 
 def parse(library: Any, network: Any, path: Path, log: Any, flavour: str) -> None:
@@ -48,7 +46,7 @@ def _refusal(errors: Sequence[Any], log: Any, flavour: str) -> tuple[str, str]:
 
 
 def census(network: Any) -> dict[str, int]:
-    """Products by arithmetic, the most frequent first, in the words of `graph.census`."""
+    """Products by arithmetic, the most frequent first, in the words of `cost.macs_by_dtype`."""
     layers = [network.get_layer(i) for i in range(network.num_layers)]
     made = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
     products = [layer for layer in layers if layer.type.name in PRODUCTS]
@@ -84,12 +82,10 @@ def check_census(counts: Mapping[str, int], precision: str, what: str) -> None:
     Raises:
         ProofError: they are not.
     """
-    wanted = PRECISIONS[precision].arithmetic
-    if counts.get(wanted, 0) >= MOST * max(sum(counts.values()), 1):
-        return
-    told = ", ".join(f"{count} in {name}" for name, count in counts.items()) or "none"
-    message = f"{what} is not {precision}: of its products {told}."
-    raise ProofError(message, "report this with the model's spec and the version of TensorRT.")
+    problem = find_wrong_arithmetic(counts, precision, unit="products")
+    if problem is not None:
+        fix = "report this with the model's spec and the version of TensorRT."
+        raise ProofError(f"{what} {problem}.", fix)
 
 
 def ends_of(network: Any) -> list[dict[str, Any]]:

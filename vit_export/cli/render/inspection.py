@@ -45,7 +45,7 @@ def _print_audit(console: Console, audit: "Audit", size_bytes: int) -> None:
     total = max(sum(audit.macs.values()), 1)
     macs = ", ".join(f"{count / total:.1%} {name}" for name, count in audit.macs.items())
     for fusion in audit.fusions:
-        colour = "green" if fusion.whole else "yellow"
+        colour = "green" if fusion.complete else "yellow"
         console.print(f"[{colour}]{escape(str(fusion))}[/{colour}]", highlight=False)
     size = f"{size_bytes / 1e6:.1f} MB, dynamic: {', '.join(audit.dynamic_axes) or 'nothing'}"
     told = [

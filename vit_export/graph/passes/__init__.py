@@ -1,4 +1,4 @@
-"""The passes over a graph, in order; a new one is one file and one line with its reason here."""
+"""The passes over a graph, in order; a new pass is one file and one line with its reason here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from vit_export.graph.passes.merge_chains import merge_chains
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.graph.passes.share_initializers import share_initializers
 from vit_export.graph.passes.split_projections import split_projections
+from vit_export.graph.passes.write_split_sizes import write_split_sizes
 
 
 @dataclass(frozen=True)
@@ -21,35 +22,38 @@ class Pass:
     """One rewrite of a graph, in place."""
 
     apply: Callable[[ir.Model], int]
-    """Says how many things it changed."""
+    """The rewrite; it returns the number of its changes."""
     reason: str
-    """Why it stands where it stands."""
+    """Why it has its place in the order."""
 
     @property
     def name(self) -> str:
-        """That of its function."""
+        """Name of its function."""
         return self.apply.__name__
 
 
 PASSES = (
-    Pass(lift_constants, "first: every pass after it finds constants in one place"),
-    Pass(fix_reshapes, "before shapes, which follow from constants only"),
-    Pass(infer_shapes, "before chains, which compare the shapes of reshapes"),
-    Pass(merge_chains, "before fusions, which look for one transpose where there were two"),
+    Pass(lift_constants, "first: every other pass finds constants in one place"),
+    Pass(fix_reshapes, "before shapes: they follow from constants only"),
+    Pass(infer_shapes, "before chains and splits, which read shapes"),
+    Pass(write_split_sizes, "before equal initializers become one: most sizes are equal"),
+    Pass(merge_chains, "before fusions, which expect one transpose where there were two"),
     Pass(share_initializers, "after shapes became constants, most of them equal"),
-    Pass(remove_unused, "last: it takes what the others left without a reader"),
+    Pass(remove_unused, "last: it removes what the others left without a reader"),
 )
-FLAVOURS: dict[str, tuple[Pass, ...]] = {
+RUNTIME_PASSES: dict[str, tuple[Pass, ...]] = {
     "portable": (),
     "onnxruntime": (
-        Pass(fuse_attention, "on the plain pattern, which no other fusion has touched yet"),
-        Pass(split_projections, "after attention: what reads the parts no longer matters"),
+        Pass(fuse_attention, "first: it expects plain operators, which no other fusion changed"),
+        Pass(split_projections, "after attention, which expects one projection"),
         Pass(fuse_quick_gelu, "anywhere: it shares no node with the others"),
-        Pass(share_initializers, "the fusions made shapes of their own"),
+        Pass(share_initializers, "after the fusions, which add equal shapes"),
         Pass(remove_unused, "last, as above"),
     ),
     "openvino": (),
     "tensorrt": (),
 }
-"""What is done besides for one runtime, where that measured faster (`scripts/bench_peers.py`).
-Runtimes with nothing here fuse the portable graph themselves and take no foreign operators."""
+"""Further passes by value of `--for`, where they measured faster (`scripts/bench_peers.py`).
+
+A runtime without passes fuses the portable graph itself and reads no foreign operators.
+"""

@@ -1,25 +1,26 @@
-"""Shapes that are computed although all but one of their axes are known become constants."""
+"""Reshapes get constant shapes where all but one axis of the output are known."""
 
 import numpy as np
 import onnx_ir as ir
 
-from vit_export.graph.builder import constant, initializer
+from vit_export.graph.builder import add_initializer, read_constant
 
-LEFT_OVER = -1
-"""Reshape's word for the axis that takes what the others leave."""
+INFER_AXIS = -1
+"""Marks the one axis of a Reshape whose length follows from the others."""
 
 
 def fix_reshapes(model: ir.Model) -> int:
-    """Gives every Reshape a constant shape where its output has at most one unknown axis."""
-    computed = [n for n in model.graph if n.op_type == "Reshape" and constant(n.inputs[1]) is None]
-    return sum(_fix(model.graph, node) for node in computed)
+    """Make the shape of every such Reshape a constant; return how many."""
+    reshapes = [node for node in model.graph if node.op_type == "Reshape"]
+    computed = [node for node in reshapes if read_constant(node.inputs[1]) is None]
+    return sum(_fix_shape(model.graph, node) for node in computed)
 
 
-def _fix(graph: ir.Graph, node: ir.Node) -> bool:
+def _fix_shape(graph: ir.Graph, node: ir.Node) -> bool:
     shape = node.outputs[0].shape
     if shape is None or sum(not isinstance(axis, int) for axis in shape) > 1:
         return False
-    axes = [axis if isinstance(axis, int) else LEFT_OVER for axis in shape]
+    axes = [axis if isinstance(axis, int) else INFER_AXIS for axis in shape]
     name = f"{node.outputs[0].name}/shape"
-    node.replace_input_with(1, initializer(graph, name, np.array(axes, np.int64)))
+    node.replace_input_with(1, add_initializer(graph, name, np.array(axes, np.int64)))
     return True

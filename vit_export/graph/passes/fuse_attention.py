@@ -1,47 +1,48 @@
-"""Attention in one node of ONNX Runtime's own domain, which fuses softmax and both products."""
+"""Attention becomes one node of ONNX Runtime's own domain, which fuses softmax and both matmuls."""
 
 import numpy as np
 import onnx_ir as ir
 
-from vit_export.graph.builder import MICROSOFT, initializer, replace_node, scope
-from vit_export.graph.patterns import Attention, attentions
+from vit_export.graph.builder import MICROSOFT, add_initializer, module_name, replace_node
+from vit_export.graph.patterns import Attention, find_attentions
 
 
 def fuse_attention(model: ir.Model) -> int:
-    """Replaces softmax(q k) v by com.microsoft.MultiHeadAttention; says how many.
+    """Replace softmax(q kᵀ) v by com.microsoft.MultiHeadAttention; return how many.
 
-    The scale stands in the weights of the queries, and there is no mask.
+    The scale is part of the query weights, and there is no mask.
     """
-    found = attentions(model.graph)
-    for attention in found:
+    attentions = find_attentions(model.graph)
+    for attention in attentions:
         _replace(model, attention)
-    return len(found)
+    return len(attentions)
 
 
 def _replace(model: ir.Model, attention: Attention) -> None:
-    name = f"{scope(attention.joined)}/MultiHeadAttention"
-    lengths = (attention.queries, attention.keys, attention.keys)
+    name = f"{module_name(attention.output_transpose)}/MultiHeadAttention"
+    lengths = (attention.query_tokens, attention.key_tokens, attention.key_tokens)
     inputs = [
-        _in_three_axes(model.graph, attention, value, length)
+        _add_reshape(model.graph, attention, value, length)
         for value, length in zip(attention.inputs, lengths, strict=True)
     ]
-    heads = {"num_heads": attention.heads, "scale": 1.0}
-    made = ir.node("MultiHeadAttention", inputs, heads, domain=MICROSOFT, name=name)
-    made.outputs[0].shape = _shape(attention, attention.queries)
-    replace_node(model, attention.joined, made)
+    settings = {"num_heads": attention.heads, "scale": 1.0}
+    fused = ir.node("MultiHeadAttention", inputs, settings, domain=MICROSOFT, name=name)
+    fused.outputs[0].shape = _three_axes(attention, attention.query_tokens)
+    replace_node(model, attention.output_transpose, fused)
 
 
-def _in_three_axes(graph: ir.Graph, attention: Attention, value: ir.Value, length: int) -> ir.Value:
-    """`value`, (B·N, D), as (B, N, D)."""
+def _add_reshape(graph: ir.Graph, attention: Attention, value: ir.Value, length: int) -> ir.Value:
+    """Return `value`, (B·N, D), as (B, N, D)."""
     name = f"{value.name}/in_three_axes"
     shape = np.array([-1, length, attention.width], np.int64)
-    node = ir.node("Reshape", [value, initializer(graph, f"{name}/shape", shape)], name=name)
-    made = node.outputs[0]
-    made.name, made.type, made.shape = name, value.type, _shape(attention, length)
-    graph.insert_before(attention.joined, node)
-    return made
+    node = ir.node("Reshape", [value, add_initializer(graph, f"{name}/shape", shape)], name=name)
+    output = node.outputs[0]
+    output.name, output.type, output.shape = name, value.type, _three_axes(attention, length)
+    graph.insert_before(attention.output_transpose, node)
+    return output
 
 
-def _shape(attention: Attention, length: int) -> ir.Shape:
-    shape = attention.joined.outputs[0].shape
+def _three_axes(attention: Attention, length: int) -> ir.Shape:
+    """Return (B, N, D)."""
+    shape = attention.output_transpose.outputs[0].shape
     return ir.Shape([shape[0] if shape is not None else None, length, attention.width])

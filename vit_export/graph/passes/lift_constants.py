@@ -5,7 +5,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 
 def lift_constants(model: ir.Model) -> int:
-    """Makes an initializer of every Constant; says how many."""
+    """Make every Constant an initializer; return how many."""
     before = len(model.graph.initializers)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     return len(model.graph.initializers) - before

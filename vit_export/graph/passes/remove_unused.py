@@ -1,11 +1,11 @@
-"""What nobody reads goes."""
+"""Nodes and initializers without a reader go."""
 
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
 def remove_unused(model: ir.Model) -> int:
-    """Removes nodes and initializers without a reader; says how many."""
+    """Remove nodes and initializers that nothing reads; return how many."""
     graph = model.graph
     before = len(graph) + len(graph.initializers)
     RemoveUnusedNodesPass()(model)

@@ -1,13 +1,13 @@
-"""Initializers that are equal become one."""
+"""Equal initializers become one."""
 
 import onnx_ir as ir
 from onnx_ir.passes.common import DeduplicateInitializersPass
 
 
 def share_initializers(model: ir.Model) -> int:
-    """Keeps one of small initializers that are equal (shapes, norms); says how many went.
+    """Keep one of several small initializers that are equal; return how many went.
 
-    Large ones are left alone: two equal weight matrices are an untrained model's.
+    Large ones stay: two equal weight matrices mean an untrained model.
     """
     before = len(model.graph.initializers)
     DeduplicateInitializersPass(size_limit=1024)(model)

@@ -1,48 +1,53 @@
-"""One projection that is split at once becomes several: the split would copy every number."""
+"""One projection that is split at once becomes several: a split would copy every number."""
 
 from itertools import pairwise
 
+import numpy as np
 import onnx_ir as ir
 
-from vit_export.graph.builder import before, constant, initializer
+from vit_export.graph.builder import add_initializer, find_input, read_constant
 
 
 def split_projections(model: ir.Model) -> int:
-    """Replaces Split(Gemm(x, W)) by one Gemm for each part; says how many.
+    """Replace Split(Gemm(x, W)) by one Gemm for each part; return how many.
 
-    The rows of W are cut, not copied. ONNX Runtime's Split is a copy in one thread.
+    The rows of W are sliced, not copied. ONNX Runtime's Split is a copy in one thread.
     """
     splits = [node for node in model.graph if node.op_type == "Split"]
     return sum(_replace(model.graph, split) for split in splits)
 
 
 def _replace(graph: ir.Graph, split: ir.Node) -> bool:
-    gemm = before(split, "Gemm")
-    if gemm is None or not _cuts_columns(split) or len(tuple(gemm.outputs[0].uses())) > 1:
+    gemm, sizes = find_input(split, "Gemm"), _read_column_sizes(split)
+    if gemm is None or sizes is None or len(tuple(gemm.outputs[0].uses())) > 1:
         return False
-    weight = constant(gemm.inputs[1])
+    weight = read_constant(gemm.inputs[1])
     if weight is None or gemm.attributes.get_int("transB", 0) != 1:
         return False
-    bounds = range(0, len(weight) + 1, len(weight) // len(split.outputs))
-    for number, (part, rows) in enumerate(zip(split.outputs, pairwise(bounds), strict=True)):
-        made = _part(graph, gemm, number, slice(*rows))
-        made.outputs[0].name = f"{part.name}/projected"
-        made.outputs[0].shape, made.outputs[0].type = part.shape, part.type
-        graph.insert_before(split, made)
-        ir.convenience.replace_all_uses_with(part, made.outputs[0])
+    bounds = pairwise([0, *np.cumsum(sizes).tolist()])
+    for number, (part, rows) in enumerate(zip(split.outputs, bounds, strict=True)):
+        projection = _slice_gemm(graph, gemm, number, slice(*rows))
+        output = projection.outputs[0]
+        output.name, output.shape, output.type = f"{part.name}/projected", part.shape, part.type
+        graph.insert_before(split, projection)
+        ir.convenience.replace_all_uses_with(part, output)
     graph.remove([split, gemm], safe=True)
     return True
 
 
-def _cuts_columns(split: ir.Node) -> bool:
-    return split.attributes.get_int("axis", 0) in {-1, 1} and len(split.inputs) == 1
+def _read_column_sizes(split: ir.Node) -> list[int] | None:
+    """Return the sizes of the parts if `split` cuts columns of a matrix and has constant sizes."""
+    if split.attributes.get_int("axis", 0) not in {-1, 1} or len(split.inputs) == 1:
+        return None
+    sizes = read_constant(split.inputs[1])
+    return None if sizes is None else [int(size) for size in sizes]
 
 
-def _part(graph: ir.Graph, gemm: ir.Node, number: int, rows: slice) -> ir.Node:
-    """The Gemm that answers with these rows of the weights; a bias is cut too."""
+def _slice_gemm(graph: ir.Graph, gemm: ir.Node, number: int, rows: slice) -> ir.Node:
+    """Return a Gemm with these rows of the weight and of the bias, if there is one."""
     inputs = [gemm.inputs[0]]
     for value in filter(None, gemm.inputs[1:]):
-        array = constant(value)
+        array = read_constant(value)
         if array is not None:
-            inputs.append(initializer(graph, f"{value.name}/part_{number}", array[rows]))
+            inputs.append(add_initializer(graph, f"{value.name}/part_{number}", array[rows]))
     return ir.node("Gemm", inputs, {"transB": 1}, name=f"{gemm.name}_part_{number}")
