@@ -4,9 +4,12 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 from support import FASHION, ROOT, run
+
+from vit_export.artifact.manifest import KEYS, Manifest
 
 README = (ROOT / "README.md").read_text()
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -106,6 +109,13 @@ def _rows_of(region, text):
     (table,) = re.findall(rf"<!-- {region}: .*?-->\n(.*?)\n\n", text, re.DOTALL)
     cells = [line.strip("| ").split(" | ") for line in table.splitlines()]
     return {first: rest for first, *rest in cells}
+
+
+def test_the_keys_of_the_manifest_are_listed():
+    _, section = PAGES["deployment.md"].split("## The manifest")
+    listed = re.findall(r"^\| (`[^|]*`) \|", section, re.MULTILINE)
+    keys = {key for cell in listed for key in re.findall(r"`(\w+)`", cell)}
+    assert keys == {KEYS.get(field.name, field.name) for field in fields(Manifest)}
 
 
 def test_the_accuracy_of_the_trained_model_agrees():
