@@ -156,7 +156,7 @@ def test_preprocessing_for_a_model_that_came_without():
         ({"std": "-1"}, "not positive"),
         ({"resize": "big"}, "'big' is no image size"),
         ({"resize": None}, "came without preprocessing"),
-        ({"crop": "0.9"}, "tells the resize already"),
+        ({"crop": "0.9"}, "sets the resize already"),
         ({"crop": "32"}, "images of 16x24, not of 32x32"),
         ({"crop": "-1"}, "'-1' is no crop"),
         ({"crop": "1.5"}, "'1.5' is no crop"),

@@ -13,8 +13,9 @@ from support import refused, tiny_spec
 from timm_models import VisionTransformer
 
 from vit_export import RequestError
-from vit_export.checkpoints.families import FAMILIES, family_of
-from vit_export.checkpoints.families.naming import example, originals
+from vit_export.checkpoints.families import FAMILIES, find_family
+from vit_export.checkpoints.families.naming import build_name_lookup, make_example
+from vit_export.checkpoints.families.translation import translate
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
 from vit_export.checkpoints.overrides import ModelOverrides
@@ -54,7 +55,7 @@ def configured(folder, **changes):
         (r"layer\.1\.", "block 1 is missing, and block 2 is there"),
         (
             r"^classifier",
-            "a ViTForImageClassification, says its config.json, and it has no classes",
+            "names a ViTForImageClassification, its tensors have no classes",
         ),
         (r"classifier\.bias", "every model of this family has classifier.bias"),
         (r"vit\.layernorm", "every model of this family has layernorm.weight"),
@@ -85,9 +86,9 @@ def test_what_lost_tensors_is_refused(folder, lost, message):
         ({"patch_size": [8, 16]}, "says patch_size 16, its tensors 8"),
         ({"intermediate_size": 96}, "says intermediate_size 96, its tensors 60"),
         ({"num_channels": 1}, "says num_channels 1, its tensors 3"),
-        ({"model_type": "bert"}, "is of a 'bert', the weights are Hugging Face ViT"),
-        ({"model_type": "swin"}, "is of a 'swin'"),
-        ({"model_type": 3}, "is of a 3"),
+        ({"model_type": "bert"}, "describes a 'bert', the weights are Hugging Face ViT"),
+        ({"model_type": "swin"}, "describes a 'swin'"),
+        ({"model_type": 3}, "describes a 3"),
     ],
 )
 def test_another_config_is_refused(folder, changes, message):
@@ -190,7 +191,7 @@ def test_a_norm_that_is_always_there(tmp_path, changes, rename, lost, named):
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_examples_are_readable_and_match(family):
     for pattern in (*family.marks, *family.names):
-        name = example(pattern)
+        name = make_example(pattern)
         assert re.fullmatch(r"[\w.]+", name), pattern
         assert re.fullmatch(pattern, name), (pattern, name)
 
@@ -210,13 +211,13 @@ def test_names_go_back_and_forth(family):
             ).state_dict()
         ),
     }[family]()
-    found = family_of(state, "here")
-    whole = found.rename(state)
+    found = find_family(state, "here")
+    whole = translate(found, state)
     for ours, theirs in whole.origins.items():
         if "embedding" in ours or ours == "head.classifier.weight" or " + " in theirs:
             continue  # one of its kind: nothing tells the prefix
-        lost = found.rename({name: t for name, t in state.items() if name != theirs})
-        assert originals(found, lost)(ours) == theirs
+        lost = translate(found, {name: t for name, t in state.items() if name != theirs})
+        assert build_name_lookup(found, lost)(ours) == theirs
 
 
 @pytest.mark.parametrize("prefix", ["net.", "backbone.vit.", "encoder."])
@@ -227,7 +228,7 @@ def test_a_prefix_is_told(tmp_path, prefix, more):
     torch.save(wrapped, tmp_path / "w.pth")
     with pytest.raises(RequestError) as refusal:
         load(weights=tmp_path / "w.pth")
-    assert f"Without the prefix {prefix!r} they are of timm" in refusal.value.message
+    assert f"Without the prefix {prefix!r} they belong to timm" in refusal.value.message
     assert f"n.removeprefix({prefix!r})" in refusal.value.fix
 
 

@@ -76,7 +76,7 @@ def test_bad_models(earlier, tmp_path, line, message):
     [
         (b"", "not a whole safetensors"),
         (b"x" * 99, "not a whole safetensors"),
-        (None, "don't tell"),
+        (None, "don't show"),
     ],
 )
 def test_bad_weights(earlier, tmp_path, content, message):

@@ -33,7 +33,7 @@ from torch import nn
 
 from vit_export import RequestError
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.checkpoints.families import FAMILIES, family_of
+from vit_export.checkpoints.families import FAMILIES, find_family
 from vit_export.checkpoints.files import read_checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
@@ -230,7 +230,7 @@ def test_timm_clip_asks_for_the_activation(tmp_path):
     torch.save(model.state_dict(), path)
     with pytest.raises(RequestError) as refusal:
         load(weights=path, hints=CheckpointHints(heads=3))
-    assert "don't tell mlp" in refusal.value.message
+    assert "don't show mlp" in refusal.value.message
     assert "--activation gelu|gelu_tanh|quick_gelu" in refusal.value.fix
     assert_alike(
         load(weights=path, hints=CheckpointHints(heads=3, activation="quick_gelu")), model(IMAGES)
@@ -244,7 +244,7 @@ def test_timm_siglip(tmp_path):
     model = awake(VisionTransformer(**sizes, act_layer=GELUTanh))
     path = tmp_path / "siglip.pth"
     torch.save(model.state_dict(), path)
-    with pytest.raises(RequestError, match="don't tell mlp"):
+    with pytest.raises(RequestError, match="don't show mlp"):
         load(weights=path, hints=CheckpointHints(heads=3))
     assert_alike(
         load(weights=path, hints=CheckpointHints(heads=3, activation="gelu_tanh")), model(IMAGES)
@@ -310,7 +310,7 @@ def test_original_dinov2(tmp_path, name):
     original = as_dinov2(load(theirs).vit.state_dict(), ORIGINAL[name])
     torch.save(original, tmp_path / "dinov2.pth")
     loaded = load(weights=tmp_path / "dinov2.pth", hints=CheckpointHints(heads=3))
-    assert family_of(original, "").name == name.removesuffix(" with SwiGLU")
+    assert find_family(original, "").name == name.removesuffix(" with SwiGLU")
     assert loaded.provenance.unused == {
         "mask_token": "it stands for hidden patches, in training only"
     }
@@ -409,7 +409,7 @@ def timm_file(tmp_path, **changes):
 def test_what_no_tensor_tells_is_asked_for(tmp_path):
     with pytest.raises(RequestError) as refusal:
         load(weights=timm_file(tmp_path))
-    assert "don't tell heads" in refusal.value.message
+    assert "don't show heads" in refusal.value.message
     assert "--heads N" in refusal.value.fix
 
 
@@ -423,7 +423,7 @@ def test_our_own_names_tell_no_conventions(tmp_path):
 
 def test_images_that_are_not_square(tmp_path):
     path = timm_file(tmp_path, img_size=(16, 24))
-    with pytest.raises(RequestError, match="7 positions don't tell") as refusal:
+    with pytest.raises(RequestError, match="7 positions don't show") as refusal:
         load(weights=path, hints=CheckpointHints(heads=3))
     assert refusal.value.fix == "give --trained-size HxW."
     source = load(weights=path, hints=CheckpointHints(heads=3, trained_size="16x24"))
@@ -611,7 +611,7 @@ def test_an_unknown_checkpoint_names_every_family(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "of other weights files: none"),
+        ({}, "its other weights files: none"),
         ({"a.pth": b"", "b.pth": b""}, "a.pth, b.pth"),
         ({"model.safetensors.index.json": b"{}"}, "has no weight_map"),
         ({"model.safetensors.index.json": b"{"}, "can't be read"),

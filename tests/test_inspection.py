@@ -73,7 +73,7 @@ def test_the_summary_of_a_checkpoint(tmp_path, timm_state):
     )
     larger = summary(weights=path, heads=3, image_size="32")
     assert larger.token_parameters == found["token_parameters"] + 12 * 24
-    assert "don't tell heads" in refused("summary", "--weights", path, exit_code=2)
+    assert "don't show heads" in refused("summary", "--weights", path, exit_code=2)
     assert "go with a checkpoint" in refused("summary", "--heads", "3", exit_code=2)
 
 

@@ -13,7 +13,7 @@ import vit_export.model.vit.state
 from vit_export.backends import BACKENDS
 from vit_export.backends.base import Job
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.checkpoints.from_manifest import same_vit
+from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import silent
 from vit_export.model.vit.lowering import lower
@@ -36,7 +36,7 @@ TAMPERED = {
 def tampered(good, layer, folder):
     """The artifact `good`, built again with one number of one layer changed."""
     manifest = read_manifest(open_artifact(good), good)
-    lowered = copy.deepcopy(lower(same_vit(manifest, None)))
+    lowered = copy.deepcopy(lower(rebuild_identical_vit(manifest, None)))
     with torch.no_grad():
         lowered.get_submodule(layer).weight.flatten()[7] += 0.5
     path = folder / good.name
@@ -145,7 +145,7 @@ def test_a_graph_of_other_layers(fashion, tmp_path):
     """An archive whose layers are not those of its manifest is refused, not misread."""
     good = fashion.path["torchscript"]
     manifest = read_manifest(open_artifact(good), good)
-    lowered = lower(same_vit(manifest, None))
+    lowered = lower(rebuild_identical_vit(manifest, None))
     lowered.head.pooled_norm = torch.nn.Identity()
     build(lowered, manifest, tmp_path / "f.pt")
     with pytest.raises(RequestError, match="has 25 layers, its model 26"):

@@ -9,6 +9,7 @@ import torch
 
 from vit_export import RequestError
 from vit_export.checkpoints.families import FAMILIES, timm_config
+from vit_export.checkpoints.families.translation import translate
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.infer_spec import infer_spec
 from vit_export.checkpoints.load import load
@@ -37,7 +38,7 @@ def test_arguments_overrule_the_architecture():
     config = {"architecture": "vit_tiny_patch16_224", "global_pool": "token"}
     config["model_args"] = {"num_heads": 6, "act_layer": "quick_gelu", "global_pool": "avg"}
     expected = {"heads": 6, "mlp": "quick_gelu", "pool": "patch_mean"}
-    assert timm_config.facts(config) == expected
+    assert timm_config.read_facts(config) == expected
 
 
 @pytest.mark.parametrize("pool", ["max", "avgmax"])
@@ -76,7 +77,7 @@ NOT_BUILT = {
 @pytest.mark.parametrize("name", NOT_BUILT)
 def test_an_architecture_that_is_not_built_is_refused_by_name(name):
     with pytest.raises(RequestError) as refusal:
-        timm_config.facts({"architecture": name})
+        timm_config.read_facts({"architecture": name})
     assert refusal.value.message.startswith(f"{name} of timm has ")
     assert NOT_BUILT[name] in refusal.value.message
 
@@ -89,7 +90,9 @@ def test_a_probe_for_the_patches_alone_is_refused():
 
 def test_arguments_that_are_code_are_refused():
     with pytest.raises(RequestError, match="norm_layer of model_args, which is not built"):
-        timm_config.facts({"architecture": "vit_tiny", "model_args": {"norm_layer": "rmsnorm"}})
+        timm_config.read_facts(
+            {"architecture": "vit_tiny", "model_args": {"norm_layer": "rmsnorm"}}
+        )
 
 
 MODULES = ["vision_transformer", "deit", "eva", "beit", "cait", "naflexvit"]
@@ -128,7 +131,7 @@ def spec_of(model, name):
     family = next((one for one in FAMILIES if one.recognises(state.keys())), None)
     if family is None:
         raise RequestError(f"{name} is of no family.", "take another.")
-    renamed = family.rename(state)
+    renamed = translate(family, state)
     config = {"architecture": name, "global_pool": model.global_pool}
     told = family.config_facts(config)
     heads = told.get("heads", {}).get(model.embed_dim) or model.blocks[0].attn.num_heads
@@ -165,7 +168,7 @@ def test_every_architecture_is_told_or_refused():
             continue
         taken += 1
         assert_plain(model, spec, name)
-        mean = family.default_for(spec)["mean"]
+        mean = family.choose_preprocessing(spec)["mean"]
         agrees = list(model.pretrained_cfg["mean"]) == list(mean)
         known = re.fullmatch("|".join(ASSUMED_OTHERWISE.values()), name)
         assert agrees or known, name
@@ -195,7 +198,7 @@ STEPS = {"input_size": [3, 16, 16], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0
 def test_preprocessing_of_a_config(mode, resize):
     """As timm/data/transforms_factory.py: 17 is the floor of 16 / 0.9."""
     told = STEPS | {"crop_pct": 0.9, "crop_mode": mode, "interpolation": "bicubic"}
-    assert timm_config.preprocessing({"pretrained_cfg": told}) == {
+    assert timm_config.read_preprocessing({"pretrained_cfg": told}) == {
         "mode": "RGB",
         "resize": resize,
         "crop": (16, 16),
@@ -208,11 +211,11 @@ def test_preprocessing_of_a_config(mode, resize):
 @pytest.mark.parametrize("changes", [{"crop_mode": "border"}, {"input_size": [3, 16, 24]}])
 def test_preprocessing_that_is_not_built(changes):
     with pytest.raises(RequestError, match="is not built yet"):
-        timm_config.preprocessing({"pretrained_cfg": STEPS | changes})
+        timm_config.read_preprocessing({"pretrained_cfg": STEPS | changes})
 
 
 def test_a_config_without_preprocessing():
-    assert timm_config.preprocessing({"architecture": "vit_tiny_patch16_224"}) is None
+    assert timm_config.read_preprocessing({"architecture": "vit_tiny_patch16_224"}) is None
 
 
 def test_a_config_that_makes_no_sense(tmp_path):

@@ -124,25 +124,26 @@ def in_short(value: Any) -> str:
 
 
 def _checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Inspection:
-    from vit_export.checkpoints.families import family_of
+    from vit_export.checkpoints.families import find_family
+    from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.files import read_checkpoint
-    from vit_export.checkpoints.from_file import from_checkpoint
+    from vit_export.checkpoints.from_file import load_checkpoint
 
     checkpoint = read_checkpoint(path)
-    family = family_of(checkpoint.tensors, str(path))
-    renamed = family.rename(checkpoint.tensors)
+    family = find_family(checkpoint.tensors, str(path))
+    translation = translate(family, checkpoint.tensors)
     found = Inspection(
         path=str(path),
         kind="checkpoint",
         family=family.name,
-        parameters=sum(tensor.numel() for tensor in renamed.tensors.values()),
+        parameters=sum(tensor.numel() for tensor in translation.tensors.values()),
         spec=None,
         preprocessing=None,
         labels=0,
-        unused=renamed.unused,
+        unused=translation.unused,
     )
     try:
-        source = from_checkpoint(checkpoint, preset, told)
+        source = load_checkpoint(checkpoint, preset, told)
     except RequestError as error:
         return replace(found, missing=(f"{error.message} Fix: {error.fix}",))
     steps = source.preprocessing

@@ -7,7 +7,7 @@ from vit_export.artifact.reference import Reference
 from vit_export.backends import find_backend
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.session import Session
-from vit_export.checkpoints.from_manifest import remade_vit
+from vit_export.checkpoints.from_manifest import rebuild_vit
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.progress import Progress, silent, warn
 from vit_export.data.annotations import read_annotations
@@ -116,7 +116,7 @@ def _answer_afresh(
     from vit_export.validation.reference import compute_reference
 
     with progress("answer in eager PyTorch"):
-        vit = remade_vit(manifest, weights)
+        vit = rebuild_vit(manifest, weights)
         reference = compute_reference(vit, samples)
     evaluation.run_eager(vit, progress)
     return reference

@@ -12,7 +12,7 @@ from vit_export.backends.open import find_backend_of, open_artifact, read_manife
 from vit_export.bench.baselines import build_baselines
 from vit_export.bench.candidates import GPU, Candidate, fastest_arithmetic
 from vit_export.bench.interleave import Worker
-from vit_export.checkpoints.from_manifest import same_vit
+from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array, snr_db
 from vit_export.core.staging import data_files
@@ -175,7 +175,7 @@ def write_weights(manifest: Manifest, weights: Path | None, folder: Path) -> str
     from safetensors.torch import save_file
 
     try:
-        vit = same_vit(manifest, weights)
+        vit = rebuild_identical_vit(manifest, weights)
     except RequestError:
         if weights is not None:
             raise

@@ -12,15 +12,15 @@ from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.model import Model
 from vit_export.model.signature import Signature
 
-LARGEST_RESIZE = 16
-"""Over the longer side of what the model takes; evaluation resizes to less than twice that."""
+MAX_RESIZE = 16
+"""Largest resize, in longer sides of the model's input; evaluation resizes to less than two."""
 
 
 def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
-    """`model` with the overrides applied; weights that need no change are shared with it.
+    """Return `model` with the overrides; weights that need no change are shared with it.
 
     Raises:
-        RequestError: classes, outputs, labels or preprocessing that the model can't have.
+        RequestError: the model can't have these classes, outputs, labels or preprocessing.
     """
     changes = overrides.spec_changes(model.vit.spec)
     if "classes" in changes:
@@ -48,14 +48,14 @@ def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
 def _set_image_size(model: Model, size: tuple[int, int]) -> Model:
     from vit_export.model.vit.adapt import resize_positions
 
-    steps, resampling = model.preprocessing, model.resampling
+    preprocessing, resampling = model.preprocessing, model.resampling
     changes = {
         **_remember_trained(model, {"image_size": size}),
         "resampling": asdict(resampling) if resampling else None,
     }
     model = model.with_vit(
         resize_positions(model.vit, size, resampling),
-        preprocessing=steps.adapt_to(size) if steps else None,
+        preprocessing=preprocessing.adapt_to(size) if preprocessing else None,
     )
     return model.with_overrides(changes)
 
@@ -71,7 +71,7 @@ def _set_outputs(model: Model, outputs: str) -> Model:
 
 
 def _remember_trained(model: Model, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The changes and, first of all, the spec that the weights were trained as.
+    """Return the changes and, before them, the spec that the weights were trained as.
 
     A later proof starts from that spec.
     """
@@ -80,21 +80,21 @@ def _remember_trained(model: Model, changes: Mapping[str, Any]) -> dict[str, Any
 
 
 def _set_preprocessing(model: Model, overrides: PreprocessingOverrides) -> Model:
-    steps = override_preprocessing(model.preprocessing, model.signature, overrides)
+    preprocessing = override_preprocessing(model.preprocessing, model.signature, overrides)
     recorded = {name: value for name, value in overrides.values().items() if name != "crop"}
     note = "" if overrides.complete else model.preprocessing_note
-    return model.with_overrides(recorded, preprocessing=steps, preprocessing_note=note)
+    return model.with_overrides(recorded, preprocessing=preprocessing, preprocessing_note=note)
 
 
 def override_preprocessing(
-    steps: Preprocessing | None, signature: Signature, overrides: PreprocessingOverrides
+    preprocessing: Preprocessing | None, signature: Signature, overrides: PreprocessingOverrides
 ) -> Preprocessing:
-    """`steps` with the overridden fields, for images as `signature` takes them.
+    """Return `preprocessing` with the overridden fields, for images as `signature` takes them.
 
     A model without preprocessing needs all fields.
 
     Raises:
-        RequestError: another crop than the model takes, or fields that are missing.
+        RequestError: the crop is not the size of the model's images, or fields are missing.
     """
     fields = overrides.values()
     if fields.setdefault("crop", signature.image_size) != signature.image_size:
@@ -103,14 +103,14 @@ def override_preprocessing(
         fix = f"crop to {height}x{width} or to a share (0.875), or give --image-size."
         raise RequestError(message, fix)
     share = fields.pop("share", None)
-    if share is not None:  # as timm.data.create_transform makes the size of a crop_pct
+    if share is not None:  # as timm.data.create_transform computes a size from crop_pct
         size = signature.image_size
         fields["resize"] = max(floor(min(size) / share), *size)
     for name in ("mean", "std"):
         if len(fields.get(name, ())) == 1:
             fields[name] *= signature.channels
-    if steps is not None:
-        return replace(steps, **fields)
+    if preprocessing is not None:
+        return replace(preprocessing, **fields)
     missing = [name for name in ("mean", "std", "resize") if name not in fields]
     if missing or signature.channels not in {1, 3}:
         message = "The model came without preprocessing."
@@ -118,12 +118,12 @@ def override_preprocessing(
     return Preprocessing(mode="L" if signature.channels == 1 else "RGB", **fields)
 
 
-def _check_resize(steps: Preprocessing) -> None:
+def _check_resize(preprocessing: Preprocessing) -> None:
     """Raise RequestError unless images stay small enough for memory before they are cropped."""
-    largest = LARGEST_RESIZE * max(steps.crop)
-    side = max(steps.resize) if isinstance(steps.resize, tuple) else steps.resize
+    largest, resize = MAX_RESIZE * max(preprocessing.crop), preprocessing.resize
+    side = max(resize) if isinstance(resize, tuple) else resize
     if side > largest:
-        (height, width), share = steps.crop, min(steps.crop) / largest
+        (height, width), share = preprocessing.crop, min(preprocessing.crop) / largest
         message = f"Resizing to {side} pixels is out of proportion to the {height}x{width} that "
         fix = f"--resize to at most {largest}, or --crop to a share of {share:.4f} or more."
         raise RequestError(message + "the model takes.", fix)

@@ -1,10 +1,10 @@
-"""A checkpoint held to what is said of it: its family's custom, its config.json, the request.
+"""Checks of a checkpoint against its family, its config.json and the user's hints.
 
-A file that lost tensors still looks like a smaller model; here it is found out.
+A file that lost tensors still looks like a smaller model; these checks find it.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,13 @@ from vit_export.core.errors import RequestError
 from vit_export.model.vit.spec import VitSpec
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from collections.abc import Callable
-
     from vit_export.checkpoints.families.base import Family
 
-PROMISED = {
+FIELDS_OF_ARCHITECTURES = {
     r".*ForImageClassification.*": "classes",
     r".*WithProjection|CLIPModel": "projection",
 }
-"""Names of architectures in a config.json to the field that such a model has."""
+"""Names of architectures in a config.json to a field of VitSpec that such a model has."""
 OPTIONS = {
     "heads": "--heads",
     "mlp": "--activation",
@@ -28,82 +26,72 @@ OPTIONS = {
     "norm_eps": "--norm-eps",
     "image_size": "--trained-size",
 }
-HEAD = "head.classifier"
+"""Fields of VitSpec to the options that give them as hints."""
+CLASSIFIER = "head.classifier"
 
 
-def check_kind(config: Mapping[str, Any], family: "Family", path: Path) -> None:
-    """Nothing, when the config.json beside `path` is of the family, or does not say of which.
-
-    Raises:
-        RequestError: it is another model's.
-    """
+def check_model_type(config: Mapping[str, Any], family: "Family", path: Path) -> None:
+    """Raise RequestError if the config.json beside `path` names a model of another family."""
     inner = config.get("vision_config")
-    told = [one.get("model_type") for one in (config, inner) if isinstance(one, Mapping)]
-    known = [one for one in told if one is not None]
+    types = [one.get("model_type") for one in (config, inner) if isinstance(one, Mapping)]
+    known = [one for one in types if one is not None]
     if known and not any(one in family.model_types for one in known):
-        message = f"The config.json of {path} is of a {known[0]!r}, the weights are {family.name}."
+        message = f"The config.json of {path} describes a {known[0]!r}, "
         raise RequestError(
-            message, "put its own config.json beside it, or the file alone in a folder."
+            f"{message}the weights are {family.name}.",
+            "put its own config.json beside it, or the file alone in a folder.",
         )
 
 
-def check_whole(
+def check_complete(
     names: Collection[str],
     family: "Family",
     config: Mapping[str, Any],
-    original: "Callable[[str], str]",
+    original: Callable[[str], str],
     where: str,
 ) -> None:
-    """Nothing, when what every model of the family has is among `names`, which are ours.
+    """Raise RequestError unless everything that all models of the family have is among `names`.
 
-    Raises:
-        RequestError: something is missing, in the words of the file.
+    `names` are ours; the error has the names of the checkpoint.
     """
-    normed = not family.normless(config)
-    wanted = [name for name in family.always if normed or not name.startswith("head")]
-    if family.biased_head and f"{HEAD}.weight" in names:
-        wanted.append(f"{HEAD}.bias")
-    lost = [one for one in wanted if not any(re.fullmatch(one, name) for name in names)]
+    has_norm = not family.lacks_norm(config)
+    required = [name for name in family.required if has_norm or not name.startswith("head")]
+    if family.head_has_bias and f"{CLASSIFIER}.weight" in names:
+        required.append(f"{CLASSIFIER}.bias")
+    lost = [one for one in required if not any(re.fullmatch(one, name) for name in names)]
     if lost:
-        told = ", ".join(original(_first(one)) for one in lost)
-        message = f"{where}: every model of this family has {told}."
+        missing = ", ".join(original(_first_alternative(one)) for one in lost)
+        message = f"{where}: every model of this family has {missing}."
         raise RequestError(message, "give a whole checkpoint; this one lost tensors.")
 
 
-def _first(pattern: str) -> str:
-    """The name, or the first of those that would do."""
+def _first_alternative(pattern: str) -> str:
+    """Return the name that `pattern` matches, with the first alternative of each group."""
     return re.sub(r"\((\w+)\|\w+\)", r"\1", pattern).replace("\\", "")
 
 
 def check_config(spec: VitSpec, family: "Family", config: Mapping[str, Any], where: str) -> None:
-    """Nothing, when the tensors are as large, as deep and as complete as the config.json says.
-
-    Raises:
-        RequestError: they are not; the message has both numbers.
-    """
+    """Raise RequestError unless the tensors have the sizes and parts that the config.json names."""
     inner = config.get("vision_config", config)
     for theirs, ours in family.config_sizes.items():
-        told, found = inner.get(theirs), getattr(spec, ours)
-        found = spec.hidden if ours == "mlp_hidden" else 0 if found is None else found
-        for one in told if isinstance(told, list) else [told]:
-            if one is not None and one != found:
-                message = f"{where}: its config.json says {theirs} {one}, its tensors {found}."
+        expected, actual = inner.get(theirs), getattr(spec, ours)
+        actual = spec.hidden if ours == "mlp_hidden" else 0 if actual is None else actual
+        for one in expected if isinstance(expected, list) else [expected]:
+            if one is not None and one != actual:
+                message = f"{where}: its config.json says {theirs} {one}, its tensors {actual}."
                 raise RequestError(message, "give the whole checkpoint and its own config.json.")
     for architecture in config.get("architectures") or ():
-        for pattern, field in PROMISED.items():
+        for pattern, field in FIELDS_OF_ARCHITECTURES.items():
             if re.fullmatch(pattern, architecture) and getattr(spec, field) is None:
-                message = f"{where}: a {architecture}, says its config.json, and it has no {field}."
+                message = f"{where}: its config.json names a {architecture}, "
+                message += f"its tensors have no {field}."
                 raise RequestError(message, "give the whole checkpoint and its own config.json.")
 
 
-def check_told(spec: VitSpec, told: Mapping[str, Any], where: str) -> None:
-    """Nothing, when the model is what the request tells of it.
-
-    Raises:
-        RequestError: its tensors tell otherwise; nothing that was said is ignored.
-    """
-    for name, value in told.items():
-        found = getattr(spec, name)
-        if found != value:
-            message = f"{where}: {OPTIONS[name]} says {value}, its tensors say {found}."
+def check_hints(spec: VitSpec, hints: Mapping[str, Any], where: str) -> None:
+    """Raise RequestError unless the spec has the value of each hint: none is ignored."""
+    for name, value in hints.items():
+        actual = getattr(spec, name)
+        if actual != value:
+            message = f"{where}: {OPTIONS[name]} says {value}, its tensors say {actual}."
             raise RequestError(message, f"leave {OPTIONS[name]} out.")

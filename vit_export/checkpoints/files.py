@@ -1,7 +1,7 @@
-"""Checkpoints as people have them: a file, or a folder with what belongs to it, read safely.
+"""Checkpoints as people have them, a file or a folder with JSON files beside it, read safely.
 
-Files are safetensors, whole or in shards, or pickles read with `weights_only=True`, which can't
-execute anything. Both are mapped into memory, not copied.
+A weights file is safetensors, whole or in shards, or a pickle read with `weights_only=True`, which
+can't execute anything. Both are mapped into memory, not copied.
 """
 
 import json
@@ -13,20 +13,20 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vit_export.checkpoints.pickles import SUFFIXES, Unpickled, is_pickle, read_pickle
+from vit_export.checkpoints.pickles import PICKLE_SUFFIXES, Weights, is_pickle, read_pickle
 from vit_export.core.errors import RequestError
 
-NAMES = (
+WEIGHTS_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""What a folder is searched for, in this order; else its only weights file is taken."""
-SHOWN = 3
+"""Names that a folder is searched for, in this order; otherwise its only weights file is read."""
+MAX_NAMES = 3
+"""Number of tensors that one error lists."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "timm_model.")
-"""What DataParallel, torch.compile, Lightning and `transformers`' wrapper of timm put before every
-name."""
+"""Prefixes of every name in files of DataParallel, torch.compile, Lightning and TimmWrapper."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,54 +34,60 @@ class Checkpoint:
     """Tensors under the names of their file, and the JSON files beside it."""
 
     path: Path
-    """The file or folder that was asked for."""
+    """The file or folder that the user named."""
     tensors: dict[str, Tensor]
     keys: tuple[str, ...] = ()
-    """Under which of its keys a pickle keeps the tensors, from the outermost."""
+    """Keys under which a pickle keeps the tensors, outermost first."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """config.json: the architecture, and the labels."""
+    """Content of config.json: the architecture and the labels."""
     processor: Mapping[str, Any] = field(default_factory=dict)
-    """How images are read: preprocessor_config.json, or that part of a processor_config.json
-    (`transformers` 5), which goes first there."""
+    """Settings of the image processor.
+
+    They come from processor_config.json (`transformers` 5), else from preprocessor_config.json.
+    """
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint at `path`, a file or a folder.
+    """Return the checkpoint at `path`, a file or a folder.
 
     Raises:
-        RequestError: missing, truncated, of another kind, or a pickle that would execute code.
+        RequestError: the checkpoint is missing, truncated or no weights file, or it is a pickle
+            that would execute code.
     """
-    file = _file_in(path) if path.is_dir() else path
-    found = _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
-    if not found.tensors:
+    file = _find_weights_file(path) if path.is_dir() else path
+    weights = _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
+    if not weights.tensors:
         raise RequestError(f"{file} holds no tensors.", "save model.state_dict().")
     return Checkpoint(
         path=path,
-        tensors=_unprefixed(found.tensors),
-        keys=found.keys,
+        tensors=_strip_prefixes(weights.tensors),
+        keys=weights.keys,
         config=_read_json(file.parent / "config.json", optional=True),
-        processor=_read_json(file.parent / "processor_config.json", optional=True).get(
-            "image_processor"
-        )
-        or _read_json(file.parent / "preprocessor_config.json", optional=True),
+        processor=_read_processor(file.parent),
     )
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The tensors alone; errors as `read_checkpoint`."""
+    """Return the tensors of the checkpoint at `path`; errors are those of `read_checkpoint`."""
     return read_checkpoint(path).tensors
 
 
-def _file_in(folder: Path) -> Path:
-    for name in NAMES:
+def _find_weights_file(folder: Path) -> Path:
+    for name in WEIGHTS_FILES:
         if (folder / name).is_file():
             return folder / name
-    found = [p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES | {".safetensors"}]
-    if len(found) == 1:
-        return found[0]
-    told = ", ".join(p.name for p in found) or "none"
-    message = f"{folder} holds no model.safetensors, and of other weights files: {told}."
+    suffixes = PICKLE_SUFFIXES | {".safetensors"}
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in suffixes]
+    if len(files) == 1:
+        return files[0]
+    names = ", ".join(path.name for path in files) or "none"
+    message = f"{folder} holds no model.safetensors; its other weights files: {names}."
     raise RequestError(message, "name the file.")
+
+
+def _read_processor(folder: Path) -> dict[str, Any]:
+    settings = _read_json(folder / "processor_config.json", optional=True).get("image_processor")
+    return settings or _read_json(folder / "preprocessor_config.json", optional=True)
 
 
 def _read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
@@ -96,7 +102,7 @@ def _read_json(path: Path, *, optional: bool = False) -> dict[str, Any]:
     return values
 
 
-def _read_shards(index: Path) -> Unpickled:
+def _read_shards(index: Path) -> Weights:
     names = _read_json(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(n, str) for n in names.values()):
         raise RequestError(f"{index} has no weight_map of names to files.", "copy it again.")
@@ -105,26 +111,26 @@ def _read_shards(index: Path) -> Unpickled:
         tensors |= _read_file(index.parent / Path(shard).name).tensors
     lost = [name for name in names if name not in tensors]
     if lost:
-        told = ", ".join(lost[:SHOWN]) + (", …" if len(lost) > SHOWN else "")
-        message = f"{index} promises {len(lost)} tensors that its files do not hold: {told}."
+        missing = ", ".join(lost[:MAX_NAMES]) + (", …" if len(lost) > MAX_NAMES else "")
+        message = f"{index} promises {len(lost)} tensors that its files do not hold: {missing}."
         raise RequestError(message, "copy the files again, all from one place.")
-    return Unpickled(tensors)
+    return Weights(tensors)
 
 
-def _read_file(path: Path) -> Unpickled:
+def _read_file(path: Path) -> Weights:
     if not path.is_file():
         raise RequestError(f"{path}: no such weights file.", "check the path.")
     if is_pickle(path):
         return read_pickle(path)
     try:
-        return Unpickled(load_file(path))
+        return Weights(load_file(path))
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
         message = f"{path} is not a whole safetensors file ({error})."
         raise RequestError(message, "copy it again; pickles end in .pt, .pth or .bin.") from None
 
 
-def _unprefixed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for _ in PREFIXES:  # in either order
+def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    for _ in PREFIXES:  # they may stand in any order
         for prefix in PREFIXES:
             if tensors and all(name.startswith(prefix) for name in tensors):
                 tensors = {name.removeprefix(prefix): t for name, t in tensors.items()}

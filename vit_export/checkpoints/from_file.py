@@ -1,6 +1,6 @@
-"""A trained model as its checkpoint tells it: tensors, the JSON files beside them, and the rest.
+"""The trained model of a checkpoint: its tensors, the JSON files beside them, and hints.
 
-What no file tells comes from a preset of the same architecture or from explicit options.
+A preset of the same architecture, or options, provide what no file records.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from vit_export.checkpoints.consistency import (
     OPTIONS,
+    check_complete,
     check_config,
-    check_kind,
-    check_told,
-    check_whole,
+    check_hints,
+    check_model_type,
 )
+from vit_export.checkpoints.preprocessing import find_preprocessing
 from vit_export.core.errors import RequestError
 from vit_export.data.labels import labels_from_config
-from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import Preset
 from vit_export.model.vit.spec import VitSpec
@@ -27,84 +27,90 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.checkpoints.families.base import Facts, Family
     from vit_export.checkpoints.files import Checkpoint
 
-LEFT_OPEN = ("heads", "mlp")
-CONVENTIONS = (*LEFT_OPEN, "qkv_layout", "attention_scale", "norm_eps", "pool")
-FP32 = 4
-"""Bytes of a weight in the model."""
+INVISIBLE = ("heads", "mlp")
+"""Fields of VitSpec that neither tensors nor the conventions of most families determine."""
+CONVENTIONS = (*INVISIBLE, "qkv_layout", "attention_scale", "norm_eps", "pool")
+"""Fields of VitSpec that no tensor determines."""
 ARCHITECTURE = ("width", "depth", "patch_size", "channels", "mlp_hidden")
+"""Sizes in which a checkpoint and a preset have to agree."""
+FP32_BYTES = 4
 
 
-def from_checkpoint(
+def load_checkpoint(
     checkpoint: "Checkpoint",
     preset: Preset | None,
-    told: dict[str, Any],
+    hints: Mapping[str, Any],
     *,
     needs_preprocessing: bool = True,
     needs_labels: bool = True,
 ) -> Model:
-    """The trained model of a checkpoint, completed by `preset` and by the hints in `told`.
+    """Return the trained model of a checkpoint, completed by `preset` and by `hints`.
 
     Args:
         checkpoint: tensors and the JSON files beside them.
         preset: a model of the same architecture, for what the checkpoint does not record.
-        told: fields of VitSpec that the user gave.
-        needs_preprocessing: False where the request replaces the preprocessing, so that a file
-            that can't be understood is no obstacle.
-        needs_labels: False where the request replaces the labels or the model has none.
+        hints: fields of VitSpec that the user gave.
+        needs_preprocessing: False if the request replaces the preprocessing, so that a file
+            with an unknown one is no obstacle.
+        needs_labels: False if the request replaces the labels, or if the model gets none.
 
     Raises:
-        RequestError: a checkpoint that can't be told apart or completed, or does not fit.
+        RequestError: the checkpoint is of no known family, is incomplete or does not fit.
     """
-    from vit_export.checkpoints.families import family_of
-    from vit_export.checkpoints.families.naming import originals
-    from vit_export.checkpoints.infer_spec import infer_spec, sizes_of
+    from vit_export.checkpoints.families import find_family
+    from vit_export.checkpoints.families.naming import build_name_lookup
+    from vit_export.checkpoints.families.translation import translate
+    from vit_export.checkpoints.infer_spec import infer_sizes, infer_spec
     from vit_export.model.vit.state import fill
 
     path, config = checkpoint.path, checkpoint.config
-    family = family_of(checkpoint.tensors, str(path))
-    check_kind(config, family, path)
+    family = find_family(checkpoint.tensors, str(path))
+    check_model_type(config, family, path)
     where = f"{path} ({family.name})"
-    renamed = family.rename(checkpoint.tensors)
-    original = originals(family, renamed)
+    translation = translate(family, checkpoint.tensors)
+    tensors, original = translation.tensors, build_name_lookup(family, translation)
     if preset is not None:
-        sizes = sizes_of(renamed.tensors, where, original)
-        _check_architecture(sizes, preset, path)
-    with _understood(path):
-        facts = _completed_by(preset, family) | family.conventions
-        facts |= family.config_facts(config) | told
-    spec = infer_spec(renamed.tensors, facts, where, original)
-    check_told(spec, told, where)
-    vit = fill(spec, renamed.tensors, where, original, _fix_of_misfit(told))
-    with _understood(path):
-        check_whole(renamed.tensors, family, config, original, where)
+        _check_architecture(infer_sizes(tensors, where, original), preset, path)
+    with _refuse_foreign_json(path):
+        facts = _facts_from_preset(preset, family) | family.conventions
+        facts |= {**family.config_facts(config), **hints}
+    spec = infer_spec(tensors, facts, where, original)
+    check_hints(spec, hints, where)
+    vit = fill(spec, tensors, where, original, _fix_misfit(hints))
+    with _refuse_foreign_json(path):
+        check_complete(tensors, family, config, original, where)
         check_config(spec, family, config, where)
-        beside = _steps_beside(checkpoint, family, spec.channels, needed=needs_preprocessing)
-        steps, note = _preprocessing(beside, path.name, family, preset, spec)
+        preprocessing, note = find_preprocessing(
+            checkpoint, family, preset, spec, needed=needs_preprocessing
+        )
         labels = labels_from_config(config, spec.classes or 0, where) if needs_labels else ()
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,
         provenance=Provenance(
-            weights_from=_origin(checkpoint, renamed.unused),
-            overrides={"trained_size" if k == "image_size" else k: v for k, v in told.items()},
-            unused=renamed.unused,
+            weights_from=_describe_weights(checkpoint, translation.unused),
+            overrides=_record_hints(hints),
+            unused=translation.unused,
         ),
-        preprocessing=steps,
+        preprocessing=preprocessing,
         preprocessing_note=note,
-        labels=labels or (preset.labels if preset and preset.spec.classes == spec.classes else ()),
+        labels=labels or _labels_from_preset(preset, spec),
         resampling=family.resampling,
     )
 
 
-def _fix_of_misfit(told: dict[str, Any]) -> str:
-    options = " and ".join(OPTIONS[name] for name in told)
+def _fix_misfit(hints: Mapping[str, Any]) -> str:
+    options = " and ".join(OPTIONS[name] for name in hints)
     fix = "give a whole checkpoint of this family, without what another model adds"
     return f"{fix}; or leave {options} out." if options else f"{fix}."
 
 
 @contextmanager
-def _understood(path: Path) -> Iterator[None]:
-    """JSON beside a checkpoint is anybody's: what has another shape than expected is told so."""
+def _refuse_foreign_json(path: Path) -> Iterator[None]:
+    """Raise RequestError if a JSON file beside the checkpoint has an unexpected structure.
+
+    Anybody may have written such a file, so that any key or type may be wrong.
+    """
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -112,69 +118,41 @@ def _understood(path: Path) -> Iterator[None]:
         raise RequestError(message, "copy them again, or give the weights file alone.") from None
 
 
-def _origin(checkpoint: "Checkpoint", unused: Mapping[str, str]) -> str:
-    """The file, the keys in it, and what was done to weights that are not fp32."""
+def _describe_weights(checkpoint: "Checkpoint", unused: Mapping[str, str]) -> str:
+    """Return the file's name, the keys in it, and the types that were converted to fp32."""
     keys = "".join(f"[{key}]" for key in checkpoint.keys)
-    kinds = {tensor.dtype for name, tensor in checkpoint.tensors.items() if name not in unused}
-    told = [
-        f"{str(kind).removeprefix('torch.')} {'narrowed' if kind.itemsize > FP32 else 'widened'}"
-        for kind in sorted(kinds, key=str)
-        if kind.itemsize != FP32
+    dtypes = {tensor.dtype for name, tensor in checkpoint.tensors.items() if name not in unused}
+    conversions = [
+        f"{str(dtype).removeprefix('torch.')} "
+        f"{'narrowed' if dtype.itemsize > FP32_BYTES else 'widened'}"
+        for dtype in sorted(dtypes, key=str)
+        if dtype.itemsize != FP32_BYTES
     ]
-    return ", ".join([checkpoint.path.name + keys, *told])
+    return ", ".join([checkpoint.path.name + keys, *conversions])
 
 
-def _completed_by(preset: Preset | None, family: "Family") -> dict[str, Any]:
-    """What a preset adds: for names with conventions of their own only what those leave open."""
-    names = LEFT_OPEN if family.conventions else CONVENTIONS
+def _record_hints(hints: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hints as the manifest records them."""
+    return {"trained_size" if name == "image_size" else name: v for name, v in hints.items()}
+
+
+def _labels_from_preset(preset: Preset | None, spec: VitSpec) -> tuple[str, ...]:
+    return preset.labels if preset and preset.spec.classes == spec.classes else ()
+
+
+def _facts_from_preset(preset: Preset | None, family: "Family") -> dict[str, Any]:
+    """Return the facts that a preset adds; a family's own conventions come before a preset's."""
+    names = INVISIBLE if family.conventions else CONVENTIONS
     return {name: getattr(preset.spec, name) for name in names} if preset else {}
 
 
 def _check_architecture(sizes: "Facts", preset: Preset, path: Path) -> None:
+    """Raise RequestError unless the sizes in the checkpoint are those of the preset."""
     expected = asdict(preset.spec) | {"mlp_hidden": preset.spec.hidden}
     for name in ARCHITECTURE:
-        found, wanted = sizes[name], expected[name]
-        if found != wanted:
+        if sizes[name] != expected[name]:
             raise RequestError(
-                f"{path} does not fit {preset.name}: {name} is {found}, not {wanted}.",
+                f"{path} does not fit {preset.name}: {name} is {sizes[name]}, "
+                f"not {expected[name]}.",
                 "give the --model these weights were trained as, or none.",
             )
-
-
-def _preprocessing(
-    steps: Preprocessing | None, origin: str, family: "Family", preset: Preset | None, spec: VitSpec
-) -> tuple[Preprocessing | None, str]:
-    """For images of `spec`; and what has to be said of it: assumed, or brought to that size."""
-    from vit_export.data.hf_processor import build_default
-
-    if steps is None and preset is not None:
-        steps, origin = preset.preprocessing, preset.name
-    elif steps is None:
-        values = family.default_for(spec)
-        steps = build_default(values, spec.image_size, spec.channels, family.name)
-        return steps, f"assumed, the default of {family.name}" if steps else ""
-    if steps is None or steps.crop == spec.image_size:
-        return steps, ""
-    told, made = ("x".join(map(str, size)) for size in (steps.crop, spec.image_size))
-    return steps.adapt_to(
-        spec.image_size
-    ), f"that of {origin} is for {told}, and was brought to {made}"
-
-
-def _steps_beside(
-    checkpoint: "Checkpoint", family: "Family", channels: int, *, needed: bool
-) -> Preprocessing | None:
-    """What the JSON files beside the weights say, for the size of images that they say."""
-    from vit_export.data.hf_processor import parse_processor
-
-    path, kind = checkpoint.path, family.processor
-    try:
-        if checkpoint.processor:
-            where = f"the image processor of {path}"
-            return parse_processor(checkpoint.processor, where, kind=kind, channels=channels)
-        told = family.config_preprocessing(checkpoint.config)
-        return None if told is None else Preprocessing.from_mapping(told, str(path))
-    except RequestError:
-        if needed:
-            raise
-        return None

@@ -12,11 +12,10 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from torch import Tensor, nn
 
 
-def from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Model:
-    """The eager model of a module in memory, or of a spec with its state dict.
+def load_module(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Model:
+    """Return the eager model of a module in memory, or of a spec with its state dict.
 
-    Whether the module computes what its names and attributes say is not checked here
-    (`validation.reading`).
+    `validation.reading` checks whether the module computes what its names and attributes say.
 
     Raises:
         RequestError: `model` is neither, or a module of no known family.
@@ -26,7 +25,7 @@ def from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Mode
     from vit_export.checkpoints.from_state_dict import load_vit
 
     if isinstance(model, nn.Module):
-        return _from_module(model)
+        return _read_module(model)
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], VitSpec):  # noqa: PLR2004
         vit = load_vit(*model, "the state dict")
         provenance = Provenance(weights_from="a state dict")
@@ -37,17 +36,19 @@ def from_live(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Mode
     )
 
 
-def _from_module(module: "nn.Module") -> Model:
-    from vit_export.checkpoints.families import family_of
-    from vit_export.checkpoints.families.naming import originals
+def _read_module(module: "nn.Module") -> Model:
+    from vit_export.checkpoints.families import find_family
+    from vit_export.checkpoints.families.naming import build_name_lookup
+    from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.infer_spec import infer_spec
     from vit_export.model.vit.state import fill
 
     name, state = type(module).__name__, module.state_dict()
-    family = family_of(state, name)
-    renamed = family.rename(state)
-    facts, original = family.conventions | family.module_facts(module), originals(family, renamed)
-    spec = facts["spec"] if "spec" in facts else infer_spec(renamed.tensors, facts, name, original)
-    vit = fill(spec, renamed.tensors, f"{name} ({family.name})", original)
-    provenance = Provenance(weights_from="a live module", unused=renamed.unused)
+    family = find_family(state, name)
+    translation = translate(family, state)
+    tensors, original = translation.tensors, build_name_lookup(family, translation)
+    facts = family.conventions | family.module_facts(module)
+    spec = facts["spec"] if "spec" in facts else infer_spec(tensors, facts, name, original)
+    vit = fill(spec, tensors, f"{name} ({family.name})", original)
+    provenance = Provenance(weights_from="a live module", unused=translation.unused)
     return Model.from_vit(vit, name=name, provenance=provenance, resampling=family.resampling)

@@ -17,10 +17,12 @@ def load_vit(spec: VitSpec, state: "StateDict", where: str) -> "Vit":
     Raises:
         RequestError: no family has these names, or a tensor is missing, unexpected or mis-shaped.
     """
-    from vit_export.checkpoints.families import family_of
-    from vit_export.checkpoints.families.naming import originals
+    from vit_export.checkpoints.families import find_family
+    from vit_export.checkpoints.families.naming import build_name_lookup
+    from vit_export.checkpoints.families.translation import translate
     from vit_export.model.vit.state import fill
 
-    family = family_of(state, where)
-    renamed = family.rename(state)
-    return fill(spec, renamed.tensors, f"{where} ({family.name})", originals(family, renamed))
+    family = find_family(state, where)
+    translation = translate(family, state)
+    original = build_name_lookup(family, translation)
+    return fill(spec, translation.tensors, f"{where} ({family.name})", original)

@@ -22,7 +22,7 @@ class CheckpointHints:
     """HEIGHTxWIDTH of the training images."""
 
     def spec_fields(self) -> dict[str, Any]:
-        """The hints as fields of `VitSpec`; only those that the user gave.
+        """Return the hints that the user gave, as fields of `VitSpec`.
 
         Raises:
             RequestError: `trained_size` is not an image size.

@@ -1,8 +1,8 @@
 """The spec of a checkpoint: what its tensors show, completed by facts from elsewhere.
 
-Shapes show the sizes; nothing shows the number of heads, the activation or the epsilon of the
-norms. Those come from the family's conventions, a config.json, a preset or an explicit option, in
-that order, the later over the earlier, and are never guessed.
+Shapes show the sizes. Nothing shows the number of heads, the activation or the epsilon of the
+norms: these come from a preset, the family's conventions, a config.json or an option, where later
+ones win. They are never guessed.
 """
 
 import re
@@ -19,7 +19,7 @@ from vit_export.model.vit.spec import Mlp, VitSpec
 
 Tensors = Mapping[str, Tensor]
 
-ASKED_FOR = {
+HIDDEN_FIELDS = {
     "heads": "--heads N",
     "mlp": "--activation gelu|gelu_tanh|quick_gelu",
     "norm_eps": "--norm-eps X",
@@ -27,49 +27,44 @@ ASKED_FOR = {
     "attention_scale": None,
     "pool": "--pool token|mean|patch_mean|token_patch_mean",
 }
-"""What no tensor shows, and the option that says it; None where only a preset does."""
+"""Fields that no tensor shows, and the option that gives each; None if only a preset does."""
 ANCHORS = {
     "embedding.projection.weight": 4,
     "embedding.positions": 2,
     "blocks.0.mlp.contract.weight": 2,
 }
-"""Tensors without which nothing can be told, and how many axes they have."""
+"""Tensors that every size is inferred from, and their numbers of axes."""
 BLOCK = r"blocks\.([0-9]{1,6})\."
+MATRIX = 2
+"""Number of a matrix's axes."""
 
 
 def infer_spec(
     tensors: Tensors, facts: Facts, where: str, original: Callable[[str], str] = str
 ) -> VitSpec:
-    """The spec of a model with these tensors, under our names.
+    """Return the spec of a model with these tensors.
 
     Args:
-        tensors: of the checkpoint, renamed.
-        facts: fields of VitSpec known from elsewhere. `image_size` is used where positions are not
-            square; `heads` may be a mapping from width.
-        where: names the checkpoint in errors.
-        original: our name of a tensor to that of the checkpoint.
+        tensors: tensors of the checkpoint under our names.
+        facts: fields of VitSpec that are known from elsewhere. `image_size` decides where positions
+            are not square; `heads` may be a mapping from width.
+        where: the checkpoint, for errors.
+        original: function from our name of a tensor to the checkpoint's, for errors.
 
     Raises:
-        RequestError: tensors without which nothing can be told, or facts that nobody gave.
+        RequestError: tensors that every size is inferred from are missing, or facts are.
     """
-    shown = sizes_of(tensors, where, original) | _parts(tensors)
-    known = {name: value for name, value in facts.items() if name in _FIELDS} | shown
-    known["heads"] = _heads(facts.get("heads"), shown["width"])
-    known |= _positions(tensors, known, facts.get("image_size"), where)
-    known["pool"] = facts.get("pool") or _pool(shown)
-    if _takes_two_vectors(tensors, shown["width"]):
+    sizes = infer_sizes(tensors, where, original)
+    known = {name: value for name, value in facts.items() if name in _FIELDS}
+    known |= sizes | _infer_parts(tensors)
+    known["heads"] = _find_heads(facts.get("heads"), sizes["width"])
+    known |= _infer_positions(tensors, known, facts.get("image_size"), where)
+    known["pool"] = facts.get("pool") or _infer_pool(known)
+    if _takes_two_vectors(tensors, sizes["width"]):
         known["pool"] = "token_patch_mean"
     if _is_gated(tensors):
         known["mlp"] = "swiglu"
-    unknown = [name for name in ASKED_FOR if known.get(name) is None]
-    if unknown:
-        options = list(dict.fromkeys(filter(None, (ASKED_FOR[name] for name in unknown))))
-        single = f"{' '.join(options)}, or " if all(ASKED_FOR[name] for name in unknown) else ""
-        message = f"{where}: its tensors don't tell {', '.join(unknown)}."
-        raise RequestError(message, f"give {single}--model NAME of the same architecture.")
-    if known["mlp"] not in get_args(Mlp):
-        message = f"{where}: its MLP's activation, {known['mlp']!r}, is not built yet."
-        raise RequestError(message, f"export another model; built: {', '.join(get_args(Mlp))}.")
+    _check_known(known, where)
     try:
         return VitSpec(**known)
     except RequestError as error:
@@ -79,11 +74,24 @@ def infer_spec(
 _FIELDS = {field.name for field in fields(VitSpec)}
 
 
-def sizes_of(tensors: Tensors, where: str, original: Callable[[str], str] = str) -> Facts:
-    """The sizes that the shapes of a whole checkpoint show.
+def _check_known(known: Facts, where: str) -> None:
+    """Raise RequestError unless every field that no tensor shows has a value that is built."""
+    unknown = [name for name in HIDDEN_FIELDS if known.get(name) is None]
+    if unknown:
+        options = list(dict.fromkeys(filter(None, (HIDDEN_FIELDS[name] for name in unknown))))
+        single = f"{' '.join(options)}, or " if all(HIDDEN_FIELDS[name] for name in unknown) else ""
+        message = f"{where}: its tensors don't show {', '.join(unknown)}."
+        raise RequestError(message, f"give {single}--model NAME of the same architecture.")
+    if known["mlp"] not in get_args(Mlp):
+        message = f"{where}: its MLP's activation, {known['mlp']!r}, is not built yet."
+        raise RequestError(message, f"export another model; built: {', '.join(get_args(Mlp))}.")
+
+
+def infer_sizes(tensors: Tensors, where: str, original: Callable[[str], str] = str) -> Facts:
+    """Return the sizes that the shapes of a checkpoint show.
 
     Raises:
-        RequestError: tensors without which nothing can be told are missing.
+        RequestError: a tensor that sizes are inferred from is missing, or a block is.
     """
     for name, axes in ANCHORS.items():
         if name not in tensors or tensors[name].ndim != axes or not tensors[name].numel():
@@ -91,23 +99,23 @@ def sizes_of(tensors: Tensors, where: str, original: Callable[[str], str] = str)
             raise RequestError(message, "give a whole checkpoint.")
     width, channels, patch, _ = tensors["embedding.projection.weight"].shape
     classifier = tensors.get("head.classifier.weight")
-    rows = None if classifier is None else _rows(classifier)
+    rows = None if classifier is None else _count_rows(classifier)
     projects = rows is not None and "embedding_norm.weight" in tensors
     projects = projects and "head.classifier.bias" not in tensors  # CLIP's projection has none
     return {
         "width": width,
         "channels": channels,
         "patch_size": patch,
-        "depth": _depth(tensors, where),
+        "depth": _infer_depth(tensors, where),
         "mlp_hidden": tensors["blocks.0.mlp.contract.weight"].shape[1],
         "projection": rows if projects else None,
         "classes": None if projects else rows,
     }
 
 
-def _depth(tensors: Tensors, where: str) -> int:
-    """How many blocks there are, from the first without a gap."""
-    numbers = {int(found[1]) for name in tensors if (found := re.match(BLOCK, name))}
+def _infer_depth(tensors: Tensors, where: str) -> int:
+    """Return the number of blocks, which have to be there without a gap."""
+    numbers = {int(match[1]) for name in tensors if (match := re.match(BLOCK, name))}
     depth = max(numbers) + 1
     if len(numbers) < depth:
         lost = next(number for number in range(depth) if number not in numbers)
@@ -116,11 +124,12 @@ def _depth(tensors: Tensors, where: str) -> int:
     return depth
 
 
-def _rows(tensor: Tensor) -> int:
+def _count_rows(tensor: Tensor) -> int:
     return len(tensor) if tensor.ndim else 0
 
 
-def _parts(tensors: Tensors) -> Facts:
+def _infer_parts(tensors: Tensors) -> Facts:
+    """Return which parts the model has."""
     registers = tensors.get("embedding.register_tokens")
     return {
         "patch_bias": "embedding.projection.bias" in tensors,
@@ -132,52 +141,56 @@ def _parts(tensors: Tensors) -> Facts:
         "layer_scale": "blocks.0.attention_scale.gamma" in tensors,
         "class_token": "embedding.class_token" in tensors,
         "distillation_token": "embedding.distillation_token" in tensors,
-        "register_tokens": 0 if registers is None else _rows(registers),
+        "register_tokens": 0 if registers is None else _count_rows(registers),
     }
 
 
-def _heads(told: Any, width: int) -> int | None:
-    heads: int | None = told.get(width) if isinstance(told, Mapping) else told
+def _find_heads(fact: Any, width: int) -> int | None:
+    """Return the heads from a fact that may be a mapping from width."""
+    heads: int | None = fact.get(width) if isinstance(fact, Mapping) else fact
     return heads
 
 
-def _pool(shown: Facts) -> str:
-    """Timm's fc_norm comes with the mean over the patches."""
-    averages = shown["norm_after_pool"] or not shown["class_token"]
+def _infer_pool(parts: Facts) -> str:
+    """Return the pool that goes with these parts: timm's `fc_norm` goes with the patches' mean."""
+    averages = parts["norm_after_pool"] or not parts["class_token"]
     return "patch_mean" if averages else "token"
 
 
 def _takes_two_vectors(tensors: Tensors, width: int) -> bool:
-    """Whether the classifier reads the class token and the mean of the patches side by side."""
+    """Return whether the classifier reads the class token and the patches' mean together."""
     classifier = tensors.get("head.classifier.weight")
-    return classifier is not None and classifier.ndim == 2 and classifier.shape[1] == 2 * width  # noqa: PLR2004
+    if classifier is None or classifier.ndim != MATRIX:
+        return False
+    return classifier.shape[1] == 2 * width
 
 
 def _is_gated(tensors: Tensors) -> bool:
+    """Return whether the MLP's first layer has twice the rows, for values and their gates."""
     expand = tensors.get("blocks.0.mlp.expand.weight")
     hidden = tensors["blocks.0.mlp.contract.weight"].shape[1]
-    return expand is not None and _rows(expand) == 2 * hidden
+    return expand is not None and _count_rows(expand) == 2 * hidden
 
 
-def _positions(tensors: Tensors, known: Facts, size: Any, where: str) -> Facts:
-    """Which tokens the positions cover, and the size of image that leaves."""
+def _infer_positions(tensors: Tensors, known: Facts, size: Any, where: str) -> Facts:
+    """Return which tokens the positions cover, and the image size that fits their number."""
     count, patch = len(tensors["embedding.positions"]), known["patch_size"]
     registers = known["register_tokens"]
     prefix = known["class_token"] + known["distillation_token"] + registers
     covered = {"all": prefix, "no_registers": prefix - registers, "patches": 0}
     kinds = (known["positions"],) if "positions" in known else tuple(covered)
     if size is not None:
-        wanted = (size[0] // patch) * (size[1] // patch)
-        fitting = [(kind, size) for kind in kinds if count - covered[kind] == wanted]
+        patches = (size[0] // patch) * (size[1] // patch)
+        fitting = [(kind, size) for kind in kinds if count - covered[kind] == patches]
     else:
         fitting = [
             (kind, (side * patch, side * patch))
             for kind in kinds
             if (side := isqrt(max(count - covered[kind], 0))) ** 2 == count - covered[kind]
         ]
-    # with few tokens several kinds cover the same ones, and are the same
+    # with few tokens several kinds cover the same tokens, and mean the same
     if len({covered[kind] for kind, _ in fitting}) != 1:
-        message = f"{where}: {count} positions don't tell the size of the images."
+        message = f"{where}: {count} positions don't show the size of the images."
         if size is not None:
             message = f"{where}: {count} positions are not those of {size[0]}x{size[1]} images."
         raise RequestError(message, "give --trained-size HxW.")

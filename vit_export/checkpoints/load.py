@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.checkpoints.apply_overrides import apply_overrides
-from vit_export.checkpoints.from_file import from_checkpoint
-from vit_export.checkpoints.from_module import from_live
+from vit_export.checkpoints.from_file import load_checkpoint
+from vit_export.checkpoints.from_module import load_module
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.overrides import NO_OVERRIDES, ModelOverrides
 from vit_export.core.errors import RequestError
@@ -35,7 +35,7 @@ def load(
     overrides: ModelOverrides = NO_OVERRIDES,
     check_reading: "CheckReading | None" = None,
 ) -> Model:
-    """The eager model that a request names.
+    """Return the eager model that a request names.
 
     Args:
         model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
@@ -70,17 +70,17 @@ def _load_as_is(
     if model is not None and not isinstance(model, str | Path):
         if weights or fields:
             raise RequestError(
-                "weights and what tells of them go with a preset.", "the model has its own already."
+                "Weights and hints about them go with a preset.", "the model has its own already."
             )
-        return from_live(model)
+        return load_module(model)
     if weights is not None:
         return _from_weights(weights, None if model is None else str(model), fields, overrides)
     if fields:
         raise RequestError(f"{', '.join(fields)} go with a checkpoint.", "give --weights too.")
     preset = load_preset(str(model or DEFAULT))
     if preset.weights is not None:
-        return _shipped(preset, preset.weights)
-    return _random(preset, seed, overrides.spec_changes(preset.spec))
+        return _load_shipped(preset, preset.weights)
+    return _build_random(preset, seed, overrides.spec_changes(preset.spec))
 
 
 def _from_weights(
@@ -89,7 +89,7 @@ def _from_weights(
     from vit_export.checkpoints.files import read_checkpoint
 
     replaced = overrides.labels is not None or overrides.outputs in {"features", "tokens"}
-    return from_checkpoint(
+    return load_checkpoint(
         read_checkpoint(weights),
         None if preset is None else load_preset(preset),
         fields,
@@ -98,7 +98,7 @@ def _from_weights(
     )
 
 
-def _shipped(preset: Preset, weights: Path) -> Model:
+def _load_shipped(preset: Preset, weights: Path) -> Model:
     from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.from_state_dict import load_vit
 
@@ -111,17 +111,19 @@ def _shipped(preset: Preset, weights: Path) -> Model:
     )
 
 
-def _random(preset: Preset, seed: int, changes: dict[str, Any]) -> Model:
+def _build_random(preset: Preset, seed: int, changes: dict[str, Any]) -> Model:
     from vit_export.model.vit.state import random_vit
 
     spec = replace(preset.spec, **changes)
-    steps = preset.preprocessing
+    preprocessing = preset.preprocessing
+    if preprocessing and changes:
+        preprocessing = preprocessing.adapt_to(spec.image_size)
     return Model.from_vit(
         random_vit(spec, seed),
         name=preset.name,
         provenance=Provenance(
             weights_from=f"random, seed {seed}", random_weights=True, overrides=changes
         ),
-        preprocessing=steps.adapt_to(spec.image_size) if steps and changes else steps,
+        preprocessing=preprocessing,
         labels=preset.labels if "classes" not in changes else (),
     )

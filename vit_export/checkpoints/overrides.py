@@ -12,7 +12,7 @@ from vit_export.model.vit.spec import VitSpec
 Outputs = Literal["logits", "features", "tokens"]
 Numbers = str | float | Sequence[float]
 """One number, several numbers, or several as text: "0.485,0.456,0.406"."""
-SMALLEST_SHARE = 1e-3
+MIN_SHARE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,11 @@ class PreprocessingOverrides:
     interpolation: str | None = None
 
     def __bool__(self) -> bool:
-        """Whether the user set anything."""
+        """Return whether the user set anything."""
         return bool(self.values())
 
     def values(self) -> dict[str, Any]:
-        """The fields that the user set."""
+        """Return the fields that the user set."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
@@ -53,16 +53,16 @@ class PreprocessingOverrides:
         crop: str | float | None = None,
         interpolation: str | None = None,
     ) -> Self:
-        """The overrides as the command line and the Python functions take them.
+        """Return the overrides from what the command line and the Python functions take.
 
         A crop with a decimal point is a share of the resized image; one without is in pixels.
 
         Raises:
-            RequestError: a text that holds no numbers or no size, or a resize beside a share.
+            RequestError: a text holds no numbers or no size, or a share comes with a resize.
         """
         pixels, share = (None, None) if crop is None else _parse_crop(str(crop))
         if share is not None and resize is not None:
-            message = "A crop that is a share tells the resize already."
+            message = "A crop that is a share sets the resize already."
             raise RequestError(message, "leave one of them out, or give the crop in pixels.")
         return cls(
             mean=_parse_numbers(mean, "mean") if mean else None,
@@ -87,7 +87,7 @@ class ModelOverrides:
     preprocessing: PreprocessingOverrides = field(default_factory=PreprocessingOverrides)
 
     def spec_changes(self, spec: VitSpec) -> dict[str, Any]:
-        """The fields of `spec` that change, with their new values.
+        """Return the fields of `spec` that change, with their new values.
 
         Raises:
             RequestError: `image_size` is not an image size.
@@ -120,14 +120,14 @@ def _parse_resize(text: str) -> int | tuple[int, int]:
 
 
 def _parse_crop(text: str) -> tuple[tuple[int, int] | None, float | None]:
-    """Pixels, or a share of the resized side such as 0.875 or 1.0; the other one is None."""
+    """Return pixels, or a share of the resized side such as 0.875 or 1.0; the other is None."""
     try:
         if "." not in text:
             return parse_image_size(text), None
         share = float(text)
     except (RequestError, ValueError):
         share = 0.0
-    if SMALLEST_SHARE <= share <= 1:
+    if MIN_SHARE <= share <= 1:
         return None, share
     message = f"{text!r} is no crop."
     raise RequestError(

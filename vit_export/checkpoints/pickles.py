@@ -1,7 +1,7 @@
 """State dicts in pickles, read by torch's own `weights_only` reader, which executes nothing.
 
-A file is anybody's: its pickle may ask for classes, be cut off or be damaged in any byte. Each of
-them ends in a sentence of ours; torch's own advise to run what the file asks for.
+Anybody may have written a file: its pickle may name classes, be cut off, or be damaged in any byte.
+Each of these ends in an error of ours, since torch's own errors advise to run the code in the file.
 """
 
 import re
@@ -17,93 +17,96 @@ from torch import Tensor
 
 from vit_export.core.errors import RequestError
 
-SUFFIXES = {".pt", ".pth", ".bin"}
+PICKLE_SUFFIXES = {".pt", ".pth", ".bin"}
 WRAPPERS = ("model_ema", "state_dict_ema", "state_dict", "model", "model_state_dict")
-"""Keys under which training scripts keep the tensors; averaged weights first."""
-DEEPEST = 4
-"""How many wrappers one in another are opened: a pickle may hold itself."""
-SHOWN = 5
-WHOLE = "copy it again; what can be read is torch.save(model.state_dict(), …)."
+"""Keys under which training scripts keep the tensors; averaged weights come first."""
+MAX_DEPTH = 4
+"""Number of nested wrappers that are opened: a pickle may contain itself."""
+MAX_NAMES = 5
+"""Number of keys that one error lists."""
+COPY_AGAIN = "copy it again; what can be read is torch.save(model.state_dict(), …)."
 
 
 @dataclass(frozen=True, eq=False)
-class Unpickled:
-    """The tensors of a pickle, and the keys under which they were."""
+class Weights:
+    """The tensors of a weights file, and the keys under which a pickle keeps them."""
 
     tensors: dict[str, Tensor]
     keys: tuple[str, ...] = ()
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether torch.save wrote the file: by its name, and by its content since torch 1.6."""
-    return path.suffix in SUFFIXES or zipfile.is_zipfile(path)
+    """Return whether torch.save wrote the file, by its name or (since torch 1.6) its content."""
+    return path.suffix in PICKLE_SUFFIXES or zipfile.is_zipfile(path)
 
 
-def read_pickle(path: Path) -> Unpickled:
-    """The tensors in a pickle; mapped into memory where the format allows it.
+def read_pickle(path: Path) -> Weights:
+    """Return the tensors in a pickle, mapped into memory if its format allows that.
 
     Raises:
-        RequestError: cut off or damaged, a TorchScript archive, or a pickle of more than tensors.
+        RequestError: the file is cut off or damaged, is a TorchScript archive, or holds more than
+            tensors.
     """
-    mapped = zipfile.is_zipfile(path)  # not so the format before torch 1.6
+    mapped = zipfile.is_zipfile(path)  # the format before torch 1.6 can't be mapped
     if mapped:
         _check_no_program(path)
     try:
         with warnings.catch_warnings():
-            # torch warns of pickle protocols that it may not read; if so, it raises just after
+            # torch warns of pickle protocols that it may be unable to read, and then raises
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
-        raise _refusal(path, error) from None
-    return _unwrapped(loaded, path)
+        raise _explain(path, error) from None
+    return _unwrap(loaded, path)
 
 
 def _check_no_program(path: Path) -> None:
-    """Nothing, unless the file is TorchScript.
+    """Raise RequestError if the file is TorchScript.
 
-    `torch.jit.load` would give its tensors, but of a file that somebody else made torch's own
-    documentation says that it may execute anything.
+    `torch.jit.load` could read its tensors, but such a file may execute anything, as torch's own
+    documentation says.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            inside = {name.partition("/")[2] for name in archive.namelist()}
+            members = {name.partition("/")[2] for name in archive.namelist()}
     except Exception as error:  # noqa: BLE001 as above
-        raise _refusal(path, error) from None
-    if "constants.pkl" in inside or any(name.startswith("code/") for name in inside):
+        raise _explain(path, error) from None
+    if "constants.pkl" in members or any(name.startswith("code/") for name in members):
         message = f"{path} is a TorchScript archive: a program with its weights, not weights alone."
         saved = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
         raise RequestError(message, f"if you trust where it comes from: {saved}.")
 
 
-def _refusal(path: Path, error: Exception) -> RequestError:
-    asked = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
-    if asked:
-        message = f"{path} holds more than tensors, {asked[1]}, and reading it could execute code."
+def _explain(path: Path, error: Exception) -> RequestError:
+    """Return our error for torch's: the pickle names a class, or it is damaged."""
+    named = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
+    if named:
+        message = f"{path} holds more than tensors, {named[1]}, and reading it could execute code."
         fix = "save the tensors alone, where it was made: torch.save(model.state_dict(), …)."
         return RequestError(message, fix)
     message = f"{path} can't be read as plain tensors: it is cut off, damaged or something else."
-    return RequestError(message, WHOLE)
+    return RequestError(message, COPY_AGAIN)
 
 
-def _unwrapped(loaded: object, path: Path) -> Unpickled:
+def _unwrap(loaded: object, path: Path) -> Weights:
     keys: tuple[str, ...] = ()
-    while isinstance(loaded, dict) and not _is_state_dict(loaded) and len(keys) < DEEPEST:
+    while isinstance(loaded, dict) and not _is_state_dict(loaded) and len(keys) < MAX_DEPTH:
         key = next((k for k in WRAPPERS if isinstance(loaded.get(k), dict) and loaded[k]), None)
         if key is None:
             break
         loaded, keys = loaded[key], (*keys, key)
     if isinstance(loaded, dict) and _is_state_dict(loaded):
-        return Unpickled({str(name): tensor for name, tensor in loaded.items()}, keys)
+        return Weights({str(name): tensor for name, tensor in loaded.items()}, keys)
     within = f" under {', '.join(WRAPPERS)}" if isinstance(loaded, dict) else ""
-    message = f"{path} does not hold a state dict{within}{_keys_of(loaded)}."
+    message = f"{path} does not hold a state dict{within}{_list_keys(loaded)}."
     raise RequestError(message, "save model.state_dict(), and nothing else.")
 
 
-def _keys_of(loaded: object) -> str:
+def _list_keys(loaded: object) -> str:
     if not isinstance(loaded, dict):
         return ""
-    names = [str(name) for name in loaded][:SHOWN]
-    return f"; it holds {', '.join(names)}{', …' if len(loaded) > SHOWN else ''}"
+    names = [str(name) for name in loaded][:MAX_NAMES]
+    return f"; it holds {', '.join(names)}{', …' if len(loaded) > MAX_NAMES else ''}"
 
 
 def _is_state_dict(values: Mapping[Any, Any]) -> bool:

@@ -10,7 +10,7 @@ from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.session import Session
-from vit_export.checkpoints.from_manifest import same_vit
+from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.codegen.golden import Golden, recipes_of
 from vit_export.codegen.project import RUNTIMES, check_target, file_name, write_project
 from vit_export.core.errors import RequestError
@@ -124,7 +124,7 @@ def _golden(manifest: Manifest, steps: Preprocessing, weights: Path | None) -> G
     _check_pillow(manifest)
     from vit_export.validation.reference import compute_reference
 
-    vit = same_vit(manifest, weights)
+    vit = rebuild_identical_vit(manifest, weights)
     reference = compute_reference(vit, samples)
     return Golden(manifest, samples, reference)
 

@@ -13,7 +13,7 @@ from vit_export.backends.base import OpenTaps
 from vit_export.backends.open import find_backend_of, read_manifest
 from vit_export.backends.records import ModuleNames
 from vit_export.backends.session import Taps
-from vit_export.checkpoints.from_manifest import same_vit
+from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.core.errors import MissingError, ProofError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
@@ -96,7 +96,7 @@ def find_first_mismatch(
     manifest = read_manifest(session, path)
     manifest.check_plain(path)
     with progress("make the model again"):
-        vit = same_vit(manifest, weights)
+        vit = rebuild_identical_vit(manifest, weights)
     taps = _open_taps(open_taps, path, manifest, threads)
     comparisons: dict[str, list[Comparison]] = {}
     for recipe, sample in _remake_samples(manifest):

@@ -1,19 +1,19 @@
 """The checkpoint families; a new one is one file and one line here.
 
-The first whose marks are all there is taken, so one that adds a mark stands before the plainer.
+The first family whose marks are all present wins, so a family with one more mark comes first.
 """
 
 import torch
 
 from vit_export.checkpoints.families import clip, einops, huggingface, siglip, timm, torchvision
 from vit_export.checkpoints.families.base import Family
-from vit_export.checkpoints.families.closest import closest, prefixed
+from vit_export.checkpoints.families.naming import describe_closest, find_prefix
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.state import StateDict
 
 FAMILIES: tuple[Family, ...] = (
-    einops.OURS,  # the names of `model.vit.vit.Vit`
-    einops.SEED,  # nn.Sequential names of blog-style einops ViTs
+    einops.OURS,  # names of `model.vit.vit.Vit`
+    einops.SEED,  # nn.Sequential names of einops ViTs as in blogs
     timm.DINOV2_WITH_REGISTERS,
     timm.DINOV2,  # timm's names and a mask token
     timm.TIMM_CLIP,  # timm's names and a norm before the blocks
@@ -32,36 +32,37 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-def family_of(state: StateDict, where: str) -> Family:
-    """The family whose names `state` has.
+def find_family(state: StateDict, where: str) -> Family:
+    """Return the family whose names `state` has.
 
     Raises:
-        RequestError: none; the message names the closest, and lists the known ones. Or tensors
-            that hold no plain numbers.
+        RequestError: no family matches, and the message names the closest and all known ones; or a
+            tensor holds no plain numbers.
     """
     _check_plain(state, where)
     for family in FAMILIES:
         if family.recognises(state.keys()):
             return family
-    raise _unknown(state, where)
+    raise _unknown_family(state, where)
 
 
-def _unknown(state: StateDict, where: str) -> RequestError:
+def _unknown_family(state: StateDict, where: str) -> RequestError:
     first = ", ".join(list(state)[:3])
-    message = f"{where}: its tensors ({first}, …) are of no family that is known."
-    found = prefixed(FAMILIES, state)
-    if found is not None:
-        prefix, family = found
+    message = f"{where}: its tensors ({first}, …) belong to no known family."
+    match = find_prefix(FAMILIES, state)
+    if match is not None:
+        prefix, family = match
         return RequestError(
-            f"{message} Without the prefix {prefix!r} they are of {family.name}.",
+            f"{message} Without the prefix {prefix!r} they belong to {family.name}.",
             f"save those alone: {{n.removeprefix({prefix!r}): t for n, t in state_dict.items() "
             f"if n.startswith({prefix!r})}}",
         )
     known = f"known: {', '.join(family.name for family in FAMILIES)}."
-    return RequestError(message + closest(FAMILIES, state), known)
+    return RequestError(message + describe_closest(FAMILIES, state), known)
 
 
 def _check_plain(state: StateDict, where: str) -> None:
+    """Raise RequestError unless every tensor is dense, unquantized and holds numbers."""
     for name, tensor in state.items():
         if tensor.is_meta:
             message = f"{where}: {name} has a shape and no numbers (the meta device)."

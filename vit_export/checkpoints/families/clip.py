@@ -1,12 +1,17 @@
-"""CLIP's image tower, as OpenAI and OpenCLIP name it and as Hugging Face does.
+"""CLIP's image tower, with the names of OpenAI and OpenCLIP, and with those of Hugging Face.
 
 Conventions from OpenAI's clip/model.py: LayerNorm epsilon 1e-5 (nn.LayerNorm), norm before the
 blocks, class token, projection without bias. OpenAI's weights use QuickGELU, most of OpenCLIP's the
-plain GELU: no tensor tells, so without a config.json it has to be said.
+plain GELU. No tensor shows which, so that the user has to say it unless a config.json does.
 """
 
 from vit_export.checkpoints.families.base import Facts, Family
-from vit_export.checkpoints.families.huggingface import PLAIN, SIZES, config_facts, module_facts
+from vit_export.checkpoints.families.huggingface import (
+    NO_ANTIALIAS,
+    SIZES,
+    read_config,
+    read_module,
+)
 from vit_export.checkpoints.families.timm import TIMM_CLIP
 
 BLOCK = r"visual\.transformer\.resblocks\.(\d+)\."
@@ -19,8 +24,8 @@ CONVENTIONS: Facts = {
     "pool": "token",
 }
 TEXT = "it belongs to the text tower"
-ALWAYS = ("embedding.class_token", "embedding_norm.weight", "head.norm.weight")
-TYPES = ("clip", "clip_vision_model")
+REQUIRED = ("embedding.class_token", "embedding_norm.weight", "head.norm.weight")
+MODEL_TYPES = ("clip", "clip_vision_model")
 
 OPENAI = Family(
     name="OpenAI or OpenCLIP image tower",
@@ -40,11 +45,11 @@ OPENAI = Family(
         r"visual\.proj": "head.classifier.weight",
     },
     unused={r"(?!visual\.).*": TEXT},
-    refused={r"visual\.attn_pool\..*": "attention pooling"},
+    unsupported={r"visual\.attn_pool\..*": "attention pooling"},
     transposed=frozenset({"head.classifier.weight"}),
-    always=ALWAYS,
-    biased_head=False,
-    model_types=TYPES,
+    required=REQUIRED,
+    head_has_bias=False,
+    model_types=MODEL_TYPES,
     conventions=CONVENTIONS,
     preprocessing=TIMM_CLIP.preprocessing,
 )
@@ -73,14 +78,14 @@ HUGGING_FACE = Family(
         r"text_.*|logit_scale": TEXT,
         VISION + r"embeddings\.position_ids": "it counts the positions",
     },
-    always=ALWAYS,
-    biased_head=False,
-    model_types=TYPES,
+    required=REQUIRED,
+    head_has_bias=False,
+    model_types=MODEL_TYPES,
     conventions=CONVENTIONS,
     config_sizes=SIZES,
-    config_facts=config_facts,
-    module_facts=module_facts,
-    resampling=PLAIN,
+    config_facts=read_config,
+    module_facts=read_module,
+    resampling=NO_ANTIALIAS,
     processor="CLIP",
     preprocessing=TIMM_CLIP.preprocessing,
 )

@@ -1,8 +1,8 @@
 """Our own names, and the einops ViT of the seed document with its nn.Sequential names.
 
-The seed's module is Sequential(PatchEmbedding, TransformerEncoder, ClassificationHead); its
-convention is interleaved qkv, a scale of 1/sqrt(width), the mean over all tokens, the norm in the
-head, and nn.LayerNorm's own epsilon of 1e-5.
+The seed's module is Sequential(PatchEmbedding, TransformerEncoder, ClassificationHead). Its
+conventions are interleaved qkv, a scale of 1/sqrt(width), the mean over all tokens, a norm in the
+head, and the default epsilon of nn.LayerNorm, 1e-5.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ from torch import nn
 from vit_export.checkpoints.families.base import Facts, Family
 
 
-def _facts_of_ours(module: nn.Module) -> Facts:
+def _read_our_module(module: nn.Module) -> Facts:
     return {"spec": module.spec}
 
 
-def _facts_of_seed(module: nn.Module) -> Facts:
-    """Heads, which no tensor tells, from the attribute; epsilon from the first norm."""
+def _read_seed_module(module: nn.Module) -> Facts:
+    """Return the heads, which no tensor shows, and the epsilon of the first norm."""
     modules = list(module.modules())
     heads: Any = next(m.num_heads for m in modules if hasattr(m, "num_heads"))
     norm = next(m for m in modules if isinstance(m, nn.LayerNorm))
@@ -28,8 +28,8 @@ OURS = Family(
     name="vit-export",
     marks=(r"embedding\.positions", r"blocks\.0\.attention\.qkv\.weight"),
     names={},
-    biased_head=False,
-    module_facts=_facts_of_ours,
+    head_has_bias=False,
+    module_facts=_read_our_module,
 )
 
 SEED = Family(
@@ -47,7 +47,7 @@ SEED = Family(
         r"2\.1\.(\w+)": r"head.pooled_norm.\1",
         r"2\.2\.(\w+)": r"head.classifier.\1",
     },
-    always=("head.pooled_norm.weight",),
+    required=("head.pooled_norm.weight",),
     conventions={
         "qkv_layout": "interleaved",
         "attention_scale": "width",
@@ -55,6 +55,6 @@ SEED = Family(
         "norm_eps": 1e-5,
         "pool": "mean",
     },
-    module_facts=_facts_of_seed,
+    module_facts=_read_seed_module,
     preprocessing={"resize": 248, "mean": [0.5] * 3, "std": [0.5] * 3},
 )

@@ -1,8 +1,8 @@
 """Hugging Face `transformers`: ViT, DeiT, DINOv2 and DINOv2 with registers.
 
-Both namings: that of published files (`encoder.layer.0.attention.attention.query.weight`) and the
-newer one (`layers.0.attention.q_proj.weight`), with or without the model's prefix. LayerNorm
-epsilon without a config.json: 1e-12 for ViT and DeiT, 1e-6 for DINOv2 (their configurations).
+Names are those of published files (`encoder.layer.0.attention.attention.query.weight`) or newer
+ones (`layers.0.attention.q_proj.weight`), with or without the model's prefix. The default LayerNorm
+epsilon is that of their configurations: 1e-12 for ViT and DeiT, 1e-6 for DINOv2.
 """
 
 from collections.abc import Mapping
@@ -46,8 +46,8 @@ VIT_NAMES = SHARED | {
     LAYER + r"output\.dense\.(\w+)": r"blocks.\1.mlp.contract.\2",
 }
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim", "pool": "token"}
-PLAIN = Resampling(antialias=False)
-"""Every `interpolate_pos_encoding` there but that of DINOv2 with registers."""
+NO_ANTIALIAS = Resampling(antialias=False)
+"""As every `interpolate_pos_encoding` there does, except that of DINOv2 with registers."""
 SIZES = {
     "hidden_size": "width",
     "num_hidden_layers": "depth",
@@ -57,19 +57,19 @@ SIZES = {
     "qkv_bias": "qkv_bias",
     "num_register_tokens": "register_tokens",
 }
-ALWAYS = ("embedding.projection.bias", "head.norm.weight")
+REQUIRED = ("embedding.projection.bias", "head.norm.weight")
 UNUSED = {
     EMBEDDING + r"mask_token": "it stands for hidden patches, in training only",
     PREFIX + r"pooler\.dense\.(\w+)": "features are the class token after the norm, unpooled",
 }
 
 
-def config_facts(config: Mapping[str, Any]) -> Facts:
-    """Of a vision configuration, or of one that has it inside as a whole CLIP does."""
+def read_config(config: Mapping[str, Any]) -> Facts:
+    """Return facts from a vision configuration, or from a CLIP configuration that contains one."""
     config = config.get("vision_config", config)
     names = {"num_attention_heads": "heads", "layer_norm_eps": "norm_eps"}
     facts: Facts = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
-    if "hidden_act" in config:  # one that is not known is refused by VitSpec, by its name
+    if "hidden_act" in config:  # `infer_spec` refuses an unknown one by its name
         facts["mlp"] = ACTIVATIONS.get(config["hidden_act"], config["hidden_act"])
     size = config.get("image_size")
     if size is not None:
@@ -78,22 +78,22 @@ def config_facts(config: Mapping[str, Any]) -> Facts:
     return facts
 
 
-def module_facts(module: nn.Module) -> Facts:
-    """The same, from the configuration that a live module carries."""
+def read_module(module: nn.Module) -> Facts:
+    """Return facts from the configuration of a module in memory."""
     config: Any = module.config
-    return config_facts(config.to_dict())
+    return read_config(config.to_dict())
 
 
-def _dinov2_facts(config: Mapping[str, Any]) -> Facts:
-    facts = config_facts(config)
+def _read_dinov2_config(config: Mapping[str, Any]) -> Facts:
+    facts = read_config(config)
     if any("ForImageClassification" in name for name in config.get("architectures") or ()):
         facts["pool"] = "token_patch_mean"
     return facts
 
 
-def _dinov2_module_facts(module: nn.Module) -> Facts:
+def _read_dinov2_module(module: nn.Module) -> Facts:
     config: Any = module.config
-    return _dinov2_facts(config.to_dict() | {"architectures": [type(module).__name__]})
+    return _read_dinov2_config(config.to_dict() | {"architectures": [type(module).__name__]})
 
 
 VIT = Family(
@@ -101,19 +101,19 @@ VIT = Family(
     marks=(EMBEDDING + r"cls_token", LAYER + r"layernorm_before\.weight"),
     names=VIT_NAMES,
     unused=UNUSED,
-    always=ALWAYS,
+    required=REQUIRED,
     model_types=("vit", "vit_msn", "vit_mae"),  # the same encoder, trained in other ways
     config_sizes=SIZES,
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-12},
-    config_facts=config_facts,
-    module_facts=module_facts,
-    resampling=PLAIN,
+    config_facts=read_config,
+    module_facts=read_module,
+    resampling=NO_ANTIALIAS,
     processor="ViT",
     preprocessing={"resize": [224, 224], "interpolation": "bilinear", **INCEPTION},
 )
 
-# With a teacher the two classifiers are averaged; without one the distillation token is a token
-# like a register: it has a position and no classifier.
+# With a teacher the answer is the mean of two classifiers. Without one the distillation token acts
+# as a register: it has a position and no classifier.
 DEIT_TEACHER = replace(
     VIT,
     name="Hugging Face DeiT with teacher",
@@ -152,13 +152,13 @@ DINOV2 = Family(
         LAYER + r"mlp\.(?:weights_out|down_proj)\.(\w+)": r"blocks.\1.mlp.contract.\2",
     },
     unused=UNUSED,
-    always=ALWAYS,
+    required=REQUIRED,
     model_types=("dinov2",),
     config_sizes={theirs: ours for theirs, ours in SIZES.items() if ours != "mlp_hidden"},
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6, "positions": "no_registers"},
-    config_facts=_dinov2_facts,
-    module_facts=_dinov2_module_facts,
-    resampling=PLAIN,
+    config_facts=_read_dinov2_config,
+    module_facts=_read_dinov2_module,
+    resampling=NO_ANTIALIAS,
     processor="Bit",
     preprocessing={"resize": 256, **IMAGENET},
 )

@@ -1,7 +1,7 @@
-"""SigLIP's image tower, as Hugging Face names it: CLIP's names, a probe that pools by attention.
+"""SigLIP's image tower with Hugging Face's names: CLIP's names, and a probe that pools.
 
-Conventions from SiglipVisionConfig: LayerNorm epsilon 1e-6, tanh GELU. Its image classifier leaves
-the probe aside and pools by the mean.
+Conventions from SiglipVisionConfig: LayerNorm epsilon 1e-6, tanh GELU. Its image classifier ignores
+the probe and pools by the mean.
 """
 
 from dataclasses import replace
@@ -10,11 +10,11 @@ from vit_export.checkpoints.families.base import Facts, Family
 from vit_export.checkpoints.families.clip import HUGGING_FACE as CLIP
 from vit_export.checkpoints.families.clip import LAYER, TEXT, VISION
 from vit_export.checkpoints.families.huggingface import (
-    ALWAYS,
-    PLAIN,
+    NO_ANTIALIAS,
+    REQUIRED,
     SIZES,
-    config_facts,
-    module_facts,
+    read_config,
+    read_module,
 )
 from vit_export.checkpoints.families.timm import INCEPTION
 
@@ -41,13 +41,13 @@ VISION_MODEL = Family(
         HEAD + r"mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
     },
     unused=UNUSED,
-    always=ALWAYS,
+    required=REQUIRED,
     model_types=("siglip", "siglip_vision_model"),
     config_sizes=SIZES,
     conventions=CONVENTIONS | {"pool": "map"},
-    config_facts=config_facts,
-    module_facts=module_facts,
-    resampling=PLAIN,
+    config_facts=read_config,
+    module_facts=read_module,
+    resampling=NO_ANTIALIAS,
     processor="Siglip",
     preprocessing=PREPROCESSING,
 )

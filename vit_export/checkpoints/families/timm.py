@@ -1,8 +1,8 @@
-"""timm's `vision_transformer`, and the original DINOv2, whose names differ from it in a few.
+"""timm's `vision_transformer`, and the original DINOv2, whose names differ in a few places.
 
-Conventions from timm/models/vision_transformer.py: LayerNorm epsilon 1e-6 (but 1e-5 for the CLIP
-towers, which have `norm_pre`), stacked qkv; `fc_norm` comes with the mean over the patches,
-`norm` with the class token. DINOv2's vision_transformer.py: epsilon 1e-6 as well.
+Conventions from timm/models/vision_transformer.py: LayerNorm epsilon 1e-6 (1e-5 for CLIP towers,
+which have `norm_pre`), stacked qkv. `fc_norm` goes with the mean over the patches, `norm` with the
+class token. DINOv2's vision_transformer.py has epsilon 1e-6 as well.
 """
 
 import re
@@ -38,57 +38,57 @@ NAMES = {
 }
 NORM = r"head\.(norm|pooled_norm)\.weight"
 NORMLESS = r".*_radio_.*|vit_intern300m_.*"
-"""Architectures that timm builds with `final_norm=False`."""
+"""Names of architectures that timm builds with `final_norm=False`."""
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim"}
 ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "swiglu"}
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 INCEPTION = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 
 
-def _module_facts(module: nn.Module) -> Facts:
+def _read_module(module: nn.Module) -> Facts:
     block: Any = module.blocks[0]  # type: ignore[index]
     facts = {"heads": block.attn.num_heads, "norm_eps": block.norm1.eps}
-    activation = type(block.mlp.act).__name__  # one that is not known is refused, by its name
+    activation = type(block.mlp.act).__name__  # `infer_spec` refuses an unknown one by its name
     facts["mlp"] = ACTIVATIONS.get(activation, activation)
-    pool = timm_config.pool_of(str(getattr(module, "global_pool", "token")))
+    pool = timm_config.translate_pool(str(getattr(module, "global_pool", "token")))
     return facts | ({"pool": pool} if pool else {})
 
 
-def _normless(config: Mapping[str, Any]) -> bool:
-    told = config.get("model_args", {}).get("final_norm")
+def _lacks_norm(config: Mapping[str, Any]) -> bool:
+    final_norm = config.get("model_args", {}).get("final_norm")
     architecture = str(config.get("architecture", ""))
-    return told is False or bool(told is None and re.fullmatch(NORMLESS, architecture))
+    return final_norm is False or bool(final_norm is None and re.fullmatch(NORMLESS, architecture))
 
 
 TIMM = Family(
     name="timm vision_transformer",
     marks=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight"),
     names=NAMES,
-    refused={r".*\.[qk]_norm\..*": "query and key norms"},
-    always=("embedding.projection.bias", NORM),
-    normless=_normless,
+    unsupported={r".*\.[qk]_norm\..*": "query and key norms"},
+    required=("embedding.projection.bias", NORM),
+    lacks_norm=_lacks_norm,
     model_types=("timm_wrapper",),
     config_sizes={"num_classes": "classes", "num_features": "width"},
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6},
-    config_facts=timm_config.facts,
-    config_preprocessing=timm_config.preprocessing,
-    module_facts=_module_facts,
+    config_facts=timm_config.read_facts,
+    config_preprocessing=timm_config.read_preprocessing,
+    module_facts=_read_module,
     preprocessing={"resize": 248, **INCEPTION},
-    preprocessing_with={
+    preprocessing_variants={
         ("distillation_token",): {"resize": 248, **IMAGENET},  # DeiT
         ("layer_scale", "class_token"): {"resize": 248, **IMAGENET},  # DeiT-III and DINOv2
     },
 )
 
-# CLIP towers: timm does not keep in the tensors whether the activation is QuickGELU, so none is
-# assumed; epsilon 1e-5 as in its `vit_base_patch32_clip_224`.
+# CLIP towers: no tensor shows whether the activation is QuickGELU, so that none is assumed. The
+# epsilon is 1e-5, as in timm's `vit_base_patch32_clip_224`.
 TIMM_CLIP = replace(
     TIMM,
     name="timm vision_transformer with norm_pre (CLIP)",
     marks=(*TIMM.marks, r"norm_pre\.weight"),
-    always=(NORM,),
+    required=(NORM,),
     conventions=CONVENTIONS | {"norm_eps": 1e-5},
-    preprocessing_with={},
+    preprocessing_variants={},
     preprocessing={
         "resize": 224,
         "mean": [0.48145466, 0.4578275, 0.40821073],
@@ -96,8 +96,8 @@ TIMM_CLIP = replace(
     },
 )
 
-# SigLIP towers: as with CLIP, the tensors do not tell which GELU. Their probe sees every token;
-# where there are others than patches, timm cuts those off first (`pool_include_prefix`).
+# SigLIP towers: no tensor shows which GELU it is, as with CLIP. Their probe attends to every token;
+# timm cuts off tokens that are no patches first, where there are any (`pool_include_prefix`).
 TIMM_SIGLIP = replace(
     TIMM,
     name="timm vision_transformer with attn_pool (SigLIP)",
@@ -112,9 +112,12 @@ TIMM_SIGLIP = replace(
         r"attn_pool\.mlp\.fc1\.(\w+)": r"head.attention_pool.mlp.expand.\1",
         r"attn_pool\.mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
     },
-    refused={**TIMM.refused, r"(cls|reg)_token": "a probe that attends to the patches alone"},
+    unsupported={
+        **TIMM.unsupported,
+        r"(cls|reg)_token": "a probe that attends to the patches alone",
+    },
     conventions=CONVENTIONS | {"norm_eps": 1e-6, "pool": "map"},
-    preprocessing_with={},
+    preprocessing_variants={},
     preprocessing={"resize": [224, 224], **INCEPTION},
 )
 
@@ -128,7 +131,7 @@ DINOV2 = Family(
         r"blocks\.(\d+)\.mlp\.w3\.(\w+)": r"blocks.\1.mlp.contract.\2",
     },
     unused={r"mask_token": "it stands for hidden patches, in training only"},
-    always=("embedding.class_token", "embedding.projection.bias", "head.norm.weight"),
+    required=("embedding.class_token", "embedding.projection.bias", "head.norm.weight"),
     model_types=("dinov2", "dinov2_with_registers"),
     conventions=CONVENTIONS
     | {"mlp": "gelu", "norm_eps": 1e-6, "pool": "token", "positions": "no_registers"},

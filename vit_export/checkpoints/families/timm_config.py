@@ -1,7 +1,7 @@
-"""timm's config.json, as `timm.models.save_for_hf` writes it: what it tells of a model.
+"""Facts and preprocessing from timm's config.json, as `timm.models.save_for_hf` writes it.
 
-It names the architecture, and what was changed of it under `model_args`; the sizes, heads and
-activations of the architectures are those of timm/models/vision_transformer.py and deit.py.
+It names the architecture, and changes to it under `model_args`. The heads and activations of the
+architectures are those of timm/models/vision_transformer.py and deit.py.
 """
 
 import re
@@ -21,9 +21,9 @@ NOT_BUILT = {
     r"vit_dpwee_.*|vit_dwee_.*|vit_dlittle_.*": "differential attention",
     r"naflexvit_.*": "images of any grid (NaFlexVit)",
 }
-"""Names of architectures to what they do that a plain block does not."""
+"""Names of architectures to a part that a plain block does not have."""
 CODE = ("block_fn", "attn_layer", "mlp_layer", "norm_layer", "embed_layer", "embed_norm_layer")
-"""Arguments that put other code into a model, which its tensors may not show."""
+"""Arguments that put other code into a model; its tensors need not show it."""
 OURS = r"(vit|deit|deit3|flexivit|eva_large)_.*"
 HEADS = (
     (r"vit_base_patch16_gap_.*", {768: 16}),
@@ -31,78 +31,81 @@ HEADS = (
     (OURS, {64 * heads: heads for heads in (3, 4, 5, 6, 8, 10, 12, 13, 14, 16, 24)}),
     (OURS, dict.fromkeys((1152, 1280, 1408, 1664), 16)),
 )
-"""Names of architectures to heads by width; the first that knows both counts."""
+"""Names of architectures to heads by width; the first match wins."""
 TANH = (
     r"vit_(base_patch32|giantopt_patch16|so400m_patch16)_siglip_.*|vit_large_.*_siglip_(gap_)?512"
 )
 ACTIVATIONS = ((r".*_quickgelu_.*", "quick_gelu"), (TANH, "gelu_tanh"), (OURS, "gelu"))
-"""Names of architectures to activations; the first counts."""
-ARGUMENTS = {"quickgelu": "quick_gelu", "gelu_pytorch_tanh": "gelu_tanh"}
-"""What `act_layer` may say, where it is not our own word."""
+"""Names of architectures to activations; the first match wins."""
+ACTIVATION_NAMES = {"quickgelu": "quick_gelu", "gelu_pytorch_tanh": "gelu_tanh"}
+"""Values of `act_layer` that differ from our words."""
 
 
-def facts(config: Mapping[str, Any]) -> Facts:
-    """The fields of VitSpec that a config.json of timm tells; `heads` may be by width.
+def read_facts(config: Mapping[str, Any]) -> Facts:
+    """Return the fields of VitSpec that a config.json of timm determines.
+
+    `heads` may be a mapping from width.
 
     Raises:
-        RequestError: an architecture whose blocks are not plain ones.
+        RequestError: the architecture has other blocks than plain ones.
     """
     architecture, arguments = str(config.get("architecture", "")), config.get("model_args", {})
     _check_plain(architecture, arguments)
-    known: Facts = {"heads": _heads(architecture), "mlp": _first(ACTIVATIONS, architecture)}
+    facts: Facts = {"heads": _find_heads(architecture), "mlp": _look_up(ACTIVATIONS, architecture)}
     pool = arguments.get("global_pool") or config.get("global_pool", "")
-    known["pool"] = pool_of(pool)
+    facts["pool"] = translate_pool(pool)
     if pool == "avg" and arguments.get("pool_include_prefix"):
-        known["pool"] = "mean"
+        facts["pool"] = "mean"
     if "num_heads" in arguments:
-        known["heads"] = arguments["num_heads"]
-    if "act_layer" in arguments:  # one that is not known is refused by VitSpec, by its name
-        known["mlp"] = ARGUMENTS.get(arguments["act_layer"], arguments["act_layer"])
-    return {name: value for name, value in known.items() if value}
+        facts["heads"] = arguments["num_heads"]
+    if "act_layer" in arguments:  # `infer_spec` refuses an unknown one by its name
+        facts["mlp"] = ACTIVATION_NAMES.get(arguments["act_layer"], arguments["act_layer"])
+    return {name: value for name, value in facts.items() if value}
 
 
-def pool_of(name: str) -> str:
-    """Our word for a `global_pool`; one that is not built is refused by VitSpec, by its name."""
+def translate_pool(name: str) -> str:
+    """Return our word for a `global_pool`; VitSpec refuses an unknown one by its name."""
     return POOLS.get(name, f"{name} of timm" if name else "")
 
 
-def preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The evaluation transform of `timm.data.create_transform`; None where the config has none."""
-    told = config.get("pretrained_cfg", {})
-    if not {"input_size", "mean", "std"} <= told.keys():
+def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the evaluation transform of `timm.data.create_transform`, if the config has one.
+
+    Raises:
+        RequestError: the transform crops in a way that is not built yet.
+    """
+    settings = config.get("pretrained_cfg", {})
+    if not {"input_size", "mean", "std"} <= settings.keys():
         return None
-    crop = tuple(told["input_size"][1:])
-    scaled = tuple(floor(side / told.get("crop_pct", 0.875)) for side in crop)
-    squashed = told.get("crop_mode", "center") == "squash"
-    if not squashed and (told.get("crop_mode", "center") != "center" or crop[0] != crop[1]):
-        message = (
-            f"crop_mode {told.get('crop_mode', 'center')!r} of timm for {crop} is not built yet."
-        )
+    crop = tuple(settings["input_size"][1:])
+    scaled = tuple(floor(side / settings.get("crop_pct", 0.875)) for side in crop)
+    mode = settings.get("crop_mode", "center")
+    if mode != "squash" and (mode != "center" or crop[0] != crop[1]):
+        message = f"crop_mode {mode!r} of timm for {crop} is not built yet."
         raise RequestError(message, "give --mean, --std and --resize, which then count instead.")
     return {
-        "mode": "L" if told["input_size"][0] == 1 else "RGB",
-        "resize": scaled if squashed else scaled[0],
+        "mode": "L" if settings["input_size"][0] == 1 else "RGB",
+        "resize": scaled if mode == "squash" else scaled[0],
         "crop": crop,
-        "interpolation": told.get("interpolation", "bilinear"),
-        "mean": list(told["mean"]),
-        "std": list(told["std"]),
+        "interpolation": settings.get("interpolation", "bilinear"),
+        "mean": list(settings["mean"]),
+        "std": list(settings["std"]),
     }
 
 
 def _check_plain(architecture: str, arguments: Mapping[str, Any]) -> None:
-    changed = [f"{name} of model_args" for name in CODE if name in arguments]
-    meaning = next(
-        (told for name, told in NOT_BUILT.items() if re.fullmatch(name, architecture)), ""
-    )
-    if changed or meaning:
-        told = f"{architecture or 'the model'} of timm has {meaning or changed[0]}"
-        raise RequestError(f"{told}, which is not built yet.", "export another model.")
+    """Raise RequestError unless the architecture's blocks are plain ones."""
+    replaced = [f"{name} of model_args" for name in CODE if name in arguments]
+    part = next((part for name, part in NOT_BUILT.items() if re.fullmatch(name, architecture)), "")
+    if replaced or part:
+        message = f"{architecture or 'the model'} of timm has {part or replaced[0]}"
+        raise RequestError(f"{message}, which is not built yet.", "export another model.")
 
 
-def _heads(architecture: str) -> dict[int, int]:
+def _find_heads(architecture: str) -> dict[int, int]:
     tables = [table for pattern, table in HEADS if re.fullmatch(pattern, architecture)]
     return {width: heads for table in reversed(tables) for width, heads in table.items()}
 
 
-def _first(table: tuple[tuple[str, str], ...], architecture: str) -> str | None:
-    return next((told for pattern, told in table if re.fullmatch(pattern, architecture)), None)
+def _look_up(table: tuple[tuple[str, str], ...], architecture: str) -> str | None:
+    return next((value for pattern, value in table if re.fullmatch(pattern, architecture)), None)

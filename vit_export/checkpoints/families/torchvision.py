@@ -1,7 +1,7 @@
 """torchvision's `vit_b_16`, `vit_b_32`, `vit_l_16`, `vit_l_32` and `vit_h_14`.
 
 Conventions from torchvision/models/vision_transformer.py: LayerNorm epsilon 1e-6, class token,
-`in_proj` with rows (qkv h d); its builders fix the heads by the width.
+`in_proj` with rows (qkv h d). Its builders derive the heads from the width.
 """
 
 from torch import nn
@@ -14,7 +14,7 @@ LAYER = r"encoder\.layers\.encoder_layer_(\d+)"
 HEADS_BY_WIDTH = {768: 12, 1024: 16, 1280: 16}
 
 
-def _module_facts(module: nn.Module) -> Facts:
+def _read_module(module: nn.Module) -> Facts:
     attention = next(m for m in module.modules() if isinstance(m, nn.MultiheadAttention))
     norm = next(m for m in module.modules() if isinstance(m, nn.LayerNorm))
     return {"heads": attention.num_heads, "norm_eps": norm.eps}
@@ -31,13 +31,13 @@ TORCHVISION = Family(
         LAYER + r"\.self_attention\.in_proj_(\w+)": r"blocks.\1.attention.qkv.\2",
         LAYER + r"\.self_attention\.out_proj\.(\w+)": r"blocks.\1.attention.projection.\2",
         LAYER + r"\.ln_2\.(\w+)": r"blocks.\1.mlp_norm.\2",
-        # files written before torchvision 0.14 call the two layers linear_1 and linear_2
+        # files written before torchvision 0.14 have linear_1 and linear_2 in place of 0 and 3
         LAYER + r"\.mlp\.(?:0|linear_1)\.(\w+)": r"blocks.\1.mlp.expand.\2",
         LAYER + r"\.mlp\.(?:3|linear_2)\.(\w+)": r"blocks.\1.mlp.contract.\2",
         r"encoder\.ln\.(\w+)": r"head.norm.\1",
         r"heads\.(?:head|0)\.(\w+)": r"head.classifier.\1",
     },
-    always=("embedding.class_token", "embedding.projection.bias", "head.norm.weight"),
+    required=("embedding.class_token", "embedding.projection.bias", "head.norm.weight"),
     conventions={
         "qkv_layout": "stacked",
         "attention_scale": "head_dim",
@@ -46,7 +46,7 @@ TORCHVISION = Family(
         "pool": "token",
         "heads": HEADS_BY_WIDTH,
     },
-    module_facts=_module_facts,
+    module_facts=_read_module,
     resampling=Resampling(antialias=False, align_corners=True),  # as `interpolate_embeddings`
     preprocessing={"resize": 256, "interpolation": "bilinear", **IMAGENET},
 )

@@ -1,0 +1,107 @@
+"""The tensors of a checkpoint under our names and in our shapes."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vit_export.checkpoints.families.base import Family
+from vit_export.core.errors import RequestError
+from vit_export.model.vit.state import FUSED_LAYERS, StateDict
+
+JOINER = " + "
+"""Text between the names of a fused layer's parts, in errors."""
+TOKENS = ("class_token", "distillation_token", "register_tokens", "positions", "probe")
+"""Ends of our names of tensors that hold one row per token."""
+MATRIX = 2
+"""Number of a matrix's axes."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """Tensors under our names, with the way back to the names in the checkpoint."""
+
+    tensors: dict[str, Tensor]
+    unused: dict[str, str]
+    """Names in the checkpoint of tensors that the model does not need, each with the reason."""
+    origins: dict[str, str]
+    """Our name to the name in the checkpoint, or to the names of a fused layer's parts."""
+
+
+def translate(family: Family, state: StateDict) -> Translation:
+    """Return the tensors of `state` under our names.
+
+    A name that the family does not know stays as it is: `fill` reports it as unexpected.
+
+    Raises:
+        RequestError: a tensor belongs to a part of the model that is not built yet.
+    """
+    tensors: dict[str, Tensor] = {}
+    unused: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    for name, tensor in state.items():
+        _check_supported(family, name)
+        reason = _look_up(family.unused, name)
+        if reason is not None:
+            unused[name] = reason
+        else:
+            ours = _translate_name(family.names, name)
+            origins[ours] = name
+            transposed = ours in family.transposed and tensor.ndim == MATRIX
+            tensors[ours] = _reshape_tokens(ours, tensor.T if transposed else tensor)
+    return Translation(_fuse(tensors, origins), unused, origins)
+
+
+def _check_supported(family: Family, name: str) -> None:
+    """Raise RequestError unless the tensor `name` belongs to a part that is built."""
+    part = _look_up(family.unsupported, name)
+    if part is not None:
+        raise RequestError(
+            f"{name}: {part} of {family.name} is not built yet.", "export another model."
+        )
+
+
+def _look_up(table: Mapping[str, str], name: str) -> str | None:
+    return next((value for pattern, value in table.items() if re.fullmatch(pattern, name)), None)
+
+
+def _translate_name(table: Mapping[str, str], name: str) -> str:
+    for pattern, ours in table.items():
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, ours, name)
+    return name
+
+
+def _reshape_tokens(name: str, tensor: Tensor) -> Tensor:
+    """Return tokens and positions as (N, D); some families have a batch axis, or none for N = 1."""
+    if name.endswith(TOKENS) and tensor.ndim and tensor.numel():
+        return tensor.reshape(-1, tensor.shape[-1])
+    return tensor
+
+
+def _fuse(tensors: dict[str, Tensor], origins: dict[str, str]) -> dict[str, Tensor]:
+    """Return `tensors` with fused layers in place of their parts; update `origins`.
+
+    Parts stay as they are if one of them is missing or has another shape.
+    """
+    for whole, parts in FUSED_LAYERS.items():
+        for name in [name for name in tensors if parts[0] in name]:
+            names = [name.replace(parts[0], part) for part in parts]
+            present = [tensors[part] for part in names if part in tensors and tensors[part].ndim]
+            kinds = {(part.shape[1:], part.is_floating_point()) for part in present}
+            if len(present) == len(names) and len(kinds) == 1:
+                for part in names:
+                    del tensors[part]
+                ours = name.replace(parts[0], whole)
+                tensors[ours] = torch.cat(_unify_types(present))
+                origins[ours] = JOINER.join(origins.pop(part) for part in names)
+    return tensors
+
+
+def _unify_types(parts: list[Tensor]) -> list[Tensor]:
+    """Return parts of mixed types in fp32, as the model is; torch has no type for some mixtures."""
+    if len({part.dtype for part in parts}) == 1 or not parts[0].is_floating_point():
+        return parts
+    return [part.to(torch.float32) for part in parts]

@@ -1,0 +1,68 @@
+"""The preprocessing that belongs to a checkpoint: of a file beside it, a preset or its family."""
+
+from typing import TYPE_CHECKING
+
+from vit_export.core.errors import RequestError
+from vit_export.data.hf_processor import build_default, parse_processor
+from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.vit.presets import Preset
+from vit_export.model.vit.spec import VitSpec
+
+if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from vit_export.checkpoints.families.base import Family
+    from vit_export.checkpoints.files import Checkpoint
+
+
+def find_preprocessing(
+    checkpoint: "Checkpoint",
+    family: "Family",
+    preset: Preset | None,
+    spec: VitSpec,
+    *,
+    needed: bool,
+) -> tuple[Preprocessing | None, str]:
+    """Return the preprocessing for images of `spec`, and a note where the user should know more.
+
+    The note says that it is assumed, or that it was brought to another size of image.
+
+    Args:
+        checkpoint: its JSON files come first.
+        family: its documented default comes last.
+        preset: its preprocessing comes second, in place of the default.
+        spec: of the model.
+        needed: False if an unknown preprocessing in a file is no obstacle.
+
+    Raises:
+        RequestError: a file has a preprocessing that is not built, and it is needed.
+    """
+    preprocessing, origin = _read_beside(checkpoint, family, spec, needed=needed), ""
+    if preprocessing is not None:
+        origin = checkpoint.path.name
+    elif preset is not None:
+        preprocessing, origin = preset.preprocessing, preset.name
+    else:
+        fields = family.choose_preprocessing(spec)
+        default = build_default(fields, spec.image_size, spec.channels, family.name)
+        return default, f"assumed, the default of {family.name}" if default else ""
+    if preprocessing is None or preprocessing.crop == spec.image_size:
+        return preprocessing, ""
+    old, new = ("x".join(map(str, size)) for size in (preprocessing.crop, spec.image_size))
+    note = f"that of {origin} is for {old}, and was brought to {new}"
+    return preprocessing.adapt_to(spec.image_size), note
+
+
+def _read_beside(
+    checkpoint: "Checkpoint", family: "Family", spec: VitSpec, *, needed: bool
+) -> Preprocessing | None:
+    """Return what the JSON files beside the weights say, for the image size that they say."""
+    path, kind = checkpoint.path, family.processor
+    try:
+        if checkpoint.processor:
+            where = f"the image processor of {path}"
+            return parse_processor(checkpoint.processor, where, kind=kind, channels=spec.channels)
+        fields = family.config_preprocessing(checkpoint.config)
+        return None if fields is None else Preprocessing.from_mapping(fields, str(path))
+    except RequestError:
+        if needed:
+            raise
+        return None
