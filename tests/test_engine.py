@@ -1,7 +1,6 @@
 """Engines from the inside: what is told to TensorRT, what is read of it, and why one won't load."""
 
 import hashlib
-import io
 import json
 import threading
 from contextlib import nullcontext
@@ -14,7 +13,6 @@ import pytest
 import torch
 from fake_cuda import FakeDriver
 from fake_tensorrt import Engine, Library, Network, Refusal, half_network, layer, tensor
-from rich.console import Console
 from support import tiny_spec
 
 import vit_export
@@ -48,7 +46,6 @@ from vit_export.backends.tensorrt.sidecar import read_sidecar, write_sidecar
 from vit_export.bench.candidates import GPU, Candidate
 from vit_export.bench.roofline import gemm_kinds
 from vit_export.bench.runners import Runner, runner_of_session
-from vit_export.cli.render import stages
 from vit_export.core.errors import BuildError, MissingError, ProofError, RequestError
 from vit_export.core.progress import silent, unheard
 from vit_export.model.vit.lowering import lower
@@ -224,18 +221,6 @@ def test_a_build_stops_when_it_is_told_to():
     stop.set()
     assert not monitor.step_complete("Building engine", 1)
     assert shares == [0.25, 0.5]
-
-
-def test_a_stage_shows_its_share():
-    shown = io.StringIO()
-    console = Console(file=shown, force_terminal=True, width=80)
-    with stages(console, quiet=False)("build in TensorRT") as tell:
-        tell(0.5)
-        console.print("", end="")  # draws the stage anew
-    assert "50%" in shown.getvalue()
-    assert "━" in shown.getvalue()
-    with stages(console, quiet=True)("build") as tell:
-        assert tell is None
 
 
 def test_phases_inside_phases():

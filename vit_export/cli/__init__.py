@@ -9,24 +9,28 @@ from typing import NoReturn
 import click
 
 from vit_export.backends import BACKENDS
-from vit_export.cli.artifacts import predict, validate
 from vit_export.cli.bench import bench
 from vit_export.cli.cpp import cpp
-from vit_export.cli.errors import describe_error, is_json_requested, print_error
-from vit_export.cli.export import building_command
-from vit_export.cli.listing import doctor, inspect, models, summary
+from vit_export.cli.doctor import doctor
+from vit_export.cli.errors import describe_error, is_json_requested, report_error
+from vit_export.cli.export import export_command
+from vit_export.cli.inspect import inspect
 from vit_export.cli.locate import locate
+from vit_export.cli.models import models
+from vit_export.cli.predict import predict
+from vit_export.cli.summary import summary
+from vit_export.cli.validate import validate
 from vit_export.core.errors import BuildError, RequestError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="vit-export")
 def cli() -> None:
-    """Takes a Vision Transformer from PyTorch to the file a device runs, and proves it."""
+    """Take a Vision Transformer from PyTorch to the file a device runs, and prove it."""
 
 
 for _command in (
-    *map(building_command, BACKENDS.values()),
+    *map(export_command, BACKENDS.values()),
     *(cpp, predict, validate, locate, bench, inspect, summary, models, doctor),
 ):
     cli.add_command(_command)
@@ -50,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
         known = describe_error(error)
         if known is None:
             raise
-        print_error(known, as_json=is_json_requested(cli, argv))
+        report_error(known, as_json=is_json_requested(cli, argv))
         return known.exit_code
     return 0
 

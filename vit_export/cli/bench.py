@@ -1,13 +1,14 @@
-"""The command that measures: bench."""
+"""`vit-export bench`: the speed of artifacts."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
-from vit_export.cli.options import JSON, PLOT, QUIET, THREADS, WEIGHTS, options
+from vit_export.cli.options import options
+from vit_export.cli.options.common import JSON, PLOT, QUIET, THREADS
+from vit_export.cli.options.model import WEIGHTS
 
 ARTIFACTS = click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
 BATCHES = click.option(
@@ -16,24 +17,24 @@ BATCHES = click.option(
 AGAINST = click.option(
     "--against",
     default="",
-    metavar="PEER,PEER",
-    help="The same model as others run it: eager, compile, openvino, ort-dynamic and others.",
+    metavar="NAME,NAME",
+    help="Baselines that run the same model: eager, compile, openvino, ort-dynamic and others.",
 )
 ROUNDS = click.option(
-    "--rounds", default=7, show_default=True, metavar="N", help="Turns of every contestant."
+    "--rounds", default=7, show_default=True, metavar="N", help="Rounds of every candidate."
 )
 
 
 @click.command()
 @options(ARTIFACTS, BATCHES, WEIGHTS, THREADS, AGAINST, ROUNDS, PLOT, JSON, QUIET)
 def bench(artifacts: tuple[Path, ...], *, as_json: bool, quiet: bool, **request: Any) -> None:
-    """Speed of artifacts beside their peers and this machine's limit, in one interleaved run."""
+    """Measure ARTIFACTS beside baselines and this machine's limit, in one interleaved run."""
     from vit_export import api
-    from vit_export.cli import render as report
+    from vit_export.cli.render.bench import describe_bench
+    from vit_export.cli.render.output import show, show_json, show_progress
 
-    progress = report.stages(Console(stderr=True), quiet=quiet)
-    found = api.bench(artifacts, progress=progress, **request)
+    result = api.bench(artifacts, progress=show_progress(quiet=quiet), **request)
     if as_json:
-        click.echo(report.to_json(asdict(found)))
+        show_json(asdict(result))
     else:
-        report.print_bench(Console(), found)
+        show(describe_bench(result))

@@ -1,20 +1,25 @@
-"""The command that writes a C++ project around an artifact."""
+"""`vit-export cpp`: a C++ project around an artifact."""
 
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
-from vit_export.cli.options import ARTIFACT, JSON, QUIET, WEIGHTS, options
+from vit_export.cli.options import options
+from vit_export.cli.options.common import ARTIFACT, JSON, QUIET
+from vit_export.cli.options.model import WEIGHTS
 
 FOLDER = click.option(
-    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="The folder."
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder of the project.",
 )
 PREPROCESS = click.option(
     "--preprocess",
     type=click.Choice(["graph", "cpp"]),
-    help="Where images are resized: in the file, or in C++; as ARTIFACT is made for.",
+    help="Resize images in the model file or in C++; the default is what ARTIFACT was built for.",
 )
 FORCE = click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 
@@ -22,13 +27,13 @@ FORCE = click.option("--force", is_flag=True, help="Write into a folder that is 
 @click.command()
 @options(ARTIFACT, FOLDER, PREPROCESS, WEIGHTS, FORCE, JSON, QUIET)
 def cpp(artifact: Path, *, as_json: bool, quiet: bool, **request: Any) -> None:
-    """A C++ project that classifies images with ARTIFACT and tests itself against PyTorch."""
+    """Write a C++ project that classifies images with ARTIFACT and tests itself against PyTorch."""
     from vit_export import api
-    from vit_export.cli import render as report
+    from vit_export.cli.render.cpp import describe_project
+    from vit_export.cli.render.output import show, show_json, show_progress
 
-    progress = report.stages(Console(stderr=True), quiet=quiet)
-    made = api.cpp(artifact, progress=progress, **request)
+    project = api.cpp(artifact, progress=show_progress(quiet=quiet), **request)
     if as_json:
-        click.echo(report.to_json(made.to_mapping()))
+        show_json(project.to_mapping())
     else:
-        report.print_generated(Console(), made)
+        show(describe_project(project))

@@ -7,7 +7,6 @@ from contextlib import suppress
 import click
 
 from vit_export.core.errors import BuildError, RequestError, VitExportError
-from vit_export.core.to_json import to_json
 
 
 class _InterruptionError(VitExportError):
@@ -42,13 +41,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
-def print_error(error: VitExportError, *, as_json: bool) -> None:
+def report_error(error: VitExportError, *, as_json: bool) -> None:
     """Print the message and the fix to stderr; with `as_json` also a document to stdout."""
+    from vit_export.cli.render.output import show_error, show_json
+
     if as_json:
         document = {"error": error.message, "fix": error.fix, "exit_code": error.exit_code}
         with suppress(OSError):  # stdout itself may be what failed
-            click.echo(to_json(document | dict(error.details)))
-    click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
+            show_json(document | dict(error.details))
+    show_error(error)
 
 
 def is_json_requested(group: click.Group, argv: Sequence[str]) -> bool:
@@ -57,8 +58,9 @@ def is_json_requested(group: click.Group, argv: Sequence[str]) -> bool:
     command = group.commands.get(name)
     if command is None:  # no command says what its options are
         return "--json" in argv
-    lenient = {"resilient_parsing": True, "ignore_unknown_options": True}
-    context = click.Context(command, allow_extra_args=True, **lenient)
+    context = click.Context(
+        command, resilient_parsing=True, ignore_unknown_options=True, allow_extra_args=True
+    )
     arguments = list(argv[argv.index(name) + 1 :])
     values, _, _ = command.make_parser(context).parse_args(arguments)
     return bool(values.get("as_json"))

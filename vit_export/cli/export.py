@@ -1,64 +1,72 @@
-"""One command per target, made from what the target says about itself."""
+"""`vit-export onnx`, `torchscript`, …: one command per backend, from what it says of itself."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from vit_export.backends.base import Backend
-from vit_export.cli import options as shared
-from vit_export.cli.options import options, precision_options, short_option, target_option
-from vit_export.validation.verdict import Built, RejectedError
+from vit_export.cli.options import common, model, options
+from vit_export.cli.options.backend import BATCH, backend_option
+from vit_export.cli.options.precision import precision_flag, precision_options
+
+if TYPE_CHECKING:
+    from vit_export.validation.verdict import Built
 
 
-def building_command(target: Backend) -> click.Command:
-    """The command that builds `target`; --help shows its summary and its note."""
+def export_command(backend: Backend) -> click.Command:
+    """The command that exports to a backend; --help shows its summary and its note."""
 
     @options(
-        *(shared.OUT, shared.MODEL, shared.WEIGHTS),
-        *shared.TELLING,
-        *(shared.SEED, shared.IMAGE_SIZE, shared.CLASSES, shared.OUTPUTS, shared.LABELS),
-        *(shared.MEAN, shared.STD, shared.RESIZE, shared.CROP, shared.INTERPOLATION),
-        *precision_options(target.precisions),
-        *(short_option(*one) for one in target.shorts.items()),
-        *(shared.BATCH, shared.IMAGES, shared.LABELS_CSV),
-        *map(target_option, target.options),
-        *(shared.THREADS, shared.JSON, shared.QUIET, shared.VERBOSE),
+        *(common.OUT, model.MODEL, model.WEIGHTS, *model.HINTS),
+        *(model.SEED, model.IMAGE_SIZE, model.CLASSES, model.OUTPUTS, model.LABELS),
+        *model.PREPROCESSING,
+        *precision_options(backend.precisions),
+        *(precision_flag(flag, precision) for flag, precision in backend.shorts.items()),
+        *(BATCH, common.IMAGES, common.LABELS_CSV),
+        *map(backend_option, backend.options),
+        *(common.THREADS, common.JSON, common.QUIET, common.VERBOSE),
     )
     def command(*, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
         from vit_export import api
-        from vit_export.cli import render as report
+        from vit_export.cli.render.output import show, show_progress
+        from vit_export.cli.render.verdict import describe_verdict
+        from vit_export.validation.verdict import RejectedError
 
-        progress = report.stages(Console(stderr=True), quiet=quiet)
+        progress = show_progress(quiet=quiet)
         try:
-            built = api.build(target.name, request.pop("model"), progress=progress, **request)
-        except RejectedError as rejected:
+            built = api.build(backend.name, request.pop("model"), progress=progress, **request)
+        except RejectedError as error:
             if not as_json:
-                report.print_verdict(Console(), rejected.verdict, verbose=verbose)
+                show(describe_verdict(error.verdict, verbose=verbose))
             raise
-        _show(built, as_json=as_json, verbose=verbose)
+        _show_export(built, as_json=as_json, verbose=verbose)
 
-    text = f"{target.summary}\n\n{target.note}"
-    return click.command(target.name, help=text, short_help=target.summary)(command)
+    text = f"{backend.summary}\n\n{backend.note}"
+    return click.command(backend.name, help=text, short_help=backend.summary)(command)
 
 
-def _show(built: Built, *, as_json: bool, verbose: bool) -> None:
-    from vit_export.cli import render as report
+def _show_export(built: "Built", *, as_json: bool, verbose: bool) -> None:
+    from vit_export.cli.render.export import describe_export, describe_random_weights
+    from vit_export.cli.render.output import show, show_json, show_notice
+    from vit_export.cli.render.verdict import describe_verdict
 
     if as_json:
-        verdict = dict(built.verdict.to_mapping())
-        values = {
-            "path": str(built.path),
-            "size_bytes": built.size_bytes,
-            **asdict(built.origin),
-            "notes": built.notes,
-            "images": verdict.pop("images"),
-            "verdict": verdict,
-        }
-        click.echo(report.to_json(values))
+        show_json(_to_mapping(built))
     else:
-        report.print_verdict(Console(), built.verdict, verbose=verbose)
-        report.print_built(Console(), built)
+        show(describe_verdict(built.verdict, verbose=verbose))
+        show(describe_export(built))
     if built.origin.random_weights:
-        report.print_random_weights(Console(stderr=True))
+        show_notice(describe_random_weights())
+
+
+def _to_mapping(built: "Built") -> dict[str, Any]:
+    verdict = dict(built.verdict.to_mapping())
+    return {
+        "path": str(built.path),
+        "size_bytes": built.size_bytes,
+        **asdict(built.origin),
+        "notes": built.notes,
+        "images": verdict.pop("images"),
+        "verdict": verdict,
+    }

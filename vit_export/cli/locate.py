@@ -1,38 +1,31 @@
-"""The command that looks for a fault: locate."""
+"""`vit-export locate`: the first module of an artifact that is wrong."""
 
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
 
-from vit_export.cli.options import ARTIFACT, JSON, PLOT, QUIET, THREADS, VERBOSE, WEIGHTS, options
+from vit_export.cli.options import options
+from vit_export.cli.options.common import ARTIFACT, JSON, PLOT, QUIET, THREADS, VERBOSE
+from vit_export.cli.options.model import WEIGHTS
 
 
 @click.command()
 @options(ARTIFACT, WEIGHTS, PLOT, THREADS, JSON, QUIET, VERBOSE)
-def locate(
-    artifact: Path,
-    weights: Path | None,
-    plot: Path | None,
-    threads: int | None,
-    *,
-    as_json: bool,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """The first module of ARTIFACT that differs from eager PyTorch, and the error in each."""
+def locate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
+    """Find the first module of ARTIFACT that differs from eager PyTorch, and show the errors."""
     from vit_export import api
-    from vit_export.cli import render as report
+    from vit_export.cli.render.location import describe_location
+    from vit_export.cli.render.output import show, show_json, show_progress
     from vit_export.validation.localize import MismatchError
 
-    progress = report.stages(Console(stderr=True), quiet=quiet)
     try:
-        found = api.locate(artifact, weights=weights, plot=plot, threads=threads, progress=progress)
+        location = api.locate(artifact, progress=show_progress(quiet=quiet), **request)
     except MismatchError as error:
         if not as_json:
-            report.print_location(Console(), error.location, verbose=verbose)
+            show(describe_location(error.location, verbose=verbose))
         raise
     if as_json:
-        click.echo(report.to_json(found.to_mapping()))
+        show_json(location.to_mapping())
     else:
-        report.print_location(Console(), found, verbose=verbose)
+        show(describe_location(location, verbose=verbose))

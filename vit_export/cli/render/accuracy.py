@@ -1,45 +1,42 @@
-"""What is printed of an artifact's worth on a user's images."""
+"""The accuracy of an artifact on the user's images."""
 
-from rich.console import Console
-from rich.markup import escape
+from collections.abc import Iterator
 
-from vit_export.cli.render.tables import table_of
+from vit_export.cli.render.blocks import Block, Table, line, marked_line, row
 from vit_export.data.dataset import Skipped
 from vit_export.validation.metrics import AccuracyReport, Proportion
 
 
-def print_judgement(console: Console, judged: AccuracyReport, runtime: str) -> None:
-    """Accuracy before and after in a table, agreement in a sentence, and what took no part."""
-    accuracies = {"eager PyTorch": judged.accuracy_before, runtime: judged.accuracy_after}
-    known = {name: share for name, share in accuracies.items() if share is not None}
-    if known:
-        table = table_of(f"{judged.count} images", "right", "accuracy", "95% interval")
-        for name, share in known.items():
-            table.add_row(escape(name), str(share.hits), f"{share.value:.2%}", _interval(share))
-        console.print(table)
-    for told in _told(judged):
-        console.print(escape(told), soft_wrap=True)
-    if judged.not_finite:
-        console.print(f"[red]✗[/red] {judged.not_finite} answers are NaN or infinite")
-    _print_skipped(console, judged.unreadable, "can't be read")
-    _print_skipped(console, judged.unlabelled, "have no label")
+def describe_accuracy(report: AccuracyReport, runtime: str) -> Iterator[Block]:
+    """Accuracy before and after in a table, agreement in a sentence, images that were left out."""
+    accuracies = {"eager PyTorch": report.accuracy_before, runtime: report.accuracy_after}
+    rows = [
+        row(name, str(share.hits), f"{share.value:.2%}", _interval(share))
+        for name, share in accuracies.items()
+        if share is not None
+    ]
+    if rows:
+        yield Table((f"{report.count} images", "right", "accuracy", "95% interval"), tuple(rows))
+    yield from map(line, _comparisons(report))
+    if report.not_finite:
+        yield marked_line("✗", "red", f"{report.not_finite} answers are NaN or infinite")
+    yield from _describe_skipped(report.unreadable, "can't be read")
+    yield from _describe_skipped(report.unlabelled, "have no label")
 
 
-def _told(judged: AccuracyReport) -> list[str]:
-    """The sentences that hold eager PyTorch and the artifact against each other."""
-    told = []
-    if judged.agreement is not None:
-        same = judged.agreement
-        told.append(
+def _comparisons(report: AccuracyReport) -> Iterator[str]:
+    """Sentences that compare the artifact with eager PyTorch."""
+    if report.agreement is not None:
+        same = report.agreement
+        yield (
             f"same top class as eager PyTorch: {same.hits} of {same.of} images "
             f"({same.value:.2%}, 95% interval {_interval(same)})"
         )
-    if judged.difference_points is not None:
-        told.append(f"difference in accuracy: {judged.difference_points:+.2f} points")
-    if judged.worst_snr_db is not None:
-        worst = f"{judged.worst_snr_db:.1f} dB, of {judged.worst_image}"
-        told.append(f"worst SNR of {judged.count} images: {worst}")
-    return told
+    if report.difference_points is not None:
+        yield f"difference in accuracy: {report.difference_points:+.2f} points"
+    if report.worst_snr_db is not None:
+        worst = f"{report.worst_snr_db:.1f} dB, of {report.worst_image}"
+        yield f"worst SNR of {report.count} images: {worst}"
 
 
 def _interval(share: Proportion) -> str:
@@ -47,7 +44,7 @@ def _interval(share: Proportion) -> str:
     return f"{low:.2%} to {high:.2%}"
 
 
-def _print_skipped(console: Console, skipped: Skipped, why: str) -> None:
+def _describe_skipped(skipped: Skipped, reason: str) -> Iterator[Block]:
     if skipped.count:
-        told = f"{skipped.count} images {why} and were left out: {skipped.names}"
-        console.print(f"[yellow]![/yellow] {escape(told)}", soft_wrap=True)
+        text = f"{skipped.count} images {reason} and were left out: {skipped.names}"
+        yield marked_line("!", "yellow", text)

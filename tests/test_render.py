@@ -1,0 +1,125 @@
+"""What is printed, in colour and without rich: the same facts, and nothing cut."""
+
+import io
+import re
+import sys
+
+import pytest
+
+from vit_export.cli.render import output
+from vit_export.cli.render.blocks import Line, Span, Table, line, marked_line, row
+from vit_export.cli.render.output import show_progress
+from vit_export.cli.render.plain import format_plainly
+from vit_export.cli.render.pretty import print_prettily
+
+REPORT = (
+    Table(
+        ("sample", "batches", "top-1"),
+        (
+            row("photo:cat", "1, 2, 16", "same"),
+            row("a name that is longer", "1", Span("DIFFERS", "red"), style="bold red"),
+        ),
+    ),
+    marked_line("✗", "red", "photo:cat in row 3 of a batch of 16: NaN"),
+    line("[red]no markup[/red] of :smile: in a path: /tmp/[1]/f.onnx"),
+    Line((Span("Warning:", "bold yellow"), Span(" RANDOM"))),
+)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def without_colours(text):
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", text)
+
+
+def printed_prettily(blocks, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = io.StringIO()
+    print_prettily(blocks, stream)
+    return [text.rstrip() for text in stream.getvalue().splitlines()]
+
+
+def printed_plainly(blocks):
+    return "\n".join(map(format_plainly, blocks)).splitlines()
+
+
+def test_plain_text_is_what_rich_prints(monkeypatch):
+    assert printed_plainly(REPORT) == printed_prettily(REPORT, monkeypatch, columns=100)
+
+
+def test_no_width_cuts_plain_text(monkeypatch):
+    long = Table(("name", "note"), (row("n" * 90, "word " * 60),))
+    assert len(printed_prettily([long], monkeypatch, columns=40)) > 3
+    name, note = printed_plainly([long])[-1].split("   ")
+    assert (name, note) == ("n" * 90, ("word " * 60).rstrip())
+
+
+def test_a_table_without_rows_is_its_header():
+    assert printed_plainly([Table(("a", "bb"), ())]) == ["a   bb", "──────"]
+
+
+def test_colours_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    output.show(REPORT)
+    assert "\x1b[" in sys.stdout.getvalue()
+
+
+def test_no_colours_in_a_file(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    output.show(REPORT)
+    assert sys.stdout.getvalue().splitlines() == printed_plainly(REPORT)
+
+
+def test_a_terminal_without_rich_gets_plain_text(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setattr(output, "find_spec", lambda _: None)
+    output.show(REPORT)
+    assert sys.stdout.getvalue().splitlines() == printed_plainly(REPORT)
+
+
+def test_a_stream_that_lacks_a_letter_gets_another(monkeypatch):
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
+    output.show(REPORT)
+    sys.stdout.flush()
+    assert b"? photo:cat in row 3 of a batch of 16: NaN" in content.getvalue()
+
+
+def test_streams_that_are_closed_get_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    output.show(REPORT)
+    output.show_json({"a": 1})
+    with show_progress(quiet=False)("load"):
+        pass
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_finished_stage_is_printed_with_its_time(monkeypatch, stream):
+    monkeypatch.setattr(sys, "stderr", stream())
+    with show_progress(quiet=False)("read [3] images"):
+        pass
+    *_, last = sys.stderr.getvalue().splitlines()
+    assert re.fullmatch(r" +\d+\.\d s  read \[3\] images", without_colours(last))
+
+
+def test_a_terminal_shows_the_share_of_a_stage(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with show_progress(quiet=False)("build in TensorRT") as report_share:
+        report_share(0.5)
+        while "50%" not in terminal.getvalue():  # it is drawn anew several times a second
+            pass
+    assert "━" in terminal.getvalue()
+
+
+def test_a_quiet_stage_prints_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with show_progress(quiet=True)("build") as report_share:
+        assert report_share is None
+    assert sys.stderr.getvalue() == ""

@@ -1,0 +1,34 @@
+"""The options of several commands: files, images, output, the runtime."""
+
+from pathlib import Path
+
+import click
+
+ARTIFACT = click.argument("artifact", type=click.Path(path_type=Path))
+OUT = click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="The file to write."
+)
+IMAGES = click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Images to measure accuracy on; sub-folders are their labels, and eight join the proof.",
+)
+LABELS_CSV = click.option(
+    "--labels-csv",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Labels of --images: a file name and a class in each row.",
+)
+PLOT = click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Write the numbers as a figure.",
+)
+THREADS = click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of the runtime."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
+VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Print a row for every answer.")

@@ -1,0 +1,108 @@
+"""The options that describe a model: its architecture, its checkpoint, and changes to it."""
+
+from pathlib import Path
+
+import click
+
+from vit_export.model.vit.presets import DEFAULT
+
+LARGEST_SEED = 2**63 - 1
+
+MODEL = click.option(
+    "--model",
+    show_default=f"{DEFAULT}; with --weights alone the checkpoint decides",
+    metavar="NAME|FILE.toml",
+    help="The architecture; `vit-export models` lists them.",
+)
+SAME_ARCHITECTURE = click.option(
+    "--model",
+    metavar="NAME|FILE.toml",
+    help="A model of the same architecture, for what the checkpoint does not record.",
+)
+WEIGHTS = click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE|DIR",
+    help="Checkpoint: safetensors, a pickled state dict (.pt, .pth, .bin), or a folder of them.",
+)
+HEADS = click.option(
+    "--heads",
+    type=int,
+    metavar="N",
+    help="Number of attention heads, if the checkpoint does not record it.",
+)
+ACTIVATION = click.option(
+    "--activation",
+    type=click.Choice(["gelu", "gelu_tanh", "quick_gelu"]),
+    help="Activation of the MLPs, if the checkpoint does not record it.",
+)
+POOL = click.option(
+    "--pool",
+    type=click.Choice(["token", "mean", "patch_mean", "token_patch_mean", "map"]),
+    help="Pooling that the model was trained with, if it is not its family's.",
+)
+NORM_EPS = click.option(
+    "--norm-eps",
+    type=float,
+    metavar="X",
+    help="Epsilon of the LayerNorms, if it is not the usual one.",
+)
+TRAINED_SIZE = click.option(
+    "--trained-size",
+    metavar="HxW",
+    help="Image size that the model was trained with, if it was not square.",
+)
+HINTS = (HEADS, ACTIVATION, POOL, NORM_EPS, TRAINED_SIZE)
+"""Facts about a checkpoint that it may not record itself."""
+SEED = click.option(
+    "--seed",
+    default=0,
+    type=click.IntRange(0, LARGEST_SEED),
+    metavar="N",
+    show_default="0",
+    help="Seed of random weights.",
+)
+IMAGE_SIZE = click.option(
+    "--image-size",
+    metavar="HxW",
+    help="Image size of the exported model, height first; 384 is square.",
+)
+CLASSES = click.option(
+    "--classes",
+    type=int,
+    metavar="N",
+    help="Number of classes; only random weights take another than their model's.",
+)
+OUTPUTS = click.option(
+    "--outputs",
+    type=click.Choice(["logits", "features", "tokens"]),
+    help="The pooled features or all tokens instead of the model's own output.",
+)
+LABELS = click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Class names: one per line, or JSON.",
+)
+MEAN = click.option(
+    "--mean",
+    metavar="X,X,X",
+    help="Mean of pixel values 0..1; one number stands for every channel.",
+)
+STD = click.option(
+    "--std",
+    metavar="X,X,X",
+    help="Standard deviation of pixel values 0..1; one number stands for every channel.",
+)
+RESIZE = click.option(
+    "--resize", metavar="N|HxW", help="Size of the shorter side before the crop, or of both sides."
+)
+CROP = click.option(
+    "--crop", metavar="HxW|SHARE", help="Size of the crop, or its share of the resized image."
+)
+INTERPOLATION = click.option(
+    "--interpolation",
+    type=click.Choice(["nearest", "bilinear", "bicubic", "lanczos"]),
+    help="Interpolation of the resize.",
+)
+PREPROCESSING = (MEAN, STD, RESIZE, CROP, INTERPOLATION)

@@ -1,0 +1,31 @@
+"""A file that was exported."""
+
+from collections.abc import Iterator
+
+from vit_export.cli.render.blocks import Block, Line, Span, line
+from vit_export.cli.render.mixed_precision import describe_search
+from vit_export.cli.render.unused import describe_unused
+from vit_export.validation.verdict import Built
+
+
+def describe_export(built: Built) -> Iterator[Block]:
+    """Where the file is, how large it is, whose weights it holds, and what to know about it."""
+    origin = built.origin
+    yield line(f"{built.path}: {built.size_bytes / 1e6:.1f} MB, weights: {origin.weights_from}")
+    if origin.preprocessing:
+        yield line(f"preprocessing: {origin.preprocessing}")
+    if origin.calibration:
+        yield line(f"calibration: {origin.calibration}")
+    if origin.search is not None:
+        yield from describe_search(origin.search)
+    yield from map(line, built.notes)
+    yield from describe_unused(origin.unused)
+
+
+def describe_random_weights() -> Iterator[Block]:
+    """A loud warning: random weights are right for speed and size, and worthless for answers."""
+    text = (
+        " the weights are RANDOM: the file is right for speed and size, its answers mean nothing. "
+        "Fix: --weights FILE, or a model that ships them."
+    )
+    yield Line((Span("Warning:", "bold yellow"), Span(text)))

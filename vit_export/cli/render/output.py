@@ -1,0 +1,80 @@
+"""Where reports and progress go: stdout and stderr, in colour on a terminal that has rich."""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
+from typing import Any, TextIO, TypeGuard
+
+import click
+
+from vit_export.cli.render.blocks import Block
+from vit_export.cli.render.plain import format_plainly
+from vit_export.core.errors import VitExportError
+from vit_export.core.progress import Progress, Tell, silent
+from vit_export.core.to_json import to_json
+
+
+def show(blocks: Iterable[Block]) -> None:
+    """Print a report to stdout."""
+    _print(blocks, sys.stdout)
+
+
+def show_notice(blocks: Iterable[Block]) -> None:
+    """Print to stderr what does not belong to the report."""
+    _print(blocks, sys.stderr)
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON document to stdout."""
+    click.echo(to_json(value))
+
+
+def show_error(error: VitExportError) -> None:
+    """Print an error and its fix to stderr."""
+    click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
+
+
+def show_progress(*, quiet: bool) -> Progress:
+    """Progress that prints the stages of long work to stderr."""
+    return silent if quiet else _show_stage
+
+
+def _show_stage(name: str) -> AbstractContextManager[Tell | None]:
+    if _has_colour(sys.stderr):
+        from vit_export.cli.render.pretty import show_stage_prettily
+
+        return show_stage_prettily(name, sys.stderr)
+    return _show_stage_plainly(name)
+
+
+@contextmanager
+def _show_stage_plainly(name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    click.echo(f"{time.perf_counter() - started:6.1f} s  {name}", err=True)
+
+
+def _print(blocks: Iterable[Block], stream: TextIO | None) -> None:
+    if _has_colour(stream):
+        from vit_export.cli.render.pretty import print_prettily
+
+        print_prettily(blocks, stream)
+    else:
+        for block in blocks:
+            click.echo(_encodable(format_plainly(block), stream), file=stream)
+
+
+def _has_colour(stream: TextIO | None) -> TypeGuard[TextIO]:
+    """Whether to print with rich: where it is installed, and the stream is a terminal."""
+    if stream is None or find_spec("rich") is None:
+        return False
+    return stream.isatty() or os.environ.get("FORCE_COLOR", "") != ""
+
+
+def _encodable(text: str, stream: TextIO | None) -> str:
+    """The text with a question mark for what the encoding of the stream lacks."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)

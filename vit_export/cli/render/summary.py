@@ -1,0 +1,18 @@
+"""The layers of a model."""
+
+from collections.abc import Iterator
+
+from vit_export.cli.render.blocks import Block, line
+from vit_export.model.vit.summary import Summary
+
+
+def describe_summary(summary: Summary) -> Iterator[Block]:
+    """The table of layers, and the parameters that the seed document's own count leaves out."""
+    yield line(summary.table, highlight=False)
+    counted = summary.parameters - summary.token_parameters
+    text = (
+        f"{summary.model}: {summary.parameters:,} parameters. torchsummary, which the seed "
+        f"document uses, counts {counted:,}: it leaves out prefix tokens and positions "
+        f"({summary.token_parameters:,})."
+    )
+    yield line(text, highlight=False)

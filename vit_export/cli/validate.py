@@ -1,0 +1,43 @@
+"""`vit-export validate`: the proof of a file, repeated."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vit_export.cli.options import options
+from vit_export.cli.options.common import (
+    ARTIFACT,
+    IMAGES,
+    JSON,
+    LABELS_CSV,
+    QUIET,
+    THREADS,
+    VERBOSE,
+)
+from vit_export.cli.options.model import WEIGHTS
+
+REPORT = click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Write the verdict as one page with its plots.",
+)
+
+
+@click.command()
+@options(ARTIFACT, WEIGHTS, IMAGES, LABELS_CSV, REPORT, THREADS, JSON, QUIET, VERBOSE)
+def validate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
+    """Repeat the proof of ARTIFACT, from the answers it carries or afresh with --weights."""
+    from vit_export import api
+    from vit_export.cli.render.output import show, show_json, show_progress
+    from vit_export.cli.render.verdict import describe_verdict
+    from vit_export.validation.verdict import RejectedError
+
+    verdict = api.validate(artifact, progress=show_progress(quiet=quiet), **request)
+    if not as_json:
+        show(describe_verdict(verdict, verbose=verbose))
+    elif verdict.accepted:
+        show_json(verdict.to_mapping())
+    if not verdict.accepted:  # with --json the error carries the verdict
+        raise RejectedError(verdict, "export the model again; don't ship this file.")
