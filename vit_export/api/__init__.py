@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vit_export.api.build import build
 from vit_export.api.doctor import Health, examine
-from vit_export.api.export import build
 from vit_export.api.inspect import Inspection, inspect_path
 from vit_export.api.predict import predict
 from vit_export.api.validate import validate

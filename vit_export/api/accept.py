@@ -1,9 +1,8 @@
 """The verdict on a file that was just written, and what becomes of the file."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from vit_export.api.request import ExportRequest
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.reference import Reference
 from vit_export.backends import BACKENDS
@@ -21,51 +20,61 @@ from vit_export.validation.validate import validate_artifact
 from vit_export.validation.verdict import Built, Origin, RejectedError, Verdict
 
 
-def judged(
+def judge(
     stage: Staged,
-    backend: Backend,
+    request: ExportRequest,
     manifest: Manifest,
     expected: tuple[Reference, FileInputs],
-    exam: AccuracyEvaluation,
+    evaluation: AccuracyEvaluation,
     *,
-    threads: int | None,
     progress: Progress,
 ) -> Verdict:
-    """The verdict on the staged file, opened as its user will open it, and its worth on images."""
+    """The verdict on the staged file, opened as its user will open it, and its worth on images.
+
+    Args:
+        stage: the file, under the name that it will have.
+        request: what was asked for.
+        manifest: the one that was written with the file.
+        expected: the eager model's answers, and the samples as the file takes them.
+        evaluation: the user's images.
+        progress: opened around every stage.
+
+    Raises:
+        MissingError: the file can't run here, and nothing stands in for it.
+    """
     try:
-        session, not_run = _open(stage, backend, threads)
+        session, not_run = _open(stage, request)
     except RequestError as error:  # what was just written is no artifact
         return Verdict.reject(stage.out, manifest.precision, error.message)
     verdict = validate_artifact(
         session, stage.out, manifest, *expected, progress=progress, not_run=not_run
     )
-    return exam.run_artifact(verdict, session, manifest, progress)
+    return evaluation.run_artifact(verdict, session, manifest, progress)
 
 
-def _open(stage: Staged, backend: Backend, threads: int | None) -> tuple[Session, str]:
-    """A session on the staged file; or on what stands in for it, and why it can't run itself."""
+def _open(stage: Staged, request: ExportRequest) -> tuple[Session, str]:
+    """A session on the staged file, or on its stand-in with the reason why it can't run itself."""
     try:
-        return open_artifact(stage.file, threads), ""
+        return open_artifact(stage.file, request.threads), ""
     except NotHereError as error:
-        graph = backend.stand_in(stage.file)
-        if graph is None:
+        stand_in = request.backend.stand_in(stage.file)
+        if stand_in is None:
             raise
-        return open_artifact(graph, threads), error.reason
+        return open_artifact(stand_in, request.threads), error.reason
 
 
-def settle(
-    stage: Staged, backend: Backend, verdict: Verdict, origin: Origin, settings: Mapping[str, Any]
-) -> Built:
+def accept(stage: Staged, request: ExportRequest, verdict: Verdict, origin: Origin) -> Built:
     """The staged file takes its name, or is kept as a rejected one.
 
-    Of precision auto the user's images have to be within the budget too.
+    For precision auto the user's images have to be within the budget too.
 
     Raises:
-        RejectedError: it is not the model.
-        MissingError: it could not be run, and that was asked for.
+        RejectedError: the file is not the model.
+        MissingError: the file could not be run, and the request needs that.
     """
     if origin.search is not None:
         verdict = verdict.apply_budget(origin.search.budget)
+    backend = request.backend
     facts = RunFacts(not_run=verdict.not_run, matmuls_by_dtype=verdict.products)
     if not verdict.accepted:
         kept = _keep_rejected(stage, backend, verdict)
@@ -73,11 +82,11 @@ def settle(
         if origin.search is not None:  # it may be the model, and not as near as was asked
             fix = f"ask for less, or --calibration on images like these; or {fix}"
         raise RejectedError(verdict, fix)
-    if verdict.not_run and settings.get("require_run"):
+    if verdict.not_run and request.options.get("require_run"):
         kept = _keep_rejected(stage, backend, verdict)
         message = f"{stage.out.name} could not be run: {verdict.not_run}."
         raise MissingError(message, f"it is kept as {kept}; leave --require-run out.")
-    notes = tuple(backend.finish(stage.file, facts, settings))
+    notes = tuple(backend.finish(stage.file, facts, request.options))
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
     stage.commit(_former_files(stage.out, backend))
     return Built(path=stage.out, size_bytes=size, origin=origin, verdict=verdict, notes=notes)

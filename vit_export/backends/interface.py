@@ -8,7 +8,7 @@ from vit_export.backends.option import Option
 from vit_export.core.errors import RequestError
 from vit_export.data.pillow_resize import check_resizable
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.model.vit.spec import VitSpec
+from vit_export.model.signature import Signature
 
 INTERFACE = (
     Option(
@@ -27,19 +27,19 @@ INTERFACE = (
 
 
 def check_interface(
-    settings: Mapping[str, Any], spec: VitSpec, steps: Preprocessing | None, *, io_fp16: bool
+    options: Mapping[str, Any],
+    signature: Signature,
+    preprocessing: Preprocessing | None,
+    *,
+    io_fp16: bool,
 ) -> None:
-    """Nothing, when a file of this model can have what is asked before and behind it.
-
-    Raises:
-        RequestError: with the reason.
-    """
-    levels, head = settings.get("preprocess") == "graph", settings.get("head", "logits")
-    if levels:
-        check_resizable(steps)
-    if head != "logits" and not spec.classifies:
-        message = f"The model has no classes for --head {head}: it answers {spec.answer}."
+    """Raise RequestError unless a file of this model can have what `options` put around it."""
+    pixels, head = options.get("preprocess") == "graph", options.get("head", "logits")
+    if pixels:
+        check_resizable(preprocessing)
+    if head != "logits" and not signature.classifies:
+        message = f"The model has no classes for --head {head}: it answers {signature.answer}."
         raise RequestError(message, "leave --head out.")
-    if io_fp16 and (levels or head != "logits"):
-        message = "--io-fp16 means nothing where levels go in or probabilities come out."
+    if io_fp16 and (pixels or head != "logits"):
+        message = "--io-fp16 means nothing where pixels go in or probabilities come out."
         raise RequestError(message, "leave it out: products are in fp16 all the same.")

@@ -1,0 +1,153 @@
+"""The Python twin of every building command: the function of each target is made from it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vit_export.api.export import export
+from vit_export.api.request import ExportRequest
+from vit_export.artifact.batch import Batch
+from vit_export.artifact.precision import Part, QuantizationRequest, Scales
+from vit_export.backends import find_installed_backend
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.overrides import (
+    ModelOverrides,
+    Numbers,
+    Outputs,
+    PreprocessingOverrides,
+)
+from vit_export.core.progress import Progress, silent
+from vit_export.data.annotations import read_annotations
+from vit_export.validation.verdict import Built
+
+if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from vit_export.checkpoints.load import ModelLike
+
+
+def build(
+    target: str,
+    model: "ModelLike | None",
+    out: str | Path,
+    *,
+    weights: str | Path | None = None,
+    heads: int | None = None,
+    activation: str | None = None,
+    pool: str | None = None,
+    norm_eps: float | None = None,
+    trained_size: str | None = None,
+    seed: int = 0,
+    image_size: str | None = None,
+    classes: int | None = None,
+    outputs: Outputs | None = None,
+    labels: str | Path | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+    resize: str | int | None = None,
+    crop: str | float | None = None,
+    interpolation: str | None = None,
+    batch: str | Sequence[str] = "dynamic",
+    precision: str | None = None,
+    scales: Scales = "batch",
+    calibration: str | Path | None = None,
+    include: Sequence[Part] = (),
+    io_fp16: bool = False,
+    min_snr: float | None = None,
+    min_top1: float | None = None,
+    plot: str | Path | None = None,
+    images: str | Path | None = None,
+    labels_csv: str | Path | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> Built:
+    """A file of `model` for `target`, proven against eager PyTorch before it takes the name `out`.
+
+    Args:
+        target: a name in `backends.BACKENDS`.
+        model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
+            state dict). None with `weights` leaves the choice to the checkpoint.
+        out: the file to write. Only a proven result takes this name.
+        weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
+            random ones.
+        heads: number of attention heads, if the checkpoint does not record it.
+        activation: activation of the MLPs, if the checkpoint does not record it: `gelu`,
+            `gelu_tanh` or `quick_gelu`.
+        pool: how the model pools its tokens, if not as its family does: a value of `VitSpec.pool`.
+        norm_eps: epsilon of the LayerNorms, if it is not the family's.
+        trained_size: "HxW" of the training images, if they were not square.
+        seed: seed of random weights.
+        image_size: "HxW" of the exported model.
+        classes: number of classes. With trained weights it is only checked.
+        outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
+        labels: a file that names the classes, one a line or as JSON.
+        mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
+        std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
+        resize: the shorter side before the crop in pixels, or "HxW".
+        crop: what the model takes in pixels, or as a share of the resized image (0.875, 1.0).
+        interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
+        batch: `dynamic`, N or MIN:OPT:MAX. Targets with optimization profiles take several.
+        precision: a name in `artifact.precision.PRECISIONS`; None means fp32.
+        scales: run-time scales of int8: one per `batch`, or one per `token`.
+        calibration: a folder of images to calibrate on.
+        include: parts to quantize besides the blocks' linear layers: `patches`, `head` and
+            `attention`.
+        io_fp16: inputs and outputs of an fp16 file are fp16 too.
+        min_snr: for auto, the least signal-to-noise ratio of every sample in dB; None means 35.
+        min_top1: for auto, the least share of images that keep their top class; None means 0.99.
+        plot: for auto, a picture of latency against accuracy.
+        images: a folder of images to judge the file on (`Built.images`). Images in sub-folders are
+            labelled by the sub-folder's name, a class or its index. Some join the proof's samples.
+        labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
+        threads: threads of the runtime that proves the file; None is the runtime's default.
+        progress: opened around every stage.
+        options: the target's own options (`Backend.options`).
+
+    Raises:
+        RequestError: the request makes no sense.
+        MissingError: a package or a GPU that the request needs is not here.
+        BuildError: the file could not be made or written.
+        RejectedError: the file was made, and is not the model. It is kept as OUT.rejected.
+    """
+    backend = find_installed_backend(target)
+    request = ExportRequest(
+        backend=backend,
+        out=Path(out),
+        model=model,
+        weights=_path(weights),
+        seed=seed,
+        hints=CheckpointHints(
+            heads=heads,
+            activation=activation,
+            pool=pool,
+            norm_eps=norm_eps,
+            trained_size=trained_size,
+        ),
+        overrides=ModelOverrides(
+            image_size=image_size,
+            classes=classes,
+            outputs=outputs,
+            labels=_path(labels),
+            preprocessing=PreprocessingOverrides.parse(
+                mean=mean, std=std, resize=resize, crop=crop, interpolation=interpolation
+            ),
+        ),
+        batch=backend.resolve_batch(Batch.parse(batch)),
+        quantization=QuantizationRequest(
+            precision=backend.resolve_precision(precision, options),
+            scales=scales,
+            calibration=_path(calibration),
+            include=tuple(include),
+            io_fp16=io_fp16,
+            min_snr=min_snr,
+            min_top1=min_top1,
+            plot=_path(plot),
+        ),
+        options=backend.parse_options(options),
+        images=read_annotations(images, labels_csv),
+        threads=threads,
+    )
+    return export(request, progress)
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)

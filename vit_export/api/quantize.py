@@ -1,0 +1,189 @@
+"""The quantization stage: which layers get which precision, from what they compute on images."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vit_export.api.request import ExportRequest
+from vit_export.artifact.budget import SearchResult
+from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.precision import QuantizationRequest
+from vit_export.artifact.records import CalibrationInfo
+from vit_export.artifact.tolerance import Tolerance
+from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
+from vit_export.core.progress import Progress
+from vit_export.data.dataset import ImageDataset
+from vit_export.quantization.plan import Plan
+from vit_export.validation.tolerances import TOLERANCES, within_budget
+
+if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from vit_export.data.calibration import CalibrationImages
+    from vit_export.model.vit.lowering import LoweredVit
+    from vit_export.quantization.observer import Images
+    from vit_export.quantization.smoothquant import Seen
+
+    Observe = Callable[[Images], tuple[Seen, dict[str, int]]]
+
+MOST_TRIED = 16
+"""Images of the calibration folder that mixtures of precisions are tried on."""
+UNQUANTIZED = frozenset({"fp32", "fp16", "bf16"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantized:
+    """How each layer is quantized, and what the manifest says about it."""
+
+    plan: Plan
+    manifest: Manifest
+    images: "CalibrationImages | None" = None
+    """The user's calibration images; None where the proof's samples served."""
+    classes: frozenset[int] = frozenset()
+    """Top classes of the model on these images."""
+    search: SearchResult | None = None
+    """How precision auto was decided."""
+
+    def notes(self, dataset: ImageDataset | None) -> list[str]:
+        """What the user should know about the calibration.
+
+        Args:
+            dataset: the images that judge the file; images in both flatter it.
+        """
+        if self.images is None:
+            return []
+        notes = self.images.notes()
+        if len(self.classes) == 1 and self.manifest.signature.classifies:
+            notes.append("all images are of one class, by the model's own answers")
+        both = _resolve(dataset.paths if dataset else ()) & _resolve(self.images.paths)
+        if both:
+            notes.append(f"{len(both)} of its images judge the file too, which flatters it")
+        return notes
+
+
+def quantize(
+    lowered: "LoweredVit",
+    request: ExportRequest,
+    manifest: Manifest,
+    samples: Array,
+    progress: Progress,
+) -> Quantized:
+    """The plan for `lowered`, whose layers are changed in place where they are quantized.
+
+    Ranges come from `samples` (M, C, H, W), which the proof runs too, and from the calibration
+    images.
+
+    Raises:
+        RequestError: no calibration images, too many unreadable ones, an activation that is not
+            finite, a part that the model lacks, or weights that do not divide into blocks.
+        BudgetError: nothing quantized keeps the budget of auto.
+    """
+    wanted = request.quantization
+    manifest = replace(manifest, precision=wanted.precision, tolerance=_tolerance(wanted))
+    if wanted.precision in UNQUANTIZED:
+        return Quantized(plan=Plan(), manifest=manifest)
+    _check_possible(lowered, manifest, wanted)
+    return _plan(lowered, request, manifest, samples, progress)
+
+
+def _plan(
+    lowered: "LoweredVit",
+    request: ExportRequest,
+    manifest: Manifest,
+    samples: Array,
+    progress: Progress,
+) -> Quantized:
+    from vit_export.data.calibration import CalibrationImages
+    from vit_export.quantization.layers import give_biases
+    from vit_export.quantization.observer import observe
+
+    wanted = request.quantization
+    give_biases(lowered, wanted.include)
+    named = list(zip(manifest.reference.recipes, samples, strict=False))
+    images = None
+    if wanted.calibration is not None:
+        images = CalibrationImages.find(wanted.calibration, manifest.preprocessing, named)
+    with progress(f"look at layers on {len(images or named)} images") as tell:
+        run = partial(observe, lowered, include=wanted.include, tell=tell)
+        stats, tops = _observe(run, manifest, wanted, images, named)
+    plan, found = _decide(lowered, request, manifest, stats, (samples, images), progress=progress)
+    manifest = replace(manifest, layers=plan.schemes)
+    if images is None:
+        return Quantized(plan=plan, manifest=manifest, search=found)
+    count = len(images.paths) - len(images.unreadable)
+    calibration = CalibrationInfo(images=count, sha256=images.digest)
+    manifest = replace(manifest, calibration=calibration)
+    classes = frozenset(top for name, top in tops.items() if name not in dict(named))
+    return Quantized(plan=plan, manifest=manifest, images=images, classes=classes, search=found)
+
+
+def _decide(
+    lowered: "LoweredVit",
+    request: ExportRequest,
+    manifest: Manifest,
+    stats: "Seen",
+    images: "tuple[Array, CalibrationImages | None]",
+    *,
+    progress: Progress,
+) -> tuple[Plan, SearchResult | None]:
+    """The plan of one precision, or the one that a search for auto returns."""
+    from vit_export.quantization.mixed_precision import Request, search
+    from vit_export.quantization.prepare import prepare
+
+    wanted, (samples, calibration) = request.quantization, images
+    if wanted.precision == "auto":
+        extra = calibration.pick(MOST_TRIED) if calibration else []
+        search_request = Request.of(wanted, manifest, request.threads)
+        return search(lowered, search_request, stats, (samples, extra), progress)
+    return prepare(lowered, wanted, str(manifest.settings.flavour), stats, progress), None
+
+
+def _check_possible(lowered: "LoweredVit", manifest: Manifest, wanted: QuantizationRequest) -> None:
+    """Raise RequestError unless the model can be quantized as the request says."""
+    from vit_export.quantization.layers import check_parts
+    from vit_export.quantization.prepare import check_blocks
+
+    if wanted.min_top1 is not None and not manifest.signature.classifies:
+        message = "--min-top1 means nothing: the model has no classes."
+        raise RequestError(message, "leave it out.")
+    check_parts(lowered, wanted.include)
+    check_blocks(lowered, wanted)
+
+
+def _observe(
+    run: "Observe",
+    manifest: Manifest,
+    wanted: QuantizationRequest,
+    images: "CalibrationImages | None",
+    samples: list[tuple[str, Array]],
+) -> tuple["Seen", dict[str, int]]:
+    """Activation statistics of every layer, and the top class of each image.
+
+    For the user's images they are kept on disk and read from there the next time.
+    """
+    from vit_export.quantization import calibration_cache as cache
+
+    if images is None:
+        return run(samples)
+    spec = asdict(manifest.spec) if manifest.spec else None
+    depends = (manifest.weights_sha256, spec, manifest.versions, cache.LAYOUT)
+    key = sha256(repr((*depends, sorted(wanted.include), images.digest)).encode()).hexdigest()
+    known = cache.load(key)
+    if known is not None:
+        images.restore(known[1]["pictures"])
+        return known[0], known[1]["tops"]
+    stats, tops = run(images)
+    cache.store(key, stats, {"pictures": images.findings(), "tops": tops})
+    return stats, tops
+
+
+def _tolerance(wanted: QuantizationRequest) -> Tolerance:
+    if wanted.precision == "auto":
+        return within_budget(wanted.budget.min_snr_db)
+    return TOLERANCES[wanted.precision]
+
+
+def _resolve(paths: Iterable[Path]) -> set[Path]:
+    return {path.resolve() for path in paths}
