@@ -1,6 +1,6 @@
-"""`python tampering.py KIND COMMAND…`: the command line, its builder secretly doing KIND.
+"""`python tampering.py KIND COMMAND…`: the command line, with a builder that makes one mistake.
 
-Run by test_tampering.py: what comes out has to be rejected.
+test_tampering.py runs it: the file that comes out has to be rejected.
 """
 
 import copy
@@ -16,20 +16,20 @@ from vit_export.cli import main
 from vit_export.graph import capture as capturing
 
 
-def tampered_weight(lowered):
+def change_weight(lowered):
     lowered.blocks[0].mlp.expand.weight[0, 0] += 0.5
 
 
-def scaled_logit(lowered):
+def scale_logit(lowered):
     lowered.head.classifier.weight[1] *= 1.001
     lowered.head.classifier.bias[1] *= 1.001
 
 
-def one_nan(lowered):
+def put_nan(lowered):
     lowered.head.classifier.bias[2] = float("nan")
 
 
-IN_PLACE = {"tampered_weight": tampered_weight, "scaled_logit": scaled_logit, "one_nan": one_nan}
+IN_PLACE = {"tampered_weight": change_weight, "scaled_logit": scale_logit, "one_nan": put_nan}
 
 
 class ShiftedBatch(nn.Module):
@@ -45,7 +45,7 @@ class ShiftedBatch(nn.Module):
 
 
 class BakedBatch(ShiftedBatch):
-    """Knows only the batch it was traced with."""
+    """Knows only the batch size that it was traced with."""
 
     def forward(self, image):
         return self.inner(image.reshape(2, *image.shape[1:]))
@@ -56,8 +56,8 @@ def capture_batch_1_only():
     capturing.capture = lambda *a, **k: original(*a, **k | {"batch": Batch.parse("1")})
 
 
-def tampered(kind, lowered, target):
-    """What the builder gets instead of `lowered`."""
+def tamper(kind, lowered, target):
+    """The module that the builder gets instead of `lowered`."""
     if kind == "shifted_batch":
         return ShiftedBatch(lowered).eval()
     if kind == "baked_batch" and target == "torchscript":
@@ -72,17 +72,17 @@ def tampered(kind, lowered, target):
 
 
 def install(kind):
-    for name, target in BACKENDS.items():
+    for name, backend in BACKENDS.items():
 
-        def build(job, path, progress, target=target):
-            lowered = tampered(kind, job.lowered, target.name)
-            return target.build(dataclasses.replace(job, lowered=lowered), path, progress)
+        def build(job, path, progress, backend=backend):
+            lowered = tamper(kind, job.lowered, backend.name)
+            return backend.build(dataclasses.replace(job, lowered=lowered), path, progress)
 
-        BACKENDS[name] = dataclasses.replace(target, build=build)
+        BACKENDS[name] = dataclasses.replace(backend, build=build)
 
 
 if __name__ == "__main__":
-    wanted = sys.argv.pop(1)
-    if wanted != "nothing":
-        install(wanted)
+    kind = sys.argv.pop(1)
+    if kind != "nothing":
+        install(kind)
     main()

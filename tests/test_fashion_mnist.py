@@ -1,4 +1,4 @@
-"""A trained model on real images: eager, ONNX and TorchScript see the same things."""
+"""A trained model on real images: eager, ONNX and TorchScript answer alike."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def inputs(fashion_subset):
     return np.stack([preprocess(Image.fromarray(image), steps) for image in fashion_subset[0]])
 
 
-def test_the_three_agree_on_500_test_images(fashion, fashion_subset, inputs):
+def test_eager_and_both_files_agree_on_500_test_images(fashion, fashion_subset, inputs):
     with torch.inference_mode():
         eager = load("fashion_mnist").vit(torch.from_numpy(inputs)).numpy()
     labels = fashion_subset[1]
@@ -44,43 +44,42 @@ def test_twenty_samples_ship():
     assert all(load_image(path, "L").size == (28, 28) for path in SAMPLES)
 
 
-def test_samples_are_classified_alike(fashion):
-    found = {t: run_json("predict", path, *SAMPLES) for t, path in fashion.path.items()}
-    names = [[one["classes"][0] for one in predictions] for predictions in found.values()]
+def test_both_files_classify_the_samples_alike(fashion):
+    printed = {t: run_json("predict", path, *SAMPLES) for t, path in fashion.path.items()}
+    names = [[one["classes"][0] for one in predictions] for predictions in printed.values()]
     assert names[0] == names[1]
     slugs = [re.sub(r"[/ ]", "_", name.lower()) for name in names[0]]
     right = [path.stem.startswith(slug) for path, slug in zip(SAMPLES, slugs, strict=True)]
     assert sum(right) >= 16
 
 
-def test_images_to_judge_on(tmp_path):
-    """--images adds one answer per image, and leaves them out of what the file carries."""
+def test_images_of_the_user_join_the_proof_and_not_the_manifest(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     for path in SAMPLES[:3]:
         (folder / path.name).write_bytes(path.read_bytes())
     out = tmp_path / "f.onnx"
-    told = run_json("onnx", "--model", "fashion_mnist", "--images", folder, "--out", out, "-q")
-    judged = {one["sample"] for one in told["verdict"]["against_eager"]}
-    assert {f"image:{path.name}" for path in SAMPLES[:3]} < judged
+    printed = run_json("onnx", "--model", "fashion_mnist", "--images", folder, "--out", out, "-q")
+    samples = {one["sample"] for one in printed["verdict"]["against_eager"]}
+    assert {f"image:{path.name}" for path in SAMPLES[:3]} < samples
     again = run_json("validate", out, "-q")
     assert not any(one["sample"].startswith("image:") for one in again["against_eager"])
 
 
-def test_any_image_can_be_asked_about(tmp_path, fashion_file):
+def test_predict_takes_an_image_of_any_size_and_mode(tmp_path, fashion_file):
     large = Image.open(SAMPLES[0]).resize((300, 200)).convert("RGBA")
     large.save(tmp_path / "large.png")
-    (found,) = run_json("predict", fashion_file, tmp_path / "large.png", "--top", "3")
-    assert len(found["classes"]) == 3
-    assert found["probabilities"] == sorted(found["probabilities"], reverse=True)
-    assert 0 < sum(found["probabilities"]) <= 1
+    (prediction,) = run_json("predict", fashion_file, tmp_path / "large.png", "--top", "3")
+    assert len(prediction["classes"]) == 3
+    assert prediction["probabilities"] == sorted(prediction["probabilities"], reverse=True)
+    assert 0 < sum(prediction["probabilities"]) <= 1
 
 
 def test_validating_afresh_from_the_weights(fashion_file):
     weights = FASHION / "fashion_mnist.safetensors"
-    told = run_json("validate", fashion_file, "--weights", weights, "-q")
-    assert told["status"] == "PROVEN"
-    assert "afresh" in told["reference"]
+    verdict = run_json("validate", fashion_file, "--weights", weights, "-q")
+    assert verdict["status"] == "PROVEN"
+    assert "afresh" in verdict["reference"]
 
 
 def test_validating_against_other_weights_is_rejected(tmp_path, fashion_file):
@@ -97,8 +96,8 @@ def test_validating_against_other_weights_is_rejected(tmp_path, fashion_file):
 
 
 @pytest.mark.slow
-def test_the_model_card_tells_the_accuracy():
-    """All 10,000 test images, by the command that stands in the card."""
+def test_the_model_card_has_the_accuracy():
+    """On all 10,000 test images, by the command in the card."""
     fix = "apt-get install dataset-fashion-mnist, or scripts/test --apt"
     need("fashion-mnist", present=DATASET.exists(), fix=fix)
     done = run(ROOT / "scripts" / "train_fashion_mnist.py", "--epochs", "0", command="python")

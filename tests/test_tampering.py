@@ -1,4 +1,4 @@
-"""A file that is not the model never takes the name OUT: five ways to be wrong, in each target."""
+"""A wrong file never takes the name OUT: five mistakes of a builder, in each backend."""
 
 import json
 import sys
@@ -17,30 +17,30 @@ WRONG = {
 }
 
 
-def tampering(kind, target, model, out):
+def tampering_command(kind, target, model, out):
     return (TAMPERING, kind, target, "--model", model, "--out", out)
 
 
 @pytest.mark.parametrize("target", rarely(["onnx", "torchscript"], "onnx"))
 @pytest.mark.parametrize(("kind", "problem"), WRONG.items(), ids=WRONG.keys())
-def test_is_rejected(tmp_path, tiny_toml, kind, problem, target):
+def test_a_wrong_file_is_rejected(tmp_path, tiny_toml, kind, problem, target):
     out = tmp_path / "out.file"
     out.write_text("an earlier result")
-    command = tampering(kind, target, tiny_toml, out)
+    command = tampering_command(kind, target, tiny_toml, out)
     done = run(*command, "-q", "--json", command=sys.executable, exit_code=4)
-    told = json.loads(done.stdout)
-    assert told["exit_code"] == 4
-    assert "out.file.rejected" in told["fix"]
-    assert any(problem in one for one in told["verdict"]["problems"]), told["verdict"]["problems"]
+    printed = json.loads(done.stdout)
+    assert printed["exit_code"] == 4
+    assert "out.file.rejected" in printed["fix"]
+    problems = printed["verdict"]["problems"]
+    assert any(problem in one for one in problems), problems
     assert out.read_text() == "an earlier result"
     report = json.loads((tmp_path / "out.file.rejected.report.json").read_text())
-    assert report == told["verdict"]
-    # what was kept is the wrong file itself: it fails again
+    assert report == printed["verdict"]
+    # the kept file is the wrong one itself: it fails again
     assert vit_export.validate(tmp_path / "out.file.rejected").status == "REJECTED"
 
 
-def test_the_harness_itself_changes_nothing(tmp_path, tiny_toml):
-    """Without tampering the same way through the same script is proven."""
+def test_without_a_mistake_the_same_script_is_proven(tmp_path, tiny_toml):
     out = tmp_path / "out.onnx"
-    run(*tampering("nothing", "onnx", tiny_toml, out), "-q", command=sys.executable)
+    run(*tampering_command("nothing", "onnx", tiny_toml, out), "-q", command=sys.executable)
     assert out.exists()
