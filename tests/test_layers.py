@@ -50,6 +50,19 @@ def tree_of(name: str) -> ast.Module:
     return ast.parse(SOURCES[name].read_text())
 
 
+def code_without_docstrings(name: str) -> str:
+    tree = tree_of(name)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [
+                one
+                for one in body
+                if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+            ]
+    return ast.unparse(tree)
+
+
 def imported_folders(tree: ast.Module) -> set[str]:
     """The folders that are imported from anywhere, but for the type checker alone."""
     for node in ast.walk(tree):
@@ -100,9 +113,10 @@ def test_what_has_one_place_stands_nowhere_else(word):
 
 
 def test_only_the_readers_of_a_vit_know_its_spec():
-    for name, path in SOURCES.items():
+    """A docstring may name the public class; code may not."""
+    for name in SOURCES:
         if not name.startswith(KNOWS_VIT_SPEC):
-            assert "VitSpec" not in path.read_text(), name
+            assert "VitSpec" not in code_without_docstrings(name), name
 
 
 @pytest.mark.parametrize("name", SOURCES)
