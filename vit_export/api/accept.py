@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vit_export.api.request import ExportRequest
+from vit_export.api.result import ExportResult, Origin
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.reference import Reference
 from vit_export.backends import BACKENDS
@@ -17,7 +18,7 @@ from vit_export.core.to_json import to_json
 from vit_export.validation.accuracy import AccuracyEvaluation
 from vit_export.validation.samples import FileInputs
 from vit_export.validation.validate import validate_artifact
-from vit_export.validation.verdict import Built, Origin, RejectedError, Verdict
+from vit_export.validation.verdict import RejectedError, Verdict
 
 
 def judge(
@@ -63,7 +64,7 @@ def _open(stage: Staged, request: ExportRequest) -> tuple[Session, str]:
         return open_artifact(stand_in, request.threads), error.reason
 
 
-def accept(stage: Staged, request: ExportRequest, verdict: Verdict, origin: Origin) -> Built:
+def accept(stage: Staged, request: ExportRequest, verdict: Verdict, origin: Origin) -> ExportResult:
     """The staged file takes its name, or is kept as a rejected one.
 
     For precision auto the user's images have to be within the budget too.
@@ -89,7 +90,9 @@ def accept(stage: Staged, request: ExportRequest, verdict: Verdict, origin: Orig
     notes = tuple(backend.finish(stage.file, facts, request.options))
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
     stage.commit(_former_files(stage.out, backend))
-    return Built(path=stage.out, size_bytes=size, origin=origin, verdict=verdict, notes=notes)
+    return ExportResult(
+        path=stage.out, size_bytes=size, origin=origin, verdict=verdict, notes=notes
+    )
 
 
 def _keep_rejected(stage: Staged, backend: Backend, verdict: Verdict) -> Path:

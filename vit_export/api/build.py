@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from vit_export.api.export import export
 from vit_export.api.request import ExportRequest
+from vit_export.api.result import ExportResult
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.precision import Part, QuantizationRequest, Scales
 from vit_export.backends import find_installed_backend
@@ -18,7 +19,6 @@ from vit_export.checkpoints.overrides import (
 )
 from vit_export.core.progress import Progress, silent
 from vit_export.data.annotations import read_annotations
-from vit_export.validation.verdict import Built
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.checkpoints.load import ModelLike
@@ -59,7 +59,7 @@ def build(
     threads: int | None = None,
     progress: Progress = silent,
     **options: Any,
-) -> Built:
+) -> ExportResult:
     """A file of `model` for `target`, proven against eager PyTorch before it takes the name `out`.
 
     Args:
@@ -95,8 +95,8 @@ def build(
         min_snr: for auto, the least signal-to-noise ratio of every sample in dB; None means 35.
         min_top1: for auto, the least share of images that keep their top class; None means 0.99.
         plot: for auto, a picture of latency against accuracy.
-        images: a folder of images to judge the file on (`Built.images`). Images in sub-folders are
-            labelled by the sub-folder's name, a class or its index. Some join the proof's samples.
+        images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
+            a class, by name or index. Some images join the proof's samples.
         labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
         threads: threads of the runtime that proves the file; None is the runtime's default.
         progress: opened around every stage.

@@ -5,6 +5,7 @@ import gc
 from vit_export.api.accept import accept, judge
 from vit_export.api.quantize import Quantized, quantize
 from vit_export.api.request import ExportRequest
+from vit_export.api.result import ExportResult, Origin
 from vit_export.api.stages import (
     answer_samples,
     describe,
@@ -22,10 +23,9 @@ from vit_export.data.dataset import ImageDataset
 from vit_export.model.model import Model
 from vit_export.quantization.plots import write_search_plot
 from vit_export.validation.accuracy import AccuracyEvaluation
-from vit_export.validation.verdict import Built, Origin
 
 
-def export(request: ExportRequest, progress: Progress = silent) -> Built:
+def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
     """The file of a request, proven against eager PyTorch before it takes its name.
 
     Raises:
@@ -38,7 +38,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> Built:
     tokens = model.spec.tokens if model.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation, staged(request.out) as stage:
         reference, samples = answer_samples(request, model, dataset, progress)
-        evaluation.run_eager(model.vit, progress)
+        evaluation.run_eager(model.module, progress)
         origin, manifest = _build(
             request, model, stage, (reference, samples.inputs, dataset), progress
         )

@@ -11,7 +11,7 @@ from vit_export.cli.options.backend import BATCH, backend_option
 from vit_export.cli.options.precision import precision_flag, precision_options
 
 if TYPE_CHECKING:
-    from vit_export.validation.verdict import Built
+    from vit_export.api.result import ExportResult
 
 
 def export_command(backend: Backend) -> click.Command:
@@ -46,7 +46,7 @@ def export_command(backend: Backend) -> click.Command:
     return click.command(backend.name, help=text, short_help=backend.summary)(command)
 
 
-def _show_export(built: "Built", *, as_json: bool, verbose: bool) -> None:
+def _show_export(built: "ExportResult", *, as_json: bool, verbose: bool) -> None:
     from vit_export.cli.render.export import describe_export, describe_random_weights
     from vit_export.cli.render.output import show, show_json, show_notice
     from vit_export.cli.render.verdict import describe_verdict
@@ -60,7 +60,7 @@ def _show_export(built: "Built", *, as_json: bool, verbose: bool) -> None:
         show_notice(describe_random_weights())
 
 
-def _to_mapping(built: "Built") -> dict[str, Any]:
+def _to_mapping(built: "ExportResult") -> dict[str, Any]:
     verdict = dict(built.verdict.to_mapping())
     return {
         "path": str(built.path),

@@ -1,4 +1,4 @@
-"""The outcome of a proof as one value: PROVEN or REJECTED, and why; and the finished file."""
+"""The outcome of a proof as one value: PROVEN or REJECTED, and why."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from vit_export.artifact.budget import Budget, SearchResult
+from vit_export.artifact.budget import Budget
 from vit_export.core.errors import ProofError
 from vit_export.validation.compare import Comparison
 from vit_export.validation.metrics import AccuracyReport
@@ -110,40 +110,6 @@ class Verdict:
         return (
             {"status": self.status, "problems": self.problems} | asdict(self) | {"images": images}
         )
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Whose weights an artifact holds, and what its user has to know about them."""
-
-    weights_from: str
-    random_weights: bool
-    """Random weights are right for speed and size; their answers mean nothing."""
-    unused: Mapping[str, str]
-    """Tensors of the checkpoint that the model does not use, with the reason."""
-    preprocessing: str = ""
-    """A note on the preprocessing: that it is assumed, or moved to another image size."""
-    calibration: str = ""
-    """A note on the images of the calibration."""
-    search: SearchResult | None = None
-    """How precision auto was decided."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Built:
-    """A finished file, under the name that the user gave."""
-
-    path: Path
-    size_bytes: int
-    origin: Origin
-    verdict: Verdict
-    notes: tuple[str, ...] = ()
-    """What the user has to know besides, one sentence each."""
-
-    @property
-    def images(self) -> AccuracyReport | None:
-        """Accuracy on the user's images; None without images."""
-        return self.verdict.images
 
 
 class RejectedError(ProofError):

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from vit_export.api.result import ExportResult
 from vit_export.cli.render.blocks import Block, Line, Span, line
 from vit_export.cli.render.mixed_precision import describe_search
 from vit_export.cli.render.unused import describe_unused
-from vit_export.validation.verdict import Built
 
 
-def describe_export(built: Built) -> Iterator[Block]:
+def describe_export(built: ExportResult) -> Iterator[Block]:
     """Where the file is, how large it is, whose weights it holds, and what to know about it."""
     origin = built.origin
     yield line(f"{built.path}: {built.size_bytes / 1e6:.1f} MB, weights: {origin.weights_from}")

@@ -1,0 +1,44 @@
+"""The outcome of an export: a proven file, and what its user has to know about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vit_export.artifact.budget import SearchResult
+from vit_export.validation.metrics import AccuracyReport
+from vit_export.validation.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whose weights a file holds, and notes on what it was made of."""
+
+    weights_from: str
+    """In words: shipped, random from a seed, or the name of a file."""
+    random_weights: bool
+    """Random weights are right for speed and size; their answers mean nothing."""
+    unused: Mapping[str, str]
+    """Tensors of the checkpoint that the model does not use, with the reason."""
+    preprocessing: str = ""
+    """A note on the preprocessing: that it is assumed, or moved to another image size."""
+    calibration: str = ""
+    """A note on the images of the calibration."""
+    search: SearchResult | None = None
+    """How precision auto was decided."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """A proven file, under the name that the user gave."""
+
+    path: Path
+    size_bytes: int
+    origin: Origin
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
+    """What the user has to know besides, one sentence each."""
+
+    @property
+    def images(self) -> AccuracyReport | None:
+        """Accuracy on the user's images; None without images."""
+        return self.verdict.images
