@@ -80,6 +80,15 @@ def test_linked_files_exist(page):
         assert (path.parent / link).exists(), link
 
 
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{p.name}" for p in DOCS)]
+)
+def test_named_files_exist(page):
+    text = (ROOT / page).read_text()
+    for path in re.findall(r"`((?:vit_export|scripts|tests|docs|models)/[\w./-]*)`", text):
+        assert (ROOT / path).exists(), path
+
+
 def test_a_broken_link_and_a_broken_anchor_fail_the_build(tmp_path):
     for name in ("README.md", "CONTRIBUTING.md", "mkdocs.yml"):
         shutil.copy(ROOT / name, tmp_path / name)
