@@ -14,6 +14,7 @@ from vit_export.artifact.manifest import KEYS, Manifest
 README = (ROOT / "README.md").read_text()
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *DOCS)}
+PATHS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in DOCS)]
 
 
 def test_the_readme_stays_short():
@@ -73,7 +74,7 @@ def test_the_python_example_of_the_readme_runs(tmp_path):
     assert "Bag" in done.stdout
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in DOCS)])
+@pytest.mark.parametrize("page", PATHS)
 def test_linked_files_exist(page):
     path = ROOT / page
     for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
