@@ -17,10 +17,9 @@ WORDS = {
 
 
 def check_names(values: Mapping[str, Any], kind: type, where: str) -> None:
-    """Nothing, when every key of `values` is a field of the dataclass `kind`.
+    """Raise RequestError unless every key of `values` is a field of the dataclass `kind`.
 
-    Raises:
-        RequestError: one is not; `where` names the origin.
+    `where` names the origin of the values in the message.
     """
     known = {field.name for field in fields(kind)}
     for name in values:
@@ -29,11 +28,7 @@ def check_names(values: Mapping[str, Any], kind: type, where: str) -> None:
 
 
 def check_types(instance: Any) -> None:
-    """Nothing, when every field of the dataclass `instance` is of its annotated type.
-
-    Raises:
-        RequestError: one is not.
-    """
+    """Raise RequestError unless every field of the dataclass `instance` has its annotated type."""
     expected = get_type_hints(type(instance))
     for field in fields(instance):
         value = getattr(instance, field.name)

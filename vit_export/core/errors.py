@@ -1,4 +1,4 @@
-"""Every error the package raises on purpose, each with the exit code the command line ends with.
+"""Errors that the package raises on purpose, each with the exit code of the command line.
 
     VitExportError
     ├── BuildError       1    attempted and failed: full disk, no permission, a compiler refused
@@ -6,7 +6,7 @@
     ├── MissingError     3    this machine lacks something: package, tool, GPU, driver
     └── ProofError       4    the artifact runs and its numbers are not the model's
 
-130 is Ctrl-C; it needs no class. Core code raises these; only `cli.py` renders them.
+Ctrl-C ends with 130 and needs no class. Any folder raises these; only `cli/errors.py` prints them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ class VitExportError(Exception):
 
     exit_code = 1
     details: Mapping[str, Any] = {}
-    """What --json tells besides."""
+    """Further fields of the document that `--json` prints."""
 
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)
@@ -57,9 +57,9 @@ class ProofError(VitExportError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A sentence that names the closest of `known`, or all of them when none is close.
+    """A sentence that names the closest of `known`, or lists them when none is close.
 
-    Of a thousand, as classes may be, the first forty.
+    A long list is cut after the first forty names.
     """
     names = sorted(known)
     close = get_close_matches(name, names, n=1, cutoff=0.6)

@@ -6,10 +6,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
     """The versions of those packages that are installed, by the names pip knows."""
-    found = {}
+    versions = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
