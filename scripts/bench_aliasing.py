@@ -1,9 +1,9 @@
-"""Why hidden widths are padded: a matrix product by the width of what it reads, in ONNX Runtime.
+"""Why hidden widths are padded: the rate of a matrix product by its inner width, in ONNX Runtime.
 
     python scripts/bench_aliasing.py
 
-Rows that start a multiple of 2048 bytes apart share sets of the first-level cache. Contestants take
-turns, so that what else the machine does meets all of them.
+Rows whose starts lie a multiple of 2048 bytes apart share sets of the first-level cache. The widths
+run interleaved, so that other work of the machine slows all of them alike.
 """
 
 import statistics
@@ -13,15 +13,15 @@ import numpy as np
 import onnx
 import onnxruntime
 
-ROWS, COLUMNS, LAYERS, ROUNDS, CALLS = 197, 768, 6, 9, 3
+ROWS, COLUMNS, GEMMS, ROUNDS, CALLS = 197, 768, 6, 9, 3
 WIDTHS = (1536, 1552, 3072, 3088, 4096, 4112)
 HEAD = '<ir_version: 10, opset_import: ["" : 20]>'
 GRAPH = "g (float[{rows}, {width}] x) => ({outputs}) {{{body}}}"
 
 
-def session(width: int) -> onnxruntime.InferenceSession:
-    """Several products with weights of their own, so that none stay in the cache."""
-    numbers = range(LAYERS)
+def open_session(width: int) -> onnxruntime.InferenceSession:
+    """Open a graph of several products; each has its own weights, so that no cache keeps them."""
+    numbers = range(GEMMS)
     model = onnx.parser.parse_model(
         HEAD
         + GRAPH.format(
@@ -40,21 +40,21 @@ def session(width: int) -> onnxruntime.InferenceSession:
 
 
 def main() -> None:
-    """Prints GFLOP/s by width: the median of all calls, and the best."""
+    """Print GFLOP/s by width: the median of all calls, and the best."""
     inputs = {width: np.ones((ROWS, width), np.float32) for width in WIDTHS}
-    sessions = {width: session(width) for width in WIDTHS}
+    sessions = {width: open_session(width) for width in WIDTHS}
     rates: dict[int, list[float]] = {width: [] for width in WIDTHS}
     for _ in range(ROUNDS):
-        for width, opened in sessions.items():
-            opened.run(None, {"x": inputs[width]})
+        for width, session in sessions.items():
+            session.run(None, {"x": inputs[width]})
             for _ in range(CALLS):
                 started = time.perf_counter()
-                opened.run(None, {"x": inputs[width]})
+                session.run(None, {"x": inputs[width]})
                 seconds = time.perf_counter() - started
-                rates[width].append(2 * ROWS * width * COLUMNS * LAYERS / seconds / 1e9)
+                rates[width].append(2 * ROWS * width * COLUMNS * GEMMS / seconds / 1e9)
     print("width  median GFLOP/s  best")
-    for width, found in rates.items():
-        print(f"{width:5}  {statistics.median(found):14.0f}  {max(found):4.0f}")
+    for width, gflops_per_s in rates.items():
+        print(f"{width:5}  {statistics.median(gflops_per_s):14.0f}  {max(gflops_per_s):4.0f}")
 
 
 if __name__ == "__main__":

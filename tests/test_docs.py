@@ -105,7 +105,7 @@ def test_a_broken_link_and_a_broken_anchor_fail_the_build(tmp_path):
 def test_the_speed_of_the_readme_is_that_of_the_benchmarks():
     rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| (\d+%) \| (.*) \|$", README, re.MULTILINE)
     assert len(rows) == 3
-    table = _rows_of("peers", PAGES["benchmarks.md"])
+    table = _rows_of("baselines", PAGES["benchmarks.md"])
     models = table["takes x ours, median (95% interval)"]
     for model, latency_ms, of_limit, ratios in rows:
         column = models.index(f"`{model}`, batch 1")

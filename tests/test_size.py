@@ -7,7 +7,7 @@ from support import ROOT, run_json
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from export_costs import COMMAND, watched, write_checkpoint
+from export_costs import COMMAND, watch, write_checkpoint
 
 
 @pytest.mark.slow
@@ -18,7 +18,7 @@ def test_a_vit_of_two_and_a_half_gigabytes(tmp_path):
     megabytes = write_checkpoint(model, weights)
     out = tmp_path / "h.onnx"
     request = [COMMAND, "onnx", "--model", model, "--weights", weights, "--out", out, "--quiet"]
-    _, peak = watched([str(part) for part in request])
+    _, peak = watch([str(part) for part in request])
     assert megabytes > 2500
     assert peak < 2.5 * megabytes + 1000
     (data,) = tmp_path.glob("h.onnx.*.data")

@@ -53,7 +53,7 @@ RUNTIME_PASSES: dict[str, tuple[Pass, ...]] = {
     "openvino": (),
     "tensorrt": (),
 }
-"""Further passes by value of `--for`, where they measured faster (`scripts/bench_peers.py`).
+"""Further passes by value of `--for`, where they measured faster (`scripts/bench_baselines.py`).
 
 A runtime without passes fuses the portable graph itself and reads no foreign operators.
 """
