@@ -17,13 +17,13 @@ from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageDataset
-from vit_export.quantization.plan import Plan
 from vit_export.validation.tolerances import TOLERANCES, within_budget
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.data.calibration import CalibrationImages
     from vit_export.model.vit.lowering import LoweredVit
     from vit_export.quantization.observer import Images
+    from vit_export.quantization.plan import Plan
     from vit_export.quantization.smoothquant import Seen
 
     Observe = Callable[[Images], tuple[Seen, dict[str, int]]]
@@ -37,7 +37,7 @@ UNQUANTIZED = frozenset({"fp32", "fp16", "bf16"})
 class Quantized:
     """How each layer is quantized, and what the manifest says about it."""
 
-    plan: Plan
+    plan: "Plan"
     manifest: Manifest
     images: "CalibrationImages | None" = None
     """The user's calibration images; None where the proof's samples served."""
@@ -80,6 +80,8 @@ def quantize(
             finite, a part that the model lacks, or weights that do not divide into blocks.
         BudgetError: nothing quantized keeps the budget of auto.
     """
+    from vit_export.quantization.plan import Plan
+
     wanted = request.quantization
     manifest = replace(manifest, precision=wanted.precision, tolerance=_tolerance(wanted))
     if wanted.precision in UNQUANTIZED:
@@ -127,7 +129,7 @@ def _decide(
     images: "tuple[Array, CalibrationImages | None]",
     *,
     progress: Progress,
-) -> tuple[Plan, SearchResult | None]:
+) -> tuple["Plan", SearchResult | None]:
     """The plan of one precision, or the one that a search for auto returns."""
     from vit_export.quantization.mixed_precision import Request, search
     from vit_export.quantization.prepare import prepare
