@@ -1,4 +1,4 @@
-"""Files that are cut off, damaged or of another kind end in one sentence, and run nothing."""
+"""Files that are cut off, damaged or of another kind end in one error, and execute nothing."""
 
 import argparse
 import contextlib
@@ -17,7 +17,7 @@ from torch import nn
 
 from vit_export import RequestError, inspect
 from vit_export.checkpoints.hints import CheckpointHints
-from vit_export.checkpoints.load import load as load_model
+from vit_export.checkpoints.load import load
 
 SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 STATE = VisionTransformer(**SIZES, num_classes=5).state_dict()
@@ -30,17 +30,17 @@ FUZZ = settings(
 )
 
 
-def load(path):
-    return load_model(weights=path, hints=CheckpointHints(heads=3))
+def load_file(path):
+    return load(weights=path, hints=CheckpointHints(heads=3))
 
 
 def refusal(path):
-    """The message, without torch's own advice, of loading and of inspecting alike."""
-    with pytest.raises(RequestError) as told:
-        load(path)
-    with contextlib.suppress(RequestError):  # or what is missing
+    """Return the error of loading, without torch's own advice; inspecting ends in one at most."""
+    with pytest.raises(RequestError) as refusal:
+        load_file(path)
+    with contextlib.suppress(RequestError):  # an incomplete checkpoint can be inspected
         inspect(path)
-    text = str(told.value)
+    text = str(refusal.value)
     assert str(path.name) in text
     assert "weights_only" not in text
     assert "\x1b" not in text
@@ -71,7 +71,7 @@ FORMS = {
 def test_cut_off(tmp_path, name, write, share):
     path = tmp_path / name
     write(path)
-    load(path)
+    load_file(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     assert "copy it again" in refusal(path)
@@ -80,7 +80,7 @@ def test_cut_off(tmp_path, name, write, share):
 @FUZZ
 @given(form=st.sampled_from(sorted(FORMS)), data=st.data())
 def test_flipped_bytes(tmp_path, form, data):
-    """Mostly in the head or the tail, where the structure is; a flipped weight is a weight."""
+    """Most flips are in the head or the tail, where the structure is; a flipped weight is valid."""
     name, write = FORMS[form]
     path = tmp_path / name
     write(path)
@@ -89,18 +89,18 @@ def test_flipped_bytes(tmp_path, form, data):
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(ends)] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
-    for read in (load, inspect):
+    for read in (load_file, inspect):
         assert_read_or_refused(lambda read=read: read(path))
 
 
 def assert_read_or_refused(read):
-    """A sentence with what to do, or nothing wrong; any other error ends the test."""
-    refused = None
+    """Assert that reading succeeds or ends in a RequestError; any other error fails the test."""
+    refusal = None
     try:
         read()
     except RequestError as error:
-        refused = error
-    assert refused is None or (refused.message.endswith(".") and refused.fix)
+        refusal = error
+    assert refusal is None or (refusal.message.endswith(".") and refusal.fix)
 
 
 VALUES = st.recursive(
@@ -120,26 +120,26 @@ VALUES = st.recursive(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    made = tmp_path_factory.mktemp("vit")
+    path = tmp_path_factory.mktemp("vit")
     config = transformers.ViTConfig(**HF_SIZES)
-    transformers.ViTForImageClassification(config).save_pretrained(made)
-    return made, json.loads((made / "config.json").read_text())
+    transformers.ViTForImageClassification(config).save_pretrained(path)
+    return path, json.loads((path / "config.json").read_text())
 
 
 @FUZZ
 @given(data=st.data())
-def test_any_config(folder, data):
+def test_any_value_in_a_config(folder, data):
     path, config = folder
-    known = [*config, "vision_config", "label_names", "label_descriptions", "pretrained_cfg"]
-    known += ["model_args", "architecture"]
-    changes = data.draw(st.dictionaries(st.sampled_from(known), VALUES, min_size=1, max_size=3))
+    keys = [*config, "vision_config", "label_names", "label_descriptions", "pretrained_cfg"]
+    keys += ["model_args", "architecture"]
+    changes = data.draw(st.dictionaries(st.sampled_from(keys), VALUES, min_size=1, max_size=3))
     (path / "config.json").write_text(json.dumps(config | changes))
     assert_read_or_refused(lambda: load(weights=path))
     (path / "config.json").write_text(json.dumps(config))
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "\x00", '{"a": 1'])
-def test_json_that_is_none(folder, text):
+def test_text_that_is_no_json(folder, text):
     path, config = folder
     (path / "config.json").write_text(text)
     message = refusal(path)
@@ -159,13 +159,13 @@ def test_a_shard_that_lacks_what_the_index_promises(tmp_path):
     index = tmp_path / "model.safetensors.index.json"
     names = dict.fromkeys(STATE, "a.safetensors")
     index.write_text(json.dumps({"weight_map": names}))
-    load(tmp_path)
+    load_file(tmp_path)
     index.write_text(json.dumps({"weight_map": names | {"blocks.2.norm1.bias": "a.safetensors"}}))
     assert "promises 1 tensors that its files do not hold: blocks.2.norm1.bias" in refusal(index)
 
 
 HEAD = STATE["head.weight"]
-ODD = {
+ODD_TENSORS = {
     "sparse": (HEAD.to_sparse(), "head.weight is sparse or quantized"),
     "meta": (HEAD.to("meta"), "head.weight has a shape and no numbers"),
     "NaN": (torch.full_like(HEAD, torch.nan), "head.weight holds NaN or infinite"),
@@ -176,24 +176,24 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize(("tensor", "message"), ODD.values(), ids=ODD.keys())
+@pytest.mark.parametrize(("tensor", "message"), ODD_TENSORS.values(), ids=ODD_TENSORS.keys())
 def test_tensors_of_other_kinds(tmp_path, tensor, message):
     torch.save({**STATE, "head.weight": tensor}, tmp_path / "w.pth")
     assert message in refusal(tmp_path / "w.pth")
 
 
-def test_mixed_types_of_parts_that_become_one(tmp_path):
+def test_parts_of_a_fused_layer_in_mixed_types(tmp_path):
     model = transformers.ViTForImageClassification(transformers.ViTConfig(**HF_SIZES))
     whole = model.state_dict()
     state = {n: t.to(torch.float8_e4m3fn) if "q_proj" in n else t for n, t in whole.items()}
     torch.save(state, tmp_path / "w.pth")
-    assert load(tmp_path / "w.pth").provenance.weights_from == "w.pth, float8_e4m3fn widened"
+    assert load_file(tmp_path / "w.pth").provenance.weights_from == "w.pth, float8_e4m3fn widened"
     state = {n: t.to(torch.int8) if "q_proj" in n else t for n, t in whole.items()}
     torch.save(state, tmp_path / "w.pth")
     assert "is int8, not floating point" in refusal(tmp_path / "w.pth")
 
 
-MORE = {
+UNSAFE = {
     "argparse": (argparse.Namespace(lr=1), "argparse.Namespace"),
     "NumPy's numbers": (np.float64(3), "numpy"),
     "NumPy's arrays": (np.zeros(2), "numpy"),
@@ -201,11 +201,11 @@ MORE = {
 }
 
 
-@pytest.mark.parametrize(("value", "told"), MORE.values(), ids=MORE.keys())
-def test_pickles_of_more_than_tensors(tmp_path, value, told):
+@pytest.mark.parametrize(("value", "name"), UNSAFE.values(), ids=UNSAFE.keys())
+def test_pickles_of_more_than_tensors(tmp_path, value, name):
     torch.save({"model": STATE, "args": value}, tmp_path / "w.pth")
     message = refusal(tmp_path / "w.pth")
-    assert f"holds more than tensors, {told}" in message
+    assert f"holds more than tensors, {name}" in message
     assert "Fix: save the tensors alone" in message
 
 
@@ -215,10 +215,10 @@ def test_torchscript_is_no_checkpoint_and_is_not_opened(tmp_path, monkeypatch, n
     path = tmp_path / name
     torch.jit.script(nn.Linear(2, 2)).save(path)
     monkeypatch.setattr(torch.jit, "load", lambda *_: pytest.fail("it was loaded"))
-    for read in (load, inspect):
-        with pytest.raises(RequestError, match="is a TorchScript archive: a program") as told:
+    for read in (load_file, inspect):
+        with pytest.raises(RequestError, match="is a TorchScript archive: a program") as refusal:
             read(path)
-        assert "torch.jit.load(FILE).state_dict()" in told.value.fix
+        assert "torch.jit.load(FILE).state_dict()" in refusal.value.fix
 
 
 @pytest.mark.parametrize(
@@ -241,23 +241,23 @@ def test_a_pickle_that_holds_itself(tmp_path):
     assert "does not hold a state dict" in refusal(tmp_path / "w.pth")
 
 
-def test_averaged_weights_are_taken_and_told(tmp_path):
+def test_averaged_weights_win_and_are_recorded(tmp_path):
     other = {name: tensor + 1 for name, tensor in STATE.items()}
     for average, plain in (("model_ema", "model"), ("state_dict_ema", "state_dict")):
         torch.save({plain: other, average: STATE, "epoch": 3}, tmp_path / "w.pth")
-        source = load(tmp_path / "w.pth")
-        assert source.provenance.weights_from == f"w.pth[{average}]"
-        assert source.vit.head.classifier.weight.equal(HEAD)
+        model = load_file(tmp_path / "w.pth")
+        assert model.provenance.weights_from == f"w.pth[{average}]"
+        assert model.vit.head.classifier.weight.equal(HEAD)
     torch.save({"model": {"state_dict": STATE}}, tmp_path / "w.pth")
-    assert load(tmp_path / "w.pth").provenance.weights_from == "w.pth[model][state_dict]"
+    assert load_file(tmp_path / "w.pth").provenance.weights_from == "w.pth[model][state_dict]"
 
 
 def test_doubles_are_narrowed(tmp_path):
     torch.save({n: t.double() for n, t in STATE.items()}, tmp_path / "w.pth")
-    assert load(tmp_path / "w.pth").provenance.weights_from == "w.pth, float64 narrowed"
+    assert load_file(tmp_path / "w.pth").provenance.weights_from == "w.pth, float64 narrowed"
 
 
-def test_the_command_ends_well(tmp_path):
+def test_the_command_refuses_it_too(tmp_path):
     path = tmp_path / "w.pth"
     write_pickle(path)
     path.write_bytes(path.read_bytes()[:-2000])

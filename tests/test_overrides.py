@@ -1,4 +1,4 @@
-"""What a request changes of a model: its answer, its labels, its preprocessing."""
+"""Overrides of a model: its answer, its labels, its preprocessing."""
 
 import json
 
@@ -23,7 +23,7 @@ SIZES |= {"image_size": 16, "patch_size": 8, "intermediate_size": 96}
 
 @pytest.fixture
 def folder(tmp_path):
-    """A classifier as `transformers` saves it, and the model."""
+    """A classifier of `transformers`: its folder and the module."""
     torch.manual_seed(0)
     config = transformers.ViTConfig(**SIZES, num_labels=5)
     model = transformers.ViTForImageClassification(config).eval()
@@ -34,11 +34,11 @@ def folder(tmp_path):
 @torch.no_grad()
 @pytest.mark.parametrize("target", ["onnx", "torchscript"])
 def test_all_tokens_of_a_classifier(tmp_path, folder, target):
-    """Those of `transformers`, after its final norm; the proof can be repeated from the weights."""
+    """They are those of `transformers` after its final norm; `validate` proves them again."""
     path, model = folder
     out = tmp_path / "tokens"
-    told = run_json(target, "--weights", path, "--outputs", "tokens", "--out", out, "-q")
-    assert {one["top1"] for one in told["verdict"]["against_eager"]} == {None}
+    report = run_json(target, "--weights", path, "--outputs", "tokens", "--out", out, "-q")
+    assert {one["top1"] for one in report["verdict"]["against_eager"]} == {None}
     session = open_artifact(out)
     images = torch.randn(3, 3, 16, 16)
     expected = model.vit(images).last_hidden_state
@@ -53,23 +53,23 @@ def test_all_tokens_of_a_classifier(tmp_path, folder, target):
 @torch.no_grad()
 def test_features_of_a_classifier(folder):
     path, model = folder
-    source = load(weights=path, overrides=ModelOverrides(outputs="features", image_size="24"))
+    loaded = load(weights=path, overrides=ModelOverrides(outputs="features", image_size="24"))
     images = torch.randn(2, 3, 24, 24)
     expected = model.vit(images, interpolate_pos_encoding=True).last_hidden_state[:, 0]
-    torch.testing.assert_close(source.vit(images), expected, rtol=1e-4, atol=2e-5)
-    assert source.provenance.overrides["trained"]["classes"] == 5
-    assert source.provenance.overrides["trained"]["image_size"] == (16, 16)
+    torch.testing.assert_close(loaded.vit(images), expected, rtol=1e-4, atol=2e-5)
+    assert loaded.provenance.overrides["trained"]["classes"] == 5
+    assert loaded.provenance.overrides["trained"]["image_size"] == (16, 16)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("changes", [{}, SEED_STYLE, {"distillation_token": True}])
-def test_tokens_are_what_the_pool_would_see(changes):
+def test_tokens_are_the_input_of_the_pool(changes):
     vit = random_vit(tiny_spec(**changes), 0)
-    seen = []
-    vit.head.norm.register_forward_hook(lambda _, __, tokens: seen.append(tokens))
+    inputs = []
+    vit.head.norm.register_forward_hook(lambda _, __, tokens: inputs.append(tokens))
     images = torch.randn(2, 3, 16, 24)
     vit(images)
-    assert torch.equal(change_outputs(vit, "tokens")(images), seen[0])
+    assert torch.equal(change_outputs(vit, "tokens")(images), inputs[0])
     assert change_outputs(vit, "logits") is vit
 
 
@@ -94,11 +94,11 @@ def test_labels_and_preprocessing_of_the_command_line(tmp_path, folder):
     out = tmp_path / "f.onnx"
     labels = ["--labels", tmp_path / "names.txt"]
     run("onnx", "--weights", path, *labels, *steps, "--out", out, "-q")
-    (found,) = run_json("predict", out, FASHION / "images" / "bag_1.png")
-    assert set(found["classes"]) == set(names)
-    told = run_json("inspect", out)["preprocessing"]
-    assert (told["mean"], told["std"]) == ([0.1, 0.2, 0.3], [0.5] * 3)
-    assert (told["resize"], told["crop"], told["interpolation"]) == (20, [16, 16], "bicubic")
+    (prediction,) = run_json("predict", out, FASHION / "images" / "bag_1.png")
+    assert set(prediction["classes"]) == set(names)
+    fields = run_json("inspect", out)["preprocessing"]
+    assert (fields["mean"], fields["std"]) == ([0.1, 0.2, 0.3], [0.5] * 3)
+    assert (fields["resize"], fields["crop"], fields["interpolation"]) == (20, [16, 16], "bicubic")
 
 
 @pytest.mark.parametrize(
@@ -134,18 +134,19 @@ def test_bad_label_files(tmp_path, name, content, message):
     assert message in refusal.value.message
 
 
-STEPS = {"mean": "0.5", "std": "0.25", "resize": "20", "crop": None, "interpolation": None}
+OPTIONS = {"mean": "0.5", "std": "0.25", "resize": "20", "crop": None, "interpolation": None}
 
 
-def steps(**changes):
-    return PreprocessingOverrides.parse(**STEPS | changes)
+def parse(**changes):
+    return PreprocessingOverrides.parse(**OPTIONS | changes)
 
 
 def test_preprocessing_for_a_model_that_came_without():
-    live = Vit(tiny_spec(channels=1)).eval()
-    made = load(live, overrides=ModelOverrides(preprocessing=steps(resize="30x40"))).preprocessing
-    assert (made.mode, made.resize, made.crop) == ("L", (30, 40), (16, 24))
-    assert (made.mean, made.std) == ((0.5,), (0.25,))
+    overrides = ModelOverrides(preprocessing=parse(resize="30x40"))
+    preprocessing = load(Vit(tiny_spec(channels=1)).eval(), overrides=overrides).preprocessing
+    assert preprocessing.mode == "L"
+    assert (preprocessing.resize, preprocessing.crop) == ((30, 40), (16, 24))
+    assert (preprocessing.mean, preprocessing.std) == ((0.5,), (0.25,))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_preprocessing_for_a_model_that_came_without():
 )
 def test_preprocessing_that_makes_no_sense(changes, message):
     with pytest.raises(RequestError) as refusal:
-        load(Vit(tiny_spec()), overrides=ModelOverrides(preprocessing=steps(**changes)))
+        load(Vit(tiny_spec()), overrides=ModelOverrides(preprocessing=parse(**changes)))
     assert message in refusal.value.message
 
 
@@ -185,21 +186,19 @@ def test_preprocessing_that_makes_no_sense(changes, message):
     ("crop", "resize"), [("1.0", 24), (1.0, 24), ("0.5", 32), (".5", 32), ("1.", 24)]
 )
 def test_a_crop_with_a_decimal_point_is_a_share(crop, resize):
-    made = load(
-        Vit(tiny_spec()), overrides=ModelOverrides(preprocessing=steps(crop=crop, resize=None))
-    )
-    assert (made.preprocessing.resize, made.preprocessing.crop) == (resize, (16, 24))
+    overrides = ModelOverrides(preprocessing=parse(crop=crop, resize=None))
+    preprocessing = load(Vit(tiny_spec()), overrides=overrides).preprocessing
+    assert (preprocessing.resize, preprocessing.crop) == (resize, (16, 24))
 
 
 @pytest.mark.parametrize("crop", ["16x24", None])
 def test_a_crop_in_pixels(crop):
-    made = load(
-        Vit(tiny_spec()), overrides=ModelOverrides(preprocessing=steps(crop=crop, resize="30"))
-    )
-    assert (made.preprocessing.resize, made.preprocessing.crop) == (30, (16, 24))
+    overrides = ModelOverrides(preprocessing=parse(crop=crop, resize="30"))
+    preprocessing = load(Vit(tiny_spec()), overrides=overrides).preprocessing
+    assert (preprocessing.resize, preprocessing.crop) == (30, (16, 24))
 
 
-def test_a_resize_of_the_folder_is_bounded_too(folder):
+def test_a_resize_from_the_folder_is_bounded_too(folder):
     path, _ = folder
     size = {"shortest_edge": 10**9}
     processor = transformers.CLIPImageProcessorPil(size=size, crop_size={"height": 16, "width": 16})
@@ -214,7 +213,7 @@ def test_labels_of_a_model_without_classes(tmp_path):
         load(Vit(tiny_spec(classes=None)), overrides=ModelOverrides(labels=tmp_path / "names.txt"))
 
 
-def test_the_answers_of_a_bad_request_come_before_the_work(tmp_path):
+def test_a_bad_request_is_refused_before_the_work(tmp_path):
     out = tmp_path / "f.onnx"
     message = refused("onnx", "--mean", "x", "--out", out, exit_code=2)
     assert "give numbers: --mean 0.5,0.5,0.5" in message

@@ -1,4 +1,4 @@
-"""A checkpoint that lost tensors, or lies beside another model's files, is found out."""
+"""A checkpoint that lost tensors, or lies beside another model's files, is refused."""
 
 import json
 import re
@@ -30,11 +30,11 @@ TIMM_SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num
 def folder(tmp_path):
     config = transformers.ViTConfig(**SIZES, num_labels=5)
     transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
-    load(weights=tmp_path)  # whole as it is
+    load(weights=tmp_path)  # it is complete
     return tmp_path
 
 
-def without(folder, pattern):
+def drop_tensors(folder, pattern):
     path = folder / "model.safetensors"
     state = load_file(path)
     kept = {name: tensor for name, tensor in state.items() if not re.search(pattern, name)}
@@ -42,21 +42,18 @@ def without(folder, pattern):
     save_file(kept, path)
 
 
-def configured(folder, **changes):
+def change_config(folder, **changes):
     path = folder / "config.json"
     config = json.loads(path.read_text()) | changes
     path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
 
 
 @pytest.mark.parametrize(
-    ("lost", "message"),
+    ("pattern", "message"),
     [
         (r"layer\.2\.", "says num_hidden_layers 3, its tensors 2"),
         (r"layer\.1\.", "block 1 is missing, and block 2 is there"),
-        (
-            r"^classifier",
-            "names a ViTForImageClassification, its tensors have no classes",
-        ),
+        (r"^classifier", "names a ViTForImageClassification, its tensors have no classes"),
         (r"classifier\.bias", "every model of this family has classifier.bias"),
         (r"vit\.layernorm", "every model of this family has layernorm.weight"),
         (r"projection\.bias", "has vit.embeddings.patch_embeddings.projection.bias"),
@@ -70,8 +67,8 @@ def configured(folder, **changes):
         (r"position_embeddings", "position_embeddings is missing or has no 2 axes"),
     ],
 )
-def test_what_lost_tensors_is_refused(folder, lost, message):
-    without(folder, lost)
+def test_a_checkpoint_that_lost_tensors_is_refused(folder, pattern, message):
+    drop_tensors(folder, pattern)
     with pytest.raises(RequestError) as refusal:
         load(weights=folder)
     assert message in refusal.value.message
@@ -91,8 +88,8 @@ def test_what_lost_tensors_is_refused(folder, lost, message):
         ({"model_type": 3}, "describes a 3"),
     ],
 )
-def test_another_config_is_refused(folder, changes, message):
-    configured(folder, **changes)
+def test_another_models_config_is_refused(folder, changes, message):
+    change_config(folder, **changes)
     with pytest.raises(RequestError) as refusal:
         load(weights=folder)
     assert message in refusal.value.message
@@ -102,7 +99,7 @@ def test_another_config_is_refused(folder, changes, message):
     "changes", [{"model_type": None}, {"patch_size": [8, 8]}, {"hidden_size": None}]
 )
 def test_a_config_that_says_less_is_used(folder, changes):
-    configured(folder, **changes)
+    change_config(folder, **changes)
     assert load(weights=folder).vit.spec.heads == 3
 
 
@@ -120,7 +117,7 @@ NAMES = ["ant", "bee", "cat", "dog", "elk"]
     ],
 )
 def test_labels_of_another_number(folder, labels, message):
-    configured(folder, id2label=labels)
+    change_config(folder, id2label=labels)
     with pytest.raises(RequestError) as refusal:
         load(weights=folder)
     assert message in refusal.value.message
@@ -132,15 +129,15 @@ def test_labels_of_another_number(folder, labels, message):
 
 
 def test_labels_of_the_right_number(folder):
-    configured(folder, id2label=dict(enumerate(NAMES)))
+    change_config(folder, id2label=dict(enumerate(NAMES)))
     assert load(weights=folder).labels == tuple(NAMES)
 
 
-def test_timm_is_held_to_its_config(tmp_path):
+def test_a_timm_checkpoint_has_to_fit_its_config(tmp_path):
     model = timm_models.create_model("vit_tiny_patch16_224", num_classes=3, depth=1)
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
     load(weights=tmp_path)
-    without(tmp_path, r"^head\.")
+    drop_tensors(tmp_path, r"^head\.")
     with pytest.raises(RequestError, match="says num_classes 3, its tensors 0"):
         load(weights=tmp_path)
 
@@ -151,9 +148,9 @@ def test_a_timm_model_without_a_norm_has_to_say_so(tmp_path, arguments):
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
     if arguments:
         assert not load(weights=tmp_path).vit.spec.norm_before_pool
-        configured(tmp_path, model_args=None)
+        change_config(tmp_path, model_args=None)
     else:
-        without(tmp_path, r"^norm\.")
+        drop_tensors(tmp_path, r"^norm\.")
     with pytest.raises(RequestError, match=r"every model of this family has norm\.weight"):
         load(weights=tmp_path)
 
@@ -176,15 +173,15 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize(("changes", "rename", "lost", "named"), FOREIGN.values(), ids=FOREIGN)
-def test_a_norm_that_is_always_there(tmp_path, changes, rename, lost, named):
+@pytest.mark.parametrize(("changes", "rename", "pattern", "missing"), FOREIGN.values(), ids=FOREIGN)
+def test_a_norm_that_every_model_of_the_family_has(tmp_path, changes, rename, pattern, missing):
     state = rename(random_vit(tiny_spec(image_size=(16, 16), **changes), 0).state_dict())
     hints = CheckpointHints(heads=3, activation="gelu")
     torch.save(state, tmp_path / "w.pth")
     load(weights=tmp_path / "w.pth", hints=hints)
-    kept = {name: tensor for name, tensor in state.items() if not re.search(lost, name)}
+    kept = {name: tensor for name, tensor in state.items() if not re.search(pattern, name)}
     torch.save(kept, tmp_path / "w.pth")
-    with pytest.raises(RequestError, match=f"every model of this family has {named}"):
+    with pytest.raises(RequestError, match=f"every model of this family has {missing}"):
         load(weights=tmp_path / "w.pth", hints=hints)
 
 
@@ -196,9 +193,9 @@ def test_examples_are_readable_and_match(family):
         assert re.fullmatch(pattern, name), (pattern, name)
 
 
-@pytest.mark.parametrize("family", ["Hugging Face ViT", "torchvision", "OpenAI or OpenCLIP"])
-def test_names_go_back_and_forth(family):
-    """Of a file and, where the file lost one, of those beside it."""
+@pytest.mark.parametrize("name", ["Hugging Face ViT", "torchvision", "OpenAI or OpenCLIP"])
+def test_names_go_back_and_forth(name):
+    """Our name becomes the file's; where the file lost that tensor, its siblings show the name."""
     vit = random_vit(SPEC, 0)
     state = {
         "Hugging Face ViT": lambda: transformers.ViTForImageClassification(
@@ -210,19 +207,18 @@ def test_names_go_back_and_forth(family):
                 tiny_spec(norm_before_blocks=True, projection=7, classes=None), 0
             ).state_dict()
         ),
-    }[family]()
-    found = find_family(state, "here")
-    whole = translate(found, state)
-    for ours, theirs in whole.origins.items():
+    }[name]()
+    family = find_family(state, "here")
+    for ours, theirs in translate(family, state).origins.items():
         if "embedding" in ours or ours == "head.classifier.weight" or " + " in theirs:
-            continue  # one of its kind: nothing tells the prefix
-        lost = translate(found, {name: t for name, t in state.items() if name != theirs})
-        assert build_name_lookup(found, lost)(ours) == theirs
+            continue  # it has no sibling that shows the prefix
+        rest = {key: tensor for key, tensor in state.items() if key != theirs}
+        assert build_name_lookup(family, translate(family, rest))(ours) == theirs
 
 
 @pytest.mark.parametrize("prefix", ["net.", "backbone.vit.", "encoder."])
 @pytest.mark.parametrize("more", [{}, {"decoder.weight": torch.zeros(2)}])
-def test_a_prefix_is_told(tmp_path, prefix, more):
+def test_a_prefix_is_named(tmp_path, prefix, more):
     state = VisionTransformer(**TIMM_SIZES, num_classes=5).state_dict()
     wrapped = {prefix + name: tensor for name, tensor in state.items()} | more
     torch.save(wrapped, tmp_path / "w.pth")
@@ -249,7 +245,7 @@ def test_the_closest_family_is_named_without_regular_expressions(tmp_path):
         ({"pool": "mean"}, "--pool says mean, its tensors say token_patch_mean"),
     ],
 )
-def test_what_is_told_is_never_ignored(tmp_path, hints, message):
+def test_a_hint_is_never_ignored(tmp_path, hints, message):
     config = transformers.Dinov2Config(
         **{**SIZES, "num_labels": 5, "use_swiglu_ffn": True, "intermediate_size": None}
     )
@@ -263,10 +259,10 @@ def test_what_is_told_is_never_ignored(tmp_path, hints, message):
     assert message in refusal.value.message
 
 
-def test_the_command_says_so_too(folder):
-    without(folder, r"layer\.2\.")
-    told = refused("onnx", "--weights", folder, "--out", folder / "o.onnx", exit_code=2)
-    assert "its config.json says num_hidden_layers 3, its tensors 2" in told
+def test_the_command_refuses_it_too(folder):
+    drop_tensors(folder, r"layer\.2\.")
+    message = refused("onnx", "--weights", folder, "--out", folder / "o.onnx", exit_code=2)
+    assert "its config.json says num_hidden_layers 3, its tensors 2" in message
 
 
 @pytest.mark.parametrize("epsilon", ["nan", "inf"])
@@ -275,7 +271,7 @@ def test_an_epsilon_that_is_no_number(folder, epsilon):
     assert f"norm_eps is {epsilon}" in refused("onnx", *request, exit_code=2)
 
 
-def test_what_another_model_adds_is_named_with_what_was_told(folder):
+def test_tensors_of_another_model_are_named_and_so_are_the_hints(folder):
     path = folder / "model.safetensors"
     save_file(load_file(path) | {"decoder.weight": torch.zeros(2)}, path)
     with pytest.raises(RequestError, match=r"unexpected: decoder\.weight") as refusal:
