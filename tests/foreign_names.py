@@ -1,4 +1,4 @@
-"""Our tensors under the names of libraries that can't run here, by hand from their sources."""
+"""Our tensors under the names of libraries that can't run here, taken from their sources."""
 
 import torch
 
@@ -15,7 +15,7 @@ TORCHVISION = [
     ("head.classifier", "heads.head"),
 ]
 TORCHVISION_MLP = [("mlp.0", "mlp.3"), ("mlp.linear_1", "mlp.linear_2")]
-"""Since 0.14, and before."""
+"""Names since torchvision 0.14, and before."""
 OPENAI = [
     ("embedding.class_token", "class_embedding"),
     ("embedding.positions", "positional_embedding"),
@@ -48,30 +48,29 @@ DINOV2_MLP, DINOV2_SWIGLU = ("mlp.fc1", "mlp.fc2"), ("mlp.w12", "mlp.w3")
 
 
 def as_torchvision(state, mlp=TORCHVISION_MLP[0]):
-    """As torchvision/models/vision_transformer.py names them."""
+    """The state dict with the names of torchvision/models/vision_transformer.py."""
     expand, contract = mlp
-    return _renamed(state, *TORCHVISION, ("mlp.expand", expand), ("mlp.contract", contract))
+    return _rename(state, *TORCHVISION, ("mlp.expand", expand), ("mlp.contract", contract))
 
 
 def as_openai(state):
-    """As clip/model.py: fused in_proj, one class token without axes, the projection turned."""
-    named = {f"visual.{name}": tensor for name, tensor in _renamed(state, *OPENAI).items()}
-    named["visual.proj"] = named["visual.proj"].T
-    named["visual.class_embedding"] = named["visual.class_embedding"][0]
-    return named
+    """The state dict of clip/model.py: in_proj is fused, the projection transposed."""
+    theirs = {f"visual.{name}": tensor for name, tensor in _rename(state, *OPENAI).items()}
+    theirs["visual.proj"] = theirs["visual.proj"].T
+    theirs["visual.class_embedding"] = theirs["visual.class_embedding"][0]
+    return theirs
 
 
 def as_dinov2(state, mlp=DINOV2_MLP):
-    """As dinov2/models/vision_transformer.py: an axis for the batch, and a mask token."""
+    """The state dict of dinov2/models/vision_transformer.py: a batch axis, and a mask token."""
     expand, contract = mlp
-    named = _renamed(state, *DINOV2, ("mlp.expand", expand), ("mlp.contract", contract))
-    for name in {"cls_token", "register_tokens", "pos_embed"} & named.keys():
-        named[name] = named[name][None]
-    return named | {"mask_token": torch.zeros(1, named["cls_token"].shape[-1])}
+    theirs = _rename(state, *DINOV2, ("mlp.expand", expand), ("mlp.contract", contract))
+    for name in {"cls_token", "register_tokens", "pos_embed"} & theirs.keys():
+        theirs[name] = theirs[name][None]
+    return theirs | {"mask_token": torch.zeros(1, theirs["cls_token"].shape[-1])}
 
 
-def _renamed(state, *pairs):
-    made = dict(state)
+def _rename(state, *pairs):
     for old, new in pairs:
-        made = {name.replace(old, new): tensor for name, tensor in made.items()}
-    return made
+        state = {name.replace(old, new): tensor for name, tensor in state.items()}
+    return dict(state)

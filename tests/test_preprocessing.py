@@ -1,4 +1,4 @@
-"""Images of any size and mode become the numbers that other libraries make of them."""
+"""Images of any size and mode become the numbers that other libraries compute."""
 
 import dataclasses
 
@@ -15,12 +15,12 @@ GREY = Preprocessing(mode="L", resize=(28, 28), crop=(28, 28), mean=(0.0,), std=
 
 
 def gradient(height, width):
-    """Every pixel another colour."""
+    """An image whose pixels all have different colours."""
     y, x = np.mgrid[:height, :width]
     return np.stack([y * 255 // height, x * 255 // width, (x * y) % 256], -1).astype(np.uint8)
 
 
-def saved(tmp_path, image, name="image.png", **options):
+def save(tmp_path, image, name="image.png", **options):
     path = tmp_path / name
     image.save(path, **options)
     return path
@@ -28,9 +28,9 @@ def saved(tmp_path, image, name="image.png", **options):
 
 @pytest.mark.parametrize("size", [(40, 60), (60, 40), (100, 33), (32, 32), (24, 300), (20, 21)])
 def test_numbers_are_those_of_transformers(size):
-    """CLIP's processor: bicubic, shorter side, centre crop, mean and std; another's code.
+    """CLIP's processor is somebody else's code: bicubic, shorter side, centre crop, mean and std.
 
-    Margins are even here: transformers rounds half a pixel down, torchvision to even.
+    All margins here are even, since transformers rounds half a pixel down and torchvision to even.
     """
     oracle = CLIPImageProcessorPil(
         size={"shortest_edge": 32},
@@ -45,27 +45,27 @@ def test_numbers_are_those_of_transformers(size):
 
 @pytest.mark.parametrize(("width", "left"), [(27, 2), (29, 2), (31, 4), (32, 4)])
 def test_half_a_pixel_is_rounded_as_in_torchvision(width, left):
-    """CenterCrop takes round((width - crop) / 2), and Python rounds halves to even."""
+    """CenterCrop begins at round((width - crop) / 2), and Python rounds halves to even."""
     steps = dataclasses.replace(STEPS, resize=(24, width), interpolation="nearest")
-    found = preprocess(Image.fromarray(gradient(24, width)), steps)
+    actual = preprocess(Image.fromarray(gradient(24, width)), steps)
     expected = gradient(24, width)[:, left : left + 24].astype(np.float32) / 255
     expected = (expected - np.float32(STEPS.mean)) / np.float32(STEPS.std)
-    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1e-6)
+    np.testing.assert_allclose(actual, expected.transpose(2, 0, 1), atol=1e-6)
 
 
 def test_grey_numbers_by_hand(tmp_path):
     pixels = np.arange(28 * 28).reshape(28, 28).astype(np.uint8)
-    path = saved(tmp_path, Image.fromarray(pixels))
-    found = preprocess(load_image(path, "L"), dataclasses.replace(GREY, mean=(0.5,), std=(0.25,)))
-    np.testing.assert_allclose(found, (pixels[None] / 255 - 0.5) / 0.25, atol=1e-6)
+    path = save(tmp_path, Image.fromarray(pixels))
+    actual = preprocess(load_image(path, "L"), dataclasses.replace(GREY, mean=(0.5,), std=(0.25,)))
+    np.testing.assert_allclose(actual, (pixels[None] / 255 - 0.5) / 0.25, atol=1e-6)
 
 
-def in_16_bits(image):
+def to_16_bits(image):
     return Image.fromarray(np.asarray(image.convert("L"), np.uint16) * 257)
 
 
-def saved_as(tmp_path, name, image):
-    return saved(tmp_path, image, name, **({"lossless": True} if name.endswith("webp") else {}))
+def save_as(tmp_path, name, image):
+    return save(tmp_path, image, name, **({"lossless": True} if name.endswith("webp") else {}))
 
 
 MODES = {
@@ -84,7 +84,7 @@ MODES = {
 @pytest.mark.parametrize(("change", "name"), MODES.values(), ids=MODES.keys())
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_every_mode_is_read(tmp_path, change, name, mode):
-    path = saved_as(tmp_path, name, change(Image.fromarray(gradient(40, 40))))
+    path = save_as(tmp_path, name, change(Image.fromarray(gradient(40, 40))))
     with Image.open(path) as image:
         expected = image.convert(mode)
     np.testing.assert_array_equal(np.asarray(load_image(path, mode)), np.asarray(expected))
@@ -93,25 +93,25 @@ def test_every_mode_is_read(tmp_path, change, name, mode):
 @pytest.mark.parametrize("name", ["image.png", "image.tiff"])
 def test_16_bits_are_scaled_not_clipped(tmp_path, name):
     image = Image.fromarray(gradient(40, 40))
-    found = load_image(saved(tmp_path, in_16_bits(image), name), "L")
-    np.testing.assert_array_equal(np.asarray(found), np.asarray(image.convert("L")))
+    loaded = load_image(save(tmp_path, to_16_bits(image), name), "L")
+    np.testing.assert_array_equal(np.asarray(loaded), np.asarray(image.convert("L")))
 
 
 @pytest.mark.parametrize(("largest", "factor"), [(255, 1), (65535, 257)])
 def test_32_bits_hold_8_or_16(tmp_path, largest, factor):
-    """By the largest value: as they are, as Pillow reads them too, or scaled."""
+    """The largest value decides whether they stay, as Pillow reads them, or are scaled."""
     grey = Image.fromarray(gradient(40, 40)).convert("L")
     pixels = np.asarray(grey, np.int32) * factor
     pixels[0, 0] = largest
-    found = load_image(saved(tmp_path, Image.fromarray(pixels), "image.tiff"), "L")
+    loaded = load_image(save(tmp_path, Image.fromarray(pixels), "image.tiff"), "L")
     expected = np.array(grey)
     expected[0, 0] = 255
-    np.testing.assert_array_equal(np.asarray(found), expected)
+    np.testing.assert_array_equal(np.asarray(loaded), expected)
 
 
 def test_transparent_palette_keeps_its_colours(tmp_path):
     image = Image.fromarray(gradient(40, 40)).quantize(64)
-    path = saved(tmp_path, image, transparency=bytes(range(64)))
+    path = save(tmp_path, image, transparency=bytes(range(64)))
     np.testing.assert_array_equal(
         np.asarray(load_image(path, "RGB")), np.asarray(image.convert("RGB"))
     )
@@ -132,8 +132,8 @@ def test_exif_orientation_is_undone(tmp_path, orientation):
     stored = upright.transpose(turns[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
-    found = load_image(saved(tmp_path, stored, exif=exif), "RGB")
-    np.testing.assert_array_equal(np.asarray(found), np.asarray(upright))
+    loaded = load_image(save(tmp_path, stored, exif=exif), "RGB")
+    np.testing.assert_array_equal(np.asarray(loaded), np.asarray(upright))
 
 
 def write_nothing(path):
@@ -169,7 +169,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("write", "message"), BAD.values(), ids=BAD.keys())
-def test_what_is_no_image_is_refused(tmp_path, write, message):
+def test_a_file_that_is_no_image_is_refused(tmp_path, write, message):
     path = tmp_path / "image.png"
     write(path)
     with pytest.raises(RequestError) as refusal:
@@ -178,7 +178,7 @@ def test_what_is_no_image_is_refused(tmp_path, write, message):
     assert str(path) in refusal.value.message
 
 
-def test_a_thread_of_an_image_is_refused():
+def test_an_elongated_image_is_refused():
     with pytest.raises(RequestError, match="too elongated"):
         preprocess(Image.new("RGB", (10_000, 2)), STEPS)
 
@@ -197,8 +197,8 @@ def test_numbers_that_make_no_sense(changes, message):
 
 
 @pytest.mark.parametrize("size", [(24, 24), (48, 48), (36, 60)])
-def test_another_size_keeps_the_way_of_cutting(size):
-    moved = STEPS.adapt_to(size)
-    assert moved.crop == size
+def test_preprocessing_for_another_size(size):
+    adapted = STEPS.adapt_to(size)
+    assert adapted.crop == size
     image = Image.fromarray(gradient(100, 120))
-    assert preprocess(image, moved).shape == (3, *size)
+    assert preprocess(image, adapted).shape == (3, *size)

@@ -1,4 +1,4 @@
-"""The shipped models are those of their tables, and a bad TOML is told what is wrong with it."""
+"""Shipped presets have the sizes of their tables; an error says what is wrong with a TOML file."""
 
 import pytest
 from support import VARIANTS, tiny_spec
@@ -41,35 +41,47 @@ def test_parameters_are_those_of_the_module(changes):
     assert count_parameters(spec) == sum(one.numel() for one in Vit(spec).parameters())
 
 
-def test_default_is_the_seeds():
+def test_the_default_is_the_seeds_model():
     spec = load_preset(DEFAULT).spec
     assert (spec.heads, spec.attention_scale, spec.qkv_layout) == (8, "width", "interleaved")
     assert (spec.pool, spec.norm_before_pool, spec.norm_after_pool) == ("mean", False, True)
 
 
-def test_unknown_name_is_told_the_closest():
+def test_an_unknown_name_brings_the_closest():
     with pytest.raises(RequestError) as refusal:
         load_preset("vit_base_patch16_244")
     assert "Did you mean 'vit_base_patch16_224'?" in refusal.value.fix
 
 
 VIT = "[vit]\nimage_size = 16\npatch_size = 8\nwidth = 24\nheads = 3\nclasses = 2\n"
-STEPS = "[preprocessing]\nresize = 16\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n"
+TABLE = "[preprocessing]\nresize = 16\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n"
 BAD = {
     "not TOML": ("[vit", "is not TOML"),
     "no table": ("source = 'x'\n", "has no [vit] table"),
     "unknown table": ("[vti]\n", "unknown key 'vti'"),
     "unknown key": (VIT + "dept = 3\n", "unknown key 'dept'"),
     "patch": (VIT.replace("patch_size = 8", "patch_size = 7"), "patch_size 7 does not divide"),
-    "unknown step": (VIT + STEPS + "means = [1]\n", "unknown key 'means'"),
-    "missing step": (VIT + "[preprocessing]\nresize = 16\n", "missing"),
-    "mean of one": (VIT + STEPS.replace("[0.5, 0.5, 0.5]", "[0.5]", 1), "mean has 1 values"),
-    "mean is a number": (VIT + STEPS.replace("[0.5, 0.5, 0.5]", "0.5", 1), "give mean as a list"),
-    "std of zero": (VIT + STEPS.replace("std = [0.5", "std = [0.0"), "not positive"),
-    "crop of another size": (VIT + STEPS + "crop = [8, 8]\n", "make the two agree"),
-    "small resize": (VIT + STEPS.replace("resize = 16", "resize = 8"), "less than the crop"),
-    "channels": (VIT + "channels = 1\n" + STEPS, "the model takes 1 of"),
-    "steps are a word": ("preprocessing = 'imagenet'\n" + VIT, "preprocessing is 'imagenet'"),
+    "unknown field": (VIT + TABLE + "means = [1]\n", "unknown key 'means'"),
+    "missing field": (VIT + "[preprocessing]\nresize = 16\n", "missing"),
+    "mean of one": (
+        VIT + TABLE.replace("[0.5, 0.5, 0.5]", "[0.5]", 1),
+        "mean has 1 values",
+    ),
+    "mean is a number": (
+        VIT + TABLE.replace("[0.5, 0.5, 0.5]", "0.5", 1),
+        "give mean as a list",
+    ),
+    "std of zero": (VIT + TABLE.replace("std = [0.5", "std = [0.0"), "not positive"),
+    "crop of another size": (VIT + TABLE + "crop = [8, 8]\n", "make the two agree"),
+    "small resize": (
+        VIT + TABLE.replace("resize = 16", "resize = 8"),
+        "less than the crop",
+    ),
+    "channels": (VIT + "channels = 1\n" + TABLE, "the model takes 1 of"),
+    "no table but a word": (
+        "preprocessing = 'imagenet'\n" + VIT,
+        "preprocessing is 'imagenet'",
+    ),
     "no such weights": ("weights = 'w.safetensors'\n" + VIT, "'w.safetensors', which is not there"),
     "weights are a number": ("weights = 1\n" + VIT, "names the file 1"),
     "labels too few": ("labels = 'labels.txt'\n" + VIT, "does not name 2 classes"),
@@ -87,9 +99,9 @@ def test_bad_toml(tmp_path, text, message):
     assert str(tmp_path) in refusal.value.message
 
 
-def test_toml_of_the_users_own(tmp_path):
+def test_a_toml_file_of_the_user(tmp_path):
     path = tmp_path / "model.toml"
-    path.write_text("labels = 'labels.txt'\n" + VIT + STEPS)
+    path.write_text("labels = 'labels.txt'\n" + VIT + TABLE)
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     preset = load_preset(str(path))
     assert (preset.name, preset.labels) == ("model", ("cat", "dog"))

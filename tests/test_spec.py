@@ -1,4 +1,4 @@
-"""What a VitSpec refuses, and the sizes it derives."""
+"""A VitSpec refuses impossible values, and derives sizes."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from support import VARIANTS, tiny_spec
 from vit_export import RequestError, VitSpec
 from vit_export.model.vit.state import random_vit
 
-REFUSED = [
+IMPOSSIBLE = [
     ({"norm_eps": float("nan")}, "norm_eps is nan"),
     ({"norm_eps": float("inf")}, "norm_eps is inf"),
     ({"mlp_ratio": float("nan")}, "mlp_ratio is nan"),
@@ -37,8 +37,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "message"), REFUSED, ids=[str(c) for c, _ in REFUSED])
-def test_what_makes_no_sense_is_refused_by_name(changes, message):
+@pytest.mark.parametrize(("changes", "message"), IMPOSSIBLE, ids=[str(c) for c, _ in IMPOSSIBLE])
+def test_an_impossible_value_is_refused_by_name(changes, message):
     with pytest.raises(RequestError) as refusal:
         tiny_spec(**changes)
     assert message in refusal.value.message
@@ -60,17 +60,17 @@ def test_derived_sizes_are_those_of_the_module(changes):
     ("changes", "answer"),
     [({}, "logits"), ({"classes": None}, "features"), (VARIANTS["tokens"], "tokens")],
 )
-def test_answers_are_named_after_what_they_are(changes, answer):
+def test_an_answer_has_the_name_of_its_meaning(changes, answer):
     assert tiny_spec(**changes).answer == answer
 
 
-def test_mapping_with_a_typo_names_the_field():
+def test_a_mapping_with_a_typo_names_the_field():
     with pytest.raises(RequestError, match=r"my\.toml: unknown key 'dept'") as refusal:
         VitSpec.from_mapping({"dept": 3}, "my.toml")
     assert refusal.value.fix == "Did you mean 'depth'?"
 
 
-def test_mapping_with_a_wrong_value_names_its_origin():
+def test_a_mapping_with_a_wrong_value_names_its_origin():
     with pytest.raises(RequestError, match=r"my\.toml: heads is 'six'"):
         VitSpec.from_mapping({"heads": "six"}, "my.toml")
 
@@ -80,6 +80,6 @@ def test_image_size_may_be_one_side(size):
     assert VitSpec.from_mapping({"image_size": size}, "here").image_size == (32, 32)
 
 
-def test_spec_is_frozen():
+def test_a_spec_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         tiny_spec().depth = 3

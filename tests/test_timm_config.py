@@ -1,4 +1,4 @@
-"""What timm's config.json tells, against timm itself: `save_for_hf` writes, its factory answers."""
+"""timm's config.json determines the model: `save_for_hf` writes it, timm's own model answers."""
 
 import json
 import re
@@ -25,16 +25,16 @@ def test_a_folder_of_timm_needs_no_option(tmp_path, name):
     model = timm_models.create_model(name, num_classes=3, depth=1).eval()
     labels = {"label_names": ["n1", "n2", "n3"], "label_descriptions": {"n1": "ant"}}
     timm_models.save_for_hf(model, tmp_path, model_config=labels, safe_serialization=True)
-    source = load(weights=tmp_path)
+    loaded = load(weights=tmp_path)
     images = torch.randn(2, 3, 224, 224)
-    torch.testing.assert_close(source.vit(images), model(images), rtol=1e-4, atol=1e-5)
-    assert source.labels == ("ant", "n2", "n3")
-    told = model.pretrained_cfg
-    assert source.preprocessing.mean == told["mean"]
-    assert source.preprocessing.resize == int(224 / told["crop_pct"])
+    torch.testing.assert_close(loaded.vit(images), model(images), rtol=1e-4, atol=1e-5)
+    assert loaded.labels == ("ant", "n2", "n3")
+    config = model.pretrained_cfg
+    assert loaded.preprocessing.mean == config["mean"]
+    assert loaded.preprocessing.resize == int(224 / config["crop_pct"])
 
 
-def test_arguments_overrule_the_architecture():
+def test_arguments_win_over_the_architecture():
     config = {"architecture": "vit_tiny_patch16_224", "global_pool": "token"}
     config["model_args"] = {"num_heads": 6, "act_layer": "quick_gelu", "global_pool": "avg"}
     expected = {"heads": 6, "mlp": "quick_gelu", "pool": "patch_mean"}
@@ -43,7 +43,7 @@ def test_arguments_overrule_the_architecture():
 
 @pytest.mark.parametrize("pool", ["max", "avgmax"])
 def test_a_pool_that_is_not_built_is_refused(tmp_path, pool):
-    """By its name, from a folder and in memory; it is never taken for another."""
+    """It is refused by its name, from a folder and in memory."""
     model = timm_models.create_model("vit_tiny_patch16_224", depth=1, global_pool=pool)
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
     for request in ({"weights": tmp_path}, {"model": model}):
@@ -59,8 +59,8 @@ def test_a_mean_over_all_tokens(tmp_path):
     model = timm_models.create_model("vit_tiny_patch16_224", **options).eval()
     timm_models.save_for_hf(model, tmp_path, safe_serialization=True)
     images = torch.randn(2, 3, 224, 224)
-    source = load(weights=tmp_path)
-    torch.testing.assert_close(source.vit(images), model(images), rtol=1e-4, atol=1e-5)
+    loaded = load(weights=tmp_path)
+    torch.testing.assert_close(loaded.vit(images), model(images), rtol=1e-4, atol=1e-5)
 
 
 NOT_BUILT = {
@@ -98,22 +98,22 @@ def test_arguments_that_are_code_are_refused():
 MODULES = ["vision_transformer", "deit", "eva", "beit", "cait", "naflexvit"]
 MODULES += ["vision_transformer_hybrid", "vision_transformer_relpos", "vision_transformer_sam"]
 ACTIVATIONS = {"GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "GELU": "gelu", "SiLU": "swiglu"}
-ASSUMED_OTHERWISE = {
+OTHER_NORMALIZATIONS = {
     "ImageNet": r"deit_(tiny|small|base)_patch16_.*|vit_.*_patch1[46]_gap_(224|448)|"
     r"vit_small_patch8_224",
     "CLIP": r"eva_large_.*|vit_.*_radio_v[34]",
     "0.5": r"vit_large_patch14_clip_(224|336)|vit_base_patch\d+_plus_2.*|vit_small_.*_36x1_224",
     "none": r"vit_.*_tipsv2|vit_base_patch16_224_miil",
 }
-"""Normalizations of timm's that no tensor shows, and who has them against the default of ours.
+"""Architectures of timm whose normalization differs from our default, by that normalization.
 
-Of a bare state dict they are assumed wrongly, which is why an assumption is said. `plus` and `36x1`
-have no weights of timm's.
+No tensor shows it, so that the default is wrong for a bare state dict: this is why an assumption is
+reported. timm has no weights for `plus` and `36x1`.
 """
 
 
-def created(name):
-    """An architecture with one block, where its code allows that; no memory."""
+def create(name):
+    """An architecture without memory, with one block if its code allows that."""
     with torch.device("meta"):
         try:
             return timm_models.create_model(name, depth=1)
@@ -121,31 +121,31 @@ def created(name):
             return timm_models.create_model(name)
 
 
-def spec_of(model, name):
-    """What is made of its state dict and its config.json; heads and activation are said if asked.
+def infer(model, name):
+    """The spec of a state dict and a config.json, and the family; hints complete them.
 
     Raises:
-        RequestError: refused by name, or its tensors do not fit.
+        RequestError: it is refused by name, or its tensors do not fit.
     """
     state = model.state_dict()
     family = next((one for one in FAMILIES if one.recognises(state.keys())), None)
     if family is None:
         raise RequestError(f"{name} is of no family.", "take another.")
-    renamed = translate(family, state)
+    tensors = translate(family, state).tensors
     config = {"architecture": name, "global_pool": model.global_pool}
-    told = family.config_facts(config)
-    heads = told.get("heads", {}).get(model.embed_dim) or model.blocks[0].attn.num_heads
-    facts = family.conventions | {"mlp": "gelu"} | told | {"heads": heads}
-    spec = infer_spec(renamed.tensors, facts, name)
+    known = family.config_facts(config)
+    heads = known.get("heads", {}).get(model.embed_dim) or model.blocks[0].attn.num_heads
+    facts = family.conventions | {"mlp": "gelu"} | known | {"heads": heads}
+    spec = infer_spec(tensors, facts, name)
     with torch.device("meta"):
-        wanted = {key: tensor.shape for key, tensor in Vit(spec).state_dict().items()}
-    if wanted != {key: tensor.shape for key, tensor in renamed.tensors.items()}:
+        expected = {key: tensor.shape for key, tensor in Vit(spec).state_dict().items()}
+    if expected != {key: tensor.shape for key, tensor in tensors.items()}:
         raise RequestError(f"{name} does not fit.", "take another.")
     return spec, family
 
 
 def assert_plain(model, spec, name):
-    """The blocks are what `spec` says of them."""
+    """Assert that the blocks are plain ones, with the values of `spec`."""
     block = model.blocks[0]
     kinds = [type(part).__name__ for part in (block, block.norm1, block.attn)]
     assert kinds == ["Block", "LayerNorm", "Attention"], name
@@ -157,22 +157,22 @@ def assert_plain(model, spec, name):
 
 
 @pytest.mark.slow
-def test_every_architecture_is_told_or_refused():
-    """Of all that timm has in a ViT's form: what is taken is plain, and as timm says it is."""
-    taken = 0
+def test_every_architecture_is_read_or_refused():
+    """Every ViT of timm that is read has plain blocks and the values that timm gives it."""
+    count = 0
     for name in timm_models.list_models(module=MODULES):
-        model = created(name)
+        model = create(name)
         try:
-            spec, family = spec_of(model, name)
+            spec, family = infer(model, name)
         except RequestError:
             continue
-        taken += 1
+        count += 1
         assert_plain(model, spec, name)
         mean = family.choose_preprocessing(spec)["mean"]
         agrees = list(model.pretrained_cfg["mean"]) == list(mean)
-        known = re.fullmatch("|".join(ASSUMED_OTHERWISE.values()), name)
-        assert agrees or known, name
-    assert taken > 140
+        differs = re.fullmatch("|".join(OTHER_NORMALIZATIONS.values()), name)
+        assert agrees or differs, name
+    assert count > 140
 
 
 BARE = ["deit_tiny_distilled_patch16_224", "deit3_small_patch16_224", "vit_small_patch14_dinov2"]
@@ -181,24 +181,25 @@ BARE += ["vit_xsmall_patch16_clip_224", "vit_medium_patch16_gap_240"]
 
 
 @pytest.mark.parametrize("name", BARE)
-def test_the_default_of_a_bare_file_is_the_one_of_timm(tmp_path, name):
-    """Mean and std, by the parts that the tensors show."""
+def test_the_default_for_a_bare_file_is_that_of_timm(tmp_path, name):
+    """The parts that the tensors show decide mean and std."""
     model = timm_models.create_model(name, depth=1, num_classes=2)
     torch.save(model.state_dict(), tmp_path / "w.pth")
-    source = load(weights=tmp_path / "w.pth", hints=CheckpointHints(heads=1, activation="gelu"))
-    told = model.pretrained_cfg
-    assert (source.preprocessing.mean, source.preprocessing.std) == (told["mean"], told["std"])
-    assert source.preprocessing_note.startswith("assumed, the default of timm")
+    loaded = load(weights=tmp_path / "w.pth", hints=CheckpointHints(heads=1, activation="gelu"))
+    config = model.pretrained_cfg
+    assert loaded.preprocessing.mean == config["mean"]
+    assert loaded.preprocessing.std == config["std"]
+    assert loaded.preprocessing_note.startswith("assumed, the default of timm")
 
 
 STEPS = {"input_size": [3, 16, 16], "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
 
 
 @pytest.mark.parametrize(("mode", "resize"), [("center", 17), ("squash", (17, 17))])
-def test_preprocessing_of_a_config(mode, resize):
-    """As timm/data/transforms_factory.py: 17 is the floor of 16 / 0.9."""
-    told = STEPS | {"crop_pct": 0.9, "crop_mode": mode, "interpolation": "bicubic"}
-    assert timm_config.read_preprocessing({"pretrained_cfg": told}) == {
+def test_preprocessing_from_a_config(mode, resize):
+    """As in timm/data/transforms_factory.py, 17 is the floor of 16 / 0.9."""
+    settings = STEPS | {"crop_pct": 0.9, "crop_mode": mode, "interpolation": "bicubic"}
+    assert timm_config.read_preprocessing({"pretrained_cfg": settings}) == {
         "mode": "RGB",
         "resize": resize,
         "crop": (16, 16),

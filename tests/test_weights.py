@@ -1,4 +1,4 @@
-"""Weights are read from safe files only, fit exactly or are refused, and hash the same."""
+"""Weights come from safe files only, fit exactly or are refused, and have one hash."""
 
 import os
 import pickle
@@ -60,20 +60,20 @@ def misfit(state, kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "named"),
+    ("kind", "message"),
     [
         ("missing", "missing: head.classifier.bias"),
         ("unexpected", "unexpected: mask_token"),
         ("mis-shaped", "mis-shaped: head.classifier.weight (9, 24) instead of (5, 24)"),
     ],
 )
-def test_what_does_not_fit_is_named(state, kind, named):
+def test_a_tensor_that_does_not_fit_is_named(state, kind, message):
     with pytest.raises(RequestError) as refusal:
         load_vit(SPEC, misfit(state, kind), "w.pth")
-    assert named in refusal.value.message
+    assert message in refusal.value.message
 
 
-def test_weights_of_a_stranger_are_refused_with_the_families():
+def test_weights_of_no_known_family_are_refused_with_the_families():
     with pytest.raises(RequestError) as refusal:
         load_vit(SPEC, {"conv1.weight": torch.zeros(1)}, "resnet.pth")
     assert "conv1.weight" in refusal.value.message
@@ -81,7 +81,7 @@ def test_weights_of_a_stranger_are_refused_with_the_families():
 
 
 class Malicious:
-    """Unpickled, it makes a folder: a harmless stand-in for anything at all."""
+    """Unpickling it creates a folder, in place of anything worse."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -90,7 +90,7 @@ class Malicious:
         return os.mkdir, (str(self.folder),)
 
 
-def write_malice(path):
+def write_malicious(path):
     torch.save({"w": Malicious(path.parent / "ran")}, path)
 
 
@@ -117,7 +117,7 @@ def write_half_safetensors(path):
 
 
 BAD = {
-    "malicious": ("w.pth", write_malice),
+    "malicious": ("w.pth", write_malicious),
     "a plain pickle": ("w.bin", write_plain_pickle),
     "a whole module": ("w.pt", write_module),
     "a number": ("w.pt", write_number),
@@ -132,7 +132,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("name", "write"), BAD.values(), ids=BAD.keys())
-def test_bad_files_are_refused_and_run_nothing(tmp_path, name, write):
+def test_bad_files_are_refused_and_execute_nothing(tmp_path, name, write):
     path = tmp_path / name
     write(path)
     with pytest.raises(RequestError) as refusal:

@@ -1,6 +1,7 @@
-"""timm's models, imported beside a stand-in for torchvision, which does not import beside the CPU
-build of torch. timm needs its names at import, and none of them for a Vision Transformer; the
-stand-in is gone afterwards, so that nothing else takes it for the real one.
+"""timm's models, imported with a fake torchvision.
+
+The real one can't be imported beside the CPU build of torch. timm needs its names at import, but
+none of them for a Vision Transformer. The fake is removed afterwards, so that nobody else uses it.
 """
 
 import importlib.abc
@@ -16,7 +17,7 @@ class _Meta(type):
 
 
 def _anything(name):
-    """A class whose every attribute is another one like it."""
+    """A class whose attributes are classes of the same kind."""
     if name.startswith("__"):
         raise AttributeError(name)
     return _Meta(name, (), {})
@@ -24,9 +25,9 @@ def _anything(name):
 
 class _Module(types.ModuleType):
     def __getattr__(self, name):
-        made = _anything(name)
-        setattr(self, name, made)
-        return made
+        attribute = _anything(name)
+        setattr(self, name, attribute)
+        return attribute
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
