@@ -28,10 +28,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @dataclass(frozen=True)
 class Exported:
-    """Paths and verdicts of the Fashion-MNIST model's artifacts, by target."""
+    """Paths of the Fashion-MNIST model's artifacts, and what --json printed, by backend."""
 
     path: dict[str, Path]
-    told: dict[str, dict]
+    report: dict[str, dict]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -77,7 +77,7 @@ def fashion(shared_folder) -> Exported:
     folder = shared_folder("fashion", export)
     return Exported(
         path={backend: folder / out.name for backend, out in path.items()},
-        told={backend: json.loads((folder / f"{backend}.json").read_text()) for backend in path},
+        report={backend: json.loads((folder / f"{backend}.json").read_text()) for backend in path},
     )
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -253,32 +252,6 @@ def test_without_a_command_there_is_help():
     done = run(exit_code=2)
     assert done.stderr.startswith("Usage: ")
     assert "Fix:" not in done.stderr
-
-
-def test_help_is_light():
-    """No library that takes long to load stands between the user and --help."""
-    heavy = {"torch", "onnx", "onnxruntime", "matplotlib", "PIL", "transformers", "einops"}
-    script = (
-        "import sys\nfrom vit_export.cli import cli\n"
-        "cli.main(['--help'], standalone_mode=False)\n"
-        f"print({heavy} & set(sys.modules), file=sys.stderr)"
-    )
-    done = run("-c", script, command=sys.executable)
-    assert done.stderr.strip() == "set()"
-
-
-@pytest.mark.parametrize("command", ["predict", "validate"])
-def test_an_onnx_file_needs_no_torch(fashion, command):
-    images = [str(SAMPLE)] if command == "predict" else []
-    arguments = [command, str(fashion.path["onnx"]), *images]
-    script = (
-        "import sys\n"
-        "sys.modules['torch'] = sys.modules['onnx'] = sys.modules['einops'] = None\n"
-        "from vit_export.cli import cli\n"
-        f"cli.main({arguments!r}, standalone_mode=False)"
-    )
-    done = run("-c", script, command=sys.executable)
-    assert {"predict": "Bag", "validate": "PROVEN"}[command] in done.stdout
 
 
 def test_models():

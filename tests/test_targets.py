@@ -6,7 +6,7 @@ import pytest
 from support import need, refused, run
 
 import vit_export
-from vit_export.api.doctor import examine
+from vit_export.api import doctor
 from vit_export.backends import BACKENDS, find_installed_backend
 from vit_export.backends.option import Option
 from vit_export.core.errors import MissingError, RequestError
@@ -14,7 +14,7 @@ from vit_export.core.errors import MissingError, RequestError
 
 @pytest.fixture(params=BACKENDS)
 def target(request):
-    works = {health.target: health for health in examine()}[request.param]
+    works = {health.target: health for health in doctor()}[request.param]
     need(request.param, present=works.works, fix=works.fix)
     return BACKENDS[request.param]
 

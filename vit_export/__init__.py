@@ -1,13 +1,13 @@
 """Vision Transformers from PyTorch to the file a device runs, with proof.
 
-Every command has a twin here: `onnx`, `torchscript`, `trt` (one per target), `predict`, `validate`,
-`locate`, `bench`, `cpp`, `inspect`, `summary`, `models`, `doctor`. They load on first use, so that
-importing this package is cheap.
+Every command has a function of the same name here: one per backend (`onnx`, `torchscript`, `trt`),
+`predict`, `validate`, `locate`, `bench`, `cpp`, `inspect`, `summary`, `models`, `doctor`. They load
+on first use, so that importing this package is cheap. `__init__.pyi` has their signatures for type
+checkers and editors; `scripts/stubs` writes it.
 """
 
-from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vit_export.backends import BACKENDS
 from vit_export.core.errors import (
@@ -18,19 +18,6 @@ from vit_export.core.errors import (
     VitExportError,
 )
 from vit_export.model.vit.spec import VitSpec
-
-if TYPE_CHECKING:
-    from vit_export.api import (
-        bench,
-        cpp,
-        doctor,
-        inspect,
-        locate,
-        models,
-        predict,
-        summary,
-        validate,
-    )
 
 __all__ = [
     "BuildError",
@@ -61,5 +48,10 @@ globals().pop("bench")
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    api = import_module("vit_export.api")
-    return partial(api.build, name) if name in BACKENDS else getattr(api, name)
+    function = getattr(import_module("vit_export.api"), name)
+    globals()[name] = function
+    return function
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

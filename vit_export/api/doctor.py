@@ -1,4 +1,4 @@
-"""Which targets work on this machine, with versions, and what to install for the others."""
+"""What works on this machine."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,18 @@ from vit_export.core.packages import versions_of
 
 @dataclass(frozen=True)
 class Health:
-    """What one target finds here."""
+    """What one backend finds on this machine. Field names are keys of --json."""
 
     target: str
+    """Name of the backend."""
     versions: dict[str, str]
+    """Versions of its packages that are installed."""
     missing: tuple[str, ...]
+    """Packages to install, by the names pip knows."""
     note: str
+    """What to know about the backend, and about this machine."""
     fix: str
+    """The command that installs what is missing; empty if nothing is."""
 
     @property
     def works(self) -> bool:
@@ -23,14 +28,17 @@ class Health:
         return not self.missing
 
 
-def examine() -> list[Health]:
-    """One entry per target, in their order. Nothing is imported."""
-    return [_examine(target) for target in BACKENDS.values()]
+def doctor() -> list[Health]:
+    """The health of each backend, in the order in which they are listed; imports none of them."""
+    return [_check(backend) for backend in BACKENDS.values()]
 
 
-def _examine(target: Backend) -> Health:
-    versions = versions_of((*target.packages, *target.one_of))
-    missing = target.missing_packages()
-    fix = f"pip install {' '.join(missing)}" if missing else ""
-    note = " ".join(filter(None, (target.note, target.describe_machine())))
-    return Health(target.name, versions, missing, note, fix)
+def _check(backend: Backend) -> Health:
+    missing = backend.missing_packages()
+    return Health(
+        target=backend.name,
+        versions=versions_of((*backend.packages, *backend.one_of)),
+        missing=missing,
+        note=" ".join(filter(None, (backend.note, backend.describe_machine()))),
+        fix=f"pip install {' '.join(missing)}" if missing else "",
+    )

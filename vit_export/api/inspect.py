@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import BACKENDS
 from vit_export.backends.open import find_backend_of, recognize
+from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.core.errors import RequestError
 from vit_export.core.staging import data_files
 from vit_export.model.vit.presets import Preset, load_preset
@@ -45,21 +46,43 @@ class Inspection:
     """Of an ONNX file; None where onnx_ir is not installed."""
 
 
-def inspect_path(
-    path: Path, model: str | None = None, told: Mapping[str, Any] | None = None
+def inspect(
+    path: str | Path,
+    *,
+    model: str | None = None,
+    heads: int | None = None,
+    activation: str | None = None,
+    pool: str | None = None,
+    norm_eps: float | None = None,
+    trained_size: str | None = None,
 ) -> Inspection:
-    """What `path` holds; a checkpoint is completed by a preset and by what is `told` of it.
+    """What a checkpoint or an artifact holds; nothing is exported.
+
+    Args:
+        path: a checkpoint, file or folder, or a file that vit-export wrote. The options below are
+            for checkpoints.
+        model: a preset of the same architecture, for what the checkpoint does not record.
+        heads: the number of attention heads, if the checkpoint does not record it.
+        activation: `gelu`, `gelu_tanh` or `quick_gelu`, if the checkpoint does not record it.
+        pool: a value of `VitSpec.pool`, if the model does not pool as its family does.
+        norm_eps: the epsilon of the LayerNorms, if it is not the usual one.
+        trained_size: "HxW" of the training images, if they were not square.
 
     Raises:
-        RequestError: neither a checkpoint of a known family nor an artifact of ours.
+        RequestError: it is neither a checkpoint of a known family nor an artifact of ours.
+        MissingError: what reads such an artifact is not installed.
     """
-    if not path.exists():
-        raise RequestError(f"{path}: no such file or folder.", "check the path.")
-    if not _is_artifact(path):
-        return _checkpoint(path, None if model is None else load_preset(model), dict(told or {}))
-    if model is not None or told:
-        raise RequestError(f"{path} is an artifact, and tells all of itself.", "name it alone.")
-    return _artifact(path)
+    file = Path(path)
+    hints = CheckpointHints(
+        heads=heads, activation=activation, pool=pool, norm_eps=norm_eps, trained_size=trained_size
+    ).spec_fields()
+    if not file.exists():
+        raise RequestError(f"{file}: no such file or folder.", "check the path.")
+    if not _is_artifact(file):
+        return _checkpoint(file, None if model is None else load_preset(model), hints)
+    if model is not None or hints:
+        raise RequestError(f"{file} is an artifact, and tells all of itself.", "name it alone.")
+    return _artifact(file)
 
 
 def _is_artifact(path: Path) -> bool:

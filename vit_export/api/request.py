@@ -12,7 +12,7 @@ from vit_export.backends.option import Value
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.core.errors import RequestError
-from vit_export.core.figures import check_picture
+from vit_export.core.figures import check_figure
 from vit_export.core.staging import check_writable
 from vit_export.data.annotations import Annotations
 from vit_export.data.images import find_images
@@ -57,7 +57,7 @@ class ExportRequest:
             find_images(self.quantization.calibration)
         plot = self.quantization.plot
         if plot is not None:
-            check_picture(plot)
+            check_figure(plot)
             if plot.resolve() == self.out.resolve():
                 raise RequestError(
                     f"{self.out} can't be the picture too.", "give --plot another name."

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vit_export.bench.results import Bench
-from vit_export.core.figures import write_picture
+from vit_export.core.figures import save_figure
 
 COLOURS = {"fp32": "tab:red", "int8": "tab:orange"}
 """Colour of the roofline, by arithmetic."""
@@ -33,4 +33,4 @@ def write_plot(path: Path, bench: Bench) -> None:
                 axes.axvline(limit_ms, color=COLOURS[name], label=f"limit of the machine, {name}")
             axes.set(title=f"batch {batch}", xlabel="ms (median; whiskers: least, 90th percentile)")
             axes.legend(fontsize=7)
-        write_picture(path, figure)
+        save_figure(path, figure)

@@ -14,7 +14,7 @@ from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.codegen.golden import Golden, recipes_of
 from vit_export.codegen.project import RUNTIMES, check_target, file_name, write_project
 from vit_export.core.errors import RequestError
-from vit_export.core.progress import Progress, silent
+from vit_export.core.progress import Progress
 from vit_export.core.staging import data_files, staged_folder
 from vit_export.data.pillow_resize import check_resizable, columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing
@@ -50,45 +50,34 @@ class Generated:
         return asdict(self) | {"path": str(self.path), "commands": self.commands}
 
 
-def cpp(
-    artifact: str | Path,
-    out: str | Path,
+def generate(
+    artifact: Path,
+    out: Path,
     *,
-    preprocess: str | None = None,
-    weights: str | Path | None = None,
-    force: bool = False,
-    progress: Progress = silent,
+    preprocess: str | None,
+    weights: Path | None,
+    force: bool,
+    progress: Progress,
 ) -> Generated:
-    """A C++ project around an artifact: it classifies images, and its tests hold it to PyTorch.
-
-    Args:
-        artifact: a file that vit-export wrote.
-        out: the folder.
-        preprocess: `graph` or `cpp`, where images are resized; None: as the artifact is made.
-        weights: the checkpoint the artifact came from; not needed for one that preprocesses by
-            itself, nor for shipped and for random weights.
-        force: writes into a folder that is not empty.
-        progress: opened around every stage.
+    """Write the project of an artifact into the folder `out`; see `vit_export.cpp`.
 
     Raises:
-        RequestError: no artifact of ours, one that C++ can't classify with, that is not whole
-            where it is copied, or that another Pillow would judge; a preprocessing that it is
-            not made for, weights that are not its own, or `out` is not empty.
+        RequestError: C++ cannot classify with the artifact, `weights` are not its own, or `out` is
+            not empty.
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
-    path, home = Path(artifact), Path(out)
-    manifest, steps = _checked(path, preprocess)
-    with staged_folder(home, force=force) as folder:
+    manifest, steps = _checked(artifact, preprocess)
+    with staged_folder(out, force=force) as folder:
         with progress("answer in eager PyTorch"):
-            golden = _golden(manifest, steps, None if weights is None else Path(weights))
-        copy = _copied(path, folder / file_name(manifest))
+            golden = _golden(manifest, steps, weights)
+        copy = _copied(artifact, folder / file_name(manifest))
         with progress("hold the artifact against it"):
-            _check(copy, path, golden)
+            _check(copy, artifact, golden)
         (folder / "golden").mkdir()
         images = golden.write(folder / "golden", steps)
         write_project(folder, manifest, steps, images)
     place = "graph" if manifest.takes_pixels else "cpp"
-    return Generated(home, place, len(images), RUNTIMES[manifest.target].flag)
+    return Generated(out, place, len(images), RUNTIMES[manifest.target].flag)
 
 
 def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preprocessing]:

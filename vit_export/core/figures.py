@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 from vit_export.core.errors import RequestError
 from vit_export.core.staging import check_writable, staged
 
-if TYPE_CHECKING:  # matplotlib is heavy, and only a picture needs it
+if TYPE_CHECKING:  # matplotlib is heavy, and only a figure needs it
     from matplotlib.figure import Figure
 
+DOTS_PER_INCH = 150
 
-def check_picture(path: Path) -> None:
-    """Nothing, when a picture can be written to `path`.
+
+def check_figure(path: Path) -> None:
+    """Raise an error unless a figure can be written to `path`.
 
     Raises:
-        RequestError: its suffix is of no format that matplotlib writes; its folder is missing.
-        BuildError: its folder can't be written.
+        RequestError: matplotlib writes no format of this suffix, or the folder is missing.
+        BuildError: the folder cannot be written to.
     """
     from matplotlib.figure import Figure
 
@@ -25,10 +27,10 @@ def check_picture(path: Path) -> None:
     check_writable(path)
 
 
-def write_picture(path: Path, figure: "Figure") -> None:
-    """Writes the figure; the suffix of `path` tells the format, PNG where it has none."""
+def save_figure(path: Path, figure: "Figure") -> None:
+    """Write a figure in the format of the suffix; PNG if `path` has none."""
     with staged(path) as stage:
-        figure.savefig(stage.file, format=_format(path), dpi=150)
+        figure.savefig(stage.file, format=_format(path), dpi=DOTS_PER_INCH)
         stage.commit()
 
 

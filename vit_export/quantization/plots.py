@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from vit_export.artifact.budget import SearchResult
-from vit_export.core.figures import write_picture
+from vit_export.core.figures import save_figure
 
 
 def write_search_plot(path: Path, search: SearchResult) -> None:
@@ -28,4 +28,4 @@ def write_search_plot(path: Path, search: SearchResult) -> None:
         axes.axhline(least, color="tab:red", ls=":", label=f"asked for: {least:g} dB")
         axes.set(xlabel="ms of the encoder's linear layers", ylabel="SNR of the worst image, dB")
         axes.legend()
-        write_picture(path, figure)
+        save_figure(path, figure)

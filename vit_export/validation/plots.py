@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vit_export.core.figures import write_picture
+from vit_export.core.figures import save_figure
 from vit_export.validation.localize import Localization
 
 SMALLEST_SHARE = 1e-3
@@ -32,4 +32,4 @@ def plot_localization(path: Path, localization: Localization) -> None:
         axes.set(yscale="log", ylabel="error / allowed error", title=localization.artifact)
         axes.tick_params(axis="x", rotation=90)
         axes.legend()
-        write_picture(path, figure)
+        save_figure(path, figure)

@@ -1,0 +1,105 @@
+"""Writes vit_export/__init__.pyi: the public functions for type checkers and editors.
+
+The functions of the backends come from the registry on first use, where no type checker sees them.
+
+python scripts/stubs.py            # writes it
+python scripts/stubs.py --check    # fails when it is out of date
+"""
+
+import ast
+import inspect
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from inspect import Parameter
+from pathlib import Path
+from typing import Any
+
+import vit_export
+from vit_export.api import build
+from vit_export.backends import BACKENDS
+
+STUB = Path(__file__).resolve().parent.parent / "vit_export" / "__init__.pyi"
+DOCSTRING = '"""Written by scripts/stubs.py from the signatures of the functions themselves."""'
+IMPORTS = ("from pathlib import Path", "from typing import Literal")
+
+
+def stub() -> str:
+    """The whole file."""
+    module = ast.parse(inspect.getsource(sys.modules[build.__module__]))
+    annotations = annotations_of(module, build.__name__)
+    exported = [name for name in vit_export.__all__ if name not in BACKENDS]
+    exports = [
+        f"from {getattr(vit_export, name).__module__} import {name} as {name}" for name in exported
+    ]
+    functions = [write_function(getattr(vit_export, name), annotations) for name in BACKENDS]
+    names = f"__all__ = {sorted(vit_export.__all__)}"
+    imports = [*IMPORTS, *(text for name, text in imports_of(module) if name not in exported)]
+    return tidy("\n".join([DOCSTRING, *imports, *exports, names, *functions]))
+
+
+def annotations_of(module: ast.Module, name: str) -> dict[str, str]:
+    """The annotation of each parameter of a function, as it is written."""
+    functions = (node for node in module.body if isinstance(node, ast.FunctionDef))
+    (function,) = (node for node in functions if node.name == name)
+    parameters = (*function.args.args, *function.args.kwonlyargs)
+    texts = {one.arg: ast.unparse(one.annotation) for one in parameters if one.annotation}
+    return {name: text.strip("'") for name, text in texts.items()}
+
+
+def imports_of(module: ast.Module) -> list[tuple[str, str]]:
+    """The names that a module imports, also for type checkers only, and how."""
+    nodes = (node for node in ast.walk(module) if isinstance(node, ast.ImportFrom))
+    return [
+        (alias.name, f"from {node.module} import {alias.name}")
+        for node in nodes
+        for alias in node.names
+    ]
+
+
+def write_function(function: Callable[..., Any], annotations: dict[str, str]) -> str:
+    """A function without its body."""
+    parameters = inspect.signature(function).parameters.values()
+    positional = [one for one in parameters if one.kind is Parameter.POSITIONAL_OR_KEYWORD]
+    keywords = [one for one in parameters if one.kind is Parameter.KEYWORD_ONLY]
+    texts = [*(write_parameter(one, annotations) for one in positional), "*"]
+    texts += [write_parameter(one, annotations) for one in keywords]
+    docstring = textwrap.indent(f'"""{inspect.getdoc(function)}\n"""', "    ")
+    return f"def {function.__name__}({', '.join(texts)}) -> ExportResult:\n{docstring}\n"
+
+
+def write_parameter(parameter: Parameter, annotations: dict[str, str]) -> str:
+    """A parameter with its type, and its default where that is a plain value."""
+    annotation = annotations.get(parameter.name) or describe_type(parameter.annotation)
+    if parameter.default is Parameter.empty:
+        return f"{parameter.name}: {annotation}"
+    is_plain = isinstance(parameter.default, bool | int | str | tuple | None)
+    default = repr(parameter.default) if is_plain else "..."
+    return f"{parameter.name}: {annotation} = {default}"
+
+
+def describe_type(annotation: Any) -> str:
+    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return text.replace("typing.", "").replace("pathlib.", "")
+
+
+def tidy(text: str) -> str:
+    """`text` as ruff sorts and formats it, without the imports that it does not need."""
+    for command in (["check", "--fix-only", "--quiet", "--select", "F401,I"], ["format"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--stdin-filename", STUB, "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        text = done.stdout
+    return text
+
+
+if __name__ == "__main__":
+    if "--check" not in sys.argv:
+        STUB.write_text(stub(), encoding="utf-8")
+    elif not STUB.exists() or STUB.read_text(encoding="utf-8") != stub():
+        sys.exit(f"{STUB.name} is out of date. Fix: python scripts/stubs.py")

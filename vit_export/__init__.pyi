@@ -1,0 +1,332 @@
+"""Written by scripts/stubs.py from the signatures of the functions themselves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from vit_export.api.bench import bench as bench
+from vit_export.api.cpp import cpp as cpp
+from vit_export.api.doctor import doctor as doctor
+from vit_export.api.inspect import inspect as inspect
+from vit_export.api.locate import locate as locate
+from vit_export.api.models import models as models
+from vit_export.api.predict import predict as predict
+from vit_export.api.result import ExportResult
+from vit_export.api.summary import summary as summary
+from vit_export.api.validate import validate as validate
+from vit_export.artifact.precision import Part, Scales
+from vit_export.checkpoints.load import ModelLike
+from vit_export.checkpoints.overrides import (
+    Numbers,
+    Outputs,
+)
+from vit_export.core.errors import BuildError as BuildError
+from vit_export.core.errors import MissingError as MissingError
+from vit_export.core.errors import ProofError as ProofError
+from vit_export.core.errors import RequestError as RequestError
+from vit_export.core.errors import VitExportError as VitExportError
+from vit_export.core.progress import Progress
+from vit_export.model.vit.spec import VitSpec as VitSpec
+
+__all__ = [
+    "BuildError",
+    "MissingError",
+    "ProofError",
+    "RequestError",
+    "VitExportError",
+    "VitSpec",
+    "bench",
+    "cpp",
+    "doctor",
+    "inspect",
+    "locate",
+    "models",
+    "onnx",
+    "predict",
+    "summary",
+    "torchscript",
+    "trt",
+    "validate",
+]
+
+def onnx(
+    model: ModelLike | None,
+    out: str | Path,
+    *,
+    weights: str | Path | None = None,
+    heads: int | None = None,
+    activation: str | None = None,
+    pool: str | None = None,
+    norm_eps: float | None = None,
+    trained_size: str | None = None,
+    seed: int = 0,
+    image_size: str | None = None,
+    classes: int | None = None,
+    outputs: Outputs | None = None,
+    labels: str | Path | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+    resize: str | int | None = None,
+    crop: str | float | None = None,
+    interpolation: str | None = None,
+    batch: str | Sequence[str] = "dynamic",
+    precision: str | None = None,
+    scales: Scales = "batch",
+    calibration: str | Path | None = None,
+    include: Sequence[Part] = (),
+    io_fp16: bool = False,
+    min_snr: float | None = None,
+    min_top1: float | None = None,
+    plot: str | Path | None = None,
+    images: str | Path | None = None,
+    labels_csv: str | Path | None = None,
+    opset: int = 20,
+    flavour: Literal["portable", "onnxruntime", "openvino", "tensorrt"] = "portable",
+    simplify: bool = True,
+    preprocess: Literal["none", "graph"] = "none",
+    head: Literal["logits", "softmax", "top5"] = "logits",
+    threads: int | None = None,
+    progress: Progress = ...,
+) -> ExportResult:
+    """Export a model to ONNX and prove it; the file takes its name only if proven.
+
+    An ONNX file in standard operators, for ONNX Runtime, OpenVINO, TensorRT and others.
+
+    Args:
+        model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
+            state dict). None with `weights` leaves the choice to the checkpoint.
+        out: the file to write. Only a proven result takes this name.
+        weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
+            random ones.
+        heads: number of attention heads, if the checkpoint does not record it.
+        activation: activation of the MLPs, if the checkpoint does not record it: `gelu`,
+            `gelu_tanh` or `quick_gelu`.
+        pool: how the model pools its tokens, if not as its family does: a value of `VitSpec.pool`.
+        norm_eps: epsilon of the LayerNorms, if it is not the family's.
+        trained_size: "HxW" of the training images, if they were not square.
+        seed: seed of random weights.
+        image_size: "HxW" of the exported model.
+        classes: number of classes. With trained weights it is only checked.
+        outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
+        labels: a file that names the classes, one a line or as JSON.
+        mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
+        std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
+        resize: the shorter side before the crop in pixels, or "HxW".
+        crop: what the model takes in pixels, or as a share of the resized image (0.875, 1.0).
+        interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
+        batch: `dynamic`, N or MIN:OPT:MAX. Targets with optimization profiles take several.
+        precision: a name in `artifact.precision.PRECISIONS`; None means fp32.
+        scales: run-time scales of int8: one per `batch`, or one per `token`.
+        calibration: a folder of images to calibrate on.
+        include: parts to quantize besides the blocks' linear layers: `patches`, `head` and
+            `attention`.
+        io_fp16: inputs and outputs of an fp16 file are fp16 too.
+        min_snr: for auto, the least signal-to-noise ratio of every sample in dB; None means 35.
+        min_top1: for auto, the least share of images that keep their top class; None means 0.99.
+        plot: for auto, a picture of latency against accuracy.
+        images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
+            a class, by name or index. Some images join the proof's samples.
+        labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
+        opset: Version of the operator set. 18 to 22.
+        flavour: The runtime it is for; onnxruntime brings operators of its own.
+        simplify: Run onnxsim, proven after like all else.
+        preprocess: graph: the file takes 8-bit images of any size, and resizes as Pillow does.
+        head: Probabilities in place of logits, or the five best classes with theirs.
+        threads: threads of the runtime that proves the file; None is the runtime's default.
+        progress: opened around every stage.
+
+    Raises:
+        RequestError: the request makes no sense.
+        MissingError: a package or a GPU that the request needs is not here.
+        BuildError: the file could not be made or written.
+        RejectedError: the file was made, and is not the model. It is kept as OUT.rejected.
+    """
+
+def torchscript(
+    model: ModelLike | None,
+    out: str | Path,
+    *,
+    weights: str | Path | None = None,
+    heads: int | None = None,
+    activation: str | None = None,
+    pool: str | None = None,
+    norm_eps: float | None = None,
+    trained_size: str | None = None,
+    seed: int = 0,
+    image_size: str | None = None,
+    classes: int | None = None,
+    outputs: Outputs | None = None,
+    labels: str | Path | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+    resize: str | int | None = None,
+    crop: str | float | None = None,
+    interpolation: str | None = None,
+    batch: str | Sequence[str] = "dynamic",
+    precision: str | None = None,
+    images: str | Path | None = None,
+    labels_csv: str | Path | None = None,
+    preprocess: Literal["none", "graph"] = "none",
+    head: Literal["logits", "softmax", "top5"] = "logits",
+    threads: int | None = None,
+    progress: Progress = ...,
+) -> ExportResult:
+    """Export a model to TorchScript and prove it; the file takes its name only if proven.
+
+    A TorchScript archive, traced and frozen, for LibTorch in C++ and on phones.
+
+    PyTorch has deprecated TorchScript in favour of torch.export; it is for those who still ship
+    LibTorch. For everything new take onnx.
+
+    Args:
+        model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
+            state dict). None with `weights` leaves the choice to the checkpoint.
+        out: the file to write. Only a proven result takes this name.
+        weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
+            random ones.
+        heads: number of attention heads, if the checkpoint does not record it.
+        activation: activation of the MLPs, if the checkpoint does not record it: `gelu`,
+            `gelu_tanh` or `quick_gelu`.
+        pool: how the model pools its tokens, if not as its family does: a value of `VitSpec.pool`.
+        norm_eps: epsilon of the LayerNorms, if it is not the family's.
+        trained_size: "HxW" of the training images, if they were not square.
+        seed: seed of random weights.
+        image_size: "HxW" of the exported model.
+        classes: number of classes. With trained weights it is only checked.
+        outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
+        labels: a file that names the classes, one a line or as JSON.
+        mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
+        std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
+        resize: the shorter side before the crop in pixels, or "HxW".
+        crop: what the model takes in pixels, or as a share of the resized image (0.875, 1.0).
+        interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
+        batch: `dynamic`, N or MIN:OPT:MAX. Targets with optimization profiles take several.
+        precision: a name in `artifact.precision.PRECISIONS`; None means fp32.
+        images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
+            a class, by name or index. Some images join the proof's samples.
+        labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
+        preprocess: graph: the file takes 8-bit images of any size, and resizes as Pillow does.
+        head: Probabilities in place of logits, or the five best classes with theirs.
+        threads: threads of the runtime that proves the file; None is the runtime's default.
+        progress: opened around every stage.
+
+    Raises:
+        RequestError: the request makes no sense.
+        MissingError: a package or a GPU that the request needs is not here.
+        BuildError: the file could not be made or written.
+        RejectedError: the file was made, and is not the model. It is kept as OUT.rejected.
+    """
+
+def trt(
+    model: ModelLike | None,
+    out: str | Path,
+    *,
+    weights: str | Path | None = None,
+    heads: int | None = None,
+    activation: str | None = None,
+    pool: str | None = None,
+    norm_eps: float | None = None,
+    trained_size: str | None = None,
+    seed: int = 0,
+    image_size: str | None = None,
+    classes: int | None = None,
+    outputs: Outputs | None = None,
+    labels: str | Path | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+    resize: str | int | None = None,
+    crop: str | float | None = None,
+    interpolation: str | None = None,
+    batch: str | Sequence[str] = "dynamic",
+    precision: str | None = None,
+    calibration: str | Path | None = None,
+    include: Sequence[Part] = (),
+    io_fp16: bool = False,
+    images: str | Path | None = None,
+    labels_csv: str | Path | None = None,
+    fp16: bool = False,
+    bf16: bool = False,
+    int8: bool = False,
+    engine: Literal["auto", "tensorrt", "rtx", "torch"] = "auto",
+    opset: int = 20,
+    flavour: Literal["portable", "onnxruntime", "openvino", "tensorrt"] = "tensorrt",
+    simplify: bool = True,
+    workspace: int = 0,
+    level: int = 3,
+    timing_cache: str | Path = "",
+    hardware: Literal["none", "ampere-plus", "same-capability"] = "none",
+    version_compatible: bool = False,
+    gpu: str | Path = "",
+    refit: bool = False,
+    strip_weights: bool = False,
+    save_onnx: bool = False,
+    require_run: bool = False,
+    threads: int | None = None,
+    progress: Progress = ...,
+) -> ExportResult:
+    """Export a model to TensorRT and prove it; the file takes its name only if proven.
+
+    A TensorRT engine, strongly typed, built with or without a GPU.
+
+    Without a GPU it is built by TensorRT for RTX; its graph is proven on the CPU, and `vit-export
+    validate` finishes the proof on the device.
+
+    Args:
+        model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
+            state dict). None with `weights` leaves the choice to the checkpoint.
+        out: the file to write. Only a proven result takes this name.
+        weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
+            random ones.
+        heads: number of attention heads, if the checkpoint does not record it.
+        activation: activation of the MLPs, if the checkpoint does not record it: `gelu`,
+            `gelu_tanh` or `quick_gelu`.
+        pool: how the model pools its tokens, if not as its family does: a value of `VitSpec.pool`.
+        norm_eps: epsilon of the LayerNorms, if it is not the family's.
+        trained_size: "HxW" of the training images, if they were not square.
+        seed: seed of random weights.
+        image_size: "HxW" of the exported model.
+        classes: number of classes. With trained weights it is only checked.
+        outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
+        labels: a file that names the classes, one a line or as JSON.
+        mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
+        std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
+        resize: the shorter side before the crop in pixels, or "HxW".
+        crop: what the model takes in pixels, or as a share of the resized image (0.875, 1.0).
+        interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
+        batch: `dynamic`, N or MIN:OPT:MAX. Targets with optimization profiles take several.
+        precision: a name in `artifact.precision.PRECISIONS`; None means fp32.
+        calibration: a folder of images to calibrate on.
+        include: parts to quantize besides the blocks' linear layers: `patches`, `head` and
+            `attention`.
+        io_fp16: inputs and outputs of an fp16 file are fp16 too.
+        images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
+            a class, by name or index. Some images join the proof's samples.
+        labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
+        fp16: short for precision 'fp16'.
+        bf16: short for precision 'bf16'.
+        int8: short for precision 'int8-static'.
+        engine: TensorRT or torch-tensorrt (on a GPU), or TensorRT for RTX (with or without); auto
+            takes the first of tensorrt, rtx, torch that works here.
+        opset: Version of the operator set. 18 to 22.
+        flavour: The runtime it is for; onnxruntime brings operators of its own.
+        simplify: Run onnxsim, proven after like all else.
+        workspace: Limit of scratch memory in MB; 0: all there is. 0 to 1000000.
+        level: How long tensorrt optimizes. 0 to 5.
+        timing_cache: Of tensorrt: what it timed, read and written.
+        hardware: Of tensorrt: other GPUs that the engine has to run on.
+        version_compatible: Of tensorrt: later versions of the same major number load the engine
+            too.
+        gpu: Of rtx: turing, ampere, ada, blackwell or capabilities (8.6) to build for.
+        refit: Other weights can be put into the engine.
+        strip_weights: The engine gets its weights from the graph beside it when it is opened.
+        save_onnx: Keep the graph that went in, as OUT.onnx.
+        require_run: An engine that can't run here is a failure (exit code 3).
+        threads: threads of the runtime that proves the file; None is the runtime's default.
+        progress: opened around every stage.
+
+    Raises:
+        RequestError: the request makes no sense.
+        MissingError: a package or a GPU that the request needs is not here.
+        BuildError: the file could not be made or written.
+        RejectedError: the file was made, and is not the model. It is kept as OUT.rejected.
+    """

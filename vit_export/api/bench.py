@@ -1,0 +1,64 @@
+"""The speed of artifacts, beside baselines and the limit of this machine."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from vit_export.bench.plots import write_plot
+from vit_export.bench.results import Bench
+from vit_export.bench.run import run_bench
+from vit_export.core.errors import RequestError
+from vit_export.core.figures import check_figure
+from vit_export.core.progress import Progress, silent
+
+
+def bench(
+    artifacts: Sequence[str | Path],
+    *,
+    batch: str | int = "1",
+    weights: str | Path | None = None,
+    threads: int | None = None,
+    against: str = "",
+    rounds: int = 7,
+    plot: str | Path | None = None,
+    progress: Progress = silent,
+) -> Bench:
+    """The latency of artifacts and baselines in milliseconds, measured in alternating bursts.
+
+    Args:
+        artifacts: files that vit-export wrote; ratios are relative to the first.
+        batch: batch sizes, such as "1,8".
+        weights: the checkpoint of the first artifact, for the baselines. Shipped and random weights
+            need none; without others the baselines run on random ones, and have no accuracy.
+        threads: threads of every candidate; None for the default of each runtime.
+        against: baselines, such as "eager,openvino"; `vit_export.bench.baselines` lists them.
+        rounds: bursts per candidate, 5 or more.
+        plot: a figure to write, of the latencies.
+        progress: opened around every stage.
+
+    Raises:
+        RequestError: a file is no artifact of ours, a baseline is unknown, or a file does not take
+            one of the batch sizes.
+        MissingError: the package of a baseline is not installed.
+        BuildError: a candidate failed, or was faster than this machine can be.
+    """
+    if plot is not None:
+        check_figure(Path(plot))
+    results = run_bench(
+        [Path(artifact) for artifact in artifacts],
+        batches=_parse_sizes(str(batch)),
+        against=[name for name in against.split(",") if name],
+        weights=None if weights is None else Path(weights),
+        threads=threads,
+        rounds=rounds,
+        progress=progress,
+    )
+    if plot is not None:
+        write_plot(Path(plot), results)
+    return results
+
+
+def _parse_sizes(text: str) -> list[int]:
+    if not re.fullmatch(r"[1-9]\d{0,4}(,[1-9]\d{0,4})*", text):
+        raise RequestError(f"{text!r} are no batch sizes.", "give numbers: --batch 1,8")
+    return [int(size) for size in dict.fromkeys(text.split(","))]

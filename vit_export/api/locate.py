@@ -1,0 +1,42 @@
+"""The first module of an artifact that is not the model's."""
+
+from pathlib import Path
+
+from vit_export.core.figures import check_figure
+from vit_export.core.progress import Progress, silent
+from vit_export.validation.localize import Localization, MismatchError, find_first_mismatch
+from vit_export.validation.plots import plot_localization
+
+
+def locate(
+    artifact: str | Path,
+    *,
+    weights: str | Path | None = None,
+    plot: str | Path | None = None,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> Localization:
+    """The error of an artifact in every module, against eager PyTorch on the artifact's samples.
+
+    Args:
+        artifact: a file that vit-export wrote.
+        weights: the checkpoint it came from; shipped and random weights need none.
+        plot: a figure to write, of the error along the modules.
+        threads: intra-op threads of the runtime; None for the runtime's default.
+        progress: opened around every stage.
+
+    Raises:
+        RequestError: the file is no artifact of ours, or `weights` are not those it was built from.
+        MissingError: the file's runtime is not installed, or no sample can be made again here.
+        MismatchError: a module exceeds its tolerance. The error names the first such module and
+            carries all of them.
+    """
+    if plot is not None:
+        check_figure(Path(plot))
+    checkpoint = None if weights is None else Path(weights)
+    localization = find_first_mismatch(Path(artifact), checkpoint, threads, progress)
+    if plot is not None:
+        plot_localization(Path(plot), localization)
+    if localization.first is not None:
+        raise MismatchError(localization, localization.first)
+    return localization

@@ -1,0 +1,55 @@
+"""The layers of a model."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.load import load
+from vit_export.checkpoints.overrides import ModelOverrides
+from vit_export.model.vit.presets import DEFAULT, load_preset
+from vit_export.model.vit.summary import Summary, summarize
+
+
+def summary(
+    model: str | None = None,
+    *,
+    weights: str | Path | None = None,
+    heads: int | None = None,
+    activation: str | None = None,
+    pool: str | None = None,
+    norm_eps: float | None = None,
+    trained_size: str | None = None,
+    image_size: str | None = None,
+    classes: int | None = None,
+) -> Summary:
+    """The table of layers of a preset or a checkpoint: output shape and parameters of each.
+
+    A preset needs no weights for it, and none are made.
+
+    Args:
+        model: a preset's name or TOML file; None for the default, or with `weights` for the
+            checkpoint's own architecture.
+        weights: a checkpoint, file or folder.
+        heads: the number of attention heads, if the checkpoint does not record it.
+        activation: `gelu`, `gelu_tanh` or `quick_gelu`, if the checkpoint does not record it.
+        pool: a value of `VitSpec.pool`, if the model does not pool as its family does.
+        norm_eps: the epsilon of the LayerNorms, if it is not the usual one.
+        trained_size: "HxW" of the training images, if they were not square.
+        image_size: "HxW" of the images that the model shall take.
+        classes: the number of classes; only random weights take another than their model's.
+
+    Raises:
+        RequestError: there is no such preset, the checkpoint cannot be read or does not fit, or a
+            size is none.
+    """
+    hints = CheckpointHints(
+        heads=heads, activation=activation, pool=pool, norm_eps=norm_eps, trained_size=trained_size
+    )
+    overrides = ModelOverrides(image_size=image_size, classes=classes)
+    if weights is not None or hints.spec_fields():
+        path = None if weights is None else Path(weights)
+        loaded = load(model, weights=path, hints=hints, overrides=overrides)
+        return summarize(loaded.name, loaded.vit.spec)
+    preset = load_preset(model or DEFAULT)
+    spec = replace(preset.spec, **overrides.spec_changes(preset.spec))
+    return summarize(preset.name, spec)
