@@ -1,4 +1,4 @@
-"""A model of billions of bytes: exported, proven, and never held more than it takes."""
+"""A model above 2 GB is exported and proven within a bound on memory."""
 
 import sys
 
@@ -13,7 +13,7 @@ from export_costs import COMMAND, watch, write_checkpoint
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_a_vit_of_two_and_a_half_gigabytes(tmp_path):
-    """ViT-H/14: weights in one file beside the graph; at most 2.5 times the weights and 1 GB."""
+    """ViT-H/14 needs at most 2.5 times its weights plus 1 GB; weights get a file of their own."""
     model, weights = "vit_huge_patch14_224", tmp_path / "weights.safetensors"
     megabytes = write_checkpoint(model, weights)
     out = tmp_path / "h.onnx"

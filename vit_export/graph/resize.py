@@ -34,13 +34,13 @@ Side = ir.Value | npt.NDArray[np.int64]
 
 
 def take_pixels(
-    model: ir.Model, steps: Preprocessing, *, columns_first: bool, normalizes: bool
+    model: ir.Model, preprocessing: Preprocessing, *, columns_first: bool, normalizes: bool
 ) -> None:
     """Make `model`, in place, take uint8 images (B, H, W, C) of any size.
 
     Args:
         model: a graph whose one input is (B, C, h, w).
-        steps: the preprocessing of the model.
+        preprocessing: that of the model.
         columns_first: whether Pillow resizes columns first if they shrink much more than rows.
         normalizes: whether pixels are normalized; otherwise `fold_normalization` made the patch
             convolution take pixels from 0 to 255.
@@ -59,9 +59,9 @@ def take_pixels(
         type=ir.TensorType(ir.DataType.UINT8),
     )
     write = NodeBuilder(model, graph[0], scope=SCOPE)
-    crop = _add_resize(write, steps, image, old_input.shape, columns_first=columns_first)
+    crop = _add_resize(write, preprocessing, image, old_input.shape, columns_first=columns_first)
     if normalizes:
-        factor, summand = (array.astype(FLOAT) for array in compute_normalization(steps))
+        factor, summand = (array.astype(FLOAT) for array in compute_normalization(preprocessing))
         crop = write("Add", write("Mul", crop, factor), summand)
     crop.name, crop.shape, crop.type = f"{SCOPE}/answer", old_input.shape, old_input.type
     old_input.name = f"{SCOPE}/former"
@@ -70,7 +70,7 @@ def take_pixels(
     infer_shapes(model)
 
 
-def fold_normalization(model: ir.Model, steps: Preprocessing) -> None:
+def fold_normalization(model: ir.Model, preprocessing: Preprocessing) -> None:
     """Make the patch convolution of `model`, which is fp32, take pixels from 0 to 255, in place.
 
     Raises:
@@ -82,7 +82,7 @@ def fold_normalization(model: ir.Model, steps: Preprocessing) -> None:
     if kernel is None:
         raise ValueError("the patch convolution has no constant kernel")
     convolution.resize_inputs(3)
-    for position, array in enumerate(fold_into_convolution(kernel, bias, steps), 1):
+    for position, array in enumerate(fold_into_convolution(kernel, bias, preprocessing), 1):
         name = f"{convolution.name}/of_levels_{position}"
         convolution.replace_input_with(position, add_initializer(model.graph, name, array))
     remove_unused(model)
@@ -94,7 +94,7 @@ def _vector(value: int) -> npt.NDArray[np.int64]:
 
 def _add_resize(
     write: NodeBuilder,
-    steps: Preprocessing,
+    preprocessing: Preprocessing,
     image: ir.Value,
     shape: ir.Shape,
     *,
@@ -102,17 +102,18 @@ def _add_resize(
 ) -> ir.Value:
     """Return the crop of the resized image, pixels from 0 to 255 in fp32; `shape` (B, C, h, w)."""
     sizes = [write("Shape", image, start=axis, end=axis + 1) for axis in (1, 2)]
-    resized = _add_resized_sizes(write, steps, sizes)
-    rows = _add_weights(write, steps, sizes[0], resized[0], steps.crop[0])  # (2·h, H)
-    columns = _add_weights(write, steps, sizes[1], resized[1], steps.crop[1])  # (2·w, W)
+    resized = _add_resized_sizes(write, preprocessing, sizes)
+    height, width = preprocessing.crop
+    rows = _add_weights(write, preprocessing, sizes[0], resized[0], height)  # (2·h, H)
+    columns = _add_weights(write, preprocessing, sizes[1], resized[1], width)  # (2·w, W)
     columns = write("Transpose", columns, perm=[1, 0])  # (W, 2·w)
     x = write("Cast", write("Transpose", image, perm=[0, 3, 1, 2]), to=ir.DataType.FLOAT)
 
     def resize_rows(x: ir.Value) -> ir.Value:
-        return _add_rounding(write, write("MatMul", rows, x), -2, steps.crop[0])
+        return _add_rounding(write, write("MatMul", rows, x), -2, height)
 
     def resize_columns(x: ir.Value) -> ir.Value:
-        return _add_rounding(write, write("MatMul", x, columns), -1, steps.crop[1])
+        return _add_rounding(write, write("MatMul", x, columns), -1, width)
 
     if not columns_first:
         return resize_rows(resize_columns(x))
@@ -126,36 +127,38 @@ def _add_resize(
 
 
 def _add_resized_sizes(
-    write: NodeBuilder, steps: Preprocessing, sizes: Sequence[ir.Value]
+    write: NodeBuilder, preprocessing: Preprocessing, sizes: Sequence[ir.Value]
 ) -> list[Side]:
     """Return height and width of the resized image, before the crop."""
-    if not isinstance(steps.resize, int):
-        return [_vector(side) for side in steps.resize]
+    if not isinstance(preprocessing.resize, int):
+        return [_vector(side) for side in preprocessing.resize]
     shorter = write("Min", *sizes)
-    return [write("Div", write("Mul", size, _vector(steps.resize)), shorter) for size in sizes]
+    length = _vector(preprocessing.resize)
+    return [write("Div", write("Mul", size, length), shorter) for size in sizes]
 
 
 def _add_weights(
-    write: NodeBuilder, steps: Preprocessing, size: ir.Value, resized: Side, crop: int
+    write: NodeBuilder, preprocessing: Preprocessing, size: ir.Value, resized: Side, crop: int
 ) -> ir.Value:
     """Return the weights of all pixels of a side for those of the crop, halved: (2·crop, size)."""
     pixel = write("Range", ZERO, write("Squeeze", size), ONE)
-    at = write("Add", _add_first_pixel(write, steps, resized, crop), np.arange(crop)[:, None])
+    first = _add_first_pixel(write, preprocessing, resized, crop)
+    at = write("Add", first, np.arange(crop)[:, None])
     pixel = write("Mul", write("Add", write("Mul", pixel, _vector(2)), _vector(1)), resized)
     at = write("Mul", write("Add", write("Mul", at, _vector(2)), _vector(1)), size)
     apart = write("Cast", write("Abs", write("Sub", pixel, at)), to=ir.DataType.DOUBLE)
     coarser = write("Mul", write("Max", size, resized), _vector(2))
     distance = write("Div", apart, write("Cast", coarser, to=ir.DataType.DOUBLE))
-    return _add_halves(write, _add_filter(write, steps.interpolation, distance))
+    return _add_halves(write, _add_filter(write, preprocessing.interpolation, distance))
 
 
 def _add_first_pixel(
-    write: NodeBuilder, steps: Preprocessing, resized: Side, crop: int
+    write: NodeBuilder, preprocessing: Preprocessing, resized: Side, crop: int
 ) -> ir.Value:
     """Return the first pixel of the crop: half a pixel is rounded down, or to the even one."""
     margin = write("Sub", resized, _vector(crop))
     half = write("Div", margin, _vector(2))
-    if steps.centre == "floor":
+    if preprocessing.centre == "floor":
         return half
     both_odd = write("Mul", write("Mod", margin, _vector(2)), write("Mod", half, _vector(2)))
     return write("Add", half, both_odd)
