@@ -25,7 +25,7 @@ from vit_export.bench.baselines import PLAIN_EXPORTS
 from vit_export.bench.ort_quantizers import QUANTIZERS
 from vit_export.core.numerics import snr_db
 from vit_export.data.images import find_images, read_input
-from vit_export.quantization.sensitivity import closer_views
+from vit_export.quantization.sensitivity import enlarge_quarters
 from vit_export.validation.verdict import RejectedError
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
@@ -139,7 +139,7 @@ def compare(folder: Path, fp32: Path, path: Path) -> str:
     reference, session = open_artifact(fp32), onnxruntime.InferenceSession(str(path))
     snr = []
     for photo in read_inputs(folder / "accuracy", fp32):
-        images = np.stack([photo, *closer_views([photo])])
+        images = np.stack([photo, *enlarge_quarters([photo])])
         expected = [reference.run(image[None]) for image in images]
         answers = [session.run(None, {"image": image[None]})[0] for image in images]
         snr.append([snr_db(*pair) for pair in zip(expected, answers, strict=True)])

@@ -18,7 +18,7 @@ from vit_export.core.errors import RequestError
 from vit_export.core.progress import silent
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.taps import list_taps
-from vit_export.quantization.plan import Plan
+from vit_export.quantization.plan import QuantizationPlan
 from vit_export.validation.localize import MismatchError
 
 MODULE_OF_LAYER = {
@@ -47,7 +47,9 @@ def tamper(good, layer, folder):
 def build(lowered, manifest, path):
     none = np.zeros((0, 1, 28, 28), np.float32)  # only fp16 needs samples
     settings = manifest.settings.values
-    job = Job(lowered=lowered, manifest=manifest, plan=Plan(), samples=none, settings=settings)
+    job = Job(
+        lowered=lowered, manifest=manifest, plan=QuantizationPlan(), samples=none, settings=settings
+    )
     BACKENDS[manifest.target].build(job, path, silent)
 
 

@@ -1,4 +1,4 @@
-"""--precision from the outside: files, verdicts, accuracy, and requests that make no sense."""
+"""--precision from the outside: files, verdicts, accuracy, and requests that are errors."""
 
 import gzip
 import json
@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from quantized_models import add_outliers
 from support import (
     FASHION,
     Made,
@@ -21,7 +22,6 @@ from support import (
     worst_in_openvino,
 )
 from test_fashion_mnist import DATASET
-from test_quantize import with_outliers
 
 import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
@@ -30,7 +30,7 @@ from vit_export.model.vit.state import random_vit
 
 CALIBRATION = FASHION / "images"
 INT8 = onnx.TensorProto.INT8
-ASKED = {
+OPTIONS = {
     "int8": (),
     "int8 token": ("--scales", "token"),
     "int8-static": ("--calibration", CALIBRATION),
@@ -40,58 +40,57 @@ ASKED = {
     "weights-int4": ("--opset", "21"),
     "weights-int4 onnxruntime": ("--for", "onnxruntime"),
 }
-POINTS = {"weights-int4": 3.0}
-"""Of accuracy that a precision may lose; 0.3 where nothing is said."""
-AGREEING = {"weights-int4": 0.95}
-"""Share of predictions that have to stay; 0.99 where nothing is said."""
-SMALLER = {"fp16": 0.55, "weights-int4": 0.25}
-"""Of the fp32 file; 0.35 where nothing is said."""
+MAX_LOST_POINTS = {"weights-int4": 3.0}
+"""Maximum loss of accuracy in percentage points, by precision; 0.3 for all others."""
+MIN_AGREEMENT = {"weights-int4": 0.95}
+"""Minimum share of predictions that stay, by precision; 0.99 for all others."""
+MAX_SIZE = {"fp16": 0.55, "weights-int4": 0.25}
+"""Maximum size as a share of the fp32 file, by precision; 0.35 for all others."""
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Each file, with what building it told."""
+    """Each file and the document of its export."""
     folder = tmp_path_factory.mktemp("precisions")
 
     def make(name):
         out = folder / f"{name.replace(' ', '-')}.onnx"
-        asked = ("--model", "fashion_mnist", "--precision", name.split()[0], *ASKED[name])
-        return out, run_json("onnx", *asked, "--out", out, "-q")
+        options = ("--model", "fashion_mnist", "--precision", name.split()[0], *OPTIONS[name])
+        return out, run_json("onnx", *options, "--out", out, "-q")
 
     return Made(make)
 
 
-EVERY_NAME = pytest.mark.parametrize("name", rarely(ASKED, "int8", "int8-static", "fp16"))
+EVERY_NAME = pytest.mark.parametrize("name", rarely(OPTIONS, "int8", "int8-static", "fp16"))
 
 
 @EVERY_NAME
 def test_a_file_is_proven_in_its_precision(name, built, fashion):
     precision = name.split()[0]
-    path, told = built[name]
-    assert told["verdict"]["status"] == "PROVEN"
-    assert told["verdict"]["precision"] == precision
+    path, document = built[name]
+    assert document["verdict"]["status"] == "PROVEN"
+    assert document["verdict"]["precision"] == precision
     manifest = read_manifest(open_artifact(path), path)
     assert manifest.precision == precision
     assert bool(manifest.layers) == (precision != "fp16")
     assert bool(manifest.fp16_range) == (precision == "fp16")
-    assert path.stat().st_size < SMALLER.get(precision, 0.35) * fashion.path["onnx"].stat().st_size
+    assert path.stat().st_size < MAX_SIZE.get(precision, 0.35) * fashion.path["onnx"].stat().st_size
     assert run_json("validate", path, "-q")["status"] == "PROVEN"
 
 
 @EVERY_NAME
-def test_answers_on_500_test_images_stay(name, built, fashion, fashion_subset, fashion_inputs):
+def test_top_classes_on_500_test_images_stay(name, built, fashion, fashion_subset, fashion_inputs):
     before, labels = top_classes(fashion.path["onnx"], fashion_inputs), fashion_subset[1]
-    found = top_classes(built[name][0], fashion_inputs)
+    after = top_classes(built[name][0], fashion_inputs)
     precision = name.split()[0]
-    assert (found == before).mean() >= AGREEING.get(precision, 0.99)
-    lost = 100 * ((before == labels).mean() - (found == labels).mean())
-    assert lost <= POINTS.get(precision, 0.3) + 0.2  # one image of 500
+    assert (after == before).mean() >= MIN_AGREEMENT.get(precision, 0.99)
+    lost = 100 * ((before == labels).mean() - (after == labels).mean())
+    assert lost <= MAX_LOST_POINTS.get(precision, 0.3) + 0.2  # one image of 500
 
 
 @pytest.mark.parametrize("name", ["int8", "int8-static", "fp16"])
-def test_inspect_tells_what_products_are_done_in(name, built):
-    told = run_json("inspect", built[name][0])
-    macs = told["audit"]["macs"]
+def test_inspect_counts_multiply_adds_by_arithmetic(name, built):
+    macs = run_json("inspect", built[name][0])["audit"]["macs"]
     assert max(macs, key=macs.get) == name.removesuffix("-static")
     assert macs[name.removesuffix("-static")] > 0.9 * sum(macs.values())
 
@@ -99,18 +98,18 @@ def test_inspect_tells_what_products_are_done_in(name, built):
 def test_the_same_request_gives_the_same_bytes(built, tmp_path):
     path, _ = built["int8-static"]
     again = tmp_path / "again.onnx"
-    options = ("--precision", "int8-static", *ASKED["int8-static"])
+    options = ("--precision", "int8-static", *OPTIONS["int8-static"])
     run("onnx", "--model", "fashion_mnist", *options, "--out", again, "-q")
     assert again.read_bytes() == path.read_bytes()
 
 
-def test_an_int8_file_is_located_in_its_own_tolerance(built):
-    told = run_json("locate", built["int8"][0], "-q")
-    assert told["first"] is None
-    assert not any(one["name"].endswith("mlp_norm") for one in told["modules"])
+def test_locate_holds_an_int8_file_to_the_tolerance_of_int8(built):
+    document = run_json("locate", built["int8"][0], "-q")
+    assert document["first"] is None
+    assert not any(one["name"].endswith("mlp_norm") for one in document["modules"])
 
 
-def test_a_tampered_int8_file_is_located(built, tmp_path):
+def test_locate_finds_the_layer_of_a_tampered_int8_file(built, tmp_path):
     model = onnx.load(built["int8"][0])
     for tensor in model.graph.initializer:
         if (
@@ -128,29 +127,29 @@ def test_a_tampered_int8_file_is_located(built, tmp_path):
 def test_inputs_and_outputs_in_fp16(tmp_path):
     out = tmp_path / "f.onnx"
     options = ("--model", "fashion_mnist", "--precision", "fp16", "--io-fp16")
-    told = run_json("onnx", *options, "--out", out, "-q")
-    assert told["verdict"]["status"] == "PROVEN"
+    document = run_json("onnx", *options, "--out", out, "-q")
+    assert document["verdict"]["status"] == "PROVEN"
     graph = onnx.load(out).graph
     types = {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
     assert types == {onnx.TensorProto.FLOAT16}
 
 
 @pytest.mark.parametrize("precision", ["int8-static", "fp16"])
-def test_tensorrt_builds_it(tmp_path, precision):
-    """TensorRT for RTX builds an engine of it without a GPU: symmetric Q and DQ, or halves."""
+def test_tensorrt_builds_an_engine(tmp_path, precision):
+    """TensorRT for RTX builds one without a GPU, from symmetric Q and DQ or from fp16."""
     path = tmp_path / "f.onnx"
-    asked = {"calibration": CALIBRATION} if precision == "int8-static" else {}
-    vit_export.onnx("fashion_mnist", path, precision=precision, flavour="tensorrt", **asked)
+    options = {"calibration": CALIBRATION} if precision == "int8-static" else {}
+    vit_export.onnx("fashion_mnist", path, precision=precision, flavour="tensorrt", **options)
     assert built_by_tensorrt(path, (1, 28, 28)) > 1000
 
 
 @pytest.mark.parametrize("name", ["int8-static", "int8 token", "fp16"])
-def test_openvino_answers_alike(name, built):
+def test_openvino_gives_the_same_answers(name, built):
     assert worst_in_openvino(built[name][0]) > 20
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--precision", "int9"), "Did you mean 'int8'"),
         (("--precision", "bf16"), "no bf16 arithmetic"),
@@ -174,29 +173,30 @@ def test_openvino_answers_alike(name, built):
         (("--precision", "auto", "--for", "openvino"), "times layers in ONNX Runtime"),
     ],
 )
-def test_requests_that_make_no_sense(tmp_path, options, told):
+def test_a_combination_that_makes_no_sense_is_an_error(tmp_path, options, message):
     out = tmp_path / "f.onnx"
-    asked = ("onnx", "--model", "fashion_mnist", *options, "--out", out)
-    assert told in refused(*asked, exit_code=2, cwd=tmp_path)
+    command = ("onnx", "--model", "fashion_mnist", *options, "--out", out)
+    assert message in refused(*command, exit_code=2, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_scales_for_each_token_are_for_openvino_too(tmp_path):
-    asked = {"precision": "int8", "scales": "token", "flavour": "openvino"}
-    assert vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", **asked).verdict.accepted
+def test_openvino_supports_scales_per_token(tmp_path):
+    options = {"precision": "int8", "scales": "token", "flavour": "openvino"}
+    assert vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", **options).verdict.accepted
 
 
-def test_scales_that_nobody_knows(tmp_path):
+def test_unknown_scales_are_an_error(tmp_path):
     with pytest.raises(RequestError, match="no scales 'tokens'"):
         vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", precision="int8", scales="tokens")
 
 
-def test_torchscript_has_fp32_alone(tmp_path):
+def test_torchscript_supports_fp32_only(tmp_path):
     options = ("--model", "fashion_mnist", "--precision", "int8", "--out", tmp_path / "f.pt")
     assert "built in fp32" in refused("torchscript", *options, exit_code=2)
 
 
-def calibration(folder, good=20, bad=0, flat=0):
+def make_calibration(folder, good=20, bad=0, flat=0):
+    """A folder of photographs, of files that are no images, and of images of one colour."""
     folder.mkdir()
     for path in sorted(CALIBRATION.glob("*.png"))[:good]:
         (folder / path.name).write_bytes(path.read_bytes())
@@ -208,62 +208,63 @@ def calibration(folder, good=20, bad=0, flat=0):
 
 
 @pytest.mark.parametrize(
-    ("counts", "told"),
+    ("counts", "names"),
     [
         ({"good": 19, "bad": 1}, "bad0.png"),
         ({"flat": 2}, "flat0.png, flat1.png"),
     ],
 )
-def test_a_calibration_with_faults_is_told_of(tmp_path, counts, told):
-    folder = calibration(tmp_path / "images", **counts)
-    asked = ("--model", "fashion_mnist", "--precision", "int8-static", "--calibration", folder)
-    document = run_json("onnx", *asked, "--out", tmp_path / "f.onnx", "-q")
-    assert told in document["calibration"]
+def test_the_export_names_faulty_images_of_the_calibration(tmp_path, counts, names):
+    folder = make_calibration(tmp_path / "images", **counts)
+    options = ("--model", "fashion_mnist", "--precision", "int8-static", "--calibration", folder)
+    document = run_json("onnx", *options, "--out", tmp_path / "f.onnx", "-q")
+    assert names in document["calibration"]
 
 
-def test_a_calibration_that_is_mostly_unreadable(tmp_path):
-    folder = calibration(tmp_path / "images", good=5, bad=5)
-    asked = ("--model", "fashion_mnist", "--precision", "int8-static", "--calibration", folder)
-    told = refused("onnx", *asked, "--out", tmp_path / "f.onnx", "-q", exit_code=2)
-    assert "more than a tenth of 10 files can't be read (bad0.png" in told
+def test_a_calibration_that_is_mostly_unreadable_is_an_error(tmp_path):
+    folder = make_calibration(tmp_path / "images", good=5, bad=5)
+    options = ("--model", "fashion_mnist", "--precision", "int8-static", "--calibration", folder)
+    message = refused("onnx", *options, "--out", tmp_path / "f.onnx", "-q", exit_code=2)
+    assert "a tenth of 10 files" in message
+    assert "bad0.png" in message
 
 
-def test_images_that_calibrate_and_judge_are_told_of(tmp_path):
-    asked = ("--precision", "int8-static", "--calibration", CALIBRATION, "--images", CALIBRATION)
+def test_the_export_counts_images_that_both_calibrate_and_judge(tmp_path):
+    options = ("--precision", "int8-static", "--calibration", CALIBRATION, "--images", CALIBRATION)
     out = tmp_path / "f.onnx"
-    told = run_json("onnx", "--model", "fashion_mnist", *asked, "--out", out, "-q")
-    assert "20 of its images judge the file too" in told["calibration"]
+    document = run_json("onnx", "--model", "fashion_mnist", *options, "--out", out, "-q")
+    assert "20 of its images judge the file too" in document["calibration"]
 
 
-def test_outliers_in_a_model_of_ones_own(tmp_path):
-    """A live module with channels eight times as large, in every precision of int8."""
+@pytest.mark.parametrize("scales", ["batch", "token"])
+def test_a_model_with_outlier_channels_keeps_25_db(tmp_path, scales):
+    """Channels eight times as large as the others, with both kinds of run-time scales."""
     spec = tiny_spec(image_size=(32, 32), width=64, heads=4)
-    vit = with_outliers(random_vit(spec, 0))
-    for scales in ("batch", "token"):
-        model = (spec, vit.state_dict())
-        made = vit_export.onnx(model, tmp_path / "f.onnx", precision="int8", scales=scales)
-        assert min(one.snr_db for one in made.verdict.against_eager) > 25
+    vit = add_outliers(random_vit(spec, 0))
+    options = {"precision": "int8", "scales": scales}
+    built = vit_export.onnx((spec, vit.state_dict()), tmp_path / "f.onnx", **options)
+    assert min(one.snr_db for one in built.verdict.against_eager) > 25
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["int8", "int8-static", "fp16", "weights-int8"])
 def test_all_10_000_test_images(tmp_path, precision):
-    """Within 0.3 points of fp32, and 99% of all predictions stay."""
+    """Accuracy is within 0.3 points of fp32, and 99% of all predictions stay."""
     fix = "apt-get install dataset-fashion-mnist, or scripts/test --apt"
     need("fashion-mnist", present=DATASET.exists(), fix=fix)
     write_test_images(tmp_path / "images")
-    asked = ("--calibration", CALIBRATION) if precision == "int8-static" else ()
-    told = run_json(
-        *("onnx", "--model", "fashion_mnist", "--precision", precision, *asked, "-q"),
+    options = ("--calibration", CALIBRATION) if precision == "int8-static" else ()
+    report = run_json(
+        *("onnx", "--model", "fashion_mnist", "--precision", precision, *options, "-q"),
         *("--images", tmp_path / "images", "--out", tmp_path / "f.onnx"),
     )["images"]
-    assert told["count"] == 10_000
-    assert abs(told["difference_points"]) <= 0.3
-    assert told["agreement"]["hits"] >= 9_900
+    assert report["count"] == 10_000
+    assert abs(report["difference_points"]) <= 0.3
+    assert report["agreement"]["hits"] >= 9_900
 
 
 def write_test_images(folder):
-    """All test images of Fashion-MNIST, each in the folder of its class."""
+    """Write all test images of Fashion-MNIST, each to the folder of its class."""
     with gzip.open(DATASET / "t10k-images-idx3-ubyte.gz") as file:
         images = np.frombuffer(file.read()[16:], np.uint8).reshape(-1, 28, 28)
     with gzip.open(DATASET / "t10k-labels-idx1-ubyte.gz") as file:

@@ -22,11 +22,10 @@ from vit_export.validation.tolerances import TOLERANCES, within_budget
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.data.calibration import CalibrationImages
     from vit_export.model.vit.lowering import LoweredVit
-    from vit_export.quantization.observer import Images
-    from vit_export.quantization.plan import Plan
-    from vit_export.quantization.smoothquant import Seen
+    from vit_export.quantization.observer import LayerStats, NamedImages
+    from vit_export.quantization.plan import QuantizationPlan
 
-    Observe = Callable[[Images], tuple[Seen, dict[str, int]]]
+    Observe = Callable[[NamedImages], tuple[LayerStats, dict[str, int]]]
 
 MOST_TRIED = 16
 """Images of the calibration folder that mixtures of precisions are tried on."""
@@ -37,7 +36,7 @@ UNQUANTIZED = frozenset({"fp32", "fp16", "bf16"})
 class Quantized:
     """How each layer is quantized, and what the manifest says about it."""
 
-    plan: "Plan"
+    plan: "QuantizationPlan"
     manifest: Manifest
     images: "CalibrationImages | None" = None
     """The user's calibration images; None where the proof's samples served."""
@@ -80,12 +79,12 @@ def quantize(
             finite, a part that the model lacks, or weights that do not divide into blocks.
         BudgetError: nothing quantized keeps the budget of auto.
     """
-    from vit_export.quantization.plan import Plan
+    from vit_export.quantization.plan import QuantizationPlan
 
     wanted = request.quantization
     manifest = replace(manifest, precision=wanted.precision, tolerance=_tolerance(wanted))
     if wanted.precision in UNQUANTIZED:
-        return Quantized(plan=Plan(), manifest=manifest)
+        return Quantized(plan=QuantizationPlan(), manifest=manifest)
     _check_possible(lowered, manifest, wanted)
     return _plan(lowered, request, manifest, samples, progress)
 
@@ -98,17 +97,17 @@ def _plan(
     progress: Progress,
 ) -> Quantized:
     from vit_export.data.calibration import CalibrationImages
-    from vit_export.quantization.layers import give_biases
-    from vit_export.quantization.observer import observe
+    from vit_export.quantization.layers import add_biases
+    from vit_export.quantization.observer import collect_stats
 
     wanted = request.quantization
-    give_biases(lowered, wanted.include)
+    add_biases(lowered, wanted.include)
     named = list(zip(manifest.reference.recipes, samples, strict=False))
     images = None
     if wanted.calibration is not None:
         images = CalibrationImages.find(wanted.calibration, manifest.preprocessing, named)
-    with progress(f"look at layers on {len(images or named)} images") as tell:
-        run = partial(observe, lowered, include=wanted.include, tell=tell)
+    with progress(f"observe layers on {len(images or named)} images") as tell:
+        run = partial(collect_stats, lowered, include=wanted.include, tell=tell)
         stats, tops = _observe(run, manifest, wanted, images, named)
     plan, found = _decide(lowered, request, manifest, stats, (samples, images), progress=progress)
     manifest = replace(manifest, layers=plan.schemes)
@@ -125,27 +124,30 @@ def _decide(
     lowered: "LoweredVit",
     request: ExportRequest,
     manifest: Manifest,
-    stats: "Seen",
+    stats: "LayerStats",
     images: "tuple[Array, CalibrationImages | None]",
     *,
     progress: Progress,
-) -> tuple["Plan", SearchResult | None]:
+) -> tuple["QuantizationPlan", SearchResult | None]:
     """The plan of one precision, or the one that a search for auto returns."""
-    from vit_export.quantization.mixed_precision import Request, search
-    from vit_export.quantization.prepare import prepare
+    from vit_export.bench.layer_timing import time_layers
+    from vit_export.quantization.mixed_precision import SearchSettings, search
+    from vit_export.quantization.plan import make_plan
 
     wanted, (samples, calibration) = request.quantization, images
     if wanted.precision == "auto":
         extra = calibration.pick(MOST_TRIED) if calibration else []
-        search_request = Request.of(wanted, manifest, request.threads)
-        return search(lowered, search_request, stats, (samples, extra), progress)
-    return prepare(lowered, wanted, str(manifest.settings.flavour), stats, progress), None
+        settings = SearchSettings.from_manifest(wanted, manifest, request.threads)
+        return search(
+            lowered, settings, stats, samples, extra, time_layers=time_layers, progress=progress
+        )
+    return make_plan(lowered, wanted, str(manifest.settings.flavour), stats, progress), None
 
 
 def _check_possible(lowered: "LoweredVit", manifest: Manifest, wanted: QuantizationRequest) -> None:
     """Raise RequestError unless the model can be quantized as the request says."""
     from vit_export.quantization.layers import check_parts
-    from vit_export.quantization.prepare import check_blocks
+    from vit_export.quantization.plan import check_blocks
 
     if wanted.min_top1 is not None and not manifest.signature.classifies:
         message = "--min-top1 means nothing: the model has no classes."
@@ -160,7 +162,7 @@ def _observe(
     wanted: QuantizationRequest,
     images: "CalibrationImages | None",
     samples: list[tuple[str, Array]],
-) -> tuple["Seen", dict[str, int]]:
+) -> tuple["LayerStats", dict[str, int]]:
     """Activation statistics of every layer, and the top class of each image.
 
     For the user's images they are kept on disk and read from there the next time.

@@ -24,7 +24,7 @@ from vit_export.core.progress import Progress
 
 if TYPE_CHECKING:  # torch is heavy, and listing backends must be light
     from vit_export.model.vit.lowering import LoweredVit
-    from vit_export.quantization.plan import Plan
+    from vit_export.quantization.plan import QuantizationPlan
 
 OpenTaps = Callable[[Path, ModuleNames, int | None], Taps]
 """Opens a file, with that many threads, so that the modules of these names answer."""
@@ -38,7 +38,7 @@ class Job:
     """The export-friendly module, in fp32."""
     manifest: Manifest
     """What the file will say of itself, except for what only its backend knows."""
-    plan: "Plan"
+    plan: "QuantizationPlan"
     """Which layers are quantized, and how."""
     samples: Array
     """(M, C, H, W): inputs on which the range of a graph's tensors is measured."""

@@ -14,10 +14,10 @@ from vit_export.bench.gemm import GEMMS_PER_FILE, Gemm
 from vit_export.bench.interleave import Worker, time_interleaved
 from vit_export.core.progress import Tell, counted
 from vit_export.graph.builder import add_initializer
-from vit_export.quantization.plan import LayerPlan, Plan
-from vit_export.quantization.qdq import quantize_graph
-from vit_export.quantization.schemes import SCHEMES, Range
-from vit_export.quantization.weights import Floats, round_plainly
+from vit_export.quantization.plan import LayerPlan, QuantizationPlan
+from vit_export.quantization.qdq import write_plan
+from vit_export.quantization.schemes import SCHEMES, QuantParams
+from vit_export.quantization.weights import Floats, round_to_nearest
 
 ROUNDS = 5
 BURST_MS = 100
@@ -78,7 +78,7 @@ def write_layers(path: Path, gemm: Gemm, scheme: str, flavour: str) -> None:
         if scheme != FP32:
             layers[name] = _plan_layer(weight, scheme)
     if layers:
-        quantize_graph(model, Plan(layers=layers), flavour)
+        write_plan(model, QuantizationPlan(layers=layers), flavour)
     ir.save(model, path)
 
 
@@ -100,10 +100,10 @@ def _append_layer(graph: ir.Graph, name: str, weight: Floats, rows: int) -> None
 def _plan_layer(weight: Floats, scheme: str) -> LayerPlan:
     """Return a plan with a typical range; its numbers do not change the time."""
     how = SCHEMES[scheme]
-    typical: Range = (1 / 32, 128 if how.zero_point else None)
+    typical = QuantParams(1 / 32, 128 if how.zero_point else None)
     return LayerPlan(
         scheme=scheme,
-        weight=round_plainly(weight, how.bits, how.block),
+        weight=round_to_nearest(weight, how.bits, how.block),
         bias=np.zeros(len(weight), np.float32),
-        range=None if how.activations == "batch" else typical,
+        params=None if how.activations == "batch" else typical,
     )

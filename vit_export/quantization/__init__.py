@@ -1,1 +1,1 @@
-"""Fewer bits for a lowered ViT: what is measured, what is chosen, and how a graph says it."""
+"""Quantization of a lowered ViT: calibration, schemes, plans, and graphs in fewer bits."""

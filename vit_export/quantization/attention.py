@@ -1,10 +1,10 @@
-"""The two products inside attention in eight bits: q kᵀ, and what softmax makes of it times v.
+"""The two matmuls inside attention in eight bits: q kᵀ, and softmax times v.
 
-Neither has a weight, so both sides are rounded as they come. They are a few percent of a model's
-arithmetic and its most sensitive part: they are quantized only where `--include attention` asks.
+Neither has a weight, so both sides are quantized as activations. They are a few percent of a
+model's arithmetic and its most sensitive part: `--include attention` alone quantizes them.
 
-What softmax answers is divided by each row's largest share first: a token that looks at all others
-alike has shares of one in hundreds, and one step of a range up to one would be as large as they.
+The probabilities of each row are divided by its largest one first: a token that attends to all
+others alike has probabilities of one in hundreds, as small as one step of a range up to one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,104 +19,109 @@ from vit_export.core.errors import BuildError
 from vit_export.graph.builder import NodeBuilder, module_name
 from vit_export.graph.patterns import find_attentions
 from vit_export.model.vit.lowering import LoweredVit
-from vit_export.quantization.forms import integer_product, restored
-from vit_export.quantization.layers import products
-from vit_export.quantization.observer import INPUTS, Observed
-from vit_export.quantization.schemes import INT8_LARGEST, SCHEMES, Range
+from vit_export.quantization.layers import find_attention_matmuls
+from vit_export.quantization.observer import ATTENTION_INPUTS, LayerStats
+from vit_export.quantization.qdq_nodes import (
+    multiply_integers,
+    quantize_at_run_time,
+    quantize_dequantize,
+)
+from vit_export.quantization.schemes import INT8_MAX, SCHEMES, QuantParams
 
-UP_TO_ONE: Range = (1 / INT8_LARGEST, None)
+UP_TO_ONE = QuantParams(1 / INT8_MAX, None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProductsPlan:
-    """How the products of one attention are quantized."""
+class AttentionPlan:
+    """How the matmuls of one attention are quantized."""
 
     scheme: str
     """`int8` or `int8-static`."""
-    ranges: tuple[Range | None, Range | None, Range | None]
-    """Of queries, keys and values; None where they are found at run time."""
+    queries: QuantParams | None
+    """Ranges of the inputs; None if they are computed at run time."""
+    keys: QuantParams | None
+    values: QuantParams | None
 
     @property
-    def shares(self) -> Range | None:
-        """The range of what softmax answers, as parts of each row's largest share."""
-        return None if None in self.ranges else UP_TO_ONE
+    def quotients(self) -> QuantParams | None:
+        """The range of probabilities divided by the largest one of their row."""
+        return UP_TO_ONE if self.queries and self.keys and self.values else None
 
 
-def plan_products(
-    lowered: LoweredVit, seen: Mapping[str, Observed], scheme: str
-) -> dict[str, ProductsPlan]:
-    """A plan for every attention of the encoder, by module name."""
-    queries, keys, values = INPUTS
-    how = SCHEMES[scheme]
-
-    def told(name: str, word: str) -> Range | None:
-        return how.range_of(seen[f"{name}.{word}"])
-
+def plan_attention(lowered: LoweredVit, stats: LayerStats, scheme: str) -> dict[str, AttentionPlan]:
+    """A plan for every attention of the encoder, by the module name of its matmuls."""
+    choose = SCHEMES[scheme].choose_params
     return {
-        name: ProductsPlan(
-            scheme=scheme, ranges=(told(name, queries), told(name, keys), told(name, values))
+        name: AttentionPlan(
+            scheme=scheme, **{word: choose(stats[f"{name}.{word}"]) for word in ATTENTION_INPUTS}
         )
-        for name in products(lowered)
+        for name in find_attention_matmuls(lowered)
     }
 
 
-class PlayedProducts(nn.Module):
-    """Attention's products as their plan quantizes them, (B, h, N, d)."""
+class FakeQuantAttention(nn.Module):
+    """softmax(q kᵀ) v with fake quantization, (B, h, N, d)."""
 
-    def __init__(self, plan: ProductsPlan) -> None:
+    def __init__(self, plan: AttentionPlan) -> None:
         super().__init__()
         self.plan, self.scheme = plan, SCHEMES[plan.scheme]
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """The answer in float, as a runtime gives it."""
-        of_queries, of_keys, of_values = self.plan.ranges
-        keys = self.scheme.restored_input(keys, of_keys)
-        scores = self.scheme.restored_input(queries, of_queries) @ keys.transpose(2, 3)
-        shares = torch.softmax(scores, dim=-1)
-        largest = shares.amax(dim=-1, keepdim=True)
-        parts = self.scheme.restored_input(shares / largest, self.plan.shares)
-        return parts @ self.scheme.restored_input(values, of_values) * largest
+        """The answer in float, rounded as a runtime rounds it."""
+        fake_quantize, plan = self.scheme.fake_quantize_input, self.plan
+        keys = fake_quantize(keys, plan.keys)
+        scores = fake_quantize(queries, plan.queries) @ keys.transpose(2, 3)  # (B, h, N, N)
+        probabilities = torch.softmax(scores, dim=-1)
+        largest = probabilities.amax(dim=-1, keepdim=True)
+        quotients = fake_quantize(probabilities / largest, plan.quotients)
+        return quotients @ fake_quantize(values, plan.values) * largest  # (B, h, N, d)
 
 
-def quantize_products(model: ir.Model, plans: Mapping[str, ProductsPlan]) -> None:
-    """Rewrites, in place, both products of every attention of `plans`.
+def quantize_attention(model: ir.Model, plans: Mapping[str, AttentionPlan]) -> None:
+    """Rewrite both matmuls of every attention of `plans`, in place.
 
     Raises:
-        BuildError: the graph does not have one of them.
+        BuildError: the graph lacks one of them.
     """
-    written = set()
+    rewritten = set()
     for attention in find_attentions(model.graph):
         name = module_name(attention.score_matmul)
         if name in plans:
             _quantize_scores(NodeBuilder(model, attention.score_matmul), plans[name])
-            _quantize_mixed(NodeBuilder(model, attention.value_matmul), plans[name])
-            written.add(name)
-    if missing := set(plans) - written:
+            _quantize_average(NodeBuilder(model, attention.value_matmul), plans[name])
+            rewritten.add(name)
+    if missing := set(plans) - rewritten:
         message = f"the graph has no {', '.join(sorted(missing))} to quantize."
         raise BuildError(message, "report this with the model's spec.")
 
 
-def _quantize_scores(write: NodeBuilder, plan: ProductsPlan) -> None:
+def _quantize_scores(write: NodeBuilder, plan: AttentionPlan) -> None:
     queries, keys = write.anchor.inputs
-    write.replace_anchor(_product(write, (queries, keys), plan.ranges[:2]))
+    write.replace_anchor(_multiply(write, (queries, keys), (plan.queries, plan.keys)))
 
 
-def _quantize_mixed(write: NodeBuilder, plan: ProductsPlan) -> None:
-    shares, values = write.anchor.inputs
+def _quantize_average(write: NodeBuilder, plan: AttentionPlan) -> None:
+    probabilities, values = write.anchor.inputs
     last = write.add_constant("last_axis", np.array([-1], np.int64))
-    largest = write("ReduceMax", shares, last, keepdims=1)
-    parts = write("Div", shares, largest, like=shares)
-    product = _product(write, (parts, values), (plan.shares, plan.ranges[2]))
+    largest = write("ReduceMax", probabilities, last, keepdims=1)
+    quotients = write("Div", probabilities, largest, like=probabilities)
+    product = _multiply(write, (quotients, values), (plan.quotients, plan.values))
     write.replace_anchor(write("Mul", product, largest))
 
 
-def _product(
-    write: NodeBuilder, sides: Sequence[ir.Value | None], ranges: Sequence[Range | None]
+def _multiply(
+    write: NodeBuilder, sides: Sequence[ir.Value | None], params: Sequence[QuantParams | None]
 ) -> ir.Value:
-    """Of two values, as integers; without ranges these are found at run time."""
+    """The product of two values in eight bits."""
     left, right = (side for side in sides if side is not None)
-    first, second = ranges
-    if first is None or second is None:
-        return integer_product(write, left, right)
-    inputs = restored(write, left, first, "left"), restored(write, right, second, "right")
+    left_params, right_params = params
+    if left_params is None or right_params is None:
+        first, first_scale, first_zero = quantize_at_run_time(write, left)
+        second, second_scale, second_zero = quantize_at_run_time(write, right)
+        integers = (first, second, first_zero, second_zero)
+        return multiply_integers(write, integers, (first_scale, second_scale))
+    inputs = (
+        quantize_dequantize(write, left, left_params, "left"),
+        quantize_dequantize(write, right, right_params, "right"),
+    )
     return write("MatMul", *inputs, like=write.anchor.outputs[0])

@@ -1,43 +1,43 @@
-"""A graph that rounds as one in bf16 does, and computes in fp32: what a CPU can run of it."""
+"""bf16 on a CPU: a graph that computes in fp32 and rounds where one in bf16 rounds."""
 
 import onnx_ir as ir
 
 from vit_export.graph.builder import add_initializer, read_constant
 from vit_export.graph.passes.remove_unused import remove_unused
-from vit_export.quantization.float16 import BRAIN, SINGLE
+from vit_export.quantization.float16 import BF16, FP32
 
 
-def round_in_fp32(model: ir.Model) -> int:
-    """Makes every value of `model` that is bf16 an fp32 one, rounded to bf16, in place; how many.
+def emulate_bf16(model: ir.Model) -> int:
+    """Replace each bf16 value of `model` by an fp32 value rounded to bf16, in place; how many.
 
-    Sums stay in fp32 while they are added up and are rounded once, as tensor cores do.
+    Sums are added in fp32 and rounded once, as tensor cores do.
     """
-    graph, rounded = model.graph, 0
+    graph, count = model.graph, 0
     for value in list(graph.initializers.values()):
         array = read_constant(value)
-        if value.dtype == BRAIN and array is not None:
-            made = add_initializer(graph, f"{value.name}/fp32", array.astype(SINGLE.numpy()))
-            ir.convenience.replace_all_uses_with(value, made)
+        if value.dtype == BF16 and array is not None:
+            weight = add_initializer(graph, f"{value.name}/fp32", array.astype(FP32.numpy()))
+            ir.convenience.replace_all_uses_with(value, weight)
     for node in list(graph):
-        if node.op_type == "Cast" and node.attributes["to"].as_int() == BRAIN:
-            node.attributes["to"] = ir.AttrInt64("to", SINGLE)
+        if node.op_type == "Cast" and node.attributes["to"].as_int() == BF16:
+            node.attributes["to"] = ir.AttrInt64("to", FP32)
         for value in node.outputs:
-            if value.dtype == BRAIN:
+            if value.dtype == BF16:
                 _round(graph, node, value)
-                rounded += 1
+                count += 1
     remove_unused(model)  # the weights in bf16
-    return rounded
+    return count
 
 
 def _round(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
-    """`value` through bf16 and back, for all who read it."""
-    value.type = ir.TensorType(SINGLE)
+    """Cast `value` to bf16 and back, for all nodes that read it."""
+    value.type = ir.TensorType(FP32)
     readers = tuple(value.uses())
-    there = ir.node("Cast", [value], {"to": BRAIN}, name=f"{node.name}/{value.name}/to_bf16")
-    back = ir.node("Cast", [there.outputs[0]], {"to": SINGLE}, name=f"{there.name}/back")
-    for made, dtype in ((there, BRAIN), (back, SINGLE)):
-        made.outputs[0].name = f"{made.name}/out"
-        made.outputs[0].shape, made.outputs[0].type = value.shape, ir.TensorType(dtype)
+    there = ir.node("Cast", [value], {"to": BF16}, name=f"{node.name}/{value.name}/to_bf16")
+    back = ir.node("Cast", [there.outputs[0]], {"to": FP32}, name=f"{there.name}/back")
+    for cast, dtype in ((there, BF16), (back, FP32)):
+        cast.outputs[0].name = f"{cast.name}/out"
+        cast.outputs[0].shape, cast.outputs[0].type = value.shape, ir.TensorType(dtype)
     graph.insert_after(node, [there, back])
-    for user, position in readers:
-        user.replace_input_with(position, back.outputs[0])
+    for reader, position in readers:
+        reader.replace_input_with(position, back.outputs[0])

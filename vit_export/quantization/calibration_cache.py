@@ -1,7 +1,8 @@
-"""What layers saw of a folder of images, kept between runs: the same folder is looked at once.
+"""Activation statistics of a folder of images, kept on disk between runs.
 
-Files lie in $VIT_EXPORT_CACHE, or where the system keeps caches, under the SHA-256 of all that they
-depend on. A file that can't be read is no file, and a folder that can't be written is no cache.
+Files stand in $VIT_EXPORT_CACHE, or in the user's cache folder, under the SHA-256 of all that they
+depend on. A file that cannot be read counts as missing; a folder that cannot be written is not
+used.
 """
 
 import json
@@ -16,81 +17,78 @@ from uuid import uuid4
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from vit_export.quantization.observer import Observed
-from vit_export.quantization.smoothquant import Seen
+from vit_export.quantization.observer import ActivationStats, LayerStats
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LAYOUT = 2
-"""Of what is kept: to be raised whenever layers are lowered or looked at in another way."""
-MOST_BYTES = 2 * 2**30
-"""Of all files together; the least recently used go first."""
-UNFINISHED, HOUR = ".unfinished", 3600
-SUMS = ("total", "low", "high")
-COUNTS = ("images", "rows_of_one", "count")
+LAYOUT = 3
+"""Version of the files' content; rises when lowering or observing changes."""
+MAX_BYTES = 2 * 2**30
+"""Maximum size of all files together; the least recently used are deleted first."""
+TEMPORARY_SUFFIX, HOUR_SECONDS = ".unfinished", 3600
+TENSORS = ("total", "low", "high", "rows")
+COUNTS = ("images", "rows_per_image", "count")
 
 
-def folder() -> Path:
-    """Where the files lie."""
-    given = os.environ.get("VIT_EXPORT_CACHE")
-    if given:
-        return Path(given)
+def find_folder() -> Path:
+    """The folder of the files."""
+    override = os.environ.get("VIT_EXPORT_CACHE")
+    if override:
+        return Path(override)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vit-export")
 
 
-def load(key: str) -> tuple[Seen, dict[str, Any]] | None:
-    """What was kept under `key`, and what was told of it; None where nothing was."""
+def load(key: str) -> tuple[LayerStats, dict[str, Any]] | None:
+    """The statistics and notes that `store` wrote under `key`; None if there are none."""
     try:
-        path = _path(key)
+        path = _locate(key)
         with safe_open(path, "pt") as file:
-            told = json.loads(file.metadata()["told"])
-            seen = {n: _observed(file, n, counts) for n, counts in told["layers"].items()}
+            header = json.loads(file.metadata()["stats"])
+            stats = {name: _read(file, name, counts) for name, counts in header["layers"].items()}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
-        return None  # a RuntimeError is of Path, where a user has no home
-    with suppress(OSError):  # another user's
-        os.utime(path)  # it was used
-    return seen, told["told"]
+        return None  # Path raises RuntimeError for a user without a home
+    with suppress(OSError):  # the file may belong to another user
+        os.utime(path)  # marks it as used
+    return stats, header["notes"]
 
 
-def store(key: str, seen: Seen, told: Mapping[str, Any]) -> None:
-    """Keeps what layers have seen under `key`, where that can be written."""
+def store(key: str, stats: LayerStats, notes: Mapping[str, Any]) -> None:
+    """Write `stats` and `notes`, plain values, under `key`; do nothing if that is impossible."""
     tensors: dict[str, Tensor] = {}
-    for name, one in seen.items():
-        tensors |= {f"{name}/{word}": getattr(one, word) for word in SUMS}
-        tensors[f"{name}/rows"] = one.rows
-    layers = {n: {word: getattr(one, word) for word in COUNTS} for n, one in seen.items()}
+    for name, layer in stats.items():
+        tensors |= {f"{name}/{word}": getattr(layer, word) for word in TENSORS}
+    layers = {n: {word: getattr(layer, word) for word in COUNTS} for n, layer in stats.items()}
     try:
-        path = _path(key)
+        path = _locate(key)
     except RuntimeError:
         return
-    unfinished = path.with_suffix(f".{uuid4().hex}{UNFINISHED}")
+    temporary = path.with_suffix(f".{uuid4().hex}{TEMPORARY_SUFFIX}")
     with suppress(OSError, SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, unfinished, {"told": json.dumps({"layers": layers, "told": told})})
-        unfinished.rename(path)
-        _keep_newest(path.parent)
+        save_file(tensors, temporary, {"stats": json.dumps({"layers": layers, "notes": notes})})
+        temporary.rename(path)
+        _delete_oldest(path.parent)
     with suppress(OSError):
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
-def _observed(file: Any, name: str, counts: Mapping[str, Any]) -> Observed:
-    sums = {word: file.get_tensor(f"{name}/{word}") for word in SUMS}
-    rows = file.get_tensor(f"{name}/rows")
-    return Observed(**counts, **sums, kept=rows, filled=len(rows))
+def _read(file: Any, name: str, counts: Mapping[str, Any]) -> ActivationStats:
+    tensors = {word: file.get_tensor(f"{name}/{word}") for word in TENSORS}
+    return ActivationStats(**counts, **tensors)
 
 
-def _path(key: str) -> Path:
-    return folder() / f"{key}.safetensors"
+def _locate(key: str) -> Path:
+    return find_folder() / f"{key}.safetensors"
 
 
-def _keep_newest(place: Path) -> None:
-    for file in place.glob(f"*{UNFINISHED}"):  # of processes that were killed
-        if file.stat().st_mtime < time() - HOUR:
+def _delete_oldest(folder: Path) -> None:
+    for file in folder.glob(f"*{TEMPORARY_SUFFIX}"):  # left by killed processes
+        if file.stat().st_mtime < time() - HOUR_SECONDS:
             file.unlink()
-    files = sorted(place.glob("*.safetensors"), key=lambda one: one.stat().st_mtime, reverse=True)
+    files = sorted(folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime, reverse=True)
     total = 0
     for file in files:
         total += file.stat().st_size
-        if total > MOST_BYTES:
+        if total > MAX_BYTES:
             file.unlink()

@@ -1,19 +1,19 @@
-"""A finished fp32 graph in the precision of its manifest, and the truth about what it became."""
+"""A finished fp32 graph converted to a precision, and the check that most of it is in it."""
 
-import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from vit_export.artifact.precision import find_wrong_arithmetic
+from vit_export.artifact.records import Fp16Range
 from vit_export.core.errors import ProofError
+from vit_export.core.numerics import Array
 from vit_export.graph.cost import macs_by_dtype
 from vit_export.graph.optimize import check_graph
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.remove_unused import remove_unused
-from vit_export.quantization.float16 import BRAIN, to_half, without
-from vit_export.quantization.float16_ranges import Reach, reach_of
-from vit_export.quantization.plan import Plan
-from vit_export.quantization.qdq import quantize_graph
+from vit_export.quantization.float16 import BF16, FP16, cast_graph, find_unsupported
+from vit_export.quantization.float16_ranges import analyze_range
+from vit_export.quantization.plan import QuantizationPlan
+from vit_export.quantization.qdq import write_plan
 
 LARGER_SHARE = {
     "int8": "add --include attention or patches, or take a smaller --image-size.",
@@ -21,40 +21,48 @@ LARGER_SHARE = {
     "weights-int8": "add --include patches, or take a smaller --image-size.",
     "weights-int4": "add --include patches, or take a smaller --image-size.",
 }
-"""What makes the share larger: attention is much of a large image, patches of a small model."""
+"""What increases the share of a precision.
+
+Attention dominates the arithmetic of a large image, patches that of a small model."""
 
 
-def quantize(model: ir.Model, plan: Plan, precision: str, flavour: str) -> None:
-    """Rewrites the linear layers and attentions of `model` as `plan` says, in place.
+def quantize(model: ir.Model, plan: QuantizationPlan, precision: str, flavour: str) -> None:
+    """Quantize the linear layers and attentions of `model` that are in `plan`, in place.
 
     Raises:
-        ProofError: most of it is still in another precision.
+        BuildError: the graph lacks a layer of the plan.
+        ProofError: most multiply-adds are still in another precision.
     """
-    quantize_graph(model, plan, flavour)
+    write_plan(model, plan, flavour)
     _finish(model, precision)
 
 
-def halve(model: ir.Model, samples: npt.NDArray[np.float32], *, io: bool) -> Reach:
-    """Makes `model` fp16 in place, but for what gets too large on `samples` (M, C, H, W).
+def convert_to_fp16(model: ir.Model, samples: Array, *, io: bool) -> Fp16Range:
+    """Convert `model` to fp16 in place, but for what gets too large on `samples` (M, C, H, W).
+
+    Args:
+        model: a graph in fp32.
+        samples: inputs of the model.
+        io: whether inputs and outputs become fp16, too.
 
     Raises:
-        ProofError: most of it is still in fp32.
+        ProofError: most multiply-adds are still in fp32.
     """
     infer_shapes(model)
-    reach = reach_of(model, samples)
-    to_half(model, kept=reach.kept, io=io)
+    analysis = analyze_range(model, samples)
+    cast_graph(model, FP16, fp32_nodes=analysis.fp32_nodes, io=io)
     _finish(model, "fp16")
-    return reach
+    return analysis.range
 
 
-def halve_to_bf16(model: ir.Model) -> None:
-    """Makes `model` bf16 in place. It has the range of fp32, so nothing can get too large for it.
+def convert_to_bf16(model: ir.Model) -> None:
+    """Convert `model` to bf16 in place; bf16 has the range of fp32, so nothing overflows.
 
     Raises:
-        ProofError: most of it is still in fp32.
+        ProofError: most multiply-adds are still in fp32.
     """
     infer_shapes(model)
-    to_half(model, kept=without(model, BRAIN), dtype=BRAIN)
+    cast_graph(model, BF16, fp32_nodes=find_unsupported(model, BF16))
     _finish(model, "bf16")
 
 
@@ -62,15 +70,11 @@ def _finish(model: ir.Model, precision: str) -> None:
     remove_unused(model)
     infer_shapes(model)
     check_graph(model)
-    check_census(model, precision)
+    check_arithmetic(model, precision)
 
 
-def check_census(model: ir.Model, precision: str) -> None:
-    """Nothing, when most multiply-adds are done as `precision` says.
-
-    Raises:
-        ProofError: they are not.
-    """
+def check_arithmetic(model: ir.Model, precision: str) -> None:
+    """Raise ProofError unless most multiply-adds of `model` are in `precision`."""
     problem = find_wrong_arithmetic(macs_by_dtype(model.graph), precision)
     if problem is not None:
         fix = LARGER_SHARE.get(precision, "report this with the model's spec.")

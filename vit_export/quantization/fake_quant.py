@@ -1,7 +1,7 @@
-"""A plan played in PyTorch: numbers are rounded as a runtime rounds them, and no file is written.
+"""Fake quantization: a plan in PyTorch, rounded as a runtime rounds, without a file.
 
-Integer products are exact, so floats that stand on the same steps give the same answer, but for the
-order of sums.
+Products of integers are exact, so floats on the same steps give the same answer, up to the order
+of sums.
 """
 
 from collections.abc import Iterator
@@ -12,36 +12,37 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vit_export.model.vit.lowering import LoweredVit
-from vit_export.quantization.attention import PlayedProducts
-from vit_export.quantization.plan import LayerPlan, Plan
+from vit_export.quantization.attention import FakeQuantAttention
+from vit_export.quantization.plan import LayerPlan, QuantizationPlan
 from vit_export.quantization.schemes import SCHEMES
 
 
-class PlayedLinear(nn.Module):
-    """A linear layer as its plan quantizes it, (M, K) to (M, N)."""
+class FakeQuantLinear(nn.Module):
+    """A linear layer with fake quantization, (M, K) to (M, N)."""
 
     def __init__(self, layer: LayerPlan) -> None:
         super().__init__()
         self.scheme = SCHEMES[layer.scheme]
-        self.range = layer.range
-        self.weight = torch.from_numpy(layer.weight.restored())
+        self.params = layer.params
+        self.weight = torch.from_numpy(layer.weight.dequantize())
         self.bias = torch.from_numpy(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The answer in float, as a runtime gives it."""
-        return functional.linear(self.scheme.restored_input(x, self.range), self.weight, self.bias)
+        """The answer in float, rounded as a runtime rounds it."""
+        rounded = self.scheme.fake_quantize_input(x, self.params)
+        return functional.linear(rounded, self.weight, self.bias)
 
 
 @contextmanager
-def played(lowered: LoweredVit, plan: Plan) -> Iterator[LoweredVit]:
-    """`lowered` as `plan` quantizes it; it is as it was afterwards."""
-    players: dict[str, nn.Module] = {n: PlayedLinear(one) for n, one in plan.layers.items()}
-    players |= {name: PlayedProducts(one) for name, one in plan.products.items()}
-    exact = {name: lowered.get_submodule(name) for name in players}
+def fake_quantize(lowered: LoweredVit, plan: QuantizationPlan) -> Iterator[LoweredVit]:
+    """`lowered` with the layers of `plan` replaced while open; closing restores it."""
+    replacements: dict[str, nn.Module] = {n: FakeQuantLinear(p) for n, p in plan.layers.items()}
+    replacements |= {n: FakeQuantAttention(p) for n, p in plan.attention_matmuls.items()}
+    originals = {name: lowered.get_submodule(name) for name in replacements}
     try:
-        for name, player in players.items():
-            lowered.set_submodule(name, player)
+        for name, module in replacements.items():
+            lowered.set_submodule(name, module)
         yield lowered
     finally:
-        for name, module in exact.items():
+        for name, module in originals.items():
             lowered.set_submodule(name, module)

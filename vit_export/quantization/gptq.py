@@ -1,68 +1,78 @@
-"""Rounding that makes up for its errors: what one weight loses, the next ones give back.
+"""GPTQ: rounding that compensates for its errors.
 
-A channel's weights are rounded one after the other. After each, those that are still to come move
-so that the layer's output on what it sees changes least (GPTQ: Frantar et al., arXiv:2210.17323,
-algorithm 1, with the most excited inputs first).
+The weights of a channel are rounded one after the other. After each, the weights that are not
+rounded yet change so that the layer's output on calibration inputs changes least (Frantar et al.,
+arXiv:2210.17323, algorithm 1, with the inputs of the largest power first).
 """
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vit_export.quantization.weights import Rounded, limits_of, scales_of, spread
+from vit_export.quantization.weights import (
+    QuantizedWeight,
+    choose_scales,
+    expand_scales,
+    find_limits,
+)
 
 DAMPING = 0.1
-"""Of the mean square of an input: what keeps a thousand rows from telling too much about others.
+"""Damping of the Hessian, as a share of the mean power of an input.
 
-On a trained DINOv2 ViT-S, with 512 to 2,048 rows: 0.01 followed the calibration images too closely.
-"""
+On a trained DINOv2 ViT-S with 512 to 2,048 rows, 0.01 overfitted the calibration images."""
 COLUMNS = 64
-"""Weights that are rounded before the others hear of it: a product of matrices then."""
+"""Weights that are rounded before the rest is updated: one matrix product does that then."""
 SMALLEST = 1e-12
 
 
 @torch.no_grad()
-def round_compensating(weight: Tensor, inputs: Tensor, bits: int, block: int | None) -> Rounded:
-    """`weight` (N, K) in `bits` for `inputs` (R, K), of which each channel has a mean of zero.
+def round_with_gptq(
+    weight: Tensor, inputs: Tensor, bits: int, block: int | None
+) -> QuantizedWeight:
+    """`weight` (N, K) rounded to `bits` for `inputs` (R, K), whose channels have a mean of zero.
 
-    Scales are those of plain rounding; K has to be a multiple of `block`.
+    Scales are those of `round_to_nearest`. `block` divides K.
     """
-    scales = scales_of(weight.numpy(), bits, block)
-    steps = torch.from_numpy(spread(scales, weight.shape[1]))
+    scales = choose_scales(weight.numpy(), bits, block)
+    steps = torch.from_numpy(expand_scales(scales, weight.shape[1]))
     order = torch.square(inputs).sum(dim=0).argsort(descending=True)
-    back = _feedback(inputs[:, order])
-    rounded = _rounded(weight[:, order] / steps[:, order], steps[:, order], back, limits_of(bits))
+    feedback = _factor_inverse_hessian(inputs[:, order])
+    rounded = _round_columns(
+        weight[:, order] / steps[:, order], steps[:, order], feedback, find_limits(bits)
+    )
     integers = rounded[:, order.argsort()].numpy().astype(np.int8)
-    return Rounded(integers, scales)
+    return QuantizedWeight(integers, scales)
 
 
-def _feedback(inputs: Tensor) -> Tensor:
+def _factor_inverse_hessian(inputs: Tensor) -> Tensor:
     """The upper triangle U, (K, K), with UᵀU the inverse Hessian of a layer's squared error.
 
-    Read from its last row and column to the first, the Hessian's own Cholesky factor is the inverse
-    of U: half the work of inverting first, and a stable one in fp32.
+    The Cholesky factor of the Hessian with its rows and columns in reverse order is the inverse of
+    U: half the work of inverting first, and stable in fp32.
     """
     hessian = inputs.T @ inputs
-    floor = max(DAMPING * float(hessian.diagonal().mean()), SMALLEST)
-    hessian.diagonal().add_(floor)
+    damping = max(DAMPING * float(hessian.diagonal().mean()), SMALLEST)
+    hessian.diagonal().add_(damping)
     factor = torch.linalg.cholesky(hessian.flip(0, 1)).flip(0, 1)
     triangle: Tensor = torch.linalg.solve_triangular(factor, torch.eye(len(factor)), upper=True)
     return triangle
 
 
-def _rounded(numbers: Tensor, steps: Tensor, back: Tensor, limits: tuple[int, int]) -> Tensor:
-    """Whole `numbers` (N, K), which are weights in units of `steps`.
+def _round_columns(
+    numbers: Tensor, steps: Tensor, feedback: Tensor, limits: tuple[int, int]
+) -> Tensor:
+    """Integers (N, K) for `numbers`, which are weights in units of `steps`.
 
-    They are worked on an input at a time, so inputs are the rows: 2 to 4 times as fast as columns.
+    The loop runs over inputs, so inputs become rows: 2 to 4 times as fast as columns.
     """
-    numbers, steps = numbers.T.contiguous(), steps.T.contiguous()
-    found = torch.empty_like(numbers)
+    numbers, steps = numbers.T.contiguous(), steps.T.contiguous()  # (K, N)
+    rounded = torch.empty_like(numbers)
     for start in range(0, len(numbers), COLUMNS):
         end = min(start + COLUMNS, len(numbers))
-        lost = torch.empty(end - start, numbers.shape[1])
+        errors = torch.empty(end - start, numbers.shape[1])
         for k in range(start, end):
-            found[k] = numbers[k].round().clamp(*limits)
-            lost[k - start] = (numbers[k] - found[k]) * steps[k] / back[k, k]
-            numbers[k:end] -= torch.outer(back[k, k:end], lost[k - start]) / steps[k:end]
-        numbers[end:] -= back[start:end, end:].T @ lost / steps[end:]
-    return found.T
+            rounded[k] = numbers[k].round().clamp(*limits)
+            errors[k - start] = (numbers[k] - rounded[k]) * steps[k] / feedback[k, k]
+            numbers[k:end] -= torch.outer(feedback[k, k:end], errors[k - start]) / steps[k:end]
+        numbers[end:] -= feedback[start:end, end:].T @ errors / steps[end:]
+    return rounded.T  # (N, K)

@@ -1,7 +1,7 @@
-"""The layers that quantization is about: the linear ones of the encoder's blocks.
+"""Which layers of a lowered ViT are quantized: the linear layers of the encoder's blocks.
 
-Patch projection, head and the products inside attention stay as they are where nobody includes
-them: a few percent of the arithmetic, and the most sensitive.
+Patch projection, head and the matmuls inside attention are quantized on request only: a few
+percent of the arithmetic, and the most sensitive.
 """
 
 from collections.abc import Collection
@@ -17,61 +17,62 @@ from vit_export.model.vit.lowering.rewrites import linear_of
 
 ENCODER = "blocks."
 CONTRACT = "mlp.contract"
-INCLUDED = {"patches": "embedding.projection", "head": "head."}
-"""Where linear layers stand that are quantized only when they are asked for."""
+PART_PREFIXES = {"patches": "embedding.projection", "head": "head."}
+"""Prefix of the layers that a value of --include adds."""
 
 
 @dataclass(frozen=True)
-class NormFed:
-    """A LayerNorm and all linear layers that read it."""
+class NormReaders:
+    """A LayerNorm and the linear layers that read it, by module name."""
 
     norm: str
     readers: tuple[str, ...]
+    """All modules that read the LayerNorm."""
 
 
 @dataclass(frozen=True)
-class ValueFed:
-    """A projection after attention, whose every input channel is a mean of one value channel."""
+class ValueProjection:
+    """The output projection of an attention, and the layer that computes its values.
+
+    Attention averages values channel by channel, so a shift of a value channel is a shift of the
+    same input channel of the projection.
+    """
 
     values: str
-    """The linear layer whose last rows are the values, as many as the projection has inputs."""
-    reader: str
-    mixed: str
-    """What goes into attention's second product of them, where that is looked at."""
+    """Linear layer whose last rows compute the values, one row per input of the projection."""
+    projection: str
+    matmul_input: str
+    """Name under which statistics of the values are kept, if attention is quantized."""
 
 
-def linear_layers(lowered: LoweredVit, include: Collection[str] = ()) -> dict[str, nn.Linear]:
-    """The linear layers of all blocks, and of those parts in `include`, by name in order."""
-    places = (ENCODER, *(place for part, place in INCLUDED.items() if part in include))
+def find_linear_layers(lowered: LoweredVit, include: Collection[str] = ()) -> dict[str, nn.Linear]:
+    """The linear layers of all blocks and of the parts in `include`, by module name, in order."""
+    prefixes = (ENCODER, *(prefix for part, prefix in PART_PREFIXES.items() if part in include))
     return {
         name: module
         for name, module in lowered.named_modules()
-        if name.startswith(places) and isinstance(module, nn.Linear)
+        if name.startswith(prefixes) and isinstance(module, nn.Linear)
     }
 
 
 def check_parts(lowered: LoweredVit, include: Collection[str]) -> None:
-    """Nothing, when `lowered` has linear layers in every part of `include`.
-
-    Raises:
-        RequestError: it does not.
-    """
-    for part in set(INCLUDED) & set(include):
-        if len(linear_layers(lowered, [part])) == len(linear_layers(lowered)):
+    """Raise RequestError unless `lowered` has linear layers in every part of `include`."""
+    for part in set(PART_PREFIXES) & set(include):
+        if len(find_linear_layers(lowered, [part])) == len(find_linear_layers(lowered)):
             message = f"The {part} of this model has no linear layer."
             raise RequestError(message, f"leave --include {part} out.")
 
 
-def give_biases(lowered: LoweredVit, include: Collection[str]) -> None:
-    """A bias of zeros, in place, to layers without one: the mean error of rounding goes there."""
-    for name, layer in linear_layers(lowered, include).items():
+def add_biases(lowered: LoweredVit, include: Collection[str]) -> None:
+    """Give layers without a bias one of zeros, in place: it takes the mean error of rounding."""
+    for name, layer in find_linear_layers(lowered, include).items():
         if layer.bias is None:
             zeros = torch.zeros(layer.out_features)
             lowered.set_submodule(name, linear_of(layer.weight, zeros))
 
 
-def products(lowered: LoweredVit) -> dict[str, AttentionProducts]:
-    """The products of every attention of the encoder by name, in order."""
+def find_attention_matmuls(lowered: LoweredVit) -> dict[str, AttentionProducts]:
+    """The modules softmax(q kᵀ) v of the encoder, by module name, in order."""
     return {
         name: module
         for name, module in lowered.named_modules()
@@ -79,27 +80,28 @@ def products(lowered: LoweredVit) -> dict[str, AttentionProducts]:
     }
 
 
-def norms_of(lowered: LoweredVit) -> list[NormFed]:
-    """The LayerNorms of all blocks that linear layers alone read."""
-    layers = linear_layers(lowered)
-    fed = []
+def find_norms(lowered: LoweredVit) -> list[NormReaders]:
+    """The LayerNorms of all blocks, each read by linear layers only."""
+    layers = find_linear_layers(lowered)
+    norms = []
     for block in range(len(lowered.blocks)):
         for norm, parts in (
             ("attention_norm", ("attention.qkv", "attention.query", "attention.key_value")),
             ("mlp_norm", ("mlp.expand",)),
         ):
-            readers = tuple(f"{ENCODER}{block}.{part}" for part in parts)
-            found = tuple(reader for reader in readers if reader in layers)
-            fed.append(NormFed(f"{ENCODER}{block}.{norm}", found))
-    return fed
+            names = (f"{ENCODER}{block}.{part}" for part in parts)
+            readers = tuple(name for name in names if name in layers)
+            norms.append(NormReaders(f"{ENCODER}{block}.{norm}", readers))
+    return norms
 
 
-def values_of(lowered: LoweredVit) -> list[ValueFed]:
-    """The projections after attention, each with the layer that makes the values."""
-    layers = linear_layers(lowered)
-    fed = []
+def find_value_projections(lowered: LoweredVit) -> list[ValueProjection]:
+    """The output projection of every attention, in order."""
+    layers = find_linear_layers(lowered)
+    projections = []
     for block in range(len(lowered.blocks)):
         scope = f"{ENCODER}{block}.attention"
         values = next(n for n in (f"{scope}.qkv", f"{scope}.key_value") if n in layers)
-        fed.append(ValueFed(values, f"{scope}.projection", f"{scope}.products.values"))
-    return fed
+        projection, matmul_input = f"{scope}.projection", f"{scope}.products.values"
+        projections.append(ValueProjection(values, projection, matmul_input))
+    return projections

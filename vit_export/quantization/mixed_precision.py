@@ -1,8 +1,8 @@
-"""--precision auto: which layers go to which precision, to keep a budget at the least latency.
+"""--precision auto: the fastest assignment of schemes to layers that keeps an accuracy budget.
 
-Each layer is timed in the runtime, in each scheme, and its cost to the answers is played in
-PyTorch, alone. From both the fastest mixture is foretold and tried as a whole, then the next that
-is foretold to do, until one keeps the budget.
+A runtime times each layer in each scheme, and fake quantization measures what each layer alone
+costs the answers. Both predict a frontier of assignments. The fastest of these that should keep the
+budget is measured as a whole, then the next one, until one keeps it.
 """
 
 import math
@@ -17,37 +17,49 @@ from vit_export.artifact.batch import LARGEST_PROVEN, Batch, order_samples
 from vit_export.artifact.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, SearchResult
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest
-from vit_export.bench.layer_timing import time_layers
 from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress, Tell
 from vit_export.model.vit.lowering import LoweredVit
-from vit_export.quantization.layers import linear_layers
-from vit_export.quantization.pareto import Costs, Mixture, mixtures
-from vit_export.quantization.plan import LayerPlan, Plan
+from vit_export.quantization.latency import LayerTimer, measure_layer_ms
+from vit_export.quantization.layers import find_linear_layers
+from vit_export.quantization.observer import LayerStats
+from vit_export.quantization.pareto import Assignment, Costs, walk_frontier
+from vit_export.quantization.plan import LayerPlan, QuantizationPlan, plan_layers
 from vit_export.quantization.schemes import SCHEMES
-from vit_export.quantization.sensitivity import Exam, closer_views, noises
-from vit_export.quantization.smoothquant import Seen, equalize
+from vit_export.quantization.sensitivity import (
+    AccuracyTest,
+    enlarge_quarters,
+    measure_layer_noise,
+)
+from vit_export.quantization.smoothquant import smooth_channels
 
 FIRST = "int8"
-"""What channels are equalized for; the schemes differ in what goes in alone."""
+"""The scheme that channels and weights are prepared for; the others differ in activations only."""
+SMALLEST = 1e-300
+
+Plans = Mapping[str, QuantizationPlan]
+"""A plan of all layers for each scheme, by scheme."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is searched for."""
+class SearchSettings:
+    """What a search aims at, and the file that it is for."""
 
-    asked: QuantizationRequest
+    request: QuantizationRequest
     flavour: str
     batch: Batch
     classifies: bool
     threads: int | None
+    """Threads of the runtime that times layers; None: the runtime's own choice."""
 
     @classmethod
-    def of(cls, asked: QuantizationRequest, manifest: Manifest, threads: int | None) -> Self:
-        """The search for what `manifest` will say."""
+    def from_manifest(
+        cls, request: QuantizationRequest, manifest: Manifest, threads: int | None
+    ) -> Self:
+        """The settings for the file that `manifest` describes."""
         return cls(
-            asked=asked,
+            request=request,
             flavour=str(manifest.settings.flavour),
             batch=manifest.batch,
             classifies=manifest.signature.classifies,
@@ -56,164 +68,149 @@ class Request:
 
     @property
     def schemes(self) -> tuple[str, ...]:
-        """What layers can get besides fp32; static ranges are for those who bring images."""
+        """The schemes besides fp32; static ranges need images to calibrate on."""
         zero_point = "-zero-point" if self.flavour == "onnxruntime" else ""
-        static = (f"int8-static{zero_point}",) if self.asked.calibration else ()
+        static = (f"int8-static{zero_point}",) if self.request.calibration else ()
         return (*static, "int8", "int8-token-zero-point")
 
 
 def search(
     lowered: LoweredVit,
-    request: Request,
-    seen: Seen,
-    images: tuple[Array, Sequence[Array]],
+    settings: SearchSettings,
+    stats: LayerStats,
+    samples: Array,
+    others: Sequence[Array],
+    *,
+    time_layers: LayerTimer,
     progress: Progress,
-) -> tuple[Plan, SearchResult]:
-    """The plan that keeps the budget on `images`, and how it was found.
+) -> tuple[QuantizationPlan, SearchResult]:
+    """The plan that keeps the budget, and the search that found it.
 
-    These are the samples (M, C, H, W) that the proof will ask, and others (C, H, W), which are
-    looked at more closely too.
-
-    `lowered`, whose layers have `seen` some, is changed in place: the same function, easier to
-    round.
+    Args:
+        lowered: the module; it changes in place to the same function that is easier to round.
+        settings: budget, flavour and batch sizes.
+        stats: statistics of the layers of `lowered`; they change with it.
+        samples: the inputs of the proof, (M, C, H, W).
+        others: further images (C, H, W), which are measured with their enlarged quarters.
+        time_layers: times layers in the runtime that the file is for.
+        progress: opened around every stage.
 
     Raises:
-        BudgetError: nothing quantized keeps the budget.
+        BudgetError: no assignment with a quantized layer keeps the budget.
     """
-    include = request.asked.include
-    with progress("equalize channels"):
-        seen, _ = equalize(lowered, seen, dict.fromkeys(linear_layers(lowered, include), FIRST))
-    layers = linear_layers(lowered, include)
+    include = settings.request.include
+    with progress("smooth channels"):
+        smooth_channels(lowered, stats, dict.fromkeys(find_linear_layers(lowered, include), FIRST))
+    layers = find_linear_layers(lowered, include)
     with progress("round weights") as tell:
-        plans = _plans(layers, seen, request.schemes, tell)
-    ms = _times(layers, seen, request, progress)
-    samples, others = images[0], [*images[1], *closer_views(images[1])]
-    batches = _batches(len(samples), len(others), request.batch)
-    exam = Exam.of(lowered, np.stack([*samples, *others]), batches)
-    with progress(f"try {len(plans[0].layers)} layers alone in {len(plans)} schemes") as tell:
-        noise = noises(exam.hardest(plans[-1]), plans, tell)
-    noise |= {(name, FP32): 0.0 for name in plans[0].layers}
-    bill = _Bill(dict(zip(request.schemes, plans, strict=True)), ms, noise)
-    with progress("try mixtures"):
-        mixture, tried, factor = first_within(exam, bill, request)
-    found = SearchResult(
-        budget=request.asked.budget,
-        choices=tuple(bill.choice(*one, mixture) for one in mixture.schemes.items()),
-        tried=tried,
-        foreseen=tuple((one.ms, _db(factor * one.noise)) for one in bill.line() if one.noise),
-        images=len(exam.images),
+        plans = _plan_schemes(layers, stats, settings.schemes, tell)
+    ms = measure_layer_ms(
+        layers,
+        stats,
+        time_layers,
+        images=settings.batch.usual,
+        schemes=settings.schemes,
+        flavour=settings.flavour,
+        threads=settings.threads,
+        progress=progress,
+    )
+    extra = [*others, *enlarge_quarters(others)]
+    batches = _list_batches(len(samples), len(extra), settings.batch)
+    test = AccuracyTest.prepare(lowered, np.stack([*samples, *extra]), batches)
+    with progress(f"measure {len(layers)} layers alone in {len(plans)} schemes") as tell:
+        hardest = test.select_hardest(plans[settings.schemes[-1]])
+        noise = measure_layer_noise(hardest, list(plans.values()), tell)
+    noise |= {(name, FP32): 0.0 for name in layers}
+    frontier = list(walk_frontier(ms, noise))
+    with progress("measure mixed precisions"):
+        best, points, factor = find_first_within(test, frontier, plans, settings)
+    result = SearchResult(
+        budget=settings.request.budget,
+        choices=tuple(_describe(name, best, ms, noise) for name in best.schemes),
+        tried=points,
+        foreseen=tuple((one.ms, _to_db(factor * one.noise)) for one in frontier if one.noise),
+        images=len(test.images),
         runtime=f"ONNX Runtime {versions_of(['onnxruntime'])['onnxruntime']}",
     )
-    return bill.plan(mixture), found
+    return _combine(best, plans), result
 
 
-def _batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
-    """The batches that the proof will run, and the other images in some."""
+def _list_batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
+    """Positions of the images of each batch: those of the proof, then the other images."""
     orders = [(order_samples(range(samples), size, batch.proven), size) for size in batch.proven]
     orders.append((list(range(samples, samples + others)), LARGEST_PROVEN))
     return [o[start : start + size] for o, size in orders for start in range(0, len(o), size)]
 
 
-def _plans(
-    layers: Mapping[str, nn.Linear], seen: Seen, schemes: tuple[str, ...], tell: Tell | None
-) -> list[Plan]:
-    """All layers in each scheme. Weights are rounded once, for inputs as `FIRST` rounds them."""
-    first = Plan.of(layers, seen, dict.fromkeys(layers, FIRST), tell)
+def _plan_schemes(
+    layers: Mapping[str, nn.Linear], stats: LayerStats, schemes: Sequence[str], tell: Tell | None
+) -> dict[str, QuantizationPlan]:
+    """A plan of all layers for each scheme; weights are rounded once, for inputs in `FIRST`."""
+    first = plan_layers(layers, stats, dict.fromkeys(layers, FIRST), tell)
 
-    def turned(name: str, layer: LayerPlan, scheme: str) -> LayerPlan:
-        return replace(layer, scheme=scheme, range=SCHEMES[scheme].range_of(seen[name]))
+    def change_scheme(name: str, layer: LayerPlan, scheme: str) -> LayerPlan:
+        return replace(layer, scheme=scheme, params=SCHEMES[scheme].choose_params(stats[name]))
 
-    return [
-        Plan(layers={n: turned(n, layer, scheme) for n, layer in first.layers.items()})
-        for scheme in schemes
-    ]
-
-
-def _times(
-    layers: Mapping[str, nn.Linear], seen: Seen, request: Request, progress: Progress
-) -> dict[tuple[str, str], float]:
-    """Milliseconds by layer and scheme, of a batch of the usual size."""
-    shapes = {
-        name: (seen[name].rows_of_one * request.batch.usual, layer.in_features, layer.out_features)
-        for name, layer in layers.items()
-    }
-    distinct = dict.fromkeys(shapes.values())
-    with progress(f"time layers of {len(distinct)} shapes") as tell:
-        by_shape = time_layers(distinct, request.schemes, request.flavour, request.threads, tell)
-    schemes = (FP32, *request.schemes)
     return {
-        (n, scheme): by_shape[shape, scheme] for n, shape in shapes.items() for scheme in schemes
+        scheme: QuantizationPlan(
+            layers={name: change_scheme(name, layer, scheme) for name, layer in first.items()}
+        )
+        for scheme in schemes
     }
 
 
-@dataclass(frozen=True, eq=False)
-class _Bill:
-    """What every layer costs in every scheme."""
-
-    plans: Mapping[str, Plan]
-    """All layers, by scheme."""
-    ms: Costs
-    noise: Costs
-
-    def line(self) -> list[Mixture]:
-        """Mixtures from the fastest to fp32."""
-        return list(mixtures(self.ms, self.noise))
-
-    def plan(self, mixture: Mixture) -> Plan:
-        """The mixture as what a graph is written from."""
-        reduced = {name: s for name, s in mixture.schemes.items() if s != FP32}
-        return Plan(layers={name: self.plans[s].layers[name] for name, s in reduced.items()})
-
-    def choice(self, layer: str, scheme: str, taken: Mixture) -> Choice:
-        """What `layer` got in the mixture that was taken, for people."""
-        alone = self.noise[layer, scheme]
-        others = taken.noise - alone
-        return Choice(
-            layer=layer,
-            scheme=scheme,
-            alone_snr_db=None if scheme == FP32 else _db(alone),
-            cost_db=10 * math.log10(taken.noise / others) if others > 0 else math.inf,
-            gain_ms=self.ms[layer, FP32] - self.ms[layer, scheme],
-        )
+def _combine(assignment: Assignment, plans: Plans) -> QuantizationPlan:
+    """The plan of an assignment, from the plans of its schemes."""
+    quantized = {name: scheme for name, scheme in assignment.schemes.items() if scheme != FP32}
+    return QuantizationPlan(layers={name: plans[s].layers[name] for name, s in quantized.items()})
 
 
-def first_within(
-    exam: Exam, bill: _Bill, request: Request
-) -> tuple[Mixture, tuple[Point, ...], float]:
-    """The fastest mixture that keeps the budget when it is tried as a whole.
-
-    And all that were tried, and by which factor more noise they had than was foretold.
-
-    Raises:
-        BudgetError: none does.
-    """
-    budget, factor, tried = request.asked.budget, 0.0, list[Point]()
-    wanted = replace(budget, min_snr_db=budget.min_snr_db + MARGIN_DB)
-    aim_db = wanted.min_snr_db
-    line = [one for one in bill.line() if bill.plan(one).layers]
-    for mixture in line:
-        if _db(factor * mixture.noise) < aim_db and mixture is not line[-1]:
-            continue
-        point = _tried(exam, bill.plan(mixture), mixture, classifies=request.classifies)
-        tried.append(point)
-        factor = 10 ** (-point.worst_snr_db / 10) / mixture.noise if mixture.noise else 0.0
-        if point.meets(wanted):
-            return mixture, tuple(tried), factor
-        if point.worst_snr_db >= aim_db:  # it's the classes that changed: the next one to try
-            aim_db = point.worst_snr_db + MARGIN_DB
-    nearest = max(tried, key=lambda one: one.worst_snr_db, default=None)
-    raise BudgetError(budget, nearest, tuple(tried))
-
-
-def _tried(exam: Exam, plan: Plan, mixture: Mixture, *, classifies: bool) -> Point:
-    worst, same = exam.judge(plan)
-    return Point(
-        ms=mixture.ms,
-        worst_snr_db=worst,
-        agreement=same if classifies else None,
-        layers=len(plan.layers),
+def _describe(layer: str, best: Assignment, ms: Costs, noise: Costs) -> Choice:
+    """The scheme of `layer` in the best assignment, with its cost and its gain."""
+    scheme = best.schemes[layer]
+    alone = noise[layer, scheme]
+    others = best.noise - alone
+    return Choice(
+        layer=layer,
+        scheme=scheme,
+        alone_snr_db=None if scheme == FP32 else _to_db(alone),
+        cost_db=10 * math.log10(best.noise / others) if others > 0 else math.inf,
+        gain_ms=ms[layer, FP32] - ms[layer, scheme],
     )
 
 
-def _db(noise: float) -> float:
-    return -10 * math.log10(max(noise, 1e-300))
+def find_first_within(
+    test: AccuracyTest, frontier: Sequence[Assignment], plans: Plans, settings: SearchSettings
+) -> tuple[Assignment, tuple[Point, ...], float]:
+    """The fastest assignment that keeps the budget when it is measured.
+
+    Also every measured point, and the factor between measured and predicted noise.
+
+    Raises:
+        BudgetError: no assignment with a quantized layer keeps the budget.
+    """
+    budget, factor, points = settings.request.budget, 0.0, list[Point]()
+    target = replace(budget, min_snr_db=budget.min_snr_db + MARGIN_DB)
+    aim_db = target.min_snr_db
+    candidates = [one for one in frontier if set(one.schemes.values()) != {FP32}]
+    for candidate in candidates:
+        if _to_db(factor * candidate.noise) < aim_db and candidate is not candidates[-1]:
+            continue
+        plan = _combine(candidate, plans)
+        worst_db, same = test.measure_accuracy(plan)
+        agreement = same if settings.classifies else None
+        point = Point(
+            ms=candidate.ms, worst_snr_db=worst_db, agreement=agreement, layers=len(plan.layers)
+        )
+        points.append(point)
+        factor = 10 ** (-worst_db / 10) / candidate.noise if candidate.noise else 0.0
+        if point.meets(target):
+            return candidate, tuple(points), factor
+        if worst_db >= aim_db:  # only top classes changed: aim higher
+            aim_db = worst_db + MARGIN_DB
+    nearest = max(points, key=lambda point: point.worst_snr_db, default=None)
+    raise BudgetError(budget, nearest, tuple(points))
+
+
+def _to_db(noise: float) -> float:
+    return -10 * math.log10(max(noise, SMALLEST))

@@ -1,9 +1,9 @@
-"""What goes into each layer, seen image by image: memory does not grow with their number."""
+"""Statistics of what enters each layer, collected image by image: memory stays bounded."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,102 +13,134 @@ from torch import Tensor, nn
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Tell, counted
 from vit_export.model.vit.lowering import LoweredVit
-from vit_export.quantization.layers import linear_layers, products
+from vit_export.quantization.layers import find_attention_matmuls, find_linear_layers
 
-ROWS = 1024
-"""Rows of a layer's input that are kept, at most, to try settings on."""
-LEAST_ROWS = 8
-"""Of an image that any are kept of: few rows of every image would show one token alone."""
-GOLDEN = 0.6180339887
-"""Multiples of it fall evenly between 0 and 1, however many there are."""
-HEADED = 4
-"""Axes of what goes into attention's products."""
-INPUTS = ("queries", "keys", "values")
-"""Of attention's products, in the order in which they go in."""
+MAX_ROWS = 1024
+"""Maximum number of rows of a layer's input that are kept, to try settings on."""
+MIN_ROWS_PER_IMAGE = 8
+"""Minimum number of rows that are kept of an image: fewer would show one token only."""
+GOLDEN_RATIO = 0.6180339887
+"""Its multiples, modulo 1, are spread evenly between 0 and 1, whatever their number."""
+HEAD_AXES = 4
+"""Number of axes of the inputs of attention's matmuls, (B, h, N, d)."""
+ATTENTION_INPUTS = ("queries", "keys", "values")
+"""Inputs of attention's matmuls, in the order of the module's arguments."""
 
 
-@dataclass(eq=False)
-class Observed:
-    """The input of one layer, (rows, K), over all images."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ActivationStats:
+    """Statistics of the input of one layer over all images. K channels."""
 
     images: int
-    """That it will be shown, all with as many rows; some may turn out to be unreadable."""
-    rows_of_one: int = 0
-    """That one image has."""
-    count: int = 0
-    total: Tensor = field(default_factory=lambda: torch.zeros(()))
-    low: Tensor = field(default_factory=lambda: torch.full((), torch.inf))
-    high: Tensor = field(default_factory=lambda: torch.full((), -torch.inf))
-    kept: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
-    """(`ROWS`, K), of which the first `filled` are rows of the input."""
-    filled: int = 0
-
-    def add(self, x: Tensor) -> None:
-        """Takes in the rows of one image."""
-        number, self.rows_of_one = self.count // len(x), len(x)
-        self.count += len(x)
-        self.total = self.total + x.sum(dim=0, dtype=torch.float64)
-        self.low = torch.minimum(self.low, x.amin(dim=0))
-        self.high = torch.maximum(self.high, x.amax(dim=0))
-        if number % self._every == 0 and self.filled < ROWS:
-            self._keep(x[self._places(number)])
-
-    @property
-    def rows_per_image(self) -> int:
-        """That are kept, of those images that any are kept of."""
-        return min(ROWS // -(-self.images // self._every), self.rows_of_one)
-
-    @property
-    def _every(self) -> int:
-        """Rows are kept of one image in this many: all over the folder, however large it is."""
-        return -(-self.images * min(LEAST_ROWS, self.rows_of_one) // ROWS)
-
-    def _places(self, number: int) -> Tensor:
-        """Rows all over an image, others in each: tokens of every place are seen."""
-        kept = self.rows_per_image
-        start = round(number // self._every * GOLDEN * self.rows_of_one)
-        return (torch.arange(kept) * self.rows_of_one // kept + start) % self.rows_of_one
-
-    def _keep(self, x: Tensor) -> None:
-        """One block of memory: many small ones between activations left the heap in pieces."""
-        if not len(self.kept):
-            self.kept = torch.empty(ROWS, x.shape[1])
-        end = min(self.filled + len(x), ROWS)
-        self.kept[self.filled : end] = x[: end - self.filled]
-        self.filled = end
+    """Number of images announced; a few of them may turn out to be unreadable."""
+    rows_per_image: int
+    count: int
+    """Number of rows of all images together."""
+    total: Tensor
+    """Sum of all rows in fp64, (K,)."""
+    low: Tensor
+    """Minimum of each channel, (K,)."""
+    high: Tensor
+    """Maximum of each channel, (K,)."""
+    rows: Tensor
+    """A sample of the rows, from many images, (R, K) with R at most `MAX_ROWS`."""
 
     @property
     def mean(self) -> Tensor:
-        """Of each channel, (K,)."""
+        """Mean of each channel, (K,)."""
         return (self.total / self.count).float()
 
     @property
-    def rows(self) -> Tensor:
-        """At most `ROWS` rows, from many images, (R, K)."""
-        return self.kept[: self.filled]
-
-    @property
     def rows_by_image(self) -> tuple[Tensor, ...]:
-        """The same rows, those of each image apart."""
-        images: tuple[Tensor, ...] = self.rows.split(self.rows_per_image)
+        """`rows`, one tensor for each image."""
+        sampled = count_sampled_rows(self.images, self.rows_per_image)
+        images: tuple[Tensor, ...] = self.rows.split(sampled)
         return images
 
-    def moved(self, shift: Tensor, scale: Tensor) -> "Observed":
-        """The same images, had every row been (x - shift) / scale; the scale is positive."""
-        return Observed(
+    def transform(self, shift: Tensor, scale: Tensor) -> "ActivationStats":
+        """The statistics of (x - shift) / scale, for a positive scale."""
+        return ActivationStats(
             images=self.images,
-            rows_of_one=self.rows_of_one,
+            rows_per_image=self.rows_per_image,
             count=self.count,
             total=(self.total - self.count * shift) / scale,
             low=(self.low - shift) / scale,
             high=(self.high - shift) / scale,
-            kept=(self.rows - shift) / scale,
-            filled=self.filled,
+            rows=(self.rows - shift) / scale,
         )
 
 
-class Images(Protocol):
-    """Names and inputs (C, H, W), made one at a time."""
+LayerStats = dict[str, ActivationStats]
+"""Statistics by name of the layer, or of an input of attention's matmuls."""
+
+
+@dataclass(eq=False)
+class Observer:
+    """Collects the statistics of one layer's input while images pass."""
+
+    images: int
+    """Number of images that will pass, all with equally many rows."""
+    rows_per_image: int = 0
+    count: int = 0
+    total: Tensor = field(default_factory=lambda: torch.zeros(()))
+    low: Tensor = field(default_factory=lambda: torch.full((), torch.inf))
+    high: Tensor = field(default_factory=lambda: torch.full((), -torch.inf))
+    buffer: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    """(`MAX_ROWS`, K); its first `filled` rows are sampled rows."""
+    filled: int = 0
+
+    def add(self, x: Tensor) -> None:
+        """Include the rows `x` (rows_per_image, K) of one image."""
+        number, self.rows_per_image = self.count // len(x), len(x)
+        self.count += len(x)
+        self.total = self.total + x.sum(dim=0, dtype=torch.float64)
+        self.low = torch.minimum(self.low, x.amin(dim=0))
+        self.high = torch.maximum(self.high, x.amax(dim=0))
+        stride = find_image_stride(self.images, self.rows_per_image)
+        if number % stride == 0 and self.filled < MAX_ROWS:
+            self._append(x[self._choose_rows(number // stride)])
+
+    def read_stats(self) -> ActivationStats:
+        """The statistics so far; `rows` shares memory with this observer."""
+        return ActivationStats(
+            images=self.images,
+            rows_per_image=self.rows_per_image,
+            count=self.count,
+            total=self.total,
+            low=self.low,
+            high=self.high,
+            rows=self.buffer[: self.filled],
+        )
+
+    def _choose_rows(self, number: int) -> Tensor:
+        """Positions all over the image, different ones in each image: every token is sampled."""
+        sampled = count_sampled_rows(self.images, self.rows_per_image)
+        start = round(number * GOLDEN_RATIO * self.rows_per_image)
+        positions = torch.arange(sampled) * self.rows_per_image // sampled
+        return (positions + start) % self.rows_per_image
+
+    def _append(self, x: Tensor) -> None:
+        """Copy `x` to one large block: many small blocks fragmented the heap."""
+        if not len(self.buffer):
+            self.buffer = torch.empty(MAX_ROWS, x.shape[1])
+        end = min(self.filled + len(x), MAX_ROWS)
+        self.buffer[self.filled : end] = x[: end - self.filled]
+        self.filled = end
+
+
+def find_image_stride(images: int, rows_per_image: int) -> int:
+    """The distance between images that rows are sampled from, so that these span the folder."""
+    return -(-images * min(MIN_ROWS_PER_IMAGE, rows_per_image) // MAX_ROWS)
+
+
+def count_sampled_rows(images: int, rows_per_image: int) -> int:
+    """The number of rows that are sampled from one of these images."""
+    sampled_images = -(-images // find_image_stride(images, rows_per_image))
+    return min(MAX_ROWS // sampled_images, rows_per_image)
+
+
+class NamedImages(Protocol):
+    """Names and inputs (C, H, W), created one at a time."""
 
     def __len__(self) -> int: ...
 
@@ -116,50 +148,47 @@ class Images(Protocol):
 
 
 @torch.inference_mode()
-def observe(
+def collect_stats(
     lowered: LoweredVit,
-    images: Images,
+    images: NamedImages,
     include: Collection[str] = (),
     tell: Tell | None = None,
-) -> tuple[dict[str, Observed], dict[str, int]]:
-    """What `images` put into every layer, and the top class that each is answered with.
+) -> tuple[LayerStats, dict[str, int]]:
+    """Statistics of every layer's input on `images`, and the top class of each image.
 
-    Of attention's products, where they are in `include`, what goes in stands under their name and
-    each of `INPUTS`.
+    If `include` has `attention`, the inputs of its matmuls are observed, too, under the name of the
+    module and each of `ATTENTION_INPUTS`.
 
     Raises:
-        RequestError: an activation is not finite; its layer and the image are named.
+        RequestError: an activation is not finite; the message names the layer and the image.
     """
-    watched: dict[str, nn.Module] = {**linear_layers(lowered, include)}
-    keys = {name: [name] for name in watched}
+    modules: dict[str, nn.Module] = {**find_linear_layers(lowered, include)}
+    inputs = {name: [name] for name in modules}
     if "attention" in include:
-        watched |= products(lowered)
-        keys |= {name: [f"{name}.{word}" for word in INPUTS] for name in products(lowered)}
-    found = {key: Observed(len(images)) for several in keys.values() for key in several}
+        matmuls = find_attention_matmuls(lowered)
+        modules |= matmuls
+        inputs |= {name: [f"{name}.{word}" for word in ATTENTION_INPUTS] for name in matmuls}
+    observers = {key: Observer(len(images)) for keys in inputs.values() for key in keys}
     classes = {}
-    with _watched(watched, {name: [found[key] for key in keys[name]] for name in watched}):
-        for image, made in counted(images, len(images), tell):
-            answer = lowered(torch.from_numpy(made[None]))
+    by_module = {name: [observers[key] for key in inputs[name]] for name in modules}
+    with _observe(modules, by_module):
+        for image, array in counted(images, len(images), tell):
+            answer = lowered(torch.from_numpy(array[None]))
             classes[image] = int(answer.argmax())
-            for name, seen in found.items():
-                if not torch.isfinite(seen.total).all():
+            for name, observer in observers.items():
+                if not torch.isfinite(observer.total).all():
                     message = f"{image} makes what goes into {name} infinite or NaN."
                     raise RequestError(message, "leave it out, or look at the checkpoint.")
-    return found, classes
+    return {name: observer.read_stats() for name, observer in observers.items()}, classes
 
 
 @contextmanager
-def _watched(modules: dict[str, nn.Module], seen: dict[str, list[Observed]]) -> Iterator[None]:
-    """Inside, what goes into each of `modules` is taken in, the last axis being the channels."""
-
-    def watcher(several: list[Observed]) -> Any:
-        def see(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            for one, x in zip(several, inputs, strict=True):
-                one.add(_channels_last(x))
-
-        return see
-
-    hooks = [modules[name].register_forward_pre_hook(watcher(seen[name])) for name in modules]
+def _observe(modules: dict[str, nn.Module], observers: dict[str, list[Observer]]) -> Iterator[None]:
+    """While open, the inputs of each of `modules` go to its observers, one per argument."""
+    hooks = [
+        module.register_forward_pre_hook(_make_hook(observers[name]))
+        for name, module in modules.items()
+    ]
     try:
         yield
     finally:
@@ -167,6 +196,16 @@ def _watched(modules: dict[str, nn.Module], seen: dict[str, list[Observed]]) -> 
             hook.remove()
 
 
-def _channels_last(x: Tensor) -> Tensor:
-    """(M, K): rows of a layer's input, or those of all heads (B, h, N, d) beside each other."""
-    return x.transpose(1, 2).flatten(2).flatten(0, 1) if x.ndim == HEADED else x.flatten(0, -2)
+def _make_hook(observers: Sequence[Observer]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def add_inputs(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        for observer, x in zip(observers, inputs, strict=True):
+            observer.add(_put_channels_last(x))
+
+    return add_inputs
+
+
+def _put_channels_last(x: Tensor) -> Tensor:
+    """(M, K): the rows of a layer's input, or those of heads (B, h, N, d) with K = h·d."""
+    if x.ndim == HEAD_AXES:
+        return x.transpose(1, 2).flatten(2).flatten(0, 1)  # (B·N, h·d)
+    return x.flatten(0, -2)

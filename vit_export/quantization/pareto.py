@@ -1,69 +1,73 @@
-"""The fastest mixture of precisions within a noise: greedy, from the fastest to the most exact.
+"""Assignments of schemes to layers, from the fastest to the most exact: a greedy frontier.
 
-Errors of different layers are nearly independent, so that their powers add. What layers cost alone
-therefore foretells what a mixture costs, up to a factor that trying the mixture reveals.
+Errors of different layers are nearly independent, so their powers add. The noise of each layer
+alone therefore predicts the noise of an assignment, up to a factor that measuring it reveals.
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-Scheme = str
-Costs = Mapping[tuple[str, Scheme], float]
-"""By layer and scheme."""
+Costs = Mapping[tuple[str, str], float]
+"""A number for each layer in each scheme, by (layer, scheme)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixture:
-    """A scheme for every layer, with what that is foretold to cost."""
+class Assignment:
+    """A scheme for every layer, with its predicted cost."""
 
-    schemes: Mapping[str, Scheme]
+    schemes: Mapping[str, str]
+    """The scheme of each layer, by layer name."""
     ms: float
+    """Sum of the layers' milliseconds."""
     noise: float
-    """The sum of what the layers cost alone."""
+    """Sum of the layers' noise, each alone."""
 
 
-def mixtures(ms: Costs, noise: Costs) -> Iterator[Mixture]:
-    """From the fastest scheme for each layer to the most exact, one layer a step.
+def walk_frontier(ms: Costs, noise: Costs) -> Iterator[Assignment]:
+    """Assignments from the fastest scheme of each layer to the most exact, one layer per step.
 
-    Both know every layer in the same schemes. Of all steps the one comes next that takes the most
-    noise away for a millisecond. Nothing is taken that is slower and noisier than something else.
+    Each step is the one that removes the most noise per millisecond. A scheme that is slower and
+    noisier than another one of its layer is never used.
+
+    Args:
+        ms: milliseconds of each layer in each scheme.
+        noise: noise of each layer in each scheme; it has the keys of `ms`.
     """
-    options: dict[str, list[Scheme]] = {}
-    for layer in dict.fromkeys(layer for layer, _ in ms):
-        options[layer] = _worth(layer, ms, noise)
-    chosen = {layer: found[0] for layer, found in options.items()}
+    layers = dict.fromkeys(layer for layer, _ in ms)
+    options = {layer: _list_efficient(layer, ms, noise) for layer in layers}
+    chosen = {layer: schemes[0] for layer, schemes in options.items()}
     while True:
-        yield _mixture(chosen, ms, noise)
+        yield _assign(chosen, ms, noise)
         steps = [
             (layer, scheme)
-            for layer, found in options.items()
-            for scheme in found[found.index(chosen[layer]) + 1 :]
+            for layer, schemes in options.items()
+            for scheme in schemes[schemes.index(chosen[layer]) + 1 :]
         ]
         if not steps:
             return
 
-        def worth(step: tuple[str, Scheme]) -> float:
+        def measure_gain(step: tuple[str, str]) -> float:
             now = step[0], chosen[step[0]]
             slower = ms[step] - ms[now]
             return (noise[now] - noise[step]) / slower if slower > 0 else math.inf
 
-        layer, scheme = max(steps, key=worth)
+        layer, scheme = max(steps, key=measure_gain)
         chosen[layer] = scheme
 
 
-def _worth(layer: str, ms: Costs, noise: Costs) -> list[Scheme]:
+def _list_efficient(layer: str, ms: Costs, noise: Costs) -> list[str]:
     """The layer's schemes, each slower and more exact than the one before."""
-    found: list[Scheme] = []
+    efficient: list[str] = []
     for scheme in sorted((s for name, s in ms if name == layer), key=lambda s: ms[layer, s]):
-        if not found or noise[layer, scheme] < noise[layer, found[-1]]:
-            found.append(scheme)
-    return found
+        if not efficient or noise[layer, scheme] < noise[layer, efficient[-1]]:
+            efficient.append(scheme)
+    return efficient
 
 
-def _mixture(chosen: Mapping[str, Scheme], ms: Costs, noise: Costs) -> Mixture:
-    return Mixture(
-        schemes=dict(chosen),
-        ms=math.fsum(ms[step] for step in chosen.items()),
-        noise=math.fsum(noise[step] for step in chosen.items()),
+def _assign(schemes: Mapping[str, str], ms: Costs, noise: Costs) -> Assignment:
+    return Assignment(
+        schemes=dict(schemes),
+        ms=math.fsum(ms[step] for step in schemes.items()),
+        noise=math.fsum(noise[step] for step in schemes.items()),
     )

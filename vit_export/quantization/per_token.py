@@ -1,8 +1,8 @@
-"""Layers in front of which one range for all tokens is too coarse: each token gets its own there.
+"""Per-token scales for layers whose input has outlier tokens.
 
-A few tokens of a trained ViT are a hundred times as large as the others, in front of a few layers:
-what an MLP contracts, values that attention gathered. Dividing each token by its own size costs
-time, so that is done where it pays, which what the layer saw tells.
+A few tokens of a trained ViT are a hundred times as large as the others in front of a few layers:
+the second layer of an MLP, the projection of what attention gathered. One range for all tokens is
+too coarse there. A scale per token costs time, so only layers get it whose statistics show a gain.
 """
 
 from collections.abc import Mapping
@@ -10,37 +10,41 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from vit_export.quantization.observer import Observed
+from vit_export.quantization.observer import ActivationStats, LayerStats
 from vit_export.quantization.schemes import SCHEMES
 
-WORTH = 10 ** (7 / 10)
-"""How much more noise one range has to cost: 7 dB, more than a bit, which few layers reach."""
+MIN_NOISE_RATIO = 10 ** (7 / 10)
+"""Minimum ratio of the noise of one range to that of a range per token.
+
+7 dB is more than one bit, and few layers reach it."""
 SMALLEST = 1e-5
 
 
 @torch.no_grad()
-def by_token(
-    layers: Mapping[str, nn.Linear], seen: Mapping[str, Observed], schemes: Mapping[str, str]
+def use_per_token_scales(
+    layers: Mapping[str, nn.Linear], stats: LayerStats, schemes: Mapping[str, str]
 ) -> dict[str, str]:
-    """`schemes`, but a range for each token in layers that have `seen` them differ very much."""
-    return {name: _worthwhile(layers[name], seen[name], s) for name, s in schemes.items()}
+    """`schemes` by layer, with the per-token scheme in place where outlier tokens need it."""
+    return {n: _choose_scheme(layers[n], stats[n], scheme) for n, scheme in schemes.items()}
 
 
-def _worthwhile(layer: nn.Linear, seen: Observed, scheme: str) -> str:
-    finer = SCHEMES[scheme].finer
-    if finer is None or _noise(layer, seen, scheme) <= WORTH * _noise(layer, seen, finer):
+def _choose_scheme(layer: nn.Linear, stats: ActivationStats, scheme: str) -> str:
+    per_token = SCHEMES[scheme].outlier_scheme
+    if per_token is None:
         return scheme
-    return finer
+    noise, finer_noise = (_measure_noise(layer, stats, name) for name in (scheme, per_token))
+    return scheme if noise <= MIN_NOISE_RATIO * finer_noise else per_token
 
 
-def _noise(layer: nn.Linear, seen: Observed, scheme: str) -> float:
-    """The error's share of each token's output, a mean: norms make tokens alike again."""
-    how = SCHEMES[scheme]
-    told = how.range_of(seen)  # at run time each image has its own
-    lost = torch.cat([how.restored_input(x, told) - x for x in seen.rows_by_image])
-    return float((_power(lost, layer) / _power(seen.rows, layer).clamp(min=SMALLEST)).mean())
+def _measure_noise(layer: nn.Linear, stats: ActivationStats, name: str) -> float:
+    """The error's share of a token's output power, averaged: norms make tokens equal again."""
+    scheme = SCHEMES[name]
+    params = scheme.choose_params(stats)  # None at run time: each image has a range of its own
+    error = torch.cat([scheme.fake_quantize_input(x, params) - x for x in stats.rows_by_image])
+    power = _compute_output_power(stats.rows, layer).clamp(min=SMALLEST)
+    return float((_compute_output_power(error, layer) / power).mean())
 
 
-def _power(rows: Tensor, layer: nn.Linear) -> Tensor:
-    """Of each row's output, (R,)."""
+def _compute_output_power(rows: Tensor, layer: nn.Linear) -> Tensor:
+    """The power of each row's output without its bias, (R,)."""
     return torch.square(rows @ layer.weight.T).sum(dim=1)

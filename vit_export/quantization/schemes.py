@@ -1,28 +1,34 @@
-"""How one layer can be quantized: its weights, and what goes in.
+"""Schemes: how one linear layer is quantized, its weight and its input.
 
-Each scheme can also be played in PyTorch, number by number as a runtime rounds, so that a choice
-between schemes costs no export.
+Each scheme can be computed in PyTorch, number by number as a runtime rounds (fake quantization),
+so that a choice between schemes needs no export.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from vit_export.quantization.observer import Observed
-from vit_export.quantization.weights import round_plainly
+from vit_export.quantization.observer import ActivationStats
+from vit_export.quantization.weights import round_to_nearest
 
 Activations = Literal["float", "batch", "token", "static"]
 
-Range = tuple[float, int | None]
-"""Scale and zero point; None where the range is symmetric."""
-
-UINT8_LARGEST = 255
-INT8_LARGEST = 127
+UINT8_MAX = 255
+INT8_MAX = 127
 SMALLEST = 1e-30
+"""Smallest range and smallest magnitude that anything is divided by."""
 BLOCK = 32
-"""Inputs that share a scale where weights alone are quantized."""
+"""Inputs that share a scale in weights of four bits."""
+
+
+class QuantParams(NamedTuple):
+    """Scale and zero point of a static range."""
+
+    scale: float
+    zero_point: int | None
+    """In uint8; None for a symmetric range in int8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,55 +37,58 @@ class Scheme:
 
     name: str
     bits: int
-    """Of a weight."""
+    """Bits of a weight."""
     block: int | None = None
-    """Inputs that share a scale; None: one scale for each output channel."""
+    """Number of inputs that share a scale; None: one scale per output channel."""
     activations: Activations
-    """`batch`: one run-time range of all that goes in. `token`: each row is divided by its largest
-    magnitude at run time, and has a static range then. `static`: one range from calibration."""
+    """How inputs are quantized.
+
+    `float`: not at all. `batch`: one run-time range for all rows. `token`: each row is divided by
+    its largest magnitude at run time; the quotients have a static range. `static`: one range from
+    calibration."""
     zero_point: bool = False
-    """Whether a static range may lie unevenly about zero; TensorRT takes none of these."""
-    finer: str | None = None
-    """The scheme that is the same but for a range of each token, where there is one."""
+    """Whether a static range may be asymmetric; TensorRT supports symmetric ranges only."""
+    outlier_scheme: str | None = None
+    """Name of the scheme for inputs with outlier tokens: the same weights, a range per token."""
 
-    def restored_weight(self, weight: Tensor) -> Tensor:
-        """`weight` (N, K) after a way there and back, plainly rounded."""
-        rounded = round_plainly(weight.detach().numpy(), self.bits, self.block)
-        return torch.from_numpy(rounded.restored())
+    def fake_quantize_weight(self, weight: Tensor) -> Tensor:
+        """`weight` (N, K), rounded to the nearest step and dequantized."""
+        rounded = round_to_nearest(weight.detach().numpy(), self.bits, self.block)
+        return torch.from_numpy(rounded.dequantize())
 
-    def restored_input(self, x: Tensor, told: Range | None) -> Tensor:
-        """The rows `x` (M, K) after a way there and back; `told` is what `range_of` said."""
+    def fake_quantize_input(self, x: Tensor, params: QuantParams | None) -> Tensor:
+        """The rows `x` (M, K), quantized and dequantized; `params` come from `choose_params`."""
         if self.activations == "float":
             return x
-        told = told or range_of(x, x, zero_point=True)
+        params = params or compute_params(x, x, zero_point=True)
         if self.activations == "token":
-            size = sizes_of(x)
-            return _restored(x / size, told) * size
-        return _restored(x, told)
+            magnitudes = find_row_magnitudes(x)
+            return _fake_quantize(x / magnitudes, params) * magnitudes
+        return _fake_quantize(x, params)
 
-    def range_of(self, seen: Observed) -> Range | None:
-        """The range that stands in the graph; None where it is found at run time."""
+    def choose_params(self, stats: ActivationStats) -> QuantParams | None:
+        """Scale and zero point for the graph; None if they are computed at run time."""
         if self.activations == "static":
-            return range_of(seen.low, seen.high, zero_point=self.zero_point)
+            return compute_params(stats.low, stats.high, zero_point=self.zero_point)
         if self.activations == "token":
-            units = seen.rows / sizes_of(seen.rows)
-            return range_of(units, torch.ones(()), zero_point=self.zero_point)
+            quotients = stats.rows / find_row_magnitudes(stats.rows)
+            return compute_params(quotients, torch.ones(()), zero_point=self.zero_point)
         return None
 
 
 SCHEMES = {
     scheme.name: scheme
     for scheme in (
-        Scheme(name="int8", bits=8, activations="batch", finer="int8-token-zero-point"),
+        Scheme(name="int8", bits=8, activations="batch", outlier_scheme="int8-token-zero-point"),
         Scheme(name="int8-token", bits=8, activations="token"),
         Scheme(name="int8-token-zero-point", bits=8, activations="token", zero_point=True),
-        Scheme(name="int8-static", bits=8, activations="static", finer="int8-token"),
+        Scheme(name="int8-static", bits=8, activations="static", outlier_scheme="int8-token"),
         Scheme(
             name="int8-static-zero-point",
             bits=8,
             activations="static",
             zero_point=True,
-            finer="int8-token-zero-point",
+            outlier_scheme="int8-token-zero-point",
         ),
         Scheme(name="weights-int8", bits=8, activations="float"),
         Scheme(name="weights-int4", bits=4, block=BLOCK, activations="float"),
@@ -87,28 +96,28 @@ SCHEMES = {
 }
 
 
-def sizes_of(x: Tensor) -> Tensor:
-    """The largest magnitude of each row, (M, 1)."""
+def find_row_magnitudes(x: Tensor) -> Tensor:
+    """The largest magnitude of each row of `x` (M, K), (M, 1)."""
     return x.abs().amax(dim=1, keepdim=True).clamp(min=SMALLEST)
 
 
-def _restored(x: Tensor, told: Range) -> Tensor:
-    scale, zero = told
-    least, most = (-INT8_LARGEST - 1, INT8_LARGEST) if zero is None else (0, UINT8_LARGEST)
-    rounded = ((x / scale).round() + (zero or 0)).clamp(least, most)
-    restored: Tensor = (rounded - (zero or 0)) * scale
-    return restored
+def _fake_quantize(x: Tensor, params: QuantParams) -> Tensor:
+    scale, zero = params
+    least, most = (-INT8_MAX - 1, INT8_MAX) if zero is None else (0, UINT8_MAX)
+    integers = ((x / scale).round() + (zero or 0)).clamp(least, most)
+    dequantized: Tensor = (integers - (zero or 0)) * scale
+    return dequantized
 
 
-def range_of(low: Tensor, high: Tensor, *, zero_point: bool) -> Range:
-    """Scale and zero point for numbers from the least to the greatest.
+def compute_params(low: Tensor, high: Tensor, *, zero_point: bool) -> QuantParams:
+    """Scale and zero point for numbers from the least of `low` to the greatest of `high`.
 
-    The range always holds zero, as DynamicQuantizeLinear's does, and is never empty. It ends at the
-    greatest number seen, not earlier: the largest activations of a ViT carry meaning, and clipping
-    them cost 10 dB and more on a trained DINOv2.
+    The range always contains zero, as that of DynamicQuantizeLinear does, and is never empty. It
+    ends at the greatest number, not earlier: the largest activations of a ViT carry meaning, and
+    clipping them cost 10 dB and more on a trained DINOv2.
     """
     least, most = min(float(low.min()), 0.0), max(float(high.max()), 0.0)
     if not zero_point:
-        return max(-least, most, SMALLEST) / INT8_LARGEST, None
-    scale = max(most - least, SMALLEST) / UINT8_LARGEST
-    return scale, round(-least / scale)
+        return QuantParams(max(-least, most, SMALLEST) / INT8_MAX, None)
+    scale = max(most - least, SMALLEST) / UINT8_MAX
+    return QuantParams(scale, round(-least / scale))

@@ -1,4 +1,4 @@
-"""What quantized layers cost a model's answers: played in PyTorch, alone and together."""
+"""The noise that quantized layers add to a model's answers, alone and together, in PyTorch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,86 +6,95 @@ from typing import Self
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import interpolate
 
-from vit_export.backends.module_session import ModuleSession
 from vit_export.core.numerics import Array, snr_db
 from vit_export.core.progress import Tell, counted
 from vit_export.model.vit.lowering import LoweredVit
-from vit_export.quantization.fake_quant import played
-from vit_export.quantization.plan import Plan
+from vit_export.quantization.fake_quant import fake_quantize
+from vit_export.quantization.plan import QuantizationPlan
 
-ALONE = 4
-"""Images that layers are tried on one by one; mixtures are tried on all."""
+HARDEST = 4
+"""Number of images that single layers are measured on; all layers together see every image."""
 
 
 @dataclass(frozen=True, eq=False)
-class Exam:
-    """Images (M, C, H, W), what the exact module answers to each, and how they are asked."""
+class AccuracyTest:
+    """Images, the exact module's answers, and the batches that measure a plan against them."""
 
     lowered: LoweredVit
     images: Array
+    """(M, C, H, W)"""
     answers: Array
+    """The exact answer to each image, (M, ...)."""
     batches: tuple[tuple[int, ...], ...]
-    """Positions of images that are asked together: a batch may have one run-time scale."""
+    """Positions of the images of each batch: one run-time scale may serve a whole batch."""
 
     @classmethod
-    def of(cls, lowered: LoweredVit, images: Array, batches: Sequence[Sequence[int]] = ()) -> Self:
-        """The exam whose right answers are those of `lowered` as it stands."""
-        session = ModuleSession(lowered)
-        answers = np.concatenate([session.run(image[None]) for image in images])
+    def prepare(
+        cls, lowered: LoweredVit, images: Array, batches: Sequence[Sequence[int]] = ()
+    ) -> Self:
+        """The test with the answers of `lowered` as it is; each image also runs alone."""
+        answers = np.concatenate([_run(lowered, image[None]) for image in images])
         alone = [(position,) for position in range(len(images))]
         return cls(lowered, images, answers, (*alone, *map(tuple, batches)))
 
-    def hardest(self, plan: Plan) -> Self:
-        """The part of it that decides: the images that `plan` costs most, each alone."""
-        found = [snr for snr, _ in self._looks(plan)[: len(self.images)]]
-        chosen = np.sort(np.argsort(found, kind="stable")[:ALONE])
-        alone = tuple((position,) for position in range(len(chosen)))
-        return type(self)(self.lowered, self.images[chosen], self.answers[chosen], alone)
+    def select_hardest(self, plan: QuantizationPlan) -> Self:
+        """The test on the images that `plan` costs most, each of them alone."""
+        snrs = [snr for snr, _ in self._compare(plan)[: len(self.images)]]
+        hardest = np.sort(np.argsort(snrs, kind="stable")[:HARDEST])
+        alone = tuple((position,) for position in range(len(hardest)))
+        return type(self)(self.lowered, self.images[hardest], self.answers[hardest], alone)
 
-    def noise(self, plan: Plan) -> float:
-        """The error's share of the signal's power, a mean over images."""
-        return float(np.mean([10 ** (-snr / 10) for snr, _ in self._looks(plan)]))
+    def measure_noise(self, plan: QuantizationPlan) -> float:
+        """The power of the error as a share of the signal's, averaged over answers."""
+        return float(np.mean([10 ** (-snr / 10) for snr, _ in self._compare(plan)]))
 
-    def judge(self, plan: Plan) -> tuple[float, float]:
-        """The worst signal to noise in dB, and the share of answers whose top class stays."""
-        snr, same = zip(*self._looks(plan), strict=True)
-        return min(snr), float(np.mean(same))
+    def measure_accuracy(self, plan: QuantizationPlan) -> tuple[float, float]:
+        """The worst signal-to-noise ratio in dB, and the share of top classes that stay."""
+        snrs, same = zip(*self._compare(plan), strict=True)
+        return min(snrs), float(np.mean(same))
 
-    def _looks(self, plan: Plan) -> list[tuple[float, bool]]:
-        """Signal to noise in dB, and whether the top class stays, of each answer."""
-        with played(self.lowered, plan) as module:
-            session = ModuleSession(module)
+    def _compare(self, plan: QuantizationPlan) -> list[tuple[float, bool]]:
+        """Signal-to-noise ratio in dB of each answer, and whether its top class stays."""
+        with fake_quantize(self.lowered, plan) as module:
             return [
-                (snr_db(self.answers[i], found), self.answers[i].argmax() == found.argmax())
+                (snr_db(self.answers[i], answer), self.answers[i].argmax() == answer.argmax())
                 for batch in self.batches
-                for i, found in zip(batch, session.run(self.images[list(batch)]), strict=True)
+                for i, answer in zip(batch, _run(module, self.images[list(batch)]), strict=True)
             ]
 
 
-def closer_views(images: Sequence[Array]) -> list[Array]:
-    """Two opposite quarters of each of `images` (C, H, W), enlarged to the whole.
+def _run(module: nn.Module, images: Array) -> Array:
+    """The module's answers (B, ...) to `images` (B, C, H, W)."""
+    with torch.inference_mode():
+        answers: Array = module(torch.from_numpy(images)).numpy()
+    return answers
 
-    A mixture costs most on what nobody calibrated on: of a published DINOv2 ViT-S textures (cells
-    under a microscope, grass, the moon) fell 10 dB below photographs of things. Their closer views,
-    which show textures, foretold that within 3 dB.
+
+def enlarge_quarters(images: Sequence[Array]) -> list[Array]:
+    """Two opposite quarters of each of `images` (C, H, W), enlarged to the size of the image.
+
+    Quantization costs most on images unlike those of the calibration: on a published DINOv2 ViT-S,
+    textures (cells under a microscope, grass, the moon) fell 10 dB below photographs of things.
+    Enlarged quarters, which show textures, predicted that within 3 dB.
     """
-    found = []
+    views = []
     for image in images:
         rows, columns = image.shape[1] // 2, image.shape[2] // 2
         for quarter in (image[:, :rows, :columns], image[:, -rows:, -columns:]):
-            whole = torch.from_numpy(quarter)[None]
-            found.append(interpolate(whole, image.shape[1:], mode="bicubic")[0].numpy())
-    return found
+            batch = torch.from_numpy(quarter)[None]
+            views.append(interpolate(batch, image.shape[1:], mode="bicubic")[0].numpy())
+    return views
 
 
-def noises(
-    exam: Exam, plans: Sequence[Plan], tell: Tell | None = None
+def measure_layer_noise(
+    test: AccuracyTest, plans: Sequence[QuantizationPlan], tell: Tell | None = None
 ) -> dict[tuple[str, str], float]:
-    """By layer and scheme: what quantizing it alone costs, for the layers of each of `plans`."""
-    alone = [(name, layer) for plan in plans for name, layer in plan.layers.items()]
+    """The noise of quantizing one layer alone, by layer and scheme, for all layers of `plans`."""
+    layers = [(name, layer) for plan in plans for name, layer in plan.layers.items()]
     return {
-        (name, layer.scheme): exam.noise(Plan(layers={name: layer}))
-        for name, layer in counted(alone, len(alone), tell)
+        (name, layer.scheme): test.measure_noise(QuantizationPlan(layers={name: layer}))
+        for name, layer in counted(layers, len(layers), tell)
     }

@@ -76,12 +76,12 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
 
 def _reduce(model: "ir.Model", job: Job, flavour: str) -> Fp16Range | None:
     """Convert in place; the range of an fp16 graph."""
-    from vit_export.quantization.convert import halve, halve_to_bf16, quantize
+    from vit_export.quantization.convert import convert_to_bf16, convert_to_fp16, quantize
 
     if job.manifest.precision == "fp16":
-        return Fp16Range(**halve(model, job.samples, io=job.io_fp16).to_mapping())
+        return convert_to_fp16(model, job.samples, io=job.io_fp16)
     if job.manifest.precision == "bf16":
-        halve_to_bf16(model)
+        convert_to_bf16(model)
     else:
         quantize(model, job.plan, job.manifest.precision, flavour)
     return None

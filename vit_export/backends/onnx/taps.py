@@ -2,18 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vit_export.core.errors import MissingError
 from vit_export.core.numerics import Array
-
-if TYPE_CHECKING:  # a device that does not look for a fault has no need of it
-    import onnx
-
-FOLDER = "session.model_external_initializers_file_folder_path"
-"""ONNX Runtime's key for where the weights of a model without a path lie."""
+from vit_export.graph.evaluate import open_with_values
 
 
 class OnnxTaps:
@@ -27,7 +22,7 @@ class OnnxTaps:
         model = onnx.load(path, load_external_data=False)
         self._answer = model.graph.output[0].name
         self._values = _values(model.graph, modules)
-        self._session = open_tapped(model, path.parent, list(self._values.values()), threads)
+        self._session = open_with_values(model, path.parent, list(self._values.values()), threads)
 
     def run(self, image: Array) -> Mapping[str, Array]:
         """The outputs (rows, D) of modules for one image (C, H, W), by name."""
@@ -36,29 +31,6 @@ class OnnxTaps:
         found = dict(zip(names, self._session.run(names, {feed.name: image[None]}), strict=True))
         taps = {module: _rows(found[value]) for module, value in self._values.items()}
         return taps | {"head": _rows(found[self._answer])}
-
-
-def open_tapped(
-    model: "onnx.ModelProto", folder: Path, values: Sequence[str], threads: int | None = None
-) -> Any:
-    """A session of ONNX Runtime that answers these values besides; `model` is changed.
-
-    Weights that are not in the model itself lie in `folder`.
-    """
-    import onnx
-    import onnxruntime
-
-    answers = {output.name for output in model.graph.output}
-    for value in dict.fromkeys(values):
-        if value not in answers:
-            model.graph.output.append(onnx.ValueInfoProto(name=value))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = threads or 0
-    options.add_session_config_entry(FOLDER, str(folder.absolute()))
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
 
 
 def _values(graph: Any, modules: Sequence[str]) -> dict[str, str]:

@@ -81,7 +81,7 @@ def _build_engine(
     """Writes the graph and the engine; the manifest so far, and what was seen of the engine."""
     from vit_export.backends.tensorrt.builder import keep_timings, parsed, serialized
     from vit_export.graph.save import save
-    from vit_export.quantization.bfloat16_emulation import round_in_fp32
+    from vit_export.quantization.bfloat16_emulation import emulate_bf16
 
     model, manifest = build_graph(job, progress)
     graph = graph_of(path)
@@ -89,7 +89,7 @@ def _build_engine(
     with progress("write the graph"):
         save(model, graph, opset=int(job.settings["opset"]))
         if manifest.precision == "bf16":
-            round_in_fp32(model)
+            emulate_bf16(model)
             save(model, twin_of(path), opset=int(job.settings["opset"]))
     del model
     with progress("parse"):

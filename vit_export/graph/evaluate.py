@@ -1,0 +1,40 @@
+"""Values inside a graph: a session of ONNX Runtime that outputs them as well."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # locating a fault needs onnx; a device that runs a file does not
+    import onnx
+
+FATAL = 4
+"""ONNX Runtime's severity of fatal errors; other errors come back as exceptions."""
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+"""ONNX Runtime's option for the folder of the weights of a model without a path."""
+
+
+def open_with_values(
+    model: "onnx.ModelProto", folder: Path, values: Sequence[str], threads: int | None = None
+) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU, whose outputs include `values`.
+
+    Args:
+        model: the graph; the values become outputs of it, in place.
+        folder: where weights stand that are not in the model itself.
+        values: names of values inside the graph.
+        threads: of the session; None lets ONNX Runtime choose.
+    """
+    import onnx
+    import onnxruntime
+
+    outputs = {output.name for output in model.graph.output}
+    for value in dict.fromkeys(values):
+        if value not in outputs:
+            model.graph.output.append(onnx.ValueInfoProto(name=value))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = FATAL
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry(WEIGHTS_FOLDER, str(folder.absolute()))
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
