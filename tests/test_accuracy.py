@@ -46,8 +46,8 @@ def test_accuracy_before_and_after(tmp_path, fashion, fashion_subset, target):
     result = getattr(vit_export, target)("fashion_mnist", out, images=folder)
     report = result.images
     with torch.inference_mode():
-        steps = load_preset("fashion_mnist").preprocessing
-        inputs = np.stack([preprocess(Image.fromarray(image), steps) for image in images])
+        preprocessing = load_preset("fashion_mnist").preprocessing
+        inputs = np.stack([preprocess(Image.fromarray(image), preprocessing) for image in images])
         eager = load("fashion_mnist").vit(torch.from_numpy(inputs)).numpy()
     right = int((eager.argmax(1) == labels).sum())
     assert 170 < right < 195  # neither all nor none: a constant would not do

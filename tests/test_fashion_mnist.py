@@ -21,8 +21,9 @@ DATASET = Path("/usr/share/datasets/fashion-mnist")
 
 @pytest.fixture(scope="module")
 def inputs(fashion_subset):
-    steps = load_preset("fashion_mnist").preprocessing
-    return np.stack([preprocess(Image.fromarray(image), steps) for image in fashion_subset[0]])
+    preprocessing = load_preset("fashion_mnist").preprocessing
+    images = map(Image.fromarray, fashion_subset[0])
+    return np.stack([preprocess(image, preprocessing) for image in images])
 
 
 def test_eager_and_both_files_agree_on_500_test_images(fashion, fashion_subset, inputs):

@@ -58,8 +58,8 @@ def test_images_that_are_not_in_the_csv_take_no_part(tmp_path, fashion, flat, fe
     rows = [(f"{i:03}.png", label) for i, label in enumerate(few[1])][5:]
     labels = write_csv(tmp_path / "labels.csv", rows)
     report = evaluate(fashion.path["onnx"], images=flat, labels_csv=labels)
-    kept = [part[5:] for part in few]
-    assert report.accuracy_after == Proportion(count_right(fashion.path["onnx"], *kept), FEW - 5)
+    rest = [part[5:] for part in few]
+    assert report.accuracy_after == Proportion(count_right(fashion.path["onnx"], *rest), FEW - 5)
     assert report.unlabelled == Skipped(5, ("000.png", "001.png", "002.png"))
 
 

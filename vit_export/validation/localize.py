@@ -26,11 +26,12 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
 
 @dataclass(frozen=True, kw_only=True)
-class Module:
-    """One module of the model, and the image on which the artifact differs most in it."""
+class ModuleComparison:
+    """One module of the model, compared on every sample."""
 
     name: str
     worst: Comparison
+    """The comparison on the sample where the artifact differs most."""
 
     @property
     def block(self) -> str:
@@ -51,10 +52,10 @@ class Localization:
     artifact: str
     runtime: str
     """Name and version of what ran the artifact."""
-    modules: tuple[Module, ...]
+    modules: tuple[ModuleComparison, ...]
 
     @property
-    def first(self) -> Module | None:
+    def first(self) -> ModuleComparison | None:
         """The first module that leaves tolerance."""
         return next((one for one in self.modules if not one.worst.passed), None)
 
@@ -66,7 +67,7 @@ class Localization:
 class MismatchError(ProofError):
     """An artifact differs from the model, first in one module; `location` has all modules."""
 
-    def __init__(self, localization: Localization, first: Module) -> None:
+    def __init__(self, localization: Localization, first: ModuleComparison) -> None:
         message = f"{localization.artifact} leaves the model at {first.name}: {first.worst.problem}"
         super().__init__(f"{message}.", "look at that layer's weights and at what was done to it.")
         self.location = localization
@@ -106,8 +107,11 @@ def find_first_mismatch(
                 if name in outputs and not _differs_by_design(name, manifest):
                     comparison = _compare(tap, outputs[name], manifest, recipe)
                     comparisons.setdefault(name, []).append(comparison)
-    modules = (Module(name=name, worst=max(all_, key=_rank)) for name, all_ in comparisons.items())
-    return Localization(artifact=str(path), runtime=session.runtime, modules=tuple(modules))
+    modules = tuple(
+        ModuleComparison(name=name, worst=max(of_module, key=_rank))
+        for name, of_module in comparisons.items()
+    )
+    return Localization(artifact=str(path), runtime=session.runtime, modules=modules)
 
 
 def _differs_by_design(name: str, manifest: Manifest) -> bool:

@@ -21,10 +21,12 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.model.model import Model
 
 ROOM = 8
-"""Over the proof's own tolerance: other kernels sum in another order, while another activation is
-off by thousands of it."""
+"""Factor on the noise floor that the proof allows: the user's kernels sum in another order.
+
+Another activation is off by thousands of times as much.
+"""
 ANSWERS = ("logits", "image_embeds", "pooler_output")
-"""Where modules that answer with several tensors keep the one that is ours."""
+"""Attributes that hold the answer, if a module returns several tensors."""
 
 
 def check_reading(module: "nn.Module", model: "Model") -> None:

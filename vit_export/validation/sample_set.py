@@ -36,7 +36,7 @@ class SampleSet:
     inputs: Array
     """(M, C, H, W), for eager PyTorch."""
     file_inputs: FileInputs
-    """For the file: `inputs` themselves, or the pixels (H, W, C) that they were made of."""
+    """For the file: `inputs` themselves, or the pixels (H, W, C) behind them."""
 
 
 def make_sample_set(
@@ -57,18 +57,18 @@ def make_sample_set(
     Raises:
         RequestError: an image cannot be read.
     """
-    chosen = choose_images(images) if images is not None else {}
+    extra = choose_images(images) if images is not None else {}
     if pixels and preprocessing is not None:
         recipes = choose_pixel_recipes(preprocessing)
         file_inputs = [make_pixels(recipe, preprocessing) for recipe in recipes]
-        file_inputs += [read_pixels(path, preprocessing) for path in chosen.values()]
-        return _pair_with_inputs([*recipes, *chosen], file_inputs, preprocessing)
+        file_inputs += [read_pixels(path, preprocessing) for path in extra.values()]
+        return _pair_with_inputs([*recipes, *extra], file_inputs, preprocessing)
     recipes = choose_recipes(preprocessing)
     inputs = make_samples(recipes, image_shape, preprocessing)
     if images is not None:
-        read = [read_input(path, images.preprocessing) for path in chosen.values()]
-        inputs = np.concatenate([inputs, np.stack(read)])
-    return SampleSet(recipes=(*recipes, *chosen), inputs=inputs, file_inputs=inputs)
+        extra_inputs = [read_input(path, images.preprocessing) for path in extra.values()]
+        inputs = np.concatenate([inputs, np.stack(extra_inputs)])
+    return SampleSet(recipes=(*recipes, *extra), inputs=inputs, file_inputs=inputs)
 
 
 def remake_sample_set(manifest: Manifest) -> SampleSet:
@@ -95,8 +95,8 @@ def make_image_sample_set(
 def choose_images(images: ImageDataset) -> dict[str, Path]:
     """A few of `images` by their recipes, spread evenly over all of them."""
     count = min(MOST_IMAGES, len(images.paths))
-    chosen = [int(i) for i in np.linspace(0, len(images.paths) - 1, count).round()]
-    return {f"image:{images.name(i)}": images.paths[i] for i in chosen}
+    positions = [int(i) for i in np.linspace(0, len(images.paths) - 1, count).round()]
+    return {f"image:{images.name(i)}": images.paths[i] for i in positions}
 
 
 def _pair_with_inputs(

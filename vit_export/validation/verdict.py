@@ -65,7 +65,7 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
-        """Whether the artifact may take the name that was asked for."""
+        """Whether the artifact may take the name that the user gave."""
         return self.status != "REJECTED"
 
     @property
@@ -97,8 +97,8 @@ class Verdict:
             return self
         same, worst = report.agreement, report.worst_snr_db
         if same is not None and same.value < budget.min_top1:
-            kept = f"{same.hits} of {same.of} images keep their top class"
-            failures.append(f"{kept}, at least {budget.min_top1:.2%} are required")
+            share = f"{same.hits} of {same.of} images keep their top class"
+            failures.append(f"{share}, at least {budget.min_top1:.2%} are required")
         if worst is not None and worst < budget.min_snr_db:
             image = f"{report.worst_image} has {worst:.1f} dB"
             failures.append(f"{image}, at least {budget.min_snr_db:g} dB is required")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vit_export.cli.render.blocks import Block, Table, line, row
-from vit_export.validation.localize import Localization, Module
+from vit_export.validation.localize import Localization, ModuleComparison
 
 COLUMNS = ("module", "max error", "allowed", "SNR dB", "worst sample")
 
@@ -28,6 +28,6 @@ def describe_location(location: Localization, *, verbose: bool = False) -> Itera
         yield line(f"{text}, in {location.runtime}.")
 
 
-def _is_shown(module: Module, first: Module | None) -> bool:
+def _is_shown(module: ModuleComparison, first: ModuleComparison | None) -> bool:
     """Whether it is a block, stands in none, or stands in the block of the first mismatch."""
     return not module.block or (first is not None and module.block == first.block)
