@@ -50,6 +50,15 @@ def test_a_page_without_a_place_for_its_table_is_noticed(tmp_path):
     assert "README.md: no place for targets" in done.stderr
 
 
+@pytest.mark.parametrize("page", PATHS)
+def test_each_generated_part_names_the_script_that_writes_it(page):
+    text = (ROOT / page).read_text()
+    for name, script in re.findall(r"<!-- (\w+): (scripts/\S+) -->", text):
+        assert f"<!-- end of {name} -->" in text
+        if script.endswith(".py"):
+            assert f'"{name}"' in (ROOT / script).read_text(), name
+
+
 PYTHON = {
     f"{name} {number}": code
     for name, text in PAGES.items()
