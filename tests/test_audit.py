@@ -18,7 +18,7 @@ from vit_export.graph.optimize import optimize
 from vit_export.graph.passes import PASSES
 from vit_export.graph.simplify import simplify
 from vit_export.model.vit.lowering import lower
-from vit_export.model.vit.presets import load_preset, preset_names
+from vit_export.model.vit.presets import list_presets, load_preset
 from vit_export.model.vit.state import random_vit
 from vit_export.model.vit.vit import Vit
 
@@ -39,7 +39,7 @@ def break_node(model, op_type):
     return model
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", list_presets())
 def test_every_fusion_of_every_preset_succeeds(name):
     """The presets are made narrow and short here, which leaves the kinds of nodes as they are."""
     spec = load_preset(name).spec

@@ -21,7 +21,7 @@ from vit_export.model.vit.lowering.rewrites import (
     fold_prefix_positions,
     fold_probe,
     pad_hidden,
-    rows_of,
+    select_rows,
 )
 from vit_export.model.vit.state import random_vit
 from vit_export.model.vit.vit import PatchEmbedding, Vit
@@ -157,8 +157,8 @@ def test_other_hidden_widths_stay(hidden):
 
 
 def test_rows_of_a_linear(qkv, x):
-    torch.testing.assert_close(rows_of(qkv, 24, 48)(x), qkv(x)[..., 24:48])
-    torch.testing.assert_close(rows_of(qkv, 24, None)(x), qkv(x)[..., 24:])
+    torch.testing.assert_close(select_rows(qkv, 24, 48)(x), qkv(x)[..., 24:48])
+    torch.testing.assert_close(select_rows(qkv, 24, None)(x), qkv(x)[..., 24:])
 
 
 SHORTER = [

@@ -46,9 +46,9 @@ def in_folder(installed, *arguments):
 def test_an_installed_wheel_finds_its_models(installed):
     script = (
         "import json, vit_export;"
-        "from vit_export.model.vit.presets import load_preset, preset_names;"
+        "from vit_export.model.vit.presets import load_preset, list_presets;"
         "f = load_preset('fashion_mnist');"
-        "print(json.dumps([vit_export.__file__, preset_names(), str(f.weights), f.labels]))"
+        "print(json.dumps([vit_export.__file__, list_presets(), str(f.weights), f.labels]))"
     )
     where, names, weights, labels = json.loads(in_folder(installed, "-c", script))
     assert where.startswith(str(installed))

@@ -4,7 +4,7 @@ import pytest
 from support import VARIANTS, tiny_spec
 
 from vit_export import RequestError
-from vit_export.model.vit.presets import DEFAULT, load_preset, preset_names
+from vit_export.model.vit.presets import DEFAULT, list_presets, load_preset
 from vit_export.model.vit.summary import count_parameters
 from vit_export.model.vit.vit import Vit
 
@@ -25,7 +25,7 @@ PARAMETERS = {
 
 
 def test_every_shipped_model_is_listed():
-    assert set(preset_names()) == set(PARAMETERS)
+    assert set(list_presets()) == set(PARAMETERS)
 
 
 @pytest.mark.parametrize(("name", "count"), PARAMETERS.items())

@@ -11,7 +11,7 @@ from support import SEED_STYLE, tiny_spec
 from vit_export import RequestError
 from vit_export.checkpoints.files import read_state_dict
 from vit_export.checkpoints.from_state_dict import load_vit
-from vit_export.model.vit.state import random_vit, sha256_of
+from vit_export.model.vit.state import hash_weights, random_vit
 
 SPEC = tiny_spec(**SEED_STYLE)
 
@@ -25,14 +25,14 @@ def test_every_file_form_gives_the_same_weights(tmp_path, state):
     save_file(state, tmp_path / "w.safetensors")
     torch.save(state, tmp_path / "w.pth")
     hashes = {
-        sha256_of(load_vit(SPEC, read_state_dict(tmp_path / name), name))
+        hash_weights(load_vit(SPEC, read_state_dict(tmp_path / name), name))
         for name in ("w.safetensors", "w.pth")
     }
-    assert hashes == {sha256_of(random_vit(SPEC, 0))}
+    assert hashes == {hash_weights(random_vit(SPEC, 0))}
 
 
 def test_another_seed_is_another_hash():
-    assert sha256_of(random_vit(SPEC, 0)) != sha256_of(random_vit(SPEC, 1))
+    assert hash_weights(random_vit(SPEC, 0)) != hash_weights(random_vit(SPEC, 1))
 
 
 def test_random_weights_leave_the_callers_randomness_alone():

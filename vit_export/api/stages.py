@@ -115,7 +115,7 @@ def lower_checked(
 
 def describe(request: ExportRequest, model: Model, reference: Reference) -> Manifest:
     """What the file will say about itself, before quantization and before it is built."""
-    from vit_export.model.vit.state import sha256_of
+    from vit_export.model.vit.state import hash_weights
 
     backend = request.backend
     packages = ("vit-export", *backend.packages, *backend.one_of, "numpy", "pillow")
@@ -127,7 +127,7 @@ def describe(request: ExportRequest, model: Model, reference: Reference) -> Mani
         overrides=model.provenance.overrides,
         precision="fp32",
         batch=request.batch,
-        weights_sha256=sha256_of(model.vit),
+        weights_sha256=hash_weights(model.vit),
         weights_from=model.provenance.weights_from,
         preprocessing=model.preprocessing,
         labels=model.labels,

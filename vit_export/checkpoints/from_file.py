@@ -18,7 +18,7 @@ from vit_export.checkpoints.consistency import (
 )
 from vit_export.checkpoints.preprocessing import find_preprocessing
 from vit_export.core.errors import RequestError
-from vit_export.data.labels import labels_from_config
+from vit_export.data.labels import read_config_labels
 from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import Preset
 from vit_export.model.vit.spec import VitSpec
@@ -83,7 +83,7 @@ def load_checkpoint(
         preprocessing, note = find_preprocessing(
             checkpoint, family, preset, spec, needed=needs_preprocessing
         )
-        labels = labels_from_config(config, spec.classes or 0, where) if needs_labels else ()
+        labels = read_config_labels(config, spec.classes or 0, where) if needs_labels else ()
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.core.errors import RequestError
-from vit_export.model.vit.presets import load_preset, preset_names
+from vit_export.model.vit.presets import list_presets, load_preset
 from vit_export.model.vit.spec import VitSpec
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -43,10 +43,10 @@ def rebuild_identical_vit(manifest: Manifest, weights: Path | None) -> "Vit":
     Raises:
         RequestError: as in `rebuild_vit`, or the weights are others.
     """
-    from vit_export.model.vit.state import sha256_of
+    from vit_export.model.vit.state import hash_weights
 
     vit = rebuild_vit(manifest, weights)
-    if sha256_of(vit) != manifest.weights_sha256:
+    if hash_weights(vit) != manifest.weights_sha256:
         message = f"{weights or manifest.model} does not hold the weights of the artifact."
         raise RequestError(message, f"give those it was made of: {manifest.weights_from}.")
     return vit
@@ -61,7 +61,7 @@ def _load_trained(manifest: Manifest, spec: VitSpec, weights: Path | None) -> "V
     random = RANDOM.fullmatch(manifest.weights_from)
     if weights is None and random:
         return random_vit(spec, int(random[1]))
-    if weights is None and manifest.model in preset_names():
+    if weights is None and manifest.model in list_presets():
         weights = load_preset(manifest.model).weights
     if weights is None:
         message = "The artifact does not say where its weights are."

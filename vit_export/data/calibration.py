@@ -41,7 +41,7 @@ class CalibrationImages:
         """
         if preprocessing is None:
             message = "The model has no preprocessing for images."
-            raise RequestError(message, "leave --calibration out, or tell it: --mean, --std.")
+            raise RequestError(message, "leave --calibration out, or give --mean and --std.")
         return cls(folder, tuple(find_images(folder)), preprocessing, samples)
 
     def __len__(self) -> int:

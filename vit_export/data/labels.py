@@ -30,7 +30,7 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def labels_from_config(config: Mapping[str, Any], classes: int, where: str) -> tuple[str, ...]:
+def read_config_labels(config: Mapping[str, Any], classes: int, where: str) -> tuple[str, ...]:
     """Return the names of all `classes` from a config.json; none without names or classes.
 
     Hugging Face keeps them in `id2label`. timm keeps them in `label_names`, and

@@ -38,7 +38,7 @@ def check_resizable(preprocessing: Preprocessing | None) -> Preprocessing:
         message = "The model has no preprocessing: nothing says how images become its input."
         raise RequestError(message, "export it with --mean, --std and --resize.")
     if preprocessing.interpolation not in FILTERS:
-        message = "No file resizes by nearest: which pixel that is, rounding decides."
+        message = "No file can resize by nearest: rounding decides which pixel that is."
         raise RequestError(message, f"export it with --interpolation {' or '.join(FILTERS)}.")
     return preprocessing
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.lowering import LoweredVit
-from vit_export.model.vit.lowering.block import AttentionProducts
-from vit_export.model.vit.lowering.rewrites import linear_of
+from vit_export.model.vit.lowering.block import AttentionMatmuls
+from vit_export.model.vit.lowering.rewrites import make_linear
 
 ENCODER = "blocks."
 CONTRACT = "mlp.contract"
@@ -68,15 +68,15 @@ def add_biases(lowered: LoweredVit, include: Collection[str]) -> None:
     for name, layer in find_linear_layers(lowered, include).items():
         if layer.bias is None:
             zeros = torch.zeros(layer.out_features)
-            lowered.set_submodule(name, linear_of(layer.weight, zeros))
+            lowered.set_submodule(name, make_linear(layer.weight, zeros))
 
 
-def find_attention_matmuls(lowered: LoweredVit) -> dict[str, AttentionProducts]:
+def find_attention_matmuls(lowered: LoweredVit) -> dict[str, AttentionMatmuls]:
     """The modules softmax(q kᵀ) v of the encoder, by module name, in order."""
     return {
         name: module
         for name, module in lowered.named_modules()
-        if isinstance(module, AttentionProducts)
+        if isinstance(module, AttentionMatmuls)
     }
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.model.vit.lowering import LoweredVit
-from vit_export.model.vit.lowering.rewrites import linear_of
+from vit_export.model.vit.lowering.rewrites import make_linear
 from vit_export.quantization.layers import (
     NormReaders,
     ValueProjection,
@@ -76,7 +76,7 @@ def _shift_values(lowered: LoweredVit, names: ValueProjection, stats: LayerStats
     values = _get_linear(lowered, names.values)
     bias = _get_bias(values).clone()
     bias[-len(shift) :] -= shift
-    lowered.set_submodule(names.values, linear_of(values.weight, bias))
+    lowered.set_submodule(names.values, make_linear(values.weight, bias))
     projection = _get_linear(lowered, names.projection)
     lowered.set_submodule(names.projection, _transform_reader(projection, shift, one))
     for name in {names.projection, names.matmul_input} & set(stats):
@@ -134,7 +134,7 @@ def _transform_norm(lowered: LoweredVit, name: str, shift: Tensor, scale: Tensor
 
 def _transform_reader(layer: nn.Linear, shift: Tensor, scale: Tensor) -> nn.Linear:
     """The layer that answers (x - shift) / scale as `layer` answers x."""
-    return linear_of(layer.weight * scale, _get_bias(layer) + layer.weight @ shift)
+    return make_linear(layer.weight * scale, _get_bias(layer) + layer.weight @ shift)
 
 
 def _get_linear(lowered: LoweredVit, name: str) -> nn.Linear:

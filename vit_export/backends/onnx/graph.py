@@ -8,7 +8,7 @@ from vit_export.backends.base import Job
 from vit_export.backends.option import Option
 from vit_export.core.errors import BuildError
 from vit_export.core.progress import Progress
-from vit_export.model.vit.presets import preset_names
+from vit_export.model.vit.presets import list_presets
 
 if TYPE_CHECKING:  # onnx_ir is heavy, and listing targets must be light
     import onnx_ir as ir
@@ -64,7 +64,7 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
         changed = optimize(model, flavour)
     expected = manifest.spec.expected_fusions if manifest.spec else None
     missing = audit(model, expected).missing
-    if missing and manifest.model in preset_names():  # of ours every fusion is known to happen
+    if missing and manifest.model in list_presets():  # of ours every fusion is known to happen
         raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
     fp16_range = None
     if manifest.precision != "fp32":

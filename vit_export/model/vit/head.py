@@ -48,8 +48,8 @@ class Head(nn.Module):
     def __init__(self, spec: VitSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.norm = norm_or_identity(spec, present=spec.norm_before_pool)
-        self.pooled_norm = norm_or_identity(spec, present=spec.norm_after_pool)
+        self.norm = build_norm(spec, present=spec.norm_before_pool)
+        self.pooled_norm = build_norm(spec, present=spec.norm_after_pool)
         self.attention_pool = AttentionPool(spec) if spec.pool == "map" else nn.Identity()
         self.classifier = self.distillation_classifier = nn.Identity()
         width = spec.pooled_width
@@ -88,6 +88,6 @@ class Head(nn.Module):
         return patches
 
 
-def norm_or_identity(spec: VitSpec, *, present: bool) -> nn.Module:
+def build_norm(spec: VitSpec, *, present: bool) -> nn.Module:
     """Return the LayerNorm over D channels where the spec has one, else an Identity."""
     return nn.LayerNorm(spec.width, eps=spec.norm_eps) if present else nn.Identity()

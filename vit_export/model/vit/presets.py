@@ -42,7 +42,7 @@ def _find_presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(paths)}
 
 
-def preset_names() -> list[str]:
+def list_presets() -> list[str]:
     """Return the names that `--model` knows, sorted."""
     return list(_find_presets())
 

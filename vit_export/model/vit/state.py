@@ -133,7 +133,7 @@ def vit_from_file(fields: Mapping[str, Any], weights: str, where: str) -> Vit:
     return fill(spec, load_file(weights), weights) if weights else random_vit(spec, 0)
 
 
-def sha256_of(module: nn.Module) -> str:
+def hash_weights(module: nn.Module) -> str:
     """Return the SHA-256 over sorted name, dtype, shape and bytes of the weights.
 
     It does not depend on the kind of file that the weights came from.

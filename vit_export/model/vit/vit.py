@@ -10,7 +10,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from vit_export.model.vit.block import EncoderBlock
-from vit_export.model.vit.head import Head, norm_or_identity
+from vit_export.model.vit.head import Head, build_norm
 from vit_export.model.vit.spec import VitSpec
 
 
@@ -70,7 +70,7 @@ class Vit(nn.Module):
         super().__init__()
         self.spec = spec
         self.embedding = PatchEmbedding(spec)
-        self.embedding_norm = norm_or_identity(spec, present=spec.norm_before_blocks)
+        self.embedding_norm = build_norm(spec, present=spec.norm_before_blocks)
         self.blocks = nn.ModuleList(EncoderBlock(spec) for _ in range(spec.depth))
         self.head = Head(spec)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vit_export.model.vit.lowering.block import LoweredBlock
 from vit_export.model.vit.lowering.last_block import lower_last
-from vit_export.model.vit.lowering.rewrites import fold_prefix_positions, linear_of
+from vit_export.model.vit.lowering.rewrites import fold_prefix_positions, make_linear
 from vit_export.model.vit.vit import PatchEmbedding, Vit
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class UnfoldedEmbedding(LoweredEmbedding):
     def __init__(self, embedding: PatchEmbedding) -> None:
         super().__init__(embedding)
         convolution = embedding.projection
-        self.projection = linear_of(convolution.weight.flatten(1), convolution.bias)
+        self.projection = make_linear(convolution.weight.flatten(1), convolution.bias)
         (rows, columns), size = embedding.spec.grid, embedding.spec.patch_size
         self.cut = (-1, embedding.spec.channels, rows, size, columns, size)
 

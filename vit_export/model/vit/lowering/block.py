@@ -21,8 +21,11 @@ from vit_export.model.vit.lowering.rewrites import (
 )
 
 
-class AttentionProducts(nn.Module):
-    """softmax(q kᵀ) v, (B, h, N, d). It is a module, so that hooks can observe its inputs."""
+class AttentionMatmuls(nn.Module):
+    """softmax(q kᵀ) v, (B, h, N, d). It is a module, so that hooks can observe its inputs.
+
+    Its place in a block is called `products`: names of nodes and keys of manifests contain that.
+    """
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)
@@ -35,7 +38,7 @@ class LoweredAttention(nn.Module):
         super().__init__()
         self.qkv = lower_qkv(attention)
         self.projection = fold_layer_scale(attention.projection, scale)
-        self.products = AttentionProducts()
+        self.products = AttentionMatmuls()
         self.width = self.projection.in_features
         self.per_head = (-1, tokens, attention.heads, self.width // attention.heads)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vit_export.model.vit.block import EncoderBlock
 from vit_export.model.vit.head import AttentionPool, Head
 from vit_export.model.vit.lowering.block import (
-    AttentionProducts,
+    AttentionMatmuls,
     LoweredBlock,
     LoweredFeedForward,
     lower_qkv,
@@ -21,7 +21,7 @@ from vit_export.model.vit.lowering.rewrites import (
     average_classifiers,
     fold_layer_scale,
     fold_probe,
-    rows_of,
+    select_rows,
 )
 from vit_export.model.vit.spec import VitSpec
 
@@ -45,9 +45,12 @@ class TokenAttention(nn.Module):
     def __init__(self, block: EncoderBlock, spec: VitSpec) -> None:
         super().__init__()
         qkv = lower_qkv(block.attention)
-        self.query, self.key_value = rows_of(qkv, 0, spec.width), rows_of(qkv, spec.width, None)
+        self.query, self.key_value = (
+            select_rows(qkv, 0, spec.width),
+            select_rows(qkv, spec.width, None),
+        )
         self.projection = fold_layer_scale(block.attention.projection, block.attention_scale)
-        self.products = AttentionProducts()
+        self.products = AttentionMatmuls()
         self.tokens, self.kept, self.width = spec.tokens, pooled_tokens(spec), spec.width
         self.heads = (spec.heads, spec.head_dim)
 
@@ -167,7 +170,7 @@ class LoweredAttentionPool(nn.Module):
         super().__init__()
         self.width = pool.projection.in_features
         self.register_buffer("query", fold_probe(pool))  # (1, h, 1, d)
-        self.key_value = rows_of(pool.qkv, self.width, None)
+        self.key_value = select_rows(pool.qkv, self.width, None)
         self.projection, self.norm = pool.projection, pool.norm
         self.mlp = LoweredFeedForward(pool.mlp, nn.Identity())
         self.per_head = (-1, tokens, pool.heads, self.width // pool.heads)

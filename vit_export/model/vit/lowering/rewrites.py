@@ -24,7 +24,7 @@ def deinterleave_qkv(qkv: nn.Linear, heads: int, layout: QkvLayout) -> nn.Linear
         return qkv
     row = torch.arange(qkv.out_features).reshape(heads, -1, 3).permute(2, 0, 1).flatten()
     bias = None if qkv.bias is None else qkv.bias[row]
-    return linear_of(qkv.weight[row], bias)
+    return make_linear(qkv.weight[row], bias)
 
 
 def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
@@ -34,7 +34,7 @@ def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
     factor = torch.ones(qkv.out_features)
     factor[: qkv.out_features // 3] = scale
     bias = None if qkv.bias is None else qkv.bias * factor
-    return linear_of(qkv.weight * factor[:, None], bias)
+    return make_linear(qkv.weight * factor[:, None], bias)
 
 
 def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
@@ -42,7 +42,7 @@ def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
     if not isinstance(scale, LayerScale):
         return linear
     bias = None if linear.bias is None else linear.bias * scale.gamma
-    return linear_of(linear.weight * scale.gamma[:, None], bias)
+    return make_linear(linear.weight * scale.gamma[:, None], bias)
 
 
 def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Tensor]:
@@ -70,7 +70,7 @@ def average_classifiers(first: nn.Module, second: nn.Module) -> nn.Linear:
     both = [layer for layer in (first, second) if isinstance(layer, nn.Linear)]
     weight = torch.cat([layer.weight for layer in both], dim=1) / 2
     biases: list[Tensor] = [layer.bias for layer in both if layer.bias is not None]
-    return linear_of(weight, torch.stack(biases).mean(dim=0) if biases else None)
+    return make_linear(weight, torch.stack(biases).mean(dim=0) if biases else None)
 
 
 def pad_hidden(expand: nn.Linear, contract: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
@@ -88,18 +88,18 @@ def pad_hidden(expand: nn.Linear, contract: nn.Linear) -> tuple[nn.Linear, nn.Li
     if expand.bias is not None:
         bias = functional.pad(expand.bias.unflatten(0, (halves, hidden)), (0, padding))
     columns = functional.pad(contract.weight, (0, padding))
-    return linear_of(rows, None if bias is None else bias.flatten()), linear_of(
+    return make_linear(rows, None if bias is None else bias.flatten()), make_linear(
         columns, contract.bias
     )
 
 
-def rows_of(linear: nn.Linear, first: int, end: int | None) -> nn.Linear:
+def select_rows(linear: nn.Linear, first: int, end: int | None) -> nn.Linear:
     """Return the part of a linear layer that computes the rows from `first` to before `end`."""
     bias = None if linear.bias is None else linear.bias[first:end]
-    return linear_of(linear.weight[first:end], bias)
+    return make_linear(linear.weight[first:end], bias)
 
 
-def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+def make_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """Return a linear layer with these tensors: (out, in), and (out,) or None."""
     rows, columns = weight.shape
     linear = nn.Linear(columns, rows, bias=bias is not None, device="meta")
