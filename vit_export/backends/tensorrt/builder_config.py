@@ -1,92 +1,112 @@
-"""How an engine is built, as its options say, and which of them mean nothing to which engine."""
+"""How TensorRT's builder is configured for an engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from vit_export.backends.tensorrt.compute_capability import capabilities_of
+from vit_export.backends.tensorrt.compute_capability import parse_capabilities
 from vit_export.core.errors import RequestError
-from vit_export.core.staging import check_writable
 
-USUAL_LEVEL = 3
-"""The builder's own (IBuilderConfig.builder_optimization_level)."""
-HARDWARE = ("none", "ampere-plus", "same-capability")
-"""HardwareCompatibilityLevel of TensorRT, in our writing."""
-
-RTX = "TensorRT for RTX"
-NO_GRAPH = "torch-tensorrt takes no ONNX graph"
-FLAGS = {"flavour": "for", "simplify": "no-simplify"}
-"""Of options that are not called as their flags are."""
-REFUSED: Mapping[str, Mapping[str, str]] = {
-    "tensorrt": {
-        "gpu": "TensorRT builds for the GPU that it runs on; --hardware says for which others",
-    },
-    "rtx": {
-        "level": f"{RTX} optimizes in one way",
-        "timing_cache": f"{RTX} times nothing while it builds",
-        "hardware": f"engines of {RTX} are for every GPU from Ampere on, or those of --gpu",
-        "version_compatible": f"engines of {RTX} load in the release that built them, and no other",
-    },
-    "torch": {
-        "gpu": "torch-tensorrt builds for the GPU that it runs on",
-        "refit": "torch-tensorrt refits a module in memory, with its own functions",
-        "strip_weights": "a program of torch-tensorrt holds its weights",
-        "timing_cache": "torch-tensorrt keeps a timing cache of its own",
-        "save_onnx": NO_GRAPH,
-        "opset": NO_GRAPH,
-        "flavour": NO_GRAPH,
-        "simplify": NO_GRAPH,
-    },
+MB = 2**20
+DEFAULT_LEVEL = 3
+"""The builder's own default (IBuilderConfig.builder_optimization_level)."""
+HARDWARE = {
+    "none": "NONE",
+    "ampere-plus": "AMPERE_PLUS",
+    "same-capability": "SAME_COMPUTE_CAPABILITY",
 }
-"""By engine and option: why it is refused."""
+"""TensorRT's HardwareCompatibilityLevel by value of --hardware."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the builder is told besides the graph and its profiles."""
+class BuilderOptions:
+    """What the builder needs to know besides the graph and its profiles."""
 
     workspace_mb: int = 0
-    """0: all there is."""
-    level: int = USUAL_LEVEL
+    """Limit of scratch memory; 0 is no limit."""
+    level: int = DEFAULT_LEVEL
     timing_cache: Path | None = None
     hardware: str = "none"
     version_compatible: bool = False
     capabilities: tuple[str, ...] = ()
-    """What is compiled for; empty: the library's default."""
+    """Compute capabilities to compile for; empty for the library's default."""
     strip_weights: bool = False
     refit: bool = False
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Self:
-        """From the options of the target."""
-        cache = str(given["timing_cache"])
+    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the part of the backend's options that the builder needs.
+
+        Raises:
+            RequestError: a GPU of --gpu is not known.
+        """
+        cache = str(settings["timing_cache"])
         return cls(
-            workspace_mb=int(given["workspace"]),
-            level=int(given["level"]),
+            workspace_mb=int(settings["workspace"]),
+            level=int(settings["level"]),
             timing_cache=Path(cache) if cache else None,
-            hardware=str(given["hardware"]),
-            version_compatible=bool(given["version_compatible"]),
-            capabilities=capabilities_of(str(given["gpu"])),
-            strip_weights=bool(given["strip_weights"]),
-            refit=bool(given["refit"]),
+            hardware=str(settings["hardware"]),
+            version_compatible=bool(settings["version_compatible"]),
+            capabilities=parse_capabilities(str(settings["gpu"])),
+            strip_weights=bool(settings["strip_weights"]),
+            refit=bool(settings["refit"]),
         )
 
 
-def check_settings(kind: str, given: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
-    """Nothing, when every option that was `given` means something to an engine of `kind`.
+def configure(library: Any, config: Any, options: BuilderOptions) -> None:
+    """Set a builder's `config` to `options`.
 
     Raises:
-        RequestError: one does not, or they contradict each other.
-        BuildError: the timing cache can't be written.
+        RequestError: this version of the library lacks an option, or the timing cache is another
+            GPU's.
     """
-    for option, reason in REFUSED[kind].items():
-        if given[option] != usual[option]:
-            flag = FLAGS.get(option, option.replace("_", "-"))
-            message = f"--{flag} means nothing with --engine {kind}: {reason}."
-            raise RequestError(message, "leave it out.")
-    if given["strip_weights"] and not given["save_onnx"]:
-        message = "An engine without weights gets them from its graph when it is opened."
-        raise RequestError(message, "keep the graph beside it: --save-onnx.")
-    if given["timing_cache"]:
-        check_writable(Path(str(given["timing_cache"])))
+    flags = library.BuilderFlag
+    config.clear_flag(flags.TF32)  # it rounds fp32 to ten bits: then the file would not be fp32
+    config.profiling_verbosity = library.ProfilingVerbosity.DETAILED  # so the inspector has types
+    if options.workspace_mb:
+        pool = library.MemoryPoolType.WORKSPACE
+        config.set_memory_pool_limit(pool, options.workspace_mb * MB)
+    if options.level != BuilderOptions.level:
+        config.builder_optimization_level = options.level
+    if options.refit:
+        config.set_flag(flags.REFIT)
+    if options.strip_weights:
+        config.set_flag(flags.STRIP_PLAN)
+        if not options.refit:  # REFIT may drop biases (release notes of 11.3)
+            config.set_flag(flags.REFIT_IDENTICAL)
+    if options.version_compatible:
+        config.set_flag(flags.VERSION_COMPATIBLE)
+    if options.hardware != BuilderOptions.hardware:
+        config.hardware_compatibility_level = _hardware_level(library, options.hardware)
+    _set_capabilities(library, config, options.capabilities)
+    _set_timing_cache(config, options.timing_cache)
+
+
+def _hardware_level(library: Any, name: str) -> Any:
+    level = getattr(library.HardwareCompatibilityLevel, HARDWARE[name], None)
+    if level is None:
+        message = f"TensorRT {library.__version__} has no hardware compatibility {name}."
+        raise RequestError(message, "take a newer one, or leave --hardware out.")
+    return level
+
+
+def _set_capabilities(library: Any, config: Any, capabilities: Sequence[str]) -> None:
+    if not capabilities:
+        return
+    config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
+        name = f"SM{capability.replace('.', '')}"
+        value = getattr(library.ComputeCapability, name, None)
+        if value is None or not config.set_compute_capability(value, index):
+            message = f"This version builds for no GPU of compute capability {capability}."
+            raise RequestError(message, "leave it out of --gpu, or upgrade tensorrt-rtx.")
+
+
+def _set_timing_cache(config: Any, path: Path | None) -> None:
+    if path is None:
+        return
+    cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        message = f"{path} is no timing cache of this GPU and this version of TensorRT."
+        raise RequestError(message, "name another file, or one that is not there yet.")

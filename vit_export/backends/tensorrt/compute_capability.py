@@ -1,4 +1,4 @@
-"""Which GPUs an engine is for, by the names of their architectures and by compute capability."""
+"""The GPUs that an engine is for, by the names of their architectures and compute capabilities."""
 
 from collections.abc import Iterable
 
@@ -11,49 +11,45 @@ ARCHITECTURES = {
     "ada": ("8.9",),
     "blackwell": ("12.0", "12.1"),
 }
-"""Those that TensorRT for RTX compiles for (its `ComputeCapability`)."""
-LEAST = "8.0"
-"""What it compiles for when nothing is said: this and everything later."""
+"""The architectures that TensorRT for RTX compiles for (its `ComputeCapability`)."""
+OLDEST = "8.0"
+"""TensorRT for RTX compiles for this and everything later where nothing is requested."""
 KNOWN = tuple(one for several in ARCHITECTURES.values() for one in several)
 
 
-def capabilities_of(text: str) -> tuple[str, ...]:
-    """`ampere,8.9` as compute capabilities, rising; nothing for an empty text.
+def parse_capabilities(text: str) -> tuple[str, ...]:
+    """Return `ampere,8.9` as compute capabilities in rising order; none for an empty text.
 
     Raises:
-        RequestError: an architecture or a capability that is not known.
+        RequestError: an architecture or a capability is not known.
     """
-    found: set[str] = set()
+    capabilities: set[str] = set()
     for name in filter(None, (one.strip().lower() for one in text.split(","))):
         if name not in ARCHITECTURES and name not in KNOWN:
             fix = did_you_mean(name, [*ARCHITECTURES, *KNOWN])
             raise RequestError(f"There is no GPU {name!r} to build for.", fix)
-        found |= set(ARCHITECTURES.get(name, (name,)))
-    return tuple(sorted(found, key=numbers_of))
+        capabilities |= set(ARCHITECTURES.get(name, (name,)))
+    return tuple(sorted(capabilities, key=parse_version))
 
 
 def check_arithmetic(capabilities: Iterable[str], precision: str) -> None:
-    """Nothing, when TensorRT for RTX compiles for all of these what `precision` multiplies in.
-
-    Raises:
-        RequestError: it does not.
-    """
+    """Raise RequestError unless TensorRT for RTX compiles `precision` for all of these GPUs."""
     if TURING in capabilities and precision != "fp16":
         message = f"For Turing ({TURING}) products are compiled in fp16 alone, and not {precision}."
         raise RequestError(message, "take --fp16, or leave turing out of --gpu.")
 
 
-def numbers_of(version: str) -> tuple[int, ...]:
-    """`12.0` as (12, 0), for what is compared; what is no number ends it."""
-    found = []
+def parse_version(version: str) -> tuple[int, ...]:
+    """Return `12.0` as (12, 0), for comparisons; the first part that is no number ends it."""
+    numbers = []
     for part in version.split("."):
         if not part.isdigit():
             break
-        found.append(int(part))
-    return tuple(found)
+        numbers.append(int(part))
+    return tuple(numbers)
 
 
-def in_words(capabilities: Iterable[str]) -> str:
-    """`8.6, 8.9`, or what holds without any."""
-    told = ", ".join(capabilities)
-    return f"compute capability {told}" if told else f"compute capability {LEAST} and later"
+def describe_capabilities(capabilities: Iterable[str]) -> str:
+    """Return `compute capability 8.6, 8.9`, or what is compiled for where none is named."""
+    listed = ", ".join(capabilities)
+    return f"compute capability {listed or f'{OLDEST} and later'}"

@@ -1,4 +1,4 @@
-"""What the products of a finished engine are done in, as TensorRT's inspector tells on a GPU."""
+"""The arithmetic of a finished engine's products, as TensorRT's inspector reports it on a GPU."""
 
 import json
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import Any
 
 from vit_export.artifact.precision import PRECISIONS, find_wrong_arithmetic
 
-WORDS = (
+DTYPES = (
     ("bf16", "bf16"),
     ("bfloat", "bf16"),
     ("fp16", "fp16"),
@@ -16,53 +16,53 @@ WORDS = (
     ("fp32", "fp32"),
     ("float", "fp32"),
 )
-"""How types stand in the inspector's text, the longer words first, and how we call them."""
+"""Words for a type in the inspector's text, each before those inside it, and our names."""
 UNKNOWN = "unknown"
-PRODUCTS = ("gemm", "conv", "matrix", "matmul")
-"""What the type of a layer that multiplies has in its name. Those inside a fused region
-(ForeignNode) are not told one by one; of them the network's own census speaks."""
+MATMULS = ("gemm", "conv", "matrix", "matmul")
+"""Words in the type of a layer that multiplies. Layers inside a fused region (ForeignNode) are not
+listed one by one; only the counts of the parsed network include them."""
 
 
-def inspected(library: Any, engine: Any) -> dict[str, int]:
-    """Products of an engine by arithmetic; nothing where it does not tell."""
+def inspect_matmuls(library: Any, engine: Any) -> dict[str, int]:
+    """Return how many products of an engine have which arithmetic; empty where it does not say."""
     inspector = engine.create_engine_inspector()
-    return counted(str(inspector.get_engine_information(library.LayerInformationFormat.JSON)))
+    return count_matmuls(str(inspector.get_engine_information(library.LayerInformationFormat.JSON)))
 
 
-def counted(document: str) -> dict[str, int]:
-    """The products in the inspector's JSON by the lowest type that they read or write."""
+def count_matmuls(document: str) -> dict[str, int]:
+    """Return the products in the inspector's JSON by the smallest type that they read or write."""
     try:
         layers = json.loads(document)["Layers"]
     except (ValueError, KeyError, TypeError):
         return {}
-    products = [one for one in layers if isinstance(one, dict) and _multiplies(one)]
-    return dict(Counter(_lowest(one) for one in products).most_common())
+    matmuls = [one for one in layers if isinstance(one, dict) and _multiplies(one)]
+    return dict(Counter(_smallest_dtype(one) for one in matmuls).most_common())
 
 
-def check_inspected(counts: Mapping[str, int], precision: str) -> str:
-    """What is wrong with an engine that tells of such products; empty where nothing is.
+def find_wrong_matmuls(matmuls: Mapping[str, int], precision: str) -> str:
+    """Return what is wrong with an engine of these products; empty where nothing is.
 
-    As many have to be in what was asked for as of the network that it was built of. Those of which
-    it tells no type neither prove nor refute; of weights alone either type may be told.
+    As large a share has to have the arithmetic of `precision` as in the parsed network. Products of
+    an unknown type neither prove nor refute. Where weights alone are small, either type counts.
     """
-    wanted = PRECISIONS[precision].arithmetic.split(" x ")
-    told = {name: count for name, count in counts.items() if name != UNKNOWN}
-    if not told:
+    known = {name: count for name, count in matmuls.items() if name != UNKNOWN}
+    if not known:
         return ""
-    problem = find_wrong_arithmetic(told, precision, unit="products", accept=wanted)
+    either = PRECISIONS[precision].arithmetic.split(" x ")
+    problem = find_wrong_arithmetic(known, precision, unit="products", accept=either)
     return f"it {problem}" if problem else ""
 
 
 def _multiplies(layer: Mapping[str, Any]) -> bool:
     kind = str(layer.get("LayerType", "")).lower()
-    return any(word in kind for word in PRODUCTS)
+    return any(word in kind for word in MATMULS)
 
 
-def _lowest(layer: Mapping[str, Any]) -> str:
+def _smallest_dtype(layer: Mapping[str, Any]) -> str:
     ends = [*(layer.get("Inputs") or []), *(layer.get("Outputs") or [])]
-    types = {_type(str(end.get("Format/Datatype", end.get("Datatype", "")))) for end in ends}
-    return next((name for name in ("int8", "bf16", "fp16", "fp32") if name in types), UNKNOWN)
+    dtypes = {_dtype(str(end.get("Format/Datatype", end.get("Datatype", "")))) for end in ends}
+    return next((name for name in ("int8", "bf16", "fp16", "fp32") if name in dtypes), UNKNOWN)
 
 
-def _type(text: str) -> str:
-    return next((name for word, name in WORDS if word in text.lower()), "")
+def _dtype(text: str) -> str:
+    return next((name for word, name in DTYPES if word in text.lower()), "")

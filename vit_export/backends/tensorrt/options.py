@@ -1,17 +1,25 @@
-"""The options of an engine: what they are called, and which engine each is of."""
+"""The options of an engine, and which of them mean nothing to which variant."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from vit_export.backends.onnx.graph import OPSET, SIMPLIFY, flavour_option
 from vit_export.backends.option import Option
-from vit_export.backends.tensorrt.builder_config import HARDWARE, USUAL_LEVEL
-from vit_export.backends.tensorrt.variants import KINDS
+from vit_export.backends.tensorrt.builder_config import DEFAULT_LEVEL, HARDWARE
+from vit_export.backends.tensorrt.variant import Variant
+from vit_export.backends.tensorrt.variants import VARIANTS
+from vit_export.core.errors import RequestError
+from vit_export.core.staging import check_writable
 
 OPTIONS = (
     Option(
         name="engine",
         default="auto",
-        choices=("auto", *KINDS),
-        help="TensorRT or torch-tensorrt (on a GPU), or TensorRT for RTX (with or without); auto "
-        "takes the first of tensorrt, rtx, torch that works here.",
+        choices=("auto", *VARIANTS),
+        help="The library that builds the engine: TensorRT or torch-tensorrt (both need a GPU), or "
+        "TensorRT for RTX (needs none); auto takes the first of tensorrt, rtx, torch that works "
+        "here.",
     ),
     OPSET,
     flavour_option("tensorrt"),
@@ -21,56 +29,83 @@ OPTIONS = (
         default=0,
         minimum=0,
         maximum=10**6,
-        help="Limit of scratch memory in MB; 0: all there is.",
+        help="Limit of scratch memory in MB; 0 is no limit.",
     ),
     Option(
-        name="level", default=USUAL_LEVEL, minimum=0, maximum=5, help="How long tensorrt optimizes."
+        name="level",
+        default=DEFAULT_LEVEL,
+        minimum=0,
+        maximum=5,
+        help="How long tensorrt optimizes.",
     ),
     Option(
         name="timing_cache",
         flag="timing-cache",
         default="",
         metavar="FILE",
-        help="Of tensorrt: what it timed, read and written.",
+        help="A file of kernel timings that tensorrt reads and writes.",
         recorded=False,
     ),
     Option(
         name="hardware",
         default="none",
-        choices=HARDWARE,
-        help="Of tensorrt: other GPUs that the engine has to run on.",
+        choices=tuple(HARDWARE),
+        help="Other GPUs that an engine of tensorrt has to run on.",
     ),
     Option(
         name="version_compatible",
         flag="version-compatible",
         default=False,
-        help="Of tensorrt: later versions of the same major number load the engine too.",
+        help="Let later versions of tensorrt with the same major number load the engine too.",
     ),
     Option(
         name="gpu",
         default="",
         metavar="NAME,NAME",
-        help="Of rtx: turing, ampere, ada, blackwell or capabilities (8.6) to build for.",
+        help="GPUs that rtx builds for: turing, ampere, ada, blackwell, or compute capabilities "
+        "(8.6).",
     ),
-    Option(name="refit", default=False, help="Other weights can be put into the engine."),
+    Option(name="refit", default=False, help="Let other weights be put into the engine."),
     Option(
         name="strip_weights",
         flag="strip-weights",
         default=False,
-        help="The engine gets its weights from the graph beside it when it is opened.",
+        help="Leave the weights out; the engine reads them from the graph beside it when opened.",
     ),
     Option(
         name="save_onnx",
         flag="save-onnx",
         default=False,
-        help="Keep the graph that went in, as OUT.onnx.",
+        help="Keep the graph that the engine is built from, as OUT.onnx.",
         recorded=False,
     ),
     Option(
         name="require_run",
         flag="require-run",
         default=False,
-        help="An engine that can't run here is a failure (exit code 3).",
+        help="Fail with exit code 3 if the engine can't run here.",
         recorded=False,
     ),
 )
+DEFAULTS: Mapping[str, Any] = {option.name: option.default for option in OPTIONS}
+NEGATED = {"simplify": "no-simplify"}
+"""Flags of options that are on by default, as a user has to write them to change anything."""
+
+
+def check_options(variant: Variant, settings: Mapping[str, Any]) -> None:
+    """Raise RequestError unless every option that was changed means something to `variant`.
+
+    Raises:
+        RequestError: one does not, or they contradict each other.
+        BuildError: the timing cache cannot be written.
+    """
+    flags = {option.name: option.flag_name for option in OPTIONS} | NEGATED
+    for name, reason in variant.refused_options.items():
+        if settings[name] != DEFAULTS[name]:
+            message = f"--{flags[name]} means nothing with --engine {variant.name}: {reason}."
+            raise RequestError(message, "leave it out.")
+    if settings["strip_weights"] and not settings["save_onnx"]:
+        message = "An engine without weights gets them from its graph when it is opened."
+        raise RequestError(message, "keep the graph beside it: --save-onnx.")
+    if settings["timing_cache"]:
+        check_writable(Path(str(settings["timing_cache"])))

@@ -6,8 +6,11 @@ from typing import Any
 from vit_export.core.progress import Tell
 
 
-def monitor_of(library: Any, tell: Tell, stop: threading.Event) -> Any:
-    """A progress monitor of `library` that tells the share that is done, until `stop` is set."""
+def make_monitor(library: Any, tell: Tell, stop: threading.Event) -> Any:
+    """Return a progress monitor of `library`.
+
+    It tells the share of the build that is done, and ends the build when `stop` is set.
+    """
 
     class Monitor(library.IProgressMonitor):  # type: ignore[misc]
         """Called by the builder, from any of its threads."""
@@ -18,12 +21,12 @@ def monitor_of(library: Any, tell: Tell, stop: threading.Event) -> Any:
             self._lock = threading.Lock()
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            """A phase begins, within another one."""
+            """Note that a phase begins within another one."""
             with self._lock:
                 self._phases.start(phase, parent, steps)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            """A step ends; False ends the build."""
+            """Note that a step ends; return False to end the build."""
             with self._lock:
                 self._phases.step(phase, step + 1)
                 share = self._phases.share
@@ -31,7 +34,7 @@ def monitor_of(library: Any, tell: Tell, stop: threading.Event) -> Any:
             return not stop.is_set()
 
         def phase_finish(self, phase: str) -> None:
-            """A phase ends."""
+            """Note that a phase ends."""
             with self._lock:
                 self._phases.finish(phase)
 
@@ -39,35 +42,36 @@ def monitor_of(library: Any, tell: Tell, stop: threading.Event) -> Any:
 
 
 class Phases:
-    """The share of a build that is done: phases have steps, and stand in a step of another."""
+    """The share of a build that is done. A phase has steps, and runs in one step of another."""
 
     def __init__(self) -> None:
         self.steps: dict[str, tuple[int, int]] = {}
-        self.inside: dict[str, str] = {}
+        """By phase: how many steps are done, of how many."""
+        self.parents: dict[str, str] = {}
         self.share = 0.0
         """It never falls: a phase that begins anew takes nothing back."""
 
     def start(self, phase: str, parent: str | None, steps: int) -> None:
-        """A phase of that many steps begins in a step of `parent`."""
+        """Begin a phase of that many steps within a step of `parent`."""
         self.steps[phase] = (0, max(steps, 1))
         if parent is not None:
-            self.inside[phase] = parent
+            self.parents[phase] = parent
 
     def step(self, phase: str, done: int) -> None:
-        """So many steps of a phase are done."""
+        """Set how many steps of a phase are done."""
         _, steps = self.steps.get(phase, (0, 1))
         self.steps[phase] = (min(done, steps), steps)
-        top, share = phase, self._of(phase)
-        while top in self.inside:
-            top = self.inside[top]
+        top, share = phase, self._share_of(phase)
+        while top in self.parents:
+            top = self.parents[top]
             done_there, steps_there = self.steps.get(top, (0, 1))
             share = min((done_there + share) / steps_there, 1.0)
         self.share = max(self.share, share)
 
     def finish(self, phase: str) -> None:
-        """A phase ends, whatever it had left."""
-        self.inside.pop(phase, None)
+        """End a phase, whatever steps it had left."""
+        self.parents.pop(phase, None)
 
-    def _of(self, phase: str) -> float:
+    def _share_of(self, phase: str) -> float:
         done, steps = self.steps[phase]
         return done / steps

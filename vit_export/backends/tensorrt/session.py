@@ -1,4 +1,4 @@
-"""Engines of TensorRT and of TensorRT for RTX, on a GPU. Needs neither torch nor the weights."""
+"""Engines of TensorRT and of TensorRT for RTX on a GPU; they need neither torch nor weights."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -7,134 +7,138 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vit_export.artifact.batch import Batch
+from vit_export.artifact.manifest import Manifest
 from vit_export.backends.session import RunFailedError
-from vit_export.backends.tensorrt.compatibility import check_loads
-from vit_export.backends.tensorrt.cuda import Device
-from vit_export.backends.tensorrt.driver import DriverError, find_gpu
-from vit_export.backends.tensorrt.inspector import inspected
-from vit_export.backends.tensorrt.logger import last_error, log_of, uncollected
-from vit_export.backends.tensorrt.sidecar import graph_of, read_sidecar
+from vit_export.backends.tensorrt.cuda import Device, DriverError, find_gpu
+from vit_export.backends.tensorrt.engine_info import EngineInfo
+from vit_export.backends.tensorrt.inspector import inspect_matmuls
+from vit_export.backends.tensorrt.logger import hold_garbage, last_error, make_logger
+from vit_export.backends.tensorrt.sidecar import graph_of
 from vit_export.core.errors import BuildError, MissingError, RequestError
 from vit_export.core.numerics import Array
 
-SHORT = "free GPU memory, or build with smaller batches."
+MORE_MEMORY = "free GPU memory, or build with smaller batches."
 
 
 class EngineSession:
-    """An engine with a context for each of its optimization profiles.
+    """An engine with an execution context for each of its optimization profiles.
+
+    Args:
+        path: the engine, which `compatibility.check_loads` accepts.
+        library: the module that it was built by.
+        manifest: the manifest beside it.
 
     Raises:
-        RequestError: the file is damaged, or no engine that TensorRT opens.
-        NotHereError: it is for another GPU or another version.
-        MissingError: the GPU can't be used.
+        RequestError: TensorRT does not open the file, or the weights of a stripped engine are
+            missing.
+        MissingError: the GPU cannot be used.
         BuildError: the GPU has no memory left for it.
     """
 
-    @uncollected()
-    def __init__(self, path: Path, threads: int | None = None) -> None:  # noqa: ARG002 as all runtimes
-        manifest = read_sidecar(path)
-        self._json = manifest.to_json()
-        self._batch = manifest.batch
-        library, told = check_loads(path, manifest.engine), manifest.engine
-        self._library, self._device, self._log = library, _device(), log_of(library)
-        self._runtime = library.Runtime(self._log)
-        if told.get("version_compatible"):
+    @hold_garbage()
+    def __init__(self, path: Path, library: Any, manifest: Manifest) -> None:
+        info = EngineInfo.from_mapping(manifest.engine, str(path))
+        self._manifest = manifest
+        self._library, self._device, self._logger = library, _open_device(), make_logger(library)
+        self._runtime = library.Runtime(self._logger)
+        if info.version_compatible:
             self._runtime.engine_host_code_allowed = True  # it carries its lean runtime with it
         self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:
-            message = f"{path} can't be opened by {told['kind']} {told['version']}: "
-            raise RequestError(f"{message}{last_error(self._log)}.", "build it again here.")
-        if told.get("strip_weights"):
-            self._refit(path, str(told["graph_sha256"]))
+            message = f"{path} can't be opened by {info.kind} {info.version}: "
+            raise RequestError(f"{message}{last_error(self._logger)}.", "build it again here.")
+        if info.strip_weights:
+            self._refit(path, info.graph_sha256)
         gpu = find_gpu()
         where = gpu.name if gpu is not None else "GPU"
-        self.runtime = f"TensorRT {library.__version__} ({told['kind']}, {where})"
-        self._contexts = [self._context(i) for i in range(len(self._batch.profiles))]
+        self.runtime = f"TensorRT {library.__version__} ({info.kind}, {where})"
+        self._contexts = [self._make_context(i) for i in range(len(manifest.batch.profiles))]
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         inputs = library.TensorIOMode.INPUT
         (self._input,) = [n for n in names if self._engine.get_tensor_mode(n) == inputs]
-        self.takes_fp16 = self._dtype(self._input) == np.float16
         (self._output,) = [n for n in names if n != self._input]
+        self.takes_fp16 = self._dtype(self._input) == np.float16
 
-    def matmuls_by_dtype(self) -> Mapping[str, int]:
-        """Return how many matrix products are computed in which arithmetic, by its inspector."""
-        return inspected(self._library, self._engine)
-
-    def _context(self, profile: int) -> Any:
+    def _make_context(self, profile: int) -> Any:
         context = self._engine.create_execution_context()
         if context is None:
-            message = f"The engine has no context for profile {profile}: {last_error(self._log)}"
-            raise BuildError(f"{message}.", SHORT)
+            message = f"The engine has no context for profile {profile}: {last_error(self._logger)}"
+            raise BuildError(f"{message}.", MORE_MEMORY)
         try:
             if profile:
                 context.set_optimization_profile_async(profile, self._device.stream)
                 self._device.wait()
         except DriverError as error:
             message = f"The engine does not take its profile {profile}: {error}"
-            raise BuildError(f"{message}.", SHORT) from None
+            raise BuildError(f"{message}.", MORE_MEMORY) from None
         return context
 
-    def _refit(self, path: Path, wanted: str) -> None:
-        """Gives an engine without weights those of the graph beside it, whose SHA-256 is known."""
+    def _refit(self, path: Path, graph_sha256: str | None) -> None:
+        """Give an engine without weights those of the graph beside it."""
         graph = graph_of(path)
         if not graph.is_file():
             message = f"{path} has no weights of its own, and {graph.name} is not beside it."
             raise RequestError(message, "copy the graph too (--save-onnx).")
         with graph.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+            if hashlib.file_digest(file, "sha256").hexdigest() != graph_sha256:
                 message = f"{graph} is not the graph that {path.name} was built of (SHA-256)."
                 raise RequestError(message, "copy the graph that was built with it.")
-        refitter = self._library.Refitter(self._engine, self._log)
-        parser = self._library.OnnxParserRefitter(refitter, self._log)
+        refitter = self._library.Refitter(self._engine, self._logger)
+        parser = self._library.OnnxParserRefitter(refitter, self._logger)
         if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
             message = f"{path} does not take the weights of {graph.name}: "
-            raise RequestError(f"{message}{last_error(self._log)}.", "build both again.")
+            raise RequestError(f"{message}{last_error(self._logger)}.", "build both again.")
 
-    def run(self, images: Array) -> Array:
-        """Answers (B, …) to images (B, C, H, W)."""
-        with _faults():
-            answer = self._enqueued(images)
+    def run(self, images: npt.NDArray[Any]) -> Array:
+        """Return the answers (B, …) to `images` (B, C, H, W)."""
+        with _faults_as_run_failures():
+            answers = self._enqueue(images)
             self._device.wait()
-        return np.asarray(answer, np.float32)
+        return np.asarray(answers, np.float32)
 
-    def time_ms(self, images: Array) -> float:
-        """What the GPU takes for one answer by its own clock, copies to it and back included."""
-        with _faults():
-            first = self._device.mark()
-            answer = self._enqueued(images)  # has to live until it is filled in
-            found_ms = self._device.between_ms(first, self._device.mark())
-            del answer
-        return found_ms
+    def time_ms(self, images: npt.NDArray[Any]) -> float:
+        """Return the milliseconds of one run by the GPU's clock, copies to it and back included."""
+        with _faults_as_run_failures():
+            first = self._device.record_event()
+            answers = self._enqueue(images)  # has to live until it is filled in
+            milliseconds = self._device.elapsed_ms(first, self._device.record_event())
+            del answers
+        return milliseconds
 
-    def _enqueued(self, images: Array) -> Any:
-        """The answer that the stream will have filled in."""
-        context = self._contexts[profile_for(self._batch, len(images))]
-        numbers = np.ascontiguousarray(images, self._dtype(self._input))
-        if not context.set_input_shape(self._input, numbers.shape):
-            raise RunFailedError(f"it takes no {numbers.shape}", "see its profiles: inspect.")
+    def matmuls_by_dtype(self) -> Mapping[str, int]:
+        """Return how many products have which arithmetic, from the engine's inspector."""
+        return inspect_matmuls(self._library, self._engine)
+
+    def manifest_json(self) -> str | None:
+        """Return the manifest beside the engine."""
+        return self._manifest.to_json()
+
+    def _enqueue(self, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the answers, which are filled in when the stream has done everything."""
+        context = self._contexts[find_profile(self._manifest.batch, len(images))]
+        inputs = np.ascontiguousarray(images, self._dtype(self._input))
+        if not context.set_input_shape(self._input, inputs.shape):
+            raise RunFailedError(f"it takes no {inputs.shape}", "see its profiles: inspect.")
         shape = tuple(int(n) for n in context.get_tensor_shape(self._output))
-        answer = np.empty(shape, self._dtype(self._output))
-        for name, array in ((self._input, numbers), (self._output, answer)):
-            context.set_tensor_address(name, self._device.room(name, array.nbytes))
-        self._device.write(self._device.room(self._input, numbers.nbytes), numbers)
+        answers = np.empty(shape, self._dtype(self._output))
+        for name, array in ((self._input, inputs), (self._output, answers)):
+            context.set_tensor_address(name, self._device.allocate(name, array.nbytes))
+        self._device.write(self._device.allocate(self._input, inputs.nbytes), inputs)
         if not context.execute_async_v3(self._device.stream):
-            raise RunFailedError(last_error(self._log), "see what it was built for: inspect.")
-        self._device.read(self._device.room(self._output, answer.nbytes), answer)
-        return answer
+            raise RunFailedError(last_error(self._logger), "see what it was built for: inspect.")
+        self._device.read(self._device.allocate(self._output, answers.nbytes), answers)
+        return answers
 
     def _dtype(self, name: str) -> Any:
         return self._library.nptype(self._engine.get_tensor_dtype(name))
 
-    def manifest_json(self) -> str | None:
-        """The manifest beside the engine."""
-        return self._json
-
 
 @contextmanager
-def _faults() -> Iterator[None]:
-    """A fault on the GPU shows wherever one waits for it, not only where work is given to it."""
+def _faults_as_run_failures() -> Iterator[None]:
+    """Raise RunFailedError for a fault on the GPU, which any call that waits for it may report."""
     try:
         yield
     except DriverError as error:
@@ -142,8 +146,8 @@ def _faults() -> Iterator[None]:
         raise RunFailedError(str(error), fix) from None
 
 
-def _device() -> Device:
-    """The first GPU.
+def _open_device() -> Device:
+    """Return the first GPU.
 
     Raises:
         MissingError: it does not answer.
@@ -155,8 +159,10 @@ def _device() -> Device:
         raise MissingError(f"The GPU can't be used: {error}.", fix) from None
 
 
-def profile_for(batch: Batch, size: int) -> int:
-    """The profile that takes a batch of `size`: the one whose usual size is nearest.
+def find_profile(batch: Batch, size: int) -> int:
+    """Return the number of the profile that takes a batch of `size`.
+
+    Where several do, the one whose usual size is nearest.
 
     Raises:
         RunFailedError: none does.

@@ -1,88 +1,124 @@
-"""The manifest of an engine, as JSON beside it: an engine has no place for one."""
+"""The files beside an engine: its manifest, for which an engine has no place, and its graph."""
 
 import json
 from pathlib import Path
 
-from vit_export.artifact.manifest import Manifest
-from vit_export.backends.tensorrt.variants import KINDS
+from vit_export.artifact.manifest import KEY, Manifest
+from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.core.errors import RequestError
-from vit_export.core.staging import beside
+from vit_export.core.staging import beside, data_files
 
 MAGIC = b"trt"
 """Bytes 1 to 3 of an engine: `ftrt` of TensorRT, `vtrt` of TensorRT for RTX, and others."""
+ZIP_MAGIC = b"PK"
+"""How a program of torch-tensorrt begins: it is a zip archive."""
 VERSION_BYTES = slice(24, 28)
-"""Where an engine says by which version it was built (NVIDIA/TensorRT issue 3073)."""
+"""Where an engine says which version built it (NVIDIA/TensorRT issue 3073)."""
 HEAD_BYTES = 28
-TOLD = ("version", "sha256", "size_bytes")
-"""What a manifest has to say of an engine besides its kind, for it to be opened."""
 COPY = "copy the one that belongs to it."
 
 
 def sidecar_of(engine: Path) -> Path:
-    """OUT.json."""
+    """Return the path of the manifest beside `engine`: OUT.json."""
     return beside(engine, ".json")
 
 
 def graph_of(engine: Path) -> Path:
-    """OUT.onnx: the graph that went in, where it is kept."""
+    """Return the path of the graph that `engine` was built from: OUT.onnx."""
     return beside(engine, ".onnx")
 
 
 def twin_of(engine: Path) -> Path:
-    """OUT.fp32.onnx: what answers for a graph in bf16 on a CPU, while that is proven."""
+    """Return the path of what a CPU runs in place of a bf16 graph: OUT.fp32.onnx.
+
+    It is there only while `engine` is proven.
+    """
     return beside(engine, ".fp32.onnx")
 
 
+def companions_of(engine: Path) -> tuple[Path, ...]:
+    """Return the manifest of `engine`, the graph that it was built from, and the graph's weights.
+
+    A graph of that name which was not written beside an engine is the user's own, and so are its
+    weights.
+    """
+    graph = graph_of(engine)
+    files = (*data_files(graph), *data_files(twin_of(engine)))
+    if graph.is_file():
+        files = (graph, *files) if _was_built_from(graph) else ()
+    return (sidecar_of(engine), *files)
+
+
+def _was_built_from(graph: Path) -> bool:
+    """Return whether the manifest in a graph says that an engine was built from it."""
+    import onnx
+
+    try:
+        model = onnx.load(str(graph), load_external_data=False)
+    except Exception:  # noqa: BLE001 no ONNX at all, whatever its reader says to it
+        return False
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    try:
+        return bool(Manifest.from_json(metadata.get(KEY, ""), str(graph)).engine)
+    except RequestError:
+        return False
+
+
 def is_engine(path: Path) -> bool:
-    """Whether a file is an engine by its own bytes, or a program that its sidecar calls one."""
+    """Return whether a file is an engine by its own bytes, or a program by its manifest."""
     with path.open("rb") as file:
         head = file.read(4)
-    return head[1:] == MAGIC or (head[:2] == b"PK" and _says_torch(path))
+    return head[1:] == MAGIC or (head.startswith(ZIP_MAGIC) and _is_program(path))
 
 
-def _says_torch(path: Path) -> bool:
+def _is_program(path: Path) -> bool:
+    """Return whether JSON beside a zip archive says that torch-tensorrt built the archive."""
     try:
-        return bool(read_sidecar(path).engine["kind"] == "torch")
-    except (RequestError, KeyError):
+        document = json.loads(sidecar_of(path).read_bytes())
+        return bool(document["engine"]["kind"] == "torch")
+    except (OSError, ValueError, KeyError, TypeError):  # no such file, or anybody's
         return False
 
 
 def write_sidecar(engine: Path, manifest: Manifest) -> None:
-    """Writes `manifest` beside an engine, for people to read too."""
+    """Write `manifest` beside an engine, laid out for people too."""
     text = json.dumps(json.loads(manifest.to_json()), sort_keys=True, indent=1)
     sidecar_of(engine).write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_sidecar(engine: Path) -> Manifest:
-    """The manifest beside an engine.
+    """Return the manifest beside an engine; its engine's record is checked.
 
     Raises:
-        RequestError: there is none, or it is not one.
+        RequestError: there is none, or it is not the manifest of an engine.
     """
     path = sidecar_of(engine)
     try:
         content = path.read_bytes()
     except OSError:
-        message = f"{engine} is {_built_by(engine)}, and {path.name} is not beside it."
+        message = f"{engine} is {_describe_head(engine)}, and {path.name} is not beside it."
         raise RequestError(message, "copy both files that vit-export wrote.") from None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise RequestError(f"{path} can't be read: it is no text.", COPY) from None
     manifest = Manifest.from_json(text, str(path))
-    told = manifest.engine
-    if not isinstance(told, dict) or told.get("kind") not in KINDS:
+    if not manifest.engine:
         raise RequestError(f"{path} tells of no engine.", COPY)
-    lacking = [name for name in TOLD if name not in told]
-    if lacking:
-        raise RequestError(f"{path} does not tell the engine's {', '.join(lacking)}.", COPY)
+    try:
+        info = EngineInfo.from_mapping(manifest.engine, str(path))
+    except RequestError as error:
+        raise RequestError(error.message, COPY) from None
+    for key in ("sha256", "size_bytes"):
+        if getattr(info, key) is None:
+            raise RequestError(f"{path}: engine.{key} is missing.", COPY)
     return manifest
 
 
-def _built_by(engine: Path) -> str:
+def _describe_head(engine: Path) -> str:
+    """Return what the first bytes of an engine say of it."""
     with engine.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    numbers = head[VERSION_BYTES]
-    if head[1:4] != MAGIC or len(numbers) < len(range(24, 28)):
+    if head[1:4] != MAGIC or len(head) < HEAD_BYTES:
         return "an engine"
-    return f"an engine of TensorRT {'.'.join(map(str, numbers))}"
+    return f"an engine of TensorRT {'.'.join(map(str, head[VERSION_BYTES]))}"

@@ -1,143 +1,110 @@
-"""The three ways to an engine, in the order in which they are tried, and which work here."""
+"""The three libraries that make engines, in the order in which `--engine auto` tries them."""
 
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
-from vit_export.backends.tensorrt.driver import Gpu
+from vit_export.backends.tensorrt.cuda import Gpu
+from vit_export.backends.tensorrt.engine import build_engine
+from vit_export.backends.tensorrt.engine_info import EngineInfo
+from vit_export.backends.tensorrt.session import EngineSession
+from vit_export.backends.tensorrt.torch_tensorrt import TORCH_TENSORRT
+from vit_export.backends.tensorrt.variant import (
+    Variant,
+    find_lack,
+    find_obstacle,
+    load_library,
+    missing_error,
+)
 from vit_export.core.errors import MissingError
 
-NO_GPU = "no GPU here"
-BROKEN = "it is installed and can't be imported"
+
+def have_no_version(version: str) -> str:  # noqa: ARG001 the signature of Variant.tensorrt_version
+    """Return nothing: TensorRT for RTX counts its versions apart."""
+    return ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One way to an engine."""
-
-    name: str
-    title: str
-    module: str
-    package: str
-    """By the name pip knows."""
-    needs_gpu: bool
-    """To build; to run, all of them do."""
-
-
-KINDS = {
-    kind.name: kind
-    for kind in (
-        Kind(
-            name="tensorrt",
-            title="TensorRT",
-            module="tensorrt",
-            package="tensorrt",
-            needs_gpu=True,
-        ),
-        Kind(
-            name="rtx",
-            title="TensorRT for RTX",
-            module="tensorrt_rtx",
-            package="tensorrt-rtx",
-            needs_gpu=False,
-        ),
-        Kind(
-            name="torch",
-            title="torch-tensorrt",
-            module="torch_tensorrt",
-            package="torch-tensorrt",
-            needs_gpu=True,
-        ),
-    )
-}
-ANYWHERE = KINDS["rtx"]
+TENSORRT = Variant(
+    name="tensorrt",
+    title="TensorRT",
+    module="tensorrt",
+    package="tensorrt",
+    needs_gpu=True,
+    refused_options={
+        "gpu": "TensorRT builds for the GPU that it runs on; --hardware says for which others",
+    },
+    build=build_engine,
+    open=EngineSession,
+)
+RTX = Variant(
+    name="rtx",
+    title="TensorRT for RTX",
+    module="tensorrt_rtx",
+    package="tensorrt-rtx",
+    needs_gpu=False,
+    serves_many_gpus=True,
+    refused_options={
+        "level": "TensorRT for RTX optimizes in one way",
+        "timing_cache": "TensorRT for RTX times nothing while it builds",
+        "hardware": "engines of TensorRT for RTX are for every GPU from Ampere on, or those of "
+        "--gpu",
+        "version_compatible": "engines of TensorRT for RTX load in the release that built them, "
+        "and no other",
+    },
+    build=build_engine,
+    open=EngineSession,
+    tensorrt_version=have_no_version,
+)
+VARIANTS: dict[str, Variant] = {one.name: one for one in (TENSORRT, RTX, TORCH_TENSORRT)}
+ANYWHERE = RTX
 """What to install where nothing is: it builds with and without a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """The way that is taken, and why not one before it."""
+class Choice:
+    """The variant that builds an engine, and why those before it do not."""
 
-    kind: Kind
+    variant: Variant
     library: Any
     """Its module."""
     passed_over: tuple[str, ...] = ()
-    """One sentence for each."""
+    """One sentence for each variant that does not work here."""
 
     @property
     def version(self) -> str:
-        """Of the module."""
+        """Version of the module."""
         return str(self.library.__version__)
 
 
-def choose(asked: str, gpu: Gpu | None) -> Chosen:
-    """The kind called `asked`, or with `auto` the first that works here.
+def choose(name: str, gpu: Gpu | None) -> Choice:
+    """Return the variant called `name`; for `auto` the first that works here.
 
     Raises:
         MissingError: it does not work here, or none does.
     """
-    if asked != "auto":
-        reason = _obstacle(KINDS[asked], gpu)
+    if name != "auto":
+        variant = VARIANTS[name]
+        reason = find_obstacle(variant, gpu)
         if reason:
-            raise _missing(KINDS[asked], reason)
-        return Chosen(kind=KINDS[asked], library=load(KINDS[asked]))
+            raise missing_error(variant, reason)
+        return Choice(variant=variant, library=load_library(variant))
     passed_over: list[str] = []
-    for kind in KINDS.values():
-        reason = _obstacle(kind, gpu)
+    for variant in VARIANTS.values():
+        reason = find_obstacle(variant, gpu)
         if not reason:
-            return Chosen(kind=kind, library=load(kind), passed_over=tuple(passed_over))
-        passed_over.append(f"{kind.name}: {reason}")
+            library = load_library(variant)
+            return Choice(variant=variant, library=library, passed_over=tuple(passed_over))
+        passed_over.append(f"{variant.name}: {reason}")
     message = f"No TensorRT works here: {'; '.join(passed_over)}."
     raise MissingError(message, f"pip install {ANYWHERE.package}")
 
 
-def overview(gpu: Gpu | None) -> str:
-    """Which kinds work here and which don't, without importing any."""
-    told = [f"{kind.name}: {_absent(kind, gpu) or 'yes'}" for kind in KINDS.values()]
+def variant_of(info: EngineInfo) -> Variant:
+    """Return the variant that built an engine, which is the one that opens it."""
+    return VARIANTS[info.kind]
+
+
+def describe_machine(gpu: Gpu | None) -> str:
+    """Return which variants work with this GPU and which do not, without importing any."""
+    lacks = [f"{one.name}: {find_lack(one, gpu) or 'yes'}" for one in VARIANTS.values()]
     where = f"{gpu.name} ({gpu.capability})" if gpu else "none"
-    return f"GPU: {where}. Engines: {'; '.join(told)}."
-
-
-def load(kind: Kind) -> Any:
-    """The module of `kind`.
-
-    Raises:
-        MissingError: it is not installed, or can't be imported.
-    """
-    if find_spec(kind.module) is None:
-        raise _missing(kind, "not installed")
-    reason = _broken(kind)
-    if reason:
-        raise _missing(kind, reason)
-    return import_module(kind.module)
-
-
-def _broken(kind: Kind) -> str:
-    """Why the module of `kind`, which is installed, can't be imported; empty where it can."""
-    try:
-        import_module(kind.module)
-    except Exception as error:  # noqa: BLE001 a library of its own that is missing is told anyhow
-        reason = str(error).partition("\n")[0]
-        return f"{BROKEN} ({reason})"
-    return ""
-
-
-def _obstacle(kind: Kind, gpu: Gpu | None) -> str:
-    """Why `kind` can't build here; empty where it can."""
-    return _absent(kind, gpu) or _broken(kind)
-
-
-def _absent(kind: Kind, gpu: Gpu | None) -> str:
-    if find_spec(kind.module) is None:
-        return "not installed"
-    return f"{NO_GPU}, and it builds on one" if kind.needs_gpu and gpu is None else ""
-
-
-def _missing(kind: Kind, reason: str) -> MissingError:
-    fix = f"pip install {kind.package}"
-    if reason.startswith(BROKEN):
-        fix = f"pip install --force-reinstall {kind.package}, or take another --engine."
-    if reason.startswith(NO_GPU):
-        fix = f"build where the GPU is, or take --engine {ANYWHERE.name}, which needs none."
-    return MissingError(f"{kind.title}: {reason}.", fix)
+    return f"GPU: {where}. Engines: {'; '.join(lacks)}."

@@ -1,30 +1,36 @@
-"""Programs of torch-tensorrt: an ExportedProgram with the engine inside, on a GPU."""
+"""Programs of torch-tensorrt, open in PyTorch on a GPU."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from vit_export.artifact.manifest import Manifest
 from vit_export.backends.session import RunFailedError
-from vit_export.backends.tensorrt.compatibility import check_loads
-from vit_export.backends.tensorrt.sidecar import read_sidecar
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 
 
-class ExportedSession:
-    """A program that torch.export saved, open on the GPU it was built for."""
+class ProgramSession:
+    """A program that torch.export saved, open on the GPU it was built for.
+
+    Args:
+        path: the program.
+        library: torch_tensorrt; its import registers the operator of the engines inside.
+        manifest: the manifest beside it.
+
+    Raises:
+        RequestError: torch does not open the file.
+    """
 
     takes_fp16 = False
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:  # noqa: ARG002 as all runtimes
+    def __init__(self, path: Path, library: Any, manifest: Manifest) -> None:
         import torch
 
-        manifest = read_sidecar(path)
-        library = check_loads(path, manifest.engine)  # its import brings the engine's operator
-        self._json = manifest.to_json()
-        self._dtype = torch.float32
+        self._manifest = manifest
         try:
             self._module: Any = torch.export.load(str(path)).module()
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
@@ -34,21 +40,21 @@ class ExportedSession:
         name = torch.cuda.get_device_name(0)
         self.runtime = f"torch-tensorrt {library.__version__} ({name})"
 
-    def run(self, images: Array) -> Array:
-        """Answers (B, …) to images (B, C, H, W)."""
+    def run(self, images: npt.NDArray[Any]) -> Array:
+        """Return the answers (B, …) to `images` (B, C, H, W)."""
         import torch
 
         try:
             with torch.inference_mode():
-                given = torch.from_numpy(np.ascontiguousarray(images)).to("cuda", self._dtype)
-                answer: Array = self._module(given).float().cpu().numpy()
+                inputs = torch.from_numpy(np.ascontiguousarray(images)).to("cuda", torch.float32)
+                answers: Array = self._module(inputs).float().cpu().numpy()
         except RuntimeError as error:
             reason = str(error).strip().rpartition("\n")[2]
             raise RunFailedError(reason, "see what the artifact was built for.") from None
-        return answer
+        return answers
 
-    def time_ms(self, images: Array) -> float:
-        """What the GPU takes for one answer by its own clock, copies to it and back included."""
+    def time_ms(self, images: npt.NDArray[Any]) -> float:
+        """Return the milliseconds of one run by the GPU's clock, copies to it and back included."""
         import torch
 
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -59,9 +65,9 @@ class ExportedSession:
         return float(first.elapsed_time(last))
 
     def matmuls_by_dtype(self) -> Mapping[str, int]:
-        """Return nothing: the engines inside tell the names of their layers alone."""
+        """Return nothing: the engines inside name their layers only."""
         return {}
 
     def manifest_json(self) -> str | None:
-        """The manifest beside the program."""
-        return self._json
+        """Return the manifest beside the program."""
+        return self._manifest.to_json()
