@@ -19,9 +19,9 @@ from support import need, refused, run, run_json
 
 import vit_export
 from vit_export.backends.open import open_artifact
-from vit_export.backends.tensorrt.driver import find_gpu
+from vit_export.backends.tensorrt.cuda import find_gpu
 from vit_export.backends.tensorrt.sidecar import read_sidecar, sidecar_of
-from vit_export.backends.tensorrt.variants import KINDS
+from vit_export.backends.tensorrt.variants import VARIANTS
 
 pytestmark = pytest.mark.gpu
 
@@ -47,8 +47,8 @@ def _gpu():
 
 
 def kind_here(name):
-    present = find_spec(KINDS[name].module) is not None
-    need(name, present=present, fix=f"pip install {KINDS[name].package}")
+    present = find_spec(VARIANTS[name].module) is not None
+    need(name, present=present, fix=f"pip install {VARIANTS[name].package}")
     return name
 
 
@@ -188,7 +188,7 @@ def test_an_engine_that_was_built_without_a_gpu_is_proven_here(tmp_path):
     kind_here("rtx")
     out = tmp_path / "f.engine"
     script = (
-        "import sys, vit_export.backends.tensorrt.driver as driver; driver.LIBRARIES = ()\n"
+        "import sys, vit_export.backends.tensorrt.cuda as cuda; cuda.LIBRARIES = ()\n"
         "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
     )
     asked = ("vit-export", "trt", "--model", "fashion_mnist", "--fp16", "--engine", "rtx")

@@ -15,10 +15,11 @@ from support import COMMAND, FASHION, Made, need, rarely, refused, run, run_json
 
 import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.backends.tensorrt.builder import parsed
-from vit_export.backends.tensorrt.driver import find_gpu
+from vit_export.backends.tensorrt.builder import parse_graph
+from vit_export.backends.tensorrt.cuda import find_gpu
 from vit_export.backends.tensorrt.sidecar import graph_of, read_sidecar
-from vit_export.backends.tensorrt.variants import KINDS, load
+from vit_export.backends.tensorrt.variant import load_library
+from vit_export.backends.tensorrt.variants import RTX as RTX_VARIANT
 from vit_export.core.errors import ProofError
 from vit_export.model.vit.state import random_vit
 
@@ -274,7 +275,7 @@ def test_an_engine_without_its_manifest(engine):
     assert "can't be read: it is no text" in refused("inspect", engine, exit_code=2)
     path.write_text(json.dumps(document | {"engine": {"kind": "rtx"}}))
     told = refused("validate", engine, exit_code=2)
-    assert "does not tell the engine's version, sha256, size_bytes" in told
+    assert "engine.version is missing" in told
 
 
 def test_a_foreign_file_beside_a_zip(tmp_path, fashion):
@@ -358,7 +359,7 @@ def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
     """One weight of the graph is changed after the pass that makes it fp16."""
     script = (
         "import sys, numpy as np, onnx_ir as ir\n"
-        "import vit_export.backends.tensorrt.backend as trt\n"
+        "import vit_export.backends.tensorrt.engine as trt\n"
         "finished = trt.build_graph\n"
         "def tampered(job, progress):\n"
         "    model, manifest = finished(job, progress)\n"
@@ -413,21 +414,21 @@ def test_a_builder_in_the_garbage_does_not_stop_the_next_one(built):
     """Were garbage collected while TensorRT logs, it would wait for its own lock for ever."""
     script = (
         "import gc, sys, pathlib\n"
-        "from vit_export.backends.tensorrt import builder, variants\n"
-        "plain = builder.log_of\n"
-        "def log_of(library):\n"
+        "from vit_export.backends.tensorrt import builder, variant, variants\n"
+        "plain = builder.make_logger\n"
+        "def make_logger(library):\n"
         "    log = plain(library)\n"
         "    type(log).log = lambda *told: gc.isenabled() and gc.collect()\n"
         "    return log\n"
-        "library = variants.load(variants.KINDS['rtx'])\n"
-        "builder.log_of = log_of\n"
+        "library = variant.load_library(variants.RTX)\n"
+        "builder.make_logger = make_logger\n"
         "gc.disable()\n"
         "cycle = [library.Builder(plain(library))]\n"
         "cycle.append(cycle)\n"
         "del cycle\n"
         "gc.enable()\n"
         "graph = pathlib.Path(sys.argv[1])\n"
-        "print(builder.parsed(library, graph, precision='fp32', flavour='tensorrt').layers)"
+        "print(builder.parse_graph(library, graph, precision='fp32', flavour='tensorrt').layers)"
     )
     graph = graph_of(built["fp32"][0])
     done = subprocess.run(
@@ -547,5 +548,5 @@ def test_a_network_that_is_not_what_was_asked_for(built, asked):
     """TensorRT's own parser reads a graph in fp32: that ends before anything is built."""
     graph = graph_of(built["fp32"][0])
     with pytest.raises(ProofError, match=f"is not {asked}: of its products .* in fp32") as error:
-        parsed(load(KINDS["rtx"]), graph, precision=asked, flavour="tensorrt")
+        parse_graph(load_library(RTX_VARIANT), graph, precision=asked, flavour="tensorrt")
     assert error.value.exit_code == 4

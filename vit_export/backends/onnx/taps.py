@@ -1,4 +1,4 @@
-"""An ONNX file that also answers what its modules compute, for those who look for a fault."""
+"""An ONNX file that also answers what its modules compute, to find the first one that differs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,11 @@ from vit_export.graph.evaluate import open_with_values
 
 
 class OnnxTaps:
-    """An ONNX file in ONNX Runtime, with the outputs of its modules as further outputs."""
+    """An ONNX file in ONNX Runtime with the outputs of `modules` as further outputs.
+
+    Raises:
+        MissingError: the package onnx is not installed.
+    """
 
     def __init__(self, path: Path, modules: Sequence[str], threads: int | None = None) -> None:
         try:
@@ -21,30 +25,31 @@ class OnnxTaps:
             raise MissingError(f"{path} needs onnx.", "pip install onnx onnxruntime") from None
         model = onnx.load(path, load_external_data=False)
         self._answer = model.graph.output[0].name
-        self._values = _values(model.graph, modules)
-        self._session = open_with_values(model, path.parent, list(self._values.values()), threads)
+        self._values = _values_by_module(model.graph, modules)
+        values = list(self._values.values())
+        self._session = open_with_values(model, path.parent, values, threads)
 
     def run(self, image: Array) -> Mapping[str, Array]:
-        """The outputs (rows, D) of modules for one image (C, H, W), by name."""
+        """Return the outputs (rows, D) of modules by name, for one `image` (C, H, W)."""
         names = [*dict.fromkeys([*self._values.values(), self._answer])]
         (feed,) = self._session.get_inputs()
-        found = dict(zip(names, self._session.run(names, {feed.name: image[None]}), strict=True))
-        taps = {module: _rows(found[value]) for module, value in self._values.items()}
-        return taps | {"head": _rows(found[self._answer])}
+        outputs = dict(zip(names, self._session.run(names, {feed.name: image[None]}), strict=True))
+        taps = {module: _rows(outputs[value]) for module, value in self._values.items()}
+        return taps | {"head": _rows(outputs[self._answer])}
 
 
-def _values(graph: Any, modules: Sequence[str]) -> dict[str, str]:
-    """By module: the output of the last node that stands in it or in a part of it.
+def _values_by_module(graph: Any, modules: Sequence[str]) -> dict[str, str]:
+    """Return by module the output of the last node that stands in it or in a part of it.
 
     Nodes are called after their module: `blocks.3.attention.projection/Gemm`.
     """
     scopes = [(node.name.rpartition("/")[0], node.output[0]) for node in graph.node]
-    found = {}
+    values = {}
     for module in modules:
         inside = [out for scope, out in scopes if f"{scope}.".startswith(f"{module}.")]
         if inside:
-            found[module] = inside[-1]
-    return found
+            values[module] = inside[-1]
+    return values
 
 
 def _rows(value: Any) -> Array:
