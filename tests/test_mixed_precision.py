@@ -17,8 +17,8 @@ import vit_export
 from vit_export.artifact.budget import Budget, BudgetError, Point
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.bench import layer_timing
 from vit_export.bench.gemm import GEMMS_PER_FILE
-from vit_export.bench.layer_timing import write_layers
 from vit_export.core.errors import RequestError
 from vit_export.data.dataset import Skipped
 from vit_export.model.vit.lowering import lower
@@ -50,7 +50,7 @@ def time_layers(gemms, schemes, *_):
 @pytest.fixture
 def fixed_times(monkeypatch):
     """Times that do not depend on what else the machine does."""
-    monkeypatch.setattr("vit_export.bench.layer_timing.time_layers", time_layers)
+    monkeypatch.setattr(layer_timing, "time_layers", time_layers)
 
 
 def test_the_frontier_goes_from_the_fastest_to_fp32_by_the_best_step():
@@ -107,7 +107,7 @@ def test_opposite_quarters_are_enlarged():
 )
 def test_a_layer_is_timed_with_all_nodes_of_its_scheme(tmp_path, scheme, operator, flavour):
     path = tmp_path / "f.onnx"
-    write_layers(path, (7, 64, 96), scheme, flavour)
+    layer_timing.write_layers(path, (7, 64, 96), scheme, flavour)
     nodes = [node.op_type for node in onnx.load(path).graph.node]
     assert nodes.count(operator) == GEMMS_PER_FILE
     answers = onnxruntime.InferenceSession(path).run(None, {"x": np.ones((7, 64), np.float32)})

@@ -24,7 +24,7 @@ class Precision:
 
     name: str
     arithmetic: str = "fp32"
-    """Arithmetic of most multiply-adds, in the words of the graph's count; empty: any."""
+    """Arithmetic of most multiply-adds, in the words of `graph.cost`; empty: any."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """Why a flavour does not support this precision, by flavour."""
 
@@ -33,12 +33,12 @@ FP16_ON_ONNXRUNTIME = (
     "its CPU provider computes fp16 in fp32, and casts on top: no faster than fp32"
 )
 FP16_ON_OPENVINO = "on a CPU it computes fp16 in fp32: no faster than fp32"
-NO_DYNAMIC_SCALES = "TensorRT's parser knows no DynamicQuantizeLinear"
+NO_DYNAMIC_SCALES = "TensorRT's parser does not support DynamicQuantizeLinear"
 SLOW_DYNAMIC_SCALES = "it runs DynamicQuantizeLinear slower than fp32; int8-static is faster"
-NO_ZERO_POINTS = "TensorRT's parser takes no zero points, which scales for each token come with"
+NO_ZERO_POINTS = "TensorRT's parser supports no zero points, which scales for each token need"
 TIMED_ELSEWHERE = "it times layers in ONNX Runtime, and what is fast there may be slow elsewhere"
 
-NO_BF16 = "its CPU provider has no bf16 arithmetic, so the file could not be opened to be proven"
+NO_BF16 = "its CPU provider has no bf16 arithmetic, so the file could not be opened for the proof"
 
 PRECISIONS = {
     precision.name: precision

@@ -38,9 +38,11 @@ class AttentionPlan:
     scheme: str
     """`int8` or `int8-static`."""
     queries: QuantParams | None
-    """Ranges of the inputs; None if they are computed at run time."""
+    """Range of the queries; None if it is computed at run time."""
     keys: QuantParams | None
+    """Range of the keys; None if it is computed at run time."""
     values: QuantParams | None
+    """Range of the values; None if it is computed at run time."""
 
     @property
     def quotients(self) -> QuantParams | None:

@@ -8,9 +8,9 @@ from vit_export.quantization.float16 import BF16, FP32
 
 
 def emulate_bf16(model: ir.Model) -> int:
-    """Replace each bf16 value of `model` by an fp32 value rounded to bf16, in place; how many.
+    """Replace bf16 values of `model` by fp32 values rounded to bf16, in place; return how many.
 
-    Sums are added in fp32 and rounded once, as tensor cores do.
+    Sums are added in fp32 and rounded once, as tensor cores do it.
     """
     graph, count = model.graph, 0
     for value in list(graph.initializers.values()):

@@ -52,7 +52,7 @@ def convert_to_fp16(model: ir.Model, samples: Array, *, io: bool) -> Fp16Range:
     analysis = analyze_range(model, samples)
     cast_graph(model, FP16, fp32_nodes=analysis.fp32_nodes, io=io)
     _finish(model, "fp16")
-    return analysis.range
+    return analysis.fp16_range
 
 
 def convert_to_bf16(model: ir.Model) -> None:

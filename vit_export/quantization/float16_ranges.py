@@ -31,7 +31,7 @@ class Fp16Analysis:
 
     fp32_nodes: frozenset[str]
     """Names of nodes that write or read a tensor too large for fp16."""
-    range: Fp16Range
+    fp16_range: Fp16Range
     """The largest magnitude among the other tensors."""
 
 
@@ -55,7 +55,7 @@ def analyze_range(model: ir.Model, samples: Array) -> Fp16Analysis:
     kept = len(fp32_nodes)
     return Fp16Analysis(
         fp32_nodes=fp32_nodes,
-        range=Fp16Range(largest=largest, limit=FP16_MAX, worst=worst, kept=kept),
+        fp16_range=Fp16Range(largest=largest, limit=FP16_MAX, worst=worst, kept=kept),
     )
 
 

@@ -27,7 +27,7 @@ class NormReaders:
 
     norm: str
     readers: tuple[str, ...]
-    """All modules that read the LayerNorm."""
+    """Every module that reads the LayerNorm."""
 
 
 @dataclass(frozen=True)

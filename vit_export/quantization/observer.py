@@ -32,7 +32,7 @@ class ActivationStats:
     """Statistics of the input of one layer over all images. K channels."""
 
     images: int
-    """Number of images announced; a few of them may turn out to be unreadable."""
+    """Number of images announced; a few of them may have been unreadable."""
     rows_per_image: int
     count: int
     """Number of rows of all images together."""

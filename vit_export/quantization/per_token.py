@@ -37,7 +37,7 @@ def _choose_scheme(layer: nn.Linear, stats: ActivationStats, scheme: str) -> str
 
 
 def _measure_noise(layer: nn.Linear, stats: ActivationStats, name: str) -> float:
-    """The error's share of a token's output power, averaged: norms make tokens equal again."""
+    """The error's share of the output power, averaged over tokens, which norms scale alike."""
     scheme = SCHEMES[name]
     params = scheme.choose_params(stats)  # None at run time: each image has a range of its own
     error = torch.cat([scheme.fake_quantize_input(x, params) - x for x in stats.rows_by_image])

@@ -96,7 +96,7 @@ def choose_schemes(
 
 
 def check_blocks(lowered: LoweredVit, request: QuantizationRequest) -> None:
-    """Raise RequestError unless blocks of weights that share a scale divide every layer."""
+    """Raise RequestError unless every layer's inputs divide into blocks that share a scale."""
     scheme = SCHEMES.get(request.precision)
     block = scheme.block if scheme else None
     for name, layer in find_linear_layers(lowered, request.include).items():

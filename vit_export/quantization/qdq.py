@@ -26,7 +26,7 @@ from vit_export.quantization.schemes import BLOCK, SMALLEST, QuantParams
 from vit_export.quantization.weights import QuantizedWeight
 
 SharedInputs = dict[tuple[ir.Value, str], tuple[ir.Value, ...]]
-"""Quantized inputs by the float value and the form, for all layers that read the value."""
+"""Quantized forms of a value, by value and name of the form: layers with one input share them."""
 MAX_ERROR_SHARE = 0.5
 """Maximum share of a weight's norm: four bits lose a tenth, another layer's weight loses all."""
 

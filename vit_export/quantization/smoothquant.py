@@ -114,7 +114,7 @@ def compute_factors(sizes: Tensor, weights: Tensor, strength: float) -> Tensor:
 def _measure_error(
     layer: nn.Linear, stats: ActivationStats, scale: Tensor, scheme: Scheme
 ) -> float:
-    """The error's share of a token's output power, averaged: norms make tokens equal again."""
+    """The error's share of the output power, averaged over tokens, which norms scale alike."""
     smooth = stats.transform(torch.zeros(()), scale)
     weight = scheme.fake_quantize_weight(layer.weight * scale)
     quantized = scheme.fake_quantize_input(smooth.rows, scheme.choose_params(smooth)) @ weight.T
