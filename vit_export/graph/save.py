@@ -32,9 +32,9 @@ def save(
     Raises:
         BuildError: the graph is not valid ONNX or of another opset; nothing is written.
     """
-    found = model.opset_imports.get("")
-    if found != opset:
-        raise BuildError(f"the graph is of opset {found}, not {opset}.", "take --opset 20.")
+    actual = model.opset_imports.get("")
+    if actual != opset:
+        raise BuildError(f"the graph is of opset {actual}, not {opset}.", "take --opset 20.")
     model.ir_version = min(model.ir_version or IR_VERSION, IR_VERSION)
     _check(model)
     with weights_as_inputs(model) as weights:
