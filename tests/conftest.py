@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,3 +149,14 @@ def unwritable(tmp_path) -> Path:
     folder = tmp_path / "unwritable"
     folder.mkdir(mode=0o555)
     return folder
+
+
+@pytest.fixture
+def earlier_result(tmp_path) -> Iterator[Path]:
+    """An earlier OUT, which the test must leave as it is, with nothing else beside it."""
+    out = tmp_path / "f.onnx"
+    out.write_text("an earlier result")
+    yield out
+    assert out.read_text() == "an earlier result"
+    names = [path.name for path in tmp_path.iterdir()]
+    assert [name for name in names if name.startswith((".", out.name))] == [out.name]

@@ -8,10 +8,10 @@ import venv
 from pathlib import Path
 
 import pytest
-from support import COMMAND, FASHION, ROOT, need, run
+from support import FASHION, ROOT, need, run
 
 OLD_ONNXRUNTIME = "1.20.1"
-DEVICE_PACKAGES = ["click", "numpy", "pillow", "rich", f"onnxruntime=={OLD_ONNXRUNTIME}"]
+DEVICE_PACKAGES = ["click", "numpy", "pillow", f"onnxruntime=={OLD_ONNXRUNTIME}"]
 
 
 def call(*command, **options):
@@ -118,9 +118,3 @@ def test_a_device_says_what_it_lacks(device, fashion):
     assert "Fix: pip install" in done.stderr
     told = json.loads(run("doctor", "--json", command=str(device)).stdout)
     assert not any(one["works"] for one in told)
-
-
-def test_the_command_is_the_module(tmp_path):
-    """`python -m vit_export` is for those whose PATH lacks the command."""
-    by_module = run("-m", "vit_export", "models", command=sys.executable, cwd=tmp_path)
-    assert by_module.stdout == run("models", command=COMMAND).stdout

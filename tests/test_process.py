@@ -1,0 +1,193 @@
+"""The command line as a process: signals, pipes, full disks, exit codes."""
+
+import json
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support import COMMAND, FASHION, rarely, refused, run
+
+WAITING = """
+import sys, time
+from contextlib import contextmanager
+from vit_export import cli
+from vit_export.cli.render import output
+
+stage_to_wait_in = sys.argv.pop(1)
+
+@contextmanager
+def progress(stage):
+    if stage == stage_to_wait_in:
+        print("waiting", file=sys.stderr, flush=True)
+        time.sleep(600)
+    yield
+
+output.show_progress = lambda quiet: progress
+cli.main()
+"""
+"""A program that waits in one stage of the command line that it is given."""
+
+
+def export(out, model):
+    return [str(word) for word in ("onnx", "--model", model, "--out", out)]
+
+
+@contextmanager
+def process_in(stage, command):
+    """A process of the command line that waits at the begin of a stage."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING, stage, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        line = process.stderr.readline()
+        assert line == "waiting\n", line + process.stderr.read()
+        yield process
+
+
+def interrupt(process):
+    """Send Ctrl-C; the exit code and what the process still printed to stderr."""
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate()
+    return process.returncode, text
+
+
+@pytest.mark.parametrize(
+    "stage", ["load", "lower", pytest.param("prove batch 16", marks=pytest.mark.slow)]
+)
+def test_interrupted(earlier_result, tiny_toml, stage):
+    with process_in(stage, export(earlier_result, tiny_toml)) as process:
+        exit_code, text = interrupt(process)
+    assert exit_code == 130, text
+    assert "Error: interrupted." in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("finished", ["load", "answer in eager PyTorch"])
+def test_interrupted_in_the_middle_of_the_work(earlier_result, finished):
+    command = export(earlier_result, "einops_vit_tiny_patch16_224")
+    with subprocess.Popen(
+        [COMMAND, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        for line in process.stderr:
+            if finished in line:
+                break
+        exit_code, text = interrupt(process)
+    assert exit_code == 130, text
+    assert "Error: interrupted." in text
+
+
+def test_killed_and_started_again(tmp_path, tiny_toml):
+    """kill -9 while it works: OUT is untouched, and the next run leaves nothing behind."""
+    out = tmp_path / "f.onnx"
+    out.write_text("an earlier result")
+    command = export(out, tiny_toml)
+    with process_in("lower", command) as process:
+        process.kill()
+    assert out.read_text() == "an earlier result"
+    assert len(list(tmp_path.glob(".f.onnx.*.partial"))) == 1
+    run(*command, "-q")
+    assert {path.name for path in tmp_path.iterdir()} == {"f.onnx", tiny_toml.name}
+
+
+def test_two_processes_with_one_out(tmp_path, tiny_toml):
+    """Whoever ends last wins, whole: its manifest and its weights belong together."""
+    out = tmp_path / "f.onnx"
+    command = [COMMAND, *export(out, tiny_toml), "-q", "--seed"]
+    processes = [subprocess.Popen([*command, seed], stdout=subprocess.PIPE) for seed in "12"]
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0]
+    run("validate", out, "-q")
+    assert {path.name for path in tmp_path.iterdir()} == {"f.onnx", tiny_toml.name}
+
+
+@pytest.mark.parametrize("backend", rarely(["onnx", "torchscript"], "onnx"))
+def test_a_full_disk(earlier_result, backend):
+    """No file may grow past 1 MB: the system refuses in the middle of the weights."""
+    script = f'ulimit -f 1024; exec "{COMMAND}" "$@"'
+    command = (backend, "--model", "fashion_mnist", "--out", earlier_result, "-q")
+    text = refused("-c", script, "vit-export", *command, command="bash", exit_code=1)
+    assert "can't be written" in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is full")
+@pytest.mark.parametrize("arguments", ["models", "models --json"])
+def test_a_full_disk_behind_stdout(arguments):
+    script = f'"{COMMAND}" {arguments} >/dev/full'
+    text = refused("-c", script, command="bash", exit_code=1)
+    assert "No space left on device. Fix: check the path" in text
+
+
+@pytest.mark.parametrize("command", ["models", "models --json"])
+def test_a_reader_that_stops_is_no_error(command):
+    script = f'"{COMMAND}" {command} | head -1; exit "${{PIPESTATUS[0]}}"'
+    done = run("-c", script, command="bash", exit_code=None)
+    assert done.stderr == ""
+    assert done.returncode in {0, 1}, "1, if head was gone before all was written"
+
+
+@pytest.mark.parametrize(("redirection", "expected"), [(">&-", 0), (">&- 2>&-", 0)])
+def test_closed_streams(redirection, expected):
+    run("-c", f'"{COMMAND}" models {redirection}', command="bash", exit_code=expected)
+
+
+def test_a_failure_with_closed_streams_has_its_exit_code():
+    script = f'"{COMMAND}" validate none.onnx --json >&- 2>&-'
+    run("-c", script, command="bash", exit_code=2)
+
+
+def test_a_request_that_makes_no_sense_ends_with_2():
+    done = run("onnx", "--out", "f.onnx", "--opset", "9", "--json", process=True, exit_code=2)
+    assert json.loads(done.stdout)["exit_code"] == 2
+    assert done.stderr.startswith("Error: ")
+
+
+def test_what_is_not_installed_ends_with_3(fashion):
+    """A device has no torch, which TorchScript needs."""
+    script = "import sys; sys.modules['torch'] = None; from vit_export.cli import main; main()"
+    command = ("validate", fashion.path["torchscript"])
+    text = refused("-c", script, *command, command=sys.executable, exit_code=3)
+    assert "Fix: pip install torch" in text
+
+
+def test_a_file_that_is_not_the_model_ends_with_4(tmp_path, fashion):
+    out = tmp_path / "f.onnx"
+    content = bytearray(fashion.path["onnx"].read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = b"\x7f" * 64
+    out.write_bytes(content)
+    text = refused("validate", out, "-q", process=True, exit_code=4)
+    assert "is not the model" in text
+
+
+def test_a_fault_of_the_program_is_a_traceback():
+    """Nothing hides it: it is to be reported."""
+    script = (
+        "from vit_export import api, cli\n"
+        "def fail(): raise KeyError('a fault')\n"
+        "api.models = fail\n"
+        "cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "models"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "KeyError: 'a fault'" in done.stderr
+
+
+def test_the_command_is_the_module(tmp_path):
+    """`python -m vit_export` is for those whose PATH lacks the command."""
+    by_module = run("-m", "vit_export", "models", command=sys.executable, cwd=tmp_path)
+    assert by_module.stdout == run("models", process=True).stdout
+
+
+def test_a_process_prints_what_run_prints(fashion):
+    image = FASHION / "images" / "bag_1.png"
+    command = ("predict", fashion.path["onnx"], image, "--json")
+    assert run(*command, process=True).stdout == run(*command).stdout
