@@ -1,14 +1,19 @@
-"""Writes the tables of targets and commands, and the reference of the command line, from the code.
+"""Writes the table of targets, and the references of commands and Python functions, from the code.
 
 python scripts/docs_commands.py            # writes them
 python scripts/docs_commands.py --check    # fails when one is out of date
 """
 
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import click
 from docs_regions import Region
 
+import vit_export
 from vit_export.backends import BACKENDS
 from vit_export.cli import cli
 
@@ -45,7 +50,36 @@ def _section(name: str, command: click.Command) -> str:
     return f"### vit-export {name}\n\n```text\n{command.get_help(context)}\n```"
 
 
+def functions() -> str:
+    """One section a command, in the order of the commands: its Python function."""
+    return "\n\n".join(
+        f"### vit_export.{name}\n\n```text\n{_usage(name)}\n\n{_docstring(name)}\n```"
+        for name in cli.commands
+    )
+
+
+def _usage(name: str) -> str:
+    """The call with the name and the default of every parameter."""
+    parameters = ", ".join(_parameters(getattr(vit_export, name)))
+    return textwrap.fill(f"{name}({parameters})", WIDTH, subsequent_indent="    ")
+
+
+def _parameters(function: Callable[..., Any]) -> Iterator[str]:
+    star = False
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and not star:
+            star = True
+            yield "*"
+        default = getattr(parameter.default, "__name__", repr(parameter.default))
+        yield name if parameter.default is parameter.empty else f"{name}={default}"
+
+
+def _docstring(name: str) -> str:
+    return inspect.getdoc(getattr(vit_export, name)) or ""
+
+
 if __name__ == "__main__":
     Here(page="README.md", name="targets").write_or_check(targets())
     Here(page="docs/cli.md", name="commands").write_or_check(commands())
     Here(page="docs/cli.md", name="reference").write_or_check(reference())
+    Here(page="docs/python.md", name="functions").write_or_check(functions())

@@ -26,10 +26,16 @@ def test_generated_tables_are_current():
 
 
 @pytest.mark.parametrize(
-    ("page", "stale"), [("README.md", "| `vit-export trt` |"), ("docs/cli.md", "--min-snr")]
+    ("page", "stale"),
+    [
+        ("README.md", "| `vit-export trt` |"),
+        ("docs/cli.md", "--min-snr"),
+        ("docs/python.md", "io_fp16"),
+    ],
 )
 def test_a_stale_table_is_noticed(page, stale, tmp_path):
-    for name in ("README.md", "docs/cli.md", "scripts/docs_commands.py", "scripts/docs_regions.py"):
+    scripts = ("scripts/docs_commands.py", "scripts/docs_regions.py")
+    for name in ("README.md", "docs/cli.md", "docs/python.md", *scripts):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     text = (tmp_path / page).read_text()
