@@ -27,7 +27,7 @@ def test_batches(text, fixed, proven):
 @pytest.mark.parametrize("given", ["1:1:2,4:8:8", ["1:1:2", "4:8:8"]])
 def test_several_ranges(given):
     batch = Batch.parse(given)
-    assert (batch.least, batch.usual, batch.most, batch.fixed) == (1, 1, 8, None)
+    assert (batch.min, batch.opt, batch.max, batch.fixed) == (1, 1, 8, None)
     assert batch.proven == (1, 2, 4, 8)
     assert [batch.takes(size) for size in (1, 3, 4, 9)] == [True, False, True, False]
     assert [batch.nearest(size) for size in (1, 3, 6, 99)] == [1, 2, 6, 8]

@@ -82,7 +82,7 @@ def test_a_program_takes_every_range_of_batches(build, text):
     build(library, batch=text)
     sizes = [library.calls["inputs"][0][f"{name}_shape"][0] for name in ("min", "opt", "max")]
     batch = Batch.parse(text)
-    assert sizes == [batch.least, batch.usual, batch.most]
+    assert sizes == [batch.min, batch.opt, batch.max]
 
 
 def test_a_program_in_fp32_has_no_autocast(build):

@@ -1,4 +1,4 @@
-"""What a file is, told by its content: a checkpoint that could be exported, or an artifact."""
+"""What a file is by its content: a checkpoint that could be exported, or an artifact."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -20,30 +20,30 @@ if TYPE_CHECKING:  # onnx is heavy, and a checkpoint is inspected without it
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """A checkpoint or an artifact, unexported."""
+    """What a checkpoint or an artifact holds."""
 
     path: str
     kind: Literal["checkpoint", "artifact"]
     family: str
-    """Whose names a checkpoint has, or the target of an artifact."""
+    """The family of a checkpoint, or an artifact's target, precision and batch."""
     parameters: int
     spec: Mapping[str, Any] | None
-    """None where `missing` says what it takes to complete it."""
+    """Fields of the model's spec; None for a checkpoint that `missing` says how to complete."""
     preprocessing: Mapping[str, Any] | None
     labels: int
-    """How many classes have a name."""
+    """Number of classes that have a name."""
     preprocessing_note: str = ""
-    """What of the preprocessing is assumed or rescaled."""
+    """The part of the preprocessing that is assumed or was brought to another size."""
     unused: Mapping[str, str] = field(default_factory=dict)
-    """Tensors that the model has no use for, with the reason."""
+    """Tensors that the model does not use, each with the reason."""
     missing: tuple[str, ...] = ()
-    """What has to be said before it can be exported, in words."""
+    """What the user has to add before a checkpoint can be exported, a sentence each."""
     size_bytes: int = 0
-    """Of the files of an artifact."""
+    """Size of all files of an artifact; 0 for a checkpoint."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """Where an artifact comes from: versions, weights."""
+    """Where an artifact comes from: model, weights, versions, and how it was built."""
     audit: "Audit | None" = None
-    """Of an ONNX file; None where onnx_ir is not installed."""
+    """What an ONNX graph is made of; None for other files and without onnx_ir."""
 
 
 def inspect(
@@ -86,7 +86,7 @@ def inspect(
 
 
 def _is_artifact(path: Path) -> bool:
-    """Return whether a file is an artifact by its content, or is called as only artifacts are.
+    """Whether a file is an artifact by its content, or is called as only artifacts are.
 
     A damaged file of that name is then reported as what it should be.
     """
@@ -103,7 +103,7 @@ def _artifact(path: Path) -> Inspection:
     manifest = backend.read_manifest(path)
     steps = manifest.preprocessing
     files = [path, *data_files(path)]
-    found = backend.describe(path, manifest)
+    description = backend.describe(path, manifest)
     return Inspection(
         path=str(path),
         kind="artifact",
@@ -120,10 +120,12 @@ def _artifact(path: Path) -> Inspection:
             **manifest.versions,
             **_graph(manifest),
             **_fp16_range(manifest),
-            **{f"engine: {name}": in_short(value) for name, value in manifest.engine.items()},
-            **found.metadata,
+            **{
+                f"engine: {name}": summarize_value(value) for name, value in manifest.engine.items()
+            },
+            **description.metadata,
         },
-        audit=found.audit,
+        audit=description.audit,
     )
 
 
@@ -137,16 +139,16 @@ def _fp16_range(manifest: Manifest) -> dict[str, str]:
     return {f"fp16: {name}": str(value) for name, value in values.items()}
 
 
-def in_short(value: Any) -> str:
-    """A value of the manifest in a line."""
+def summarize_value(value: Any) -> str:
+    """A value of the manifest in one line."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {in_short(one)}" for name, one in value.items())
+        return ", ".join(f"{name} {summarize_value(one)}" for name, one in value.items())
     if isinstance(value, list):
-        return ", ".join(map(in_short, value)) or "-"
+        return ", ".join(map(summarize_value, value)) or "-"
     return "-" if value in {None, ""} else str(value)
 
 
-def _checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Inspection:
+def _checkpoint(path: Path, preset: Preset | None, hints: dict[str, Any]) -> Inspection:
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.files import read_checkpoint
@@ -155,7 +157,7 @@ def _checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Insp
     checkpoint = read_checkpoint(path)
     family = find_family(checkpoint.tensors, str(path))
     translation = translate(family, checkpoint.tensors)
-    found = Inspection(
+    inspection = Inspection(
         path=str(path),
         kind="checkpoint",
         family=family.name,
@@ -166,14 +168,14 @@ def _checkpoint(path: Path, preset: Preset | None, told: dict[str, Any]) -> Insp
         unused=translation.unused,
     )
     try:
-        source = load_checkpoint(checkpoint, preset, told)
+        model = load_checkpoint(checkpoint, preset, hints)
     except RequestError as error:
-        return replace(found, missing=(f"{error.message} Fix: {error.fix}",))
-    steps = source.preprocessing
+        return replace(inspection, missing=(f"{error.message} Fix: {error.fix}",))
+    steps = model.preprocessing
     return replace(
-        found,
-        spec=asdict(source.vit.spec),
-        preprocessing_note=source.preprocessing_note,
+        inspection,
+        spec=asdict(model.vit.spec),
+        preprocessing_note=model.preprocessing_note,
         preprocessing=steps.to_mapping() if steps else None,
-        labels=len(source.labels),
+        labels=len(model.labels),
     )

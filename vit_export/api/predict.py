@@ -54,7 +54,7 @@ def predict(
     inputs = [read(file, preprocessing) for file in files]
     predictions = []
     for file, image in zip(files, inputs, strict=True):
-        answer = session.run(np.stack([image] * manifest.batch.least))[0]
+        answer = session.run(np.stack([image] * manifest.batch.min))[0]
         if not np.isfinite(answer).all():
             raise ProofError(f"{file}: the answer is not finite.", f"vit-export validate {path}")
         predictions.append(_name_classes(file, answer, manifest, top))

@@ -81,11 +81,12 @@ def quantize(
     """
     from vit_export.quantization.plan import QuantizationPlan
 
-    wanted = request.quantization
-    manifest = replace(manifest, precision=wanted.precision, tolerance=_tolerance(wanted))
-    if wanted.precision in UNQUANTIZED:
+    quantization = request.quantization
+    tolerance = _tolerance(quantization)
+    manifest = replace(manifest, precision=quantization.precision, tolerance=tolerance)
+    if quantization.precision in UNQUANTIZED:
         return Quantized(plan=QuantizationPlan(), manifest=manifest)
-    _check_possible(lowered, manifest, wanted)
+    _check_possible(lowered, manifest, quantization)
     return _plan(lowered, request, manifest, samples, progress)
 
 
@@ -100,24 +101,24 @@ def _plan(
     from vit_export.quantization.layers import add_biases
     from vit_export.quantization.observer import collect_stats
 
-    wanted = request.quantization
-    add_biases(lowered, wanted.include)
+    quantization = request.quantization
+    add_biases(lowered, quantization.include)
     named = list(zip(manifest.reference.recipes, samples, strict=False))
     images = None
-    if wanted.calibration is not None:
-        images = CalibrationImages.find(wanted.calibration, manifest.preprocessing, named)
+    if quantization.calibration is not None:
+        images = CalibrationImages.find(quantization.calibration, manifest.preprocessing, named)
     with progress(f"observe layers on {len(images or named)} images") as tell:
-        run = partial(collect_stats, lowered, include=wanted.include, tell=tell)
-        stats, tops = _observe(run, manifest, wanted, images, named)
-    plan, found = _decide(lowered, request, manifest, stats, (samples, images), progress=progress)
+        run = partial(collect_stats, lowered, include=quantization.include, tell=tell)
+        stats, tops = _observe(run, manifest, quantization, images, named)
+    plan, result = _decide(lowered, request, manifest, stats, (samples, images), progress=progress)
     manifest = replace(manifest, layers=plan.schemes)
     if images is None:
-        return Quantized(plan=plan, manifest=manifest, search=found)
+        return Quantized(plan=plan, manifest=manifest, search=result)
     count = len(images.paths) - len(images.unreadable)
     calibration = CalibrationInfo(images=count, sha256=images.digest)
     manifest = replace(manifest, calibration=calibration)
     classes = frozenset(top for name, top in tops.items() if name not in dict(named))
-    return Quantized(plan=plan, manifest=manifest, images=images, classes=classes, search=found)
+    return Quantized(plan=plan, manifest=manifest, images=images, classes=classes, search=result)
 
 
 def _decide(
@@ -134,32 +135,34 @@ def _decide(
     from vit_export.quantization.mixed_precision import SearchSettings, search
     from vit_export.quantization.plan import make_plan
 
-    wanted, (samples, calibration) = request.quantization, images
-    if wanted.precision == "auto":
+    quantization, (samples, calibration) = request.quantization, images
+    if quantization.precision == "auto":
         extra = calibration.pick(MOST_TRIED) if calibration else []
-        settings = SearchSettings.from_manifest(wanted, manifest, request.threads)
+        settings = SearchSettings.from_manifest(quantization, manifest, request.threads)
         return search(
             lowered, settings, stats, samples, extra, time_layers=time_layers, progress=progress
         )
-    return make_plan(lowered, wanted, str(manifest.settings.flavour), stats, progress), None
+    return make_plan(lowered, quantization, str(manifest.settings.flavour), stats, progress), None
 
 
-def _check_possible(lowered: "LoweredVit", manifest: Manifest, wanted: QuantizationRequest) -> None:
+def _check_possible(
+    lowered: "LoweredVit", manifest: Manifest, quantization: QuantizationRequest
+) -> None:
     """Raise RequestError unless the model can be quantized as the request says."""
     from vit_export.quantization.layers import check_parts
     from vit_export.quantization.plan import check_blocks
 
-    if wanted.min_top1 is not None and not manifest.signature.classifies:
+    if quantization.min_top1 is not None and not manifest.signature.classifies:
         message = "--min-top1 means nothing: the model has no classes."
         raise RequestError(message, "leave it out.")
-    check_parts(lowered, wanted.include)
-    check_blocks(lowered, wanted)
+    check_parts(lowered, quantization.include)
+    check_blocks(lowered, quantization)
 
 
 def _observe(
     run: "Observe",
     manifest: Manifest,
-    wanted: QuantizationRequest,
+    quantization: QuantizationRequest,
     images: "CalibrationImages | None",
     samples: list[tuple[str, Array]],
 ) -> tuple["LayerStats", dict[str, int]]:
@@ -173,7 +176,7 @@ def _observe(
         return run(samples)
     spec = asdict(manifest.spec) if manifest.spec else None
     depends = (manifest.weights_sha256, spec, manifest.versions, cache.LAYOUT)
-    key = sha256(repr((*depends, sorted(wanted.include), images.digest)).encode()).hexdigest()
+    key = sha256(repr((*depends, sorted(quantization.include), images.digest)).encode()).hexdigest()
     known = cache.load(key)
     if known is not None:
         images.restore(known[1]["pictures"])
@@ -183,10 +186,10 @@ def _observe(
     return stats, tops
 
 
-def _tolerance(wanted: QuantizationRequest) -> Tolerance:
-    if wanted.precision == "auto":
-        return within_budget(wanted.budget.min_snr_db)
-    return TOLERANCES[wanted.precision]
+def _tolerance(quantization: QuantizationRequest) -> Tolerance:
+    if quantization.precision == "auto":
+        return within_budget(quantization.budget.min_snr_db)
+    return TOLERANCES[quantization.precision]
 
 
 def _resolve(paths: Iterable[Path]) -> set[Path]:

@@ -13,78 +13,79 @@ FIX = "give dynamic, a number, or MIN:OPT:MAX as in 1:8:16."
 
 @dataclass(frozen=True)
 class Batch:
-    """The batch sizes that a file is made for: `least` to `most`, mostly `usual`."""
+    """The batch sizes that a file takes: from `min` to `max`, and `opt` most of the time."""
 
-    least: int = 1
-    usual: int = 1
-    most: int | None = None
-    """None: any."""
+    min: int = 1
+    opt: int = 1
+    max: int | None = None
+    """None for any size."""
     several: tuple[Self, ...] = ()
-    """Ranges that do not have to touch, where there are more than one; then `least` and `most` are
-    the ends of all, and `usual` is that of the first."""
+    """The ranges of a file with more than one profile; they need not touch.
+
+    `min` and `max` are then the ends of all ranges, and `opt` is that of the first.
+    """
 
     @property
     def profiles(self) -> tuple[Self, ...]:
-        """Every range; mostly that is this one."""
+        """Every range. Most files have one, which is the batch itself."""
         return self.several or (self,)
 
     @property
     def fixed(self) -> int | None:
-        """The one size of a static file."""
-        return self.least if self.least == self.most and not self.several else None
+        """The one size of a static file; None for any other file."""
+        return self.min if self.min == self.max and not self.several else None
 
     @property
     def proven(self) -> tuple[int, ...]:
-        """The sizes a proof runs: 1, 2, an odd one and 16, or those that the profiles allow."""
+        """The sizes that a proof runs: 1, 2, an odd one and 16, as far as the profiles allow."""
         if self.several:
             return tuple(sorted({size for one in self.several for size in one.proven}))
-        most = self.most or LARGEST_PROVEN
-        wanted = {self.least, self.usual, most, 1, 2, 3}
-        return tuple(sorted(size for size in wanted if self.least <= size <= most))
+        largest = self.max or LARGEST_PROVEN
+        sizes = {self.min, self.opt, largest, 1, 2, 3}
+        return tuple(sorted(size for size in sizes if self.min <= size <= largest))
 
     def takes(self, size: int) -> bool:
-        """Whether a file made for this takes a batch of `size`."""
-        return any(one.least <= size <= (one.most or size) for one in self.profiles)
+        """Whether a file takes a batch of `size`."""
+        return any(one.min <= size <= (one.max or size) for one in self.profiles)
 
     def nearest(self, size: int) -> int:
-        """The size nearest to `size` that a file made for this takes."""
-        near = [max(one.least, min(size, one.most or size)) for one in self.profiles]
-        return min(near, key=lambda found: abs(found - size))
+        """The size nearest to `size` that a file takes."""
+        near = [max(one.min, min(size, one.max or size)) for one in self.profiles]
+        return min(near, key=lambda candidate: abs(candidate - size))
 
     def __str__(self) -> str:
         if self.several:
             return ",".join(map(str, self.several))
         if self.fixed:
             return str(self.fixed)
-        return f"{self.least}:{self.usual}:{self.most}" if self.most else "dynamic"
+        return f"{self.min}:{self.opt}:{self.max}" if self.max else "dynamic"
 
     @classmethod
-    def parse(cls, given: str | Sequence[str]) -> Self:
-        """The batch that `given` says; several ranges stand apart, or have commas between them.
+    def parse(cls, batch: str | Sequence[str]) -> Self:
+        """The batch of a text; several ranges are several texts, or have commas between them.
 
         Raises:
-            RequestError: something else than `dynamic`, N or MIN:OPT:MAX in rising order.
+            RequestError: a text is not `dynamic`, N, or MIN:OPT:MAX in rising order.
         """
-        text = given if isinstance(given, str) else ",".join(given)
+        text = batch if isinstance(batch, str) else ",".join(batch)
         if "," not in text:
-            return cls._one(text)
-        several = tuple(cls._one(one) for one in text.split(","))
-        mosts = [one.most for one in several if one.most is not None]
-        if len(mosts) < len(several):
+            return cls._parse_range(text)
+        several = tuple(cls._parse_range(one) for one in text.split(","))
+        largest = [one.max for one in several if one.max is not None]
+        if len(largest) < len(several):
             raise RequestError(f"batch {text}: dynamic stands alone.", FIX)
-        least = min(one.least for one in several)
-        return cls(least, several[0].usual, max(mosts), several)
+        return cls(min(one.min for one in several), several[0].opt, max(largest), several)
 
     @classmethod
-    def _one(cls, text: str) -> Self:
+    def _parse_range(cls, text: str) -> Self:
         if text == "dynamic":
             return cls()
         if not re.fullmatch(r"[1-9]\d{0,5}(:[1-9]\d{0,5}:[1-9]\d{0,5})?", text):
             raise RequestError(f"batch {text!r} is not a batch.", FIX)
-        least, usual, most = (int(size) for size in (text.split(":") * 3)[:3])
-        if not least <= usual <= most:
+        smallest, usual, largest = (int(size) for size in (text.split(":") * 3)[:3])
+        if not smallest <= usual <= largest:
             raise RequestError(f"batch {text}: the sizes must rise.", FIX)
-        return cls(least, usual, most)
+        return cls(smallest, usual, largest)
 
 
 def order_samples(samples: Sequence[int], size: int, sizes: Sequence[int]) -> list[int]:

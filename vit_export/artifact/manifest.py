@@ -54,7 +54,7 @@ class Manifest:
     preprocessing: Preprocessing | None
     labels: tuple[str, ...]
     versions: Mapping[str, str]
-    """Of the packages that made the file, by name."""
+    """Versions of the packages that made the file, by name."""
     settings: BuildSettings = field(default_factory=BuildSettings)
     graph: GraphInfo | None = None
     """How an ONNX graph came about; None for other files."""

@@ -195,9 +195,9 @@ class Backend:
         if self.dynamic_batch is None:
             if batch.several:
                 message = f"{self.name} takes one --batch; profiles are an engine's."
-                raise RequestError(message, f"take {batch.least}:{batch.usual}:{batch.most}.")
+                raise RequestError(message, f"take {batch.min}:{batch.opt}:{batch.max}.")
             return batch
-        return self.dynamic_batch if batch.most is None else batch
+        return self.dynamic_batch if batch.max is None else batch
 
     def resolve_precision(self, name: str | None, given: Mapping[str, Any]) -> str:
         """Return the precision that `name` or a flag of `shorts` in `given` requests.

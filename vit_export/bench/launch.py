@@ -146,7 +146,7 @@ def remake_samples(manifest: Manifest) -> AnsweredSamples:
     reference = manifest.reference
     samples = remake_sample_set(manifest).inputs
     same = find_identical(samples, reference.digests)
-    batches = np.repeat(samples[same][:, None], manifest.batch.least, axis=1)  # (M, B, C, H, W)
+    batches = np.repeat(samples[same][:, None], manifest.batch.min, axis=1)  # (M, B, C, H, W)
     return AnsweredSamples(batches, reference.answers[same])
 
 
@@ -154,7 +154,7 @@ def calibration_batches(samples: AnsweredSamples, manifest: Manifest) -> Array:
     """Return batches (M, B, C, H, W) to calibrate on: the samples, or noise if there are none."""
     if len(samples.samples):
         return samples.samples
-    shape = (NOISE_BATCHES, manifest.batch.least, *manifest.signature.image_shape)
+    shape = (NOISE_BATCHES, manifest.batch.min, *manifest.signature.image_shape)
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 

@@ -108,7 +108,7 @@ def search(
         layers,
         stats,
         time_layers,
-        images=settings.batch.usual,
+        images=settings.batch.opt,
         schemes=settings.schemes,
         flavour=settings.flavour,
         threads=settings.threads,

@@ -111,10 +111,10 @@ def _answer(
     batch = manifest.batch
     if manifest.takes_pixels:  # images of any size: no two of them fit into one array
         for path in images.paths:
-            yield session.run(np.stack([read_pixels(path, images.preprocessing)] * batch.least))[0]
+            yield session.run(np.stack([read_pixels(path, images.preprocessing)] * batch.min))[0]
         return
     for inputs in images.batches(batch.nearest(size)):
-        missing = max(0, batch.least - len(inputs))
+        missing = max(0, batch.min - len(inputs))
         full = np.concatenate([inputs, *[inputs[-1:]] * missing])
         yield from session.run(full)[: len(inputs)]
 

@@ -124,7 +124,7 @@ def _differs_by_design(name: str, manifest: Manifest) -> bool:
 def _open_taps(open_taps: OpenTaps, path: Path, manifest: Manifest, threads: int | None) -> Taps:
     from vit_export.model.vit.taps import list_lowered_layers, list_taps
 
-    if manifest.batch.least > 1:
+    if manifest.batch.min > 1:
         message = f"{path} takes no single image, its batch is {manifest.batch}."
         raise RequestError(message, "export it with --batch dynamic, and look there.")
     spec = manifest.require_spec()

@@ -30,7 +30,7 @@ def build_engine(work: EngineJob) -> tuple[Manifest, EngineInfo]:
     with progress("parse"):
         flavour = str(work.job.settings["flavour"])
         network = parse_graph(work.library, graph, precision=manifest.precision, flavour=flavour)
-    profiles = [(one.least, one.usual, one.most or one.usual) for one in manifest.batch.profiles]
+    profiles = [(one.min, one.opt, one.max or one.opt) for one in manifest.batch.profiles]
     with progress(work.stage) as tell:
         engine = serialize(work.library, network, profiles, options, tell or unheard)
     if options.timing_cache is not None:

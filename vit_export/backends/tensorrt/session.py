@@ -170,4 +170,4 @@ def find_profile(batch: Batch, size: int) -> int:
     fits = [i for i, one in enumerate(batch.profiles) if one.takes(size)]
     if not fits:
         raise RunFailedError(f"no profile takes batch {size}, it has {batch}", "give such a batch.")
-    return min(fits, key=lambda i: abs(batch.profiles[i].usual - size))
+    return min(fits, key=lambda i: abs(batch.profiles[i].opt - size))

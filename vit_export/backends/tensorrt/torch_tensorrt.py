@@ -86,8 +86,8 @@ def _shapes_by_name(batch: Batch, image: tuple[int, ...]) -> dict[str, tuple[int
     """Return the input's shapes (B, C, H, W) at the smallest, usual and largest batch."""
     if batch.several:
         message = "A program of torch-tensorrt has one range of batches."
-        raise RequestError(message, f"take --batch {batch.least}:{batch.usual}:{batch.most}.")
-    sizes = {"min": batch.least, "opt": batch.usual, "max": batch.most or batch.usual}
+        raise RequestError(message, f"take --batch {batch.min}:{batch.opt}:{batch.max}.")
+    sizes = {"min": batch.min, "opt": batch.opt, "max": batch.max or batch.opt}
     return {name: (size, *image) for name, size in sizes.items()}
 
 
@@ -97,8 +97,8 @@ def _dynamic_shapes(batch: Batch) -> tuple[dict[int, Any]] | None:
 
     if batch.fixed:
         return None
-    largest = batch.most or batch.usual
-    return ({0: torch.export.Dim("batch", min=batch.least, max=largest)},)
+    largest = batch.max or batch.opt
+    return ({0: torch.export.Dim("batch", min=batch.min, max=largest)},)
 
 
 def _compile_keywords(compile_: Any, options: BuilderOptions, precision: str) -> dict[str, Any]:
