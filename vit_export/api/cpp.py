@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vit_export.codegen.generate import Generated, generate
+from vit_export.codegen.generate import CppProject, generate_project
 from vit_export.core.progress import Progress, silent
 
 
@@ -14,7 +14,7 @@ def cpp(
     weights: str | Path | None = None,
     force: bool = False,
     progress: Progress = silent,
-) -> Generated:
+) -> CppProject:
     """A C++ project that classifies images with an artifact, and whose tests hold it to PyTorch.
 
     Args:
@@ -34,7 +34,7 @@ def cpp(
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
     checkpoint = None if weights is None else Path(weights)
-    return generate(
+    return generate_project(
         Path(artifact),
         Path(out),
         preprocess=preprocess,

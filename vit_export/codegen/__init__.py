@@ -1,5 +1,6 @@
-"""Programs in other languages around an artifact. C++: `templates/` by target, and what is common.
+"""Programs in other languages around an artifact; today C++ projects.
 
-A target gets C++ by a folder of its name there (`session.hpp`, which is a part of `vit.hpp`, and
-`runtime.cmake`) and a row in `project.RUNTIMES`.
+`templates/common` holds the files of every project. A folder of a backend's name beside it adds C++
+for that backend: `session.hpp` opens the model file inside `vit.hpp`, `runtime.cmake` finds the
+runtime, and `runtime.toml` has the fields of `runtimes.CppRuntime`.
 """

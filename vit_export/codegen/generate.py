@@ -1,4 +1,4 @@
-"""A C++ project around an artifact, with golden samples that its tests compare with."""
+"""A C++ project around an artifact, with golden samples for its tests."""
 
 import shlex
 import shutil
@@ -11,8 +11,9 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.session import Session
 from vit_export.checkpoints.from_manifest import rebuild_identical_vit
-from vit_export.codegen.golden import Golden, recipes_of
-from vit_export.codegen.project import RUNTIMES, check_target, file_name, write_project
+from vit_export.codegen.golden import Golden, choose_golden_recipes
+from vit_export.codegen.project import name_model_file, write_project
+from vit_export.codegen.runtimes import load_runtime
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress
 from vit_export.core.staging import data_files, staged_folder
@@ -24,20 +25,21 @@ from vit_export.validation.verdict import RejectedError
 
 
 @dataclass(frozen=True)
-class Generated:
-    """A project that was written."""
+class CppProject:
+    """A C++ project on disk."""
 
     path: Path
+    """Its folder."""
     preprocess: str
-    """`graph` where the model file resizes, `cpp` where the program does."""
+    """Where images are resized: `graph` for the model file, `cpp` for the program."""
     images: int
-    """Golden ones."""
+    """Number of golden images."""
     flag: str
-    """Of CMake, that says where the runtime is."""
+    """The CMake flag that says where the runtime is."""
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """What builds and tests it, as a shell takes it."""
+        """The shell commands that build and test the project."""
         home, build = shlex.quote(f"{self.path}"), shlex.quote(f"{self.path / 'build'}")
         return (
             f"cmake -S {home} -B {build} {self.flag}=...",
@@ -46,11 +48,11 @@ class Generated:
         )
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """The fields and the commands as plain values, ready for JSON."""
         return asdict(self) | {"path": str(self.path), "commands": self.commands}
 
 
-def generate(
+def generate_project(
     artifact: Path,
     out: Path,
     *,
@@ -58,32 +60,37 @@ def generate(
     weights: Path | None,
     force: bool,
     progress: Progress,
-) -> Generated:
-    """Write the project of an artifact into the folder `out`; see `vit_export.cpp`.
+) -> CppProject:
+    """Write the project of an artifact into the folder `out`; `vit_export.cpp` has the arguments.
 
     Raises:
-        RequestError: C++ cannot classify with the artifact, `weights` are not its own, or `out` is
+        RequestError: C++ can't classify with the artifact, `weights` are not its own, or `out` is
             not empty.
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
-    manifest, steps = _checked(artifact, preprocess)
+    manifest, preprocessing = _read_suitable(artifact, preprocess)
     with staged_folder(out, force=force) as folder:
         with progress("answer in eager PyTorch"):
-            golden = _golden(manifest, steps, weights)
-        copy = _copied(artifact, folder / file_name(manifest))
-        with progress("hold the artifact against it"):
-            _check(copy, artifact, golden)
+            golden = _make_golden(manifest, preprocessing, weights)
+        session = _open_copy(artifact, folder / name_model_file(manifest))
+        with progress("compare the artifact with it"):
+            _check_answers(session, artifact, golden)
         (folder / "golden").mkdir()
-        images = golden.write(folder / "golden", steps)
-        write_project(folder, manifest, steps, images)
+        images = golden.write(folder / "golden", preprocessing)
+        write_project(folder, manifest, preprocessing, images)
     place = "graph" if manifest.takes_pixels else "cpp"
-    return Generated(out, place, len(images), RUNTIMES[manifest.target].flag)
+    return CppProject(out, place, len(images), load_runtime(manifest.target).flag)
 
 
-def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preprocessing]:
+def _read_suitable(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preprocessing]:
+    """Return the manifest and the preprocessing of an artifact that suits a C++ project.
+
+    Raises:
+        RequestError: it does not suit one, or does not preprocess where `preprocess` says.
+    """
     session = open_artifact(artifact)
     manifest = read_manifest(session, artifact)
-    check_target(manifest.target)
+    load_runtime(manifest.target)
     if not manifest.signature.classifies:
         message = f"{artifact} has no classes: it answers {manifest.signature.answer}."
         raise RequestError(message, "export it with its classifier.")
@@ -93,7 +100,7 @@ def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preproce
     if session.takes_fp16:
         message = f"{artifact} takes numbers of 16 bits, which C++ does not have."
         raise RequestError(message, "export it without --io-fp16.")
-    steps = check_resizable(manifest.preprocessing)
+    preprocessing = check_resizable(manifest.preprocessing)
     inside = manifest.takes_pixels
     if preprocess == "graph" and not inside:
         message = f"{artifact} takes normalized numbers, not images."
@@ -101,47 +108,56 @@ def _checked(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preproce
     if preprocess == "cpp" and inside:
         message = f"{artifact} preprocesses by itself."
         raise RequestError(message, "leave --preprocess out, or export it with --preprocess none.")
-    return manifest, steps
+    return manifest, preprocessing
 
 
-def _golden(manifest: Manifest, steps: Preprocessing, weights: Path | None) -> Golden:
-    """The samples of the manifest where they are images; else others, answered afresh."""
-    recipes = recipes_of(manifest, steps)
-    samples = make_image_sample_set(recipes, steps, pixels=manifest.takes_pixels)
+def _make_golden(manifest: Manifest, preprocessing: Preprocessing, weights: Path | None) -> Golden:
+    """Return the samples of the manifest if they are images; else new ones, answered here.
+
+    Raises:
+        RequestError: the weights are not those of the artifact or nowhere to be found, or the
+            Pillow of this machine resizes differently.
+    """
+    recipes = choose_golden_recipes(manifest, preprocessing)
+    samples = make_image_sample_set(recipes, preprocessing, pixels=manifest.takes_pixels)
     if manifest.takes_pixels and weights is None:
         return Golden(manifest, samples, manifest.reference)
     _check_pillow(manifest)
     from vit_export.validation.reference import compute_reference
 
     vit = rebuild_identical_vit(manifest, weights)
-    reference = compute_reference(vit, samples)
-    return Golden(manifest, samples, reference)
+    return Golden(manifest, samples, compute_reference(vit, samples))
 
 
 def _check_pillow(manifest: Manifest) -> None:
+    """Raise RequestError unless a file that preprocesses resizes as the Pillow of this machine."""
     import PIL
 
-    former = manifest.versions["pillow"]
-    if manifest.takes_pixels and columns_may_come_first(former) != columns_may_come_first(
-        PIL.__version__
-    ):
-        message = f"The file resizes as Pillow {former}; here is {PIL.__version__}, which differs."
-        raise RequestError(message, "leave --weights out, or export the model again.")
+    theirs, ours = manifest.versions["pillow"], PIL.__version__
+    if not manifest.takes_pixels or columns_may_come_first(theirs) == columns_may_come_first(ours):
+        return
+    message = f"The file resizes as Pillow {theirs}; here is {ours}, which differs."
+    raise RequestError(message, "leave --weights out, or export the model again.")
 
 
-def _copied(artifact: Path, to: Path) -> Session:
-    """A session on a copy, which is what the program will open."""
-    shutil.copyfile(artifact, to)
+def _open_copy(artifact: Path, copy: Path) -> Session:
+    """Copy an artifact into the project and return a session on the copy.
+
+    Raises:
+        RequestError: the copy can't be opened.
+    """
+    shutil.copyfile(artifact, copy)
     for data in data_files(artifact):  # the model names them, so they keep their names
-        shutil.copyfile(data, to.with_name(data.name))
+        shutil.copyfile(data, copy.with_name(data.name))
     try:
-        return open_artifact(to)
+        return open_artifact(copy)
     except RequestError as error:
         message = f"{artifact} opens where it is, and a copy does not: its data has another name."
         raise RequestError(message, error.fix) from None
 
 
-def _check(session: Session, artifact: Path, golden: Golden) -> None:
+def _check_answers(session: Session, artifact: Path, golden: Golden) -> None:
+    """Raise RejectedError unless the session answers as eager PyTorch, one image at a time."""
     alone = replace(golden.manifest, batch=Batch(1, 1, 1))
     file_inputs = golden.samples.file_inputs
     verdict = validate_artifact(session, artifact, alone, golden.reference, file_inputs)

@@ -1,4 +1,4 @@
-"""What a program is held against: images, what is fed of them, eager PyTorch's answers."""
+"""Golden samples: images, the model's input for each, and the answers of eager PyTorch."""
 
 import io
 from dataclasses import dataclass
@@ -16,56 +16,66 @@ from vit_export.validation.sample_set import SampleSet
 from vit_export.validation.samples import choose_pixel_recipes, find_photo, make_pixels, to_pillow
 
 AS_PPM = ("noise:2", "flat")
-"""Recipes whose image is written as PPM (PGM), the others as PNG."""
+"""Recipes of images that are written as PPM (PGM); the others are written as PNG."""
 JPEG = "photo:cat"
-JPEG_LEVELS = 8
-"""What two decoders of JPEG may differ by at a pixel; stb_image was seen 3 off libjpeg-turbo."""
-INPUT_OFF = 1e-5
-"""Of normalized numbers: the rounding of other compilers. A level is a thousand times as much."""
+"""Recipe of the image that is written as JPEG too."""
+JPEG_ERROR = 8
+"""Allowed difference of two JPEG decoders at a pixel; stb_image was 3 off libjpeg-turbo."""
+INPUT_ERROR = 1e-5
+"""Allowed difference of a normalized number between compilers; a pixel value off by one makes a
+thousand times as much."""
 NOT_COMPARED = 0.0
+"""The bound of an answer that is not compared."""
 
 
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """Samples, as files and as numbers; `reference` has the eager answers to them."""
+    """Golden samples, before they become files."""
 
     manifest: Manifest
     samples: SampleSet
     reference: Reference
+    """The eager answers to the samples."""
 
-    def write(self, folder: Path, steps: Preprocessing) -> list[str]:
-        """Writes all into `folder`; hands out the names of the images."""
+    def write(self, folder: Path, preprocessing: Preprocessing) -> list[str]:
+        """Write images, inputs, answers and their bounds; return the names of the images."""
         rows = []
         for i, recipe in enumerate(self.samples.recipes):
-            name = _file_name(recipe)
-            (folder / name).write_bytes(_content(recipe, steps))
+            name = _name_file(recipe)
+            (folder / name).write_bytes(_encode_image(recipe, preprocessing))
             np.asarray(self.samples.file_inputs[i]).tofile(folder / f"{name}.input")
             logits = self.reference.answers[i].astype("<f4")
             logits.tofile(folder / f"{name}.logits")
             rows.append((name, self._input_bound(), self._answer_bound(i)))
-        rows.append((self._jpeg(folder, steps), self._jpeg_bound(steps), NOT_COMPARED))
+        jpeg = self._write_jpeg(folder, preprocessing)
+        rows.append((jpeg, self._jpeg_bound(preprocessing), NOT_COMPARED))
         lines = (f"{name} {bound:.9g} {answer:.9g}\n" for name, bound, answer in rows)
         (folder / "index.txt").write_text("".join(lines), encoding="utf-8")
         return [name for name, *_ in rows]
 
-    def _jpeg(self, folder: Path, steps: Preprocessing) -> str:
+    def _write_jpeg(self, folder: Path, preprocessing: Preprocessing) -> str:
         from PIL import Image
 
-        name = _file_name(JPEG).replace(".png", ".jpg")
+        name = _name_file(JPEG).replace(".png", ".jpg")
         with Image.open(find_photo(JPEG.partition(":")[2])) as image:
             image.save(folder / name, quality=90)
         read = read_pixels if self.manifest.takes_pixels else read_input
-        read(folder / name, steps).tofile(folder / f"{name}.input")
+        read(folder / name, preprocessing).tofile(folder / f"{name}.input")
         return name
 
     def _input_bound(self) -> float:
-        return 0.0 if self.manifest.takes_pixels else INPUT_OFF
+        return 0.0 if self.manifest.takes_pixels else INPUT_ERROR
 
-    def _jpeg_bound(self, steps: Preprocessing) -> float:
-        return JPEG_LEVELS if self.manifest.takes_pixels else JPEG_LEVELS / 255 / min(steps.std)
+    def _jpeg_bound(self, preprocessing: Preprocessing) -> float:
+        if self.manifest.takes_pixels:
+            return JPEG_ERROR
+        return JPEG_ERROR / 255 / min(preprocessing.std)
 
     def _answer_bound(self, index: int) -> float:
-        """Of the logarithms of probabilities: the largest error, or its root mean square."""
+        """Return the allowed error of a log-probability.
+
+        It bounds the root mean square error if the tolerance is an SNR, else the largest error.
+        """
         tolerance = self.manifest.tolerance
         expected = log_probabilities(self.reference.answers[index])
         if tolerance.least_snr_db is None:
@@ -74,27 +84,30 @@ class Golden:
         return tolerance.max_error(best, 0) / float(np.sqrt(best.size))
 
 
+def choose_golden_recipes(manifest: Manifest, preprocessing: Preprocessing) -> list[str]:
+    """Return recipes of images: those of the proof if it ran on images, else others."""
+    if manifest.takes_pixels:
+        return list(manifest.reference.recipes)
+    return choose_pixel_recipes(preprocessing)
+
+
 def log_probabilities(logits: Array) -> Array:
-    """Logarithms of the softmax of `logits`, as the proof has them."""
+    """Return the logarithms of the softmax of `logits` (classes,), as the proof computes them."""
     return align_for_comparison("softmax", logits, np.zeros_like(logits))[0]
 
 
-def _file_name(recipe: str) -> str:
+def _name_file(recipe: str) -> str:
     return recipe.replace(":", "_") + (".ppm" if recipe.startswith(AS_PPM) else ".png")
 
 
-def _content(recipe: str, steps: Preprocessing) -> bytes:
-    """The image file: a photograph as it ships, in colour even for a model of grey."""
+def _encode_image(recipe: str, preprocessing: Preprocessing) -> bytes:
+    """Return the content of an image file.
+
+    A photograph stays as it ships, in colour even for a model of grey images.
+    """
     if recipe.startswith("photo:"):
         return find_photo(recipe.partition(":")[2]).read_bytes()
     kind = "PPM" if recipe.startswith(AS_PPM) else "PNG"
     buffer = io.BytesIO()
-    to_pillow(make_pixels(recipe, steps)).save(buffer, kind)
+    to_pillow(make_pixels(recipe, preprocessing)).save(buffer, kind)
     return buffer.getvalue()
-
-
-def recipes_of(manifest: Manifest, steps: Preprocessing) -> list[str]:
-    """The images of a golden folder: those of the proof, if it was on images."""
-    if manifest.takes_pixels:
-        return list(manifest.reference.recipes)
-    return choose_pixel_recipes(steps)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from vit_export.cli.render.blocks import Block, line
-from vit_export.codegen.generate import Generated
+from vit_export.codegen.generate import CppProject
 
 
-def describe_project(project: Generated) -> Iterator[Block]:
+def describe_project(project: CppProject) -> Iterator[Block]:
     """Where the project is, and the commands that build and test it."""
     place = "in the model file" if project.preprocess == "graph" else "in C++"
     yield line(f"{project.path}: images are resized {place}; {project.images} golden ones.")

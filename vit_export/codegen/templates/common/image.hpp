@@ -1,4 +1,4 @@
-// Image files as levels, decoded by stb_image; what can't be read as Pillow reads it is refused.
+// Reads image files with stb_image, and refuses those that Pillow would read differently.
 
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace vit {
 
-/// The levels of an image file, which `view` lends to a model.
+/// The pixels of an image file; `view` refers to them without a copy.
 struct Picture {
     std::vector<std::uint8_t> levels;
     std::int64_t height, width;
@@ -21,14 +21,14 @@ struct Picture {
 
 namespace detail {
 
-/// Why the image `file` can't be taken; empty where it can.
+/// Returns why an image file is refused; empty if it is not.
 inline std::string objection(const std::string& file, const stbi_uc* bytes, int size) {
     int width = 0, height = 0, channels = 0;
     if (!stbi_info_from_memory(bytes, size, &width, &height, &channels))
         return "is no PNG, JPEG, BMP or PPM image, or is damaged";
     if (std::int64_t{width} * height > 89'478'485) return "has too many pixels";  // as Pillow says
     if (stbi_is_16_bit_from_memory(bytes, size)) return "has 16 bits a channel; make it 8";
-    // How the camera was held, in EXIF of either order of bytes, or in XMP: 0 and 1 are upright.
+    // The orientation in EXIF of either byte order, or in XMP: 0 and 1 are upright.
     const auto turned = [&file](const std::string& mark, char zero) {
         const std::size_t at = file.find(mark);
         return at != file.npos && file[at + mark.size()] - zero > 1;
@@ -37,7 +37,7 @@ inline std::string objection(const std::string& file, const stbi_uc* bytes, int 
         turned({"\x01\x12\0\x03\0\0\0\x01\0", 9}, 0) || turned("tiff:Orientation=\"", '0') ||
         turned("tiff:Orientation>", '0') || file.find("Raw profile type exif") != file.npos)
         return "may be turned by its EXIF or XMP data; save it upright, without";
-    if (file[0] == 'P') {  // stb_image looks neither at the highest level nor at the end
+    if (file[0] == 'P') {  // stb_image checks neither the maximum nor the length
         const std::int64_t wanted = std::int64_t{width} * height * channels;
         std::istringstream header(file.substr(2, 1024));
         int highest = 0;
@@ -48,8 +48,8 @@ inline std::string objection(const std::string& file, const stbi_uc* bytes, int 
         if (highest != 255) return "has other levels than 0 to 255";
         if (header.get() == EOF || size - 2 - header.tellg() < wanted) return "is cut";
     }
-    // stb_image makes the missing half of a JPEG grey. One that is whole ends after its last scan;
-    // where a film follows, as in a motion photo, this can't be told and the picture is refused.
+    // stb_image fills the missing part of a cut JPEG with grey. A whole JPEG has an end marker
+    // after its last scan; if a film follows (a motion photo), that is unknown and it is refused.
     if (file[0] == '\xFF' && file.rfind("\xFF\xD9") + 1 <= file.rfind("\xFF\xDA") + 1)
         return "is cut";
     return "";
@@ -57,7 +57,7 @@ inline std::string objection(const std::string& file, const stbi_uc* bytes, int 
 
 }  // namespace detail
 
-/// The picture in the image file at `path`; JPEG decoders differ by some levels.
+/// Reads the image file at `path`; the pixels of a JPEG may differ a little from Pillow's.
 inline Picture load_image(const std::string& path) {
     std::ifstream stream(path, std::ios::binary);
     if (!stream || !std::filesystem::is_regular_file(path)) throw Error(path + ": no such image");
@@ -75,7 +75,7 @@ inline Picture load_image(const std::string& path) {
     return {{level, end}, height, width};
 {%- else %}
     Picture picture{{}, height, width};
-    for (; level < end; level += 3)  // as Pillow does
+    for (; level < end; level += 3)  // grey with the weights of Pillow
         picture.levels.push_back(static_cast<std::uint8_t>(
             (level[0] * 19595 + level[1] * 38470 + level[2] * 7471 + 0x8000) >> 16));
     return picture;

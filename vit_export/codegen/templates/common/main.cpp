@@ -36,7 +36,7 @@ int main(int count, char** given) try {
     lap("classify");
     for (const vit::Class& one : found)
         std::printf("%6.2f%%  %s\n", 100.0 * one.probability, one.name.c_str());
-} catch (const std::logic_error&) {  // of numbers and of names that are none
+} catch (const std::logic_error&) {  // an unknown option, or no number
     std::fputs("Error: give MODEL IMAGE [--top N] [--labels FILE] [--threads N] [--warm-up N]\n",
                stderr);
     return 2;

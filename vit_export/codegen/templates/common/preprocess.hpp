@@ -1,4 +1,4 @@
-/// Writes what the model takes of `image`: (kChannels, kHeight, kWidth) numbers.
+/// Writes the model's input for `image`: (kChannels, kHeight, kWidth) normalized numbers.
 inline void preprocess(const Image& image, float* input) {
 {%- if shorter %}
     const std::int64_t shorter = std::min(image.height, image.width);
@@ -9,7 +9,7 @@ inline void preprocess(const Image& image, float* input) {
 {%- endif %}
 {%- if columns_first %}
     const std::int64_t lost = rows.size - rows.resized;
-    const bool tall = lost > 0 && lost > 2 * (columns.size - columns.resized);  // Pillow's order
+    const bool tall = lost > 0 && lost > 2 * (columns.size - columns.resized);  // as in Pillow
     auto levels = tall ? detail::pass(image.levels, 1, rows, image.width * kChannels)
                        : detail::pass(image.levels, image.height, columns, kChannels);
     levels = tall ? detail::pass(levels.data(), kHeight, columns, kChannels)

@@ -1,4 +1,4 @@
-/// Pillow's weight of a pixel, unscaled, at a distance in pixels of the coarser grid.
+/// Returns Pillow's weight, before scaling, of a pixel at distance `x` on the coarser grid.
 inline double under_filter(double x) {
     x = std::abs(x);
 {%- if interpolation == "bilinear" %}
@@ -13,12 +13,12 @@ inline double under_filter(double x) {
 {%- endif %}
 }
 
-/// One side of an image: its pixels, how many they become, and how many of these the model takes.
+/// One side of an image in pixels: in the file, after the resize, and after the crop.
 struct Side {
     std::int64_t size, resized, crop;
 };
 
-/// A pass of Pillow's resize over levels (outer, side.size, inner): (outer, side.crop, inner).
+/// Runs one pass of Pillow's resize: (outer, side.size, inner) to (outer, side.crop, inner).
 inline std::vector<std::uint8_t> pass(const std::uint8_t* levels, std::int64_t outer,
                                       const Side& side, std::int64_t inner) {
     const std::int64_t spare = side.resized - side.crop;

@@ -16,7 +16,7 @@ public:
         throw Error(path + " can't be opened: " + error.what());
     }
 
-    /// @{"Scores and classes" if head == "top5" else "The scores"}@ of a batch, image by image. The batch is not copied.
+    /// Returns the scores@{" and classes" if head == "top5"}@ of a batch, image by image, without a copy of the batch.
     @{answers}@ run(@{"
         " if head == "top5"}@const @{number}@* input, std::array<std::int64_t, 4> shape) try {
         const char *inputs[] = {"image"}, *outputs[] = {@{quoted_outputs}@};

@@ -16,7 +16,7 @@ public:
     Session(Session&&) = default;
     Session& operator=(Session&&) = default;
 
-    /// @{"Scores and classes" if head == "top5" else "The scores"}@ of a batch, image by image. The batch is not copied.
+    /// Returns the scores@{" and classes" if head == "top5"}@ of a batch, image by image, without a copy of the batch.
     @{answers}@ run(@{"
         " if head == "top5"}@const @{number}@* input, std::array<std::int64_t, 4> shape) try {
         const c10::InferenceMode no_gradients;
@@ -29,7 +29,7 @@ public:
         const at::Tensor scores = found.toTensor().contiguous();
         return {scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel()};
 {%- endif %}
-    } catch (const std::runtime_error& error) {  // an interpreter's, beside c10::Error
+    } catch (const std::runtime_error& error) {  // the interpreter throws these besides c10::Error
         throw Error(std::string("LibTorch refuses the image: ") + error.what());
     } catch (const c10::Error& error) {
         throw Error(std::string("LibTorch refuses the image: ") + error.what_without_backtrace());

@@ -1,7 +1,7 @@
-// golden MODEL FOLDER LABELS: holds this program against Python.
+// golden MODEL FOLDER LABELS: compares this program with Python.
 //
-// Each line of FOLDER/index.txt is an image, how far what is fed of it may be off Python's, and how
-// far the logarithm of a probability may be off eager PyTorch's (0: is not compared).
+// Each line of FOLDER/index.txt has the name of an image, the allowed error of the model's input,
+// and the allowed error of the logarithm of a probability (0: the answer is not compared).
 
 #include <cstdio>
 
@@ -14,7 +14,7 @@ std::vector<Kind> read(const std::string& path, std::size_t count) {
     file.read(reinterpret_cast<char*>(numbers.data()), std::streamsize(count * sizeof(Kind)));
     if (!file || file.peek() != EOF) throw vit::Error(path + " has another length");
     if (!std::all_of(numbers.begin(), numbers.end(), [](double one) { return std::isfinite(one); }))
-        throw vit::Error(path + " holds what is no number");
+        throw vit::Error(path + " holds NaN or infinity");
     return numbers;
 }
 
@@ -32,7 +32,7 @@ double input_off(const vit::Picture& picture, const std::string& path) {
     return most;
 }
 
-/// How far @{"(root mean square) " if rms}@`found` is off, at its own classes and at the best ones.
+/// Returns the @{"root mean square" if rms else "largest"}@ error of `found`, at its own classes and at the best ones.
 double answer_off(const std::vector<vit::Class>& found, const std::string& path) {
     auto logits = read<float>(path, vit::kClasses), best = logits;
     std::sort(best.rbegin(), best.rend());
