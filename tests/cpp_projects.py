@@ -1,5 +1,6 @@
-"""Generated C++ projects, built as their users build them: where the runtimes are, and by what."""
+"""C++ projects for the tests: how they are generated and built, and where the runtimes are."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,31 +15,37 @@ HEADERS = "@siteed/sherpa-onnx.rn@1.3.1"
 """ONNX Runtime's official headers, API version 22, which newer libraries serve."""
 IN_PACKAGE = "package/prebuilt/include/onnxruntime/"
 NO_LEAKS = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
-"""Of the runtime, at its end."""
+"""The environment in which the sanitizer ignores what the runtime leaks when it ends."""
+GRAPH = ("--preprocess", "graph")
+TRAINED = ("--model", "fashion_mnist")
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
 def call(*command, exit_code=0, **options):
-    """What a command prints, which has to end with `exit_code`; None: with a failure of its own."""
+    """Run a command that has to end with `exit_code`, and return its output.
+
+    None stands for any failure that is not a crash.
+    """
     done = subprocess.run(
         [*map(str, command)],
         capture_output=True,
         text=True,
-        errors="replace",  # g++ quotes sources as they are
+        errors="replace",  # g++ quotes sources byte by byte
         check=False,
         **options,
     )
-    told = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     if exit_code is None:
-        assert 0 < done.returncode < 128, told
+        assert 0 < done.returncode < 128, output
     else:
-        assert done.returncode == exit_code, told[-5000:]
-    return told
+        assert done.returncode == exit_code, output[-5000:]
+    return output
 
 
 @pytest.fixture(scope="session")
 def onnxruntime_root(tmp_path_factory) -> Path:
-    """A folder like a release of ONNX Runtime: its headers, and the library out of the wheel."""
+    """A folder like a release of ONNX Runtime, with its headers and the library of the wheel."""
     tools = all(shutil.which(tool) for tool in ("cmake", "g++", "npm"))
     need("cpp", present=tools, fix="apt-get install cmake g++ npm, or scripts/test --apt")
     root = tmp_path_factory.mktemp("onnxruntime")
@@ -47,8 +54,8 @@ def onnxruntime_root(tmp_path_factory) -> Path:
     need("cpp", present=packed.returncode == 0, fix=f"npm pack {HEADERS}: {packed.stderr[-500:]}")
     (package,) = root.glob("*.tgz")
     with tarfile.open(package) as archive:
-        inside = [one for one in archive.getmembers() if one.name.startswith(IN_PACKAGE)]
-        archive.extractall(root, inside, filter="data")
+        headers = [file for file in archive.getmembers() if file.name.startswith(IN_PACKAGE)]
+        archive.extractall(root, headers, filter="data")
     (root / IN_PACKAGE).rename(root / "include")
     spec = find_spec("onnxruntime")
     (library,) = (Path(spec.origin).parent / "capi").glob("libonnxruntime.so.*")
@@ -60,7 +67,7 @@ def onnxruntime_root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def runtimes(onnxruntime_root) -> dict[str, str]:
-    """What CMake is told of the runtime of a target."""
+    """The CMake flag that says where the runtime of a target is."""
     import torch
 
     return {
@@ -69,8 +76,8 @@ def runtimes(onnxruntime_root) -> dict[str, str]:
     }
 
 
-def generated(folder: Path, target: str, *export: object) -> Path:
-    """A project for a model that is exported with `export`."""
+def generate(folder: Path, target: str, *export: object) -> Path:
+    """Export a model with the arguments `export`, and generate its project."""
     folder.mkdir(exist_ok=True)
     artifact, app = folder / f"model.{target}", folder / "app"
     run(target, *export, "--out", artifact, "-q")
@@ -78,20 +85,56 @@ def generated(folder: Path, target: str, *export: object) -> Path:
     return app
 
 
+def describe_small_model(folder, resize=37, *, preprocessing=True, mode="RGB", classes=5, **steps):
+    """Write the description of a small model; `steps` override its preprocessing."""
+    vit = {"image_size": [32, 24], "patch_size": 8, "width": 24, "depth": 1, "heads": 3}
+    steps = {"resize": resize, "crop": [32, 24], "interpolation": "bicubic", "mode": mode, **steps}
+    steps |= {"mean": [*MEAN[: len(mode)]], "std": [*STD[: len(mode)]]}
+    tables = {"vit": vit | {"channels": len(mode), "classes": classes}}
+    tables |= {"preprocessing": steps} if preprocessing else {}
+    lines = [
+        line
+        for name, table in tables.items()
+        for line in (f"[{name}]", *(f"{key} = {json.dumps(one)}" for key, one in table.items()))
+    ]
+    toml = folder / "small.toml"
+    toml.write_text("\n".join(lines) + "\n")
+    return toml
+
+
+@pytest.fixture(scope="module")
+def in_graph(tmp_path_factory):
+    """A project of the trained model whose file resizes; a test that changes it takes a copy."""
+    return generate(tmp_path_factory.mktemp("graph"), "onnx", *TRAINED, *GRAPH, "--head", "top5")
+
+
+@pytest.fixture(scope="module")
+def in_cpp(tmp_path_factory):
+    """A project of the trained model that resizes in C++."""
+    return generate(tmp_path_factory.mktemp("cpp"), "onnx", *TRAINED)
+
+
+@pytest.fixture(scope="module")
+def in_colour(tmp_path_factory):
+    """The project with the most code: a model of colour images that resizes in C++ by bicubic."""
+    folder = tmp_path_factory.mktemp("colour")
+    return generate(folder, "onnx", "--model", describe_small_model(folder))
+
+
 def build(app: Path, *flags: str) -> str:
-    """Configures and compiles a project; what was printed."""
+    """Configure and compile a project, and return the output."""
     configured = call("cmake", "-S", app, "-B", app / "build", *flags)
     return configured + call("cmake", "--build", app / "build", "--parallel", "2")
 
 
 def ctest(app: Path, exit_code: int | None = 0) -> str:
-    """What the tests of a built project print."""
+    """Run the tests of a project, and return their output."""
     command = ("ctest", "--test-dir", app / "build", "--output-on-failure", "--verbose")
     return call(*command, exit_code=exit_code, env=NO_LEAKS)
 
 
-def compiled(source: Path, app: Path, root: Path, *flags: str) -> Path:
-    """A program of our own around the headers of a project."""
+def compile_program(source: Path, app: Path, root: Path, *flags: str) -> Path:
+    """Compile a program of the tests against the headers of a project."""
     out = app / source.stem
     command = ["g++", "-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", *flags]
     command += ["-I", app, "-isystem", root / "include", source]

@@ -1,5 +1,5 @@
-// decode FILE...: reads each as an image and tells how that went; whatever it is, nothing crashes.
-// The levels of what can be read go into FILE.levels.
+// decode FILE...: reads each file as an image and prints the outcome; no file may crash it.
+// The pixels of an image go into FILE.levels.
 
 #include <cstdio>
 

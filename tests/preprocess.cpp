@@ -1,4 +1,4 @@
-// preprocess H W < levels > numbers: what a generated header makes of an image.
+// preprocess H W < pixels > numbers: what the header of a project computes from an image.
 
 #include <cstdio>
 #include <cstdlib>

@@ -1,4 +1,4 @@
-// refusals MODEL: what a caller of a generated header can do wrong with an image, told by the header.
+// refusals MODEL: prints how the header of a project refuses the mistakes of its callers.
 
 #include <cstdio>
 #include <type_traits>
