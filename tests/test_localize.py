@@ -11,7 +11,7 @@ from support import VARIANTS, refused, run, run_json, tiny_spec
 import vit_export
 import vit_export.model.vit.state
 from vit_export.backends import BACKENDS
-from vit_export.backends.base import Job
+from vit_export.backends.job import Job
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.core.errors import RequestError

@@ -305,22 +305,25 @@ def trt(
         fp16: short for precision 'fp16'.
         bf16: short for precision 'bf16'.
         int8: short for precision 'int8-static'.
-        engine: TensorRT or torch-tensorrt (on a GPU), or TensorRT for RTX (with or without); auto
-            takes the first of tensorrt, rtx, torch that works here.
+        engine: The library that builds the engine: TensorRT or torch-tensorrt (both need a GPU), or
+            TensorRT for RTX (needs none); auto takes the first of tensorrt, rtx, torch that works
+            here.
         opset: Version of the operator set. 18 to 22.
         flavour: The runtime it is for; onnxruntime brings operators of its own.
         simplify: Run onnxsim, proven after like all else.
-        workspace: Limit of scratch memory in MB; 0: all there is. 0 to 1000000.
+        workspace: Limit of scratch memory in MB; 0 is no limit. 0 to 1000000.
         level: How long tensorrt optimizes. 0 to 5.
-        timing_cache: Of tensorrt: what it timed, read and written.
-        hardware: Of tensorrt: other GPUs that the engine has to run on.
-        version_compatible: Of tensorrt: later versions of the same major number load the engine
-            too.
-        gpu: Of rtx: turing, ampere, ada, blackwell or capabilities (8.6) to build for.
-        refit: Other weights can be put into the engine.
-        strip_weights: The engine gets its weights from the graph beside it when it is opened.
-        save_onnx: Keep the graph that went in, as OUT.onnx.
-        require_run: An engine that can't run here is a failure (exit code 3).
+        timing_cache: A file of kernel timings that tensorrt reads and writes.
+        hardware: Other GPUs that an engine of tensorrt has to run on.
+        version_compatible: Let later versions of tensorrt with the same major number load the
+            engine too.
+        gpu: GPUs that rtx builds for: turing, ampere, ada, blackwell, or compute capabilities
+            (8.6).
+        refit: Let other weights be put into the engine.
+        strip_weights: Leave the weights out; the engine reads them from the graph beside it when
+            opened.
+        save_onnx: Keep the graph that the engine is built from, as OUT.onnx.
+        require_run: Fail with exit code 3 if the engine can't run here.
         threads: threads of the runtime that proves the file; None is the runtime's default.
         progress: opened around every stage.
 

@@ -79,7 +79,7 @@ def accept(stage: Staged, request: ExportRequest, verdict: Verdict, origin: Orig
     facts = RunFacts(not_run=verdict.not_run, matmuls_by_dtype=verdict.products)
     if not verdict.accepted:
         kept = _keep_rejected(stage, backend, verdict)
-        fix = f"{backend.remedy(kept, facts)}; {stage.out.name} is as it was."
+        fix = f"{backend.advise(kept, facts)}; {stage.out.name} is as it was."
         if origin.search is not None:  # it may be the model, and not as near as was asked
             fix = f"ask for less, or --calibration on images like these; or {fix}"
         raise RejectedError(verdict, fix)

@@ -15,7 +15,7 @@ from vit_export.api.stages import (
 )
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.reference import Reference
-from vit_export.backends.base import Job
+from vit_export.backends.job import Job
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
 from vit_export.core.staging import Staged, staged

@@ -8,43 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest, check_precision
 from vit_export.backends import defaults
+from vit_export.backends.job import Job
 from vit_export.backends.option import Option, Value
 from vit_export.backends.records import Description, ModuleNames, RunFacts
 from vit_export.backends.session import Session, Taps, read_manifest
 from vit_export.core.errors import RequestError, did_you_mean
-from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress
 
-if TYPE_CHECKING:  # torch is heavy, and listing backends must be light
-    from vit_export.model.vit.lowering import LoweredVit
-    from vit_export.quantization.plan import QuantizationPlan
-
 OpenTaps = Callable[[Path, ModuleNames, int | None], Taps]
 """Opens a file, with that many threads, so that the modules of these names answer."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Job:
-    """What a backend makes a file of."""
-
-    lowered: "LoweredVit"
-    """The export-friendly module, in fp32."""
-    manifest: Manifest
-    """What the file will say of itself, except for what only its backend knows."""
-    plan: "QuantizationPlan"
-    """Which layers are quantized, and how."""
-    samples: Array
-    """(M, C, H, W): inputs on which the range of a graph's tensors is measured."""
-    io_fp16: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """A value for every option of the backend, also for those that the manifest does not keep."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -98,8 +77,11 @@ class Backend:
     """Complete a proven file before it takes its name; return notes for the user."""
     keep_rejected: Callable[[Path], None] = defaults.keep_everything
     """Arrange the files of a rejected artifact before they are kept beside OUT."""
-    remedy: Callable[[Path, RunFacts], str] = defaults.advise_locate
-    """Return what to do about a rejected artifact, given the path that it is kept at."""
+    remedy: Callable[[Path, RunFacts], str] | None = None
+    """Return what to do about a rejected artifact, given the path that it is kept at.
+
+    None where `locate` finds what is wrong.
+    """
 
     recognize: Callable[[Path], bool]
     """Return whether the content of a file is of this kind, intact or not."""
@@ -147,6 +129,14 @@ class Backend:
             message = f"{path} is a {self.title} file: what is inside of it can't be asked."
             raise RequestError(message, self.locate_instead)
         return self.open_taps
+
+    def advise(self, kept: Path, facts: RunFacts) -> str:
+        """Return what to do about a rejected artifact, kept at a path, without a full stop."""
+        if self.remedy is not None:
+            return self.remedy(kept, facts)
+        if self.open_taps is not None:
+            return f"vit-export locate {kept} says where"
+        return self.locate_instead.rstrip(".")
 
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """Return a value for every option: that of `given`, or the default.

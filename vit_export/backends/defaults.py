@@ -35,11 +35,6 @@ def keep_everything(path: Path) -> None:
     """All files of a rejected artifact are kept as they are."""
 
 
-def advise_locate(kept: Path, facts: RunFacts) -> str:
-    """`locate` finds the layer that is wrong."""
-    return f"vit-export locate {kept} says where"
-
-
 def assume_artifact(path: Path) -> bool:
     """No checkpoint is in this format."""
     return True

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.manifest import INTERFACE_KEY, KEY, Manifest
 from vit_export.artifact.precision import PRECISIONS, QuantizationRequest, check_flavour
-from vit_export.backends.base import Backend, Job
+from vit_export.backends.base import Backend
 from vit_export.backends.interface import INTERFACE
+from vit_export.backends.job import Job
 from vit_export.backends.onnx.graph import OPSET, PACKAGES, SIMPLIFY, build_graph, flavour_option
 from vit_export.backends.onnx.session import MAGIC, OnnxSession
 from vit_export.backends.onnx.taps import OnnxTaps

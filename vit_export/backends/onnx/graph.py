@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vit_export.artifact.records import Fp16Range, GraphInfo
-from vit_export.backends.base import Job
+from vit_export.backends.job import Job
 from vit_export.backends.option import Option
 from vit_export.core.errors import BuildError
 from vit_export.core.progress import Progress

@@ -8,7 +8,8 @@ from typing import Any
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest, check_flavour
-from vit_export.backends.base import Backend, Job
+from vit_export.backends.base import Backend
+from vit_export.backends.job import Job
 from vit_export.backends.onnx.graph import PACKAGES
 from vit_export.backends.records import RunFacts
 from vit_export.backends.session import Session

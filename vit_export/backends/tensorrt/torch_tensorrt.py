@@ -13,7 +13,7 @@ from typing import Any
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest
-from vit_export.backends.base import Job
+from vit_export.backends.job import Job
 from vit_export.backends.tensorrt.builder_config import MB, BuilderOptions
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.program_session import ProgramSession

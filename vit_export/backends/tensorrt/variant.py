@@ -9,8 +9,8 @@ from typing import Any
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest
-from vit_export.backends.base import Job
 from vit_export.backends.defaults import accept_request
+from vit_export.backends.job import Job
 from vit_export.backends.session import Session
 from vit_export.backends.tensorrt.builder_config import BuilderOptions
 from vit_export.backends.tensorrt.cuda import Gpu

@@ -7,8 +7,9 @@ from pathlib import Path
 from zipfile import ZipFile, ZipInfo, is_zipfile
 
 from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
-from vit_export.backends.base import Backend, Job
+from vit_export.backends.base import Backend
 from vit_export.backends.interface import INTERFACE
+from vit_export.backends.job import Job
 from vit_export.backends.records import ModuleNames
 from vit_export.backends.torchscript.session import EXTRA_FILE, TorchScriptSession
 from vit_export.backends.torchscript.taps import TorchScriptTaps
