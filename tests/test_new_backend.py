@@ -33,10 +33,9 @@ def copy(tmp_path_factory):
     assert text.count(IMPORT) == text.count(LINE) == 1
     text = text.replace(IMPORT, f"from vit_export.backends.toy.backend import TOY\n{IMPORT}")
     registry.write_text(text.replace(LINE, f"{LINE}        TOY,\n"))
-    (folder / "docs").mkdir()
-    shutil.copytree(ROOT / "scripts", folder / "scripts", ignore=ignored)
-    for name in ("README.md", "docs/cli.md"):
-        shutil.copy(ROOT / name, folder / name)
+    for name in ("scripts", "docs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "README.md", folder / "README.md")
     (folder / "small.toml").write_text(
         "[vit]\nimage_size = 16\npatch_size = 8\nwidth = 24\ndepth = 1\nheads = 3\nclasses = 5\n"
         "[preprocessing]\nresize = 16\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n"
