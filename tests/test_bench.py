@@ -353,3 +353,15 @@ def test_files_for_images_of_different_sizes_are_refused(artifact, tmp_path):
     onnx((spec, random_vit(spec, 0).state_dict()), tmp_path / "f.onnx")
     with pytest.raises(RequestError, match="different sizes"):
         bench([artifact, tmp_path / "f.onnx"])
+
+
+def test_a_model_that_is_no_known_vit_is_refused(artifact, tmp_path):
+    """The roofline and the baselines come from the sizes of a Vision Transformer."""
+    path = tmp_path / "other.onnx"
+    model = onnx_package.load(artifact)
+    manifest = next(json.loads(entry.value) for entry in model.metadata_props if entry.key == KEY)
+    metadata = {KEY: json.dumps(manifest | {"spec": None})}
+    onnx_package.helper.set_model_props(model, metadata)
+    onnx_package.save(model, path)
+    with pytest.raises(RequestError, match="is no Vision Transformer that vit-export knows"):
+        bench([path])

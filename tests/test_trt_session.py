@@ -25,7 +25,7 @@ from vit_export.backends.tensorrt.session import EngineSession, find_profile
 from vit_export.backends.tensorrt.sidecar import read_sidecar, write_sidecar
 from vit_export.bench.candidates import GPU, Candidate
 from vit_export.bench.roofline import gemm_kinds
-from vit_export.bench.runners import runner_of_session
+from vit_export.bench.runners import wrap_session
 from vit_export.core.errors import BuildError, MissingError, RequestError
 
 
@@ -91,7 +91,7 @@ def test_an_engine_answers_in_the_profile_that_fits(open_engine):
 def test_a_bench_uses_the_clock_of_the_gpu(open_engine):
     session, _ = open_engine()
     assert session.time_ms(images_of(1)) == 1.5
-    assert runner_of_session(session).time_ms(images_of(1)) == 1.5
+    assert wrap_session(session).time_ms(images_of(1)) == 1.5
     candidate = Candidate(name="f", kind="artifact", arithmetic=GPU)
     assert gemm_kinds([candidate]) == [("fp32", "onnxruntime")]
 

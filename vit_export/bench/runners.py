@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vit_export.backends.module_session import ModuleSession
+from vit_export.backends.onnx.session import open_inference_session
 from vit_export.backends.open import open_artifact
 from vit_export.backends.session import Session, wall_clock_ms
 from vit_export.bench.candidates import Candidate
@@ -17,9 +18,6 @@ from vit_export.core.packages import versions_of
 
 if TYPE_CHECKING:  # torch is heavy, and an artifact is served without it
     from torch import nn
-
-QUIET = 4
-"""ONNX Runtime's log level "fatal"; errors come back as exceptions anyway."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +47,13 @@ def open_candidate(candidate: Candidate) -> Runner:
     return RUNNERS[candidate.kind](candidate)
 
 
-def runner_of_session(session: Session) -> Runner:
+def wrap_session(session: Session) -> Runner:
     """Return the runner of an open artifact."""
     return Runner(session.run, session.runtime, session.time_ms)
 
 
 def _artifact(candidate: Candidate) -> Runner:
-    return runner_of_session(open_artifact(Path(candidate.path), candidate.threads))
+    return wrap_session(open_artifact(Path(candidate.path), candidate.threads))
 
 
 def _eager(candidate: Candidate) -> Runner:
@@ -85,12 +83,7 @@ def _torchao(candidate: Candidate) -> Runner:
 
 def _onnxruntime(candidate: Candidate) -> Runner:
     """Return a runner of any ONNX file; it answers with the first output, as it comes."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = candidate.threads or 0
-    options.log_severity_level = QUIET
-    session = onnxruntime.InferenceSession(candidate.path, options)
+    session = open_inference_session(Path(candidate.path), candidate.threads)
     name = session.get_inputs()[0].name
     version = f"ONNX Runtime {versions_of(['onnxruntime'])['onnxruntime']}"
     return Runner(lambda images: session.run(None, {name: images})[0], version)

@@ -19,6 +19,20 @@ DTYPES = {"tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 QUIET = 4  # fatal only; errors come back as exceptions anyway
 
 
+def open_inference_session(path: Path, threads: int | None) -> Any:
+    """Return ONNX Runtime's own session on any ONNX file, on the CPU and without log output.
+
+    It raises ONNX Runtime's own exceptions, which share no base class.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = QUIET
+    options.intra_op_num_threads = threads or 0
+    providers = ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers)
+
+
 class OnnxSession:
     """An ONNX file, open in ONNX Runtime's CPU provider."""
 
@@ -28,14 +42,9 @@ class OnnxSession:
         except ImportError:
             message = f"{path} is an ONNX file and needs ONNX Runtime."
             raise MissingError(message, "pip install onnxruntime") from None
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = QUIET
-        options.intra_op_num_threads = threads or 0
         self.runtime = f"ONNX Runtime {onnxruntime.__version__} (CPU)"
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_inference_session(path, threads)
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             reason = str(error).partition("\n")[0]
             message = f"{path} can't be opened by {self.runtime}: {reason}"
