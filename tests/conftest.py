@@ -18,6 +18,8 @@ from support import run
 from vit_export.data.preprocessing import preprocess
 from vit_export.model.vit.presets import load_preset
 
+pytest_plugins = ("sweeps",)
+
 THREADS = max(os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), 1)
 """Of a test and of the commands it runs: more than there are cores would wait for each other."""
 torch.set_num_threads(THREADS)

@@ -247,6 +247,7 @@ def test_a_model_with_outlier_channels_keeps_25_db(tmp_path, scales):
 
 
 @pytest.mark.slow
+@pytest.mark.sweep("test-images", core=("[int8]",))
 @pytest.mark.parametrize("precision", ["int8", "int8-static", "fp16", "weights-int8"])
 def test_all_10_000_test_images(tmp_path, precision):
     """Accuracy is within 0.3 points of fp32, and 99% of all predictions stay."""
