@@ -65,7 +65,7 @@ def test_memory_does_not_grow_with_the_number_of_images():
 def test_observing_reports_its_progress():
     shares = []
     images = make_images(tiny_spec(), 4)
-    collect_stats(lower(random_vit(tiny_spec(), 0)), images, tell=shares.append)
+    collect_stats(lower(random_vit(tiny_spec(), 0)), images, report_share=shares.append)
     assert shares == [0, 0.25, 0.5, 0.75]
 
 

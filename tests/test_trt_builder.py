@@ -18,7 +18,7 @@ from vit_export.backends.tensorrt.options import DEFAULTS
 from vit_export.backends.tensorrt.progress_monitor import Phases, make_monitor
 from vit_export.backends.tensorrt.variants import TENSORRT, Choice
 from vit_export.core.errors import BuildError, ProofError, RequestError
-from vit_export.core.progress import unheard
+from vit_export.core.progress import ignore_share
 
 
 def parse(library, folder, precision="fp16", flavour="tensorrt"):
@@ -28,7 +28,7 @@ def parse(library, folder, precision="fp16", flavour="tensorrt"):
 def build(library, folder, profiles=((1, 8, 16),), **options):
     """Return the engine that the fake library builds, and the calls that built it."""
     network = parse(library, folder)
-    built = serialize(library, network, profiles, BuilderOptions(**options), unheard)
+    built = serialize(library, network, profiles, BuilderOptions(**options), ignore_share)
     if options.get("timing_cache"):
         assert save_timings(options["timing_cache"], built.timings) == ""
     return built.content, [call for call in library.calls if call[0] != "progress_monitor"]

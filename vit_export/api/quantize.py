@@ -107,8 +107,10 @@ def _plan(
     images = None
     if quantization.calibration is not None:
         images = CalibrationImages.find(quantization.calibration, manifest.preprocessing, named)
-    with progress(f"observe layers on {len(images or named)} images") as tell:
-        run = partial(collect_stats, lowered, include=quantization.include, tell=tell)
+    with progress(f"observe layers on {len(images or named)} images") as report_share:
+        run = partial(
+            collect_stats, lowered, include=quantization.include, report_share=report_share
+        )
         stats, tops = _observe(run, manifest, quantization, images, named)
     plan, result = _decide(lowered, request, manifest, stats, (samples, images), progress=progress)
     manifest = replace(manifest, layers=plan.schemes)

@@ -12,7 +12,7 @@ from vit_export.artifact.budget import FP32
 from vit_export.bench.candidates import Candidate
 from vit_export.bench.gemm import GEMMS_PER_FILE, Gemm
 from vit_export.bench.interleave import Worker, time_interleaved
-from vit_export.core.progress import Tell, counted
+from vit_export.core.progress import ReportShare, track
 from vit_export.graph.builder import add_initializer
 from vit_export.quantization.plan import LayerPlan, QuantizationPlan
 from vit_export.quantization.qdq import write_plan
@@ -28,7 +28,7 @@ def time_layers(
     schemes: Sequence[str],
     flavour: str,
     threads: int | None,
-    tell: Tell | None = None,
+    report_share: ReportShare | None = None,
 ) -> dict[tuple[Gemm, str], float]:
     """Return the milliseconds of one layer by its sizes and scheme; fp32 is added to the schemes.
 
@@ -37,14 +37,14 @@ def time_layers(
         schemes: keys of `SCHEMES`.
         flavour: the runtime that the graph is written for, as `--for` names it.
         threads: number of threads; None leaves ONNX Runtime its default.
-        tell: receives the share of `gemms` that is done.
+        report_share: receives the share of `gemms` that is done.
 
     Raises:
         BuildError: ONNX Runtime can't run one of the files.
     """
     layer_ms = {}
     names = (FP32, *schemes)
-    for gemm in counted(gemms, len(gemms), tell):
+    for gemm in track(gemms, len(gemms), report_share):
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             turns: list[tuple[Worker, Sequence[int]]] = []
             for name in names:

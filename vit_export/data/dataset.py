@@ -7,7 +7,7 @@ from typing import Self
 
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
-from vit_export.core.progress import Progress, counted
+from vit_export.core.progress import Progress, track
 from vit_export.data.annotations import Annotations
 from vit_export.data.images import read_batches, read_input
 from vit_export.data.labels import find_class
@@ -90,8 +90,8 @@ def open_dataset(
     if preprocessing is None:
         raise RequestError("The model has no preprocessing for images.", "leave --images out.")
     labels = _find_classes(annotations, answer, classes, names)
-    with progress(f"read {len(annotations.paths)} images") as tell:
-        paths = counted(annotations.paths, len(annotations.paths), tell)
+    with progress(f"read {len(annotations.paths)} images") as report_share:
+        paths = track(annotations.paths, len(annotations.paths), report_share)
         errors = [_try_to_read(path, preprocessing) for path in paths]
     _check_readable(annotations, [error for error in errors if error])
     kept = [i for i, error in enumerate(errors) if error is None]

@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import nn
 
 from vit_export.artifact.budget import FP32
-from vit_export.core.progress import Progress, Tell
+from vit_export.core.progress import Progress, ReportShare
 from vit_export.quantization.observer import LayerStats
 
 Gemm = tuple[int, int, int]
@@ -22,7 +22,7 @@ class LayerTimer(Protocol):
         schemes: Sequence[str],
         flavour: str,
         threads: int | None,
-        tell: Tell | None = None,
+        report_share: ReportShare | None = None,
     ) -> dict[tuple[Gemm, str], float]:
         """Milliseconds of one layer by its sizes and scheme, in fp32 and each of `schemes`."""
 
@@ -55,6 +55,6 @@ def measure_layer_ms(
         for name, layer in layers.items()
     }
     distinct = dict.fromkeys(gemms.values())
-    with progress(f"time layers of {len(distinct)} shapes") as tell:
-        layer_ms = time_layers(distinct, schemes, flavour, threads, tell)
+    with progress(f"time layers of {len(distinct)} shapes") as report_share:
+        layer_ms = time_layers(distinct, schemes, flavour, threads, report_share)
     return {(n, s): layer_ms[gemm, s] for n, gemm in gemms.items() for s in (FP32, *schemes)}

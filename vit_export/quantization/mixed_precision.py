@@ -19,7 +19,7 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.numerics import Array
 from vit_export.core.packages import versions_of
-from vit_export.core.progress import Progress, Tell
+from vit_export.core.progress import Progress, ReportShare
 from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.latency import LayerTimer, measure_layer_ms
 from vit_export.quantization.layers import find_linear_layers
@@ -102,8 +102,8 @@ def search(
     with progress("smooth channels"):
         smooth_channels(lowered, stats, dict.fromkeys(find_linear_layers(lowered, include), FIRST))
     layers = find_linear_layers(lowered, include)
-    with progress("round weights") as tell:
-        plans = _plan_schemes(layers, stats, settings.schemes, tell)
+    with progress("round weights") as report_share:
+        plans = _plan_schemes(layers, stats, settings.schemes, report_share)
     ms = measure_layer_ms(
         layers,
         stats,
@@ -117,9 +117,9 @@ def search(
     extra = [*others, *enlarge_quarters(others)]
     batches = _list_batches(len(samples), len(extra), settings.batch)
     test = AccuracyTest.prepare(lowered, np.stack([*samples, *extra]), batches)
-    with progress(f"measure {len(layers)} layers alone in {len(plans)} schemes") as tell:
+    with progress(f"measure {len(layers)} layers alone in {len(plans)} schemes") as report_share:
         hardest = test.select_hardest(plans[settings.schemes[-1]])
-        noise = measure_layer_noise(hardest, list(plans.values()), tell)
+        noise = measure_layer_noise(hardest, list(plans.values()), report_share)
     noise |= {(name, FP32): 0.0 for name in layers}
     frontier = list(walk_frontier(ms, noise))
     with progress("measure mixed precisions"):
@@ -143,10 +143,13 @@ def _list_batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
 
 
 def _plan_schemes(
-    layers: Mapping[str, nn.Linear], stats: LayerStats, schemes: Sequence[str], tell: Tell | None
+    layers: Mapping[str, nn.Linear],
+    stats: LayerStats,
+    schemes: Sequence[str],
+    report_share: ReportShare | None,
 ) -> dict[str, QuantizationPlan]:
     """A plan of all layers for each scheme; weights are rounded once, for inputs in `FIRST`."""
-    first = plan_layers(layers, stats, dict.fromkeys(layers, FIRST), tell)
+    first = plan_layers(layers, stats, dict.fromkeys(layers, FIRST), report_share)
 
     def change_scheme(name: str, layer: LayerPlan, scheme: str) -> LayerPlan:
         return replace(layer, scheme=scheme, params=SCHEMES[scheme].choose_params(stats[name]))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.core.errors import RequestError
-from vit_export.core.progress import Tell, counted
+from vit_export.core.progress import ReportShare, track
 from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.layers import find_attention_matmuls, find_linear_layers
 
@@ -152,7 +152,7 @@ def collect_stats(
     lowered: LoweredVit,
     images: NamedImages,
     include: Collection[str] = (),
-    tell: Tell | None = None,
+    report_share: ReportShare | None = None,
 ) -> tuple[LayerStats, dict[str, int]]:
     """Statistics of every layer's input on `images`, and the top class of each image.
 
@@ -172,7 +172,7 @@ def collect_stats(
     classes = {}
     by_module = {name: [observers[key] for key in inputs[name]] for name in modules}
     with _observe(modules, by_module):
-        for image, array in counted(images, len(images), tell):
+        for image, array in track(images, len(images), report_share):
             answer = lowered(torch.from_numpy(array[None]))
             classes[image] = int(answer.argmax())
             for name, observer in observers.items():

@@ -9,7 +9,7 @@ from torch import nn
 
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.errors import RequestError
-from vit_export.core.progress import Progress, Tell, counted
+from vit_export.core.progress import Progress, ReportShare, track
 from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.attention import AttentionPlan, plan_attention
 from vit_export.quantization.gptq import round_with_gptq
@@ -68,9 +68,9 @@ def make_plan(
     with progress("smooth channels"):
         smooth_channels(lowered, stats, schemes)
     layers = find_linear_layers(lowered, request.include)
-    with progress("round weights") as tell:
+    with progress("round weights") as report_share:
         schemes = use_per_token_scales(layers, stats, schemes)
-        plan = QuantizationPlan(layers=plan_layers(layers, stats, schemes, tell))
+        plan = QuantizationPlan(layers=plan_layers(layers, stats, schemes, report_share))
     if "attention" in request.include:
         matmuls = plan_attention(lowered, stats, request.precision)
         return replace(plan, attention_matmuls=matmuls)
@@ -110,10 +110,10 @@ def plan_layers(
     layers: Mapping[str, nn.Linear],
     stats: LayerStats,
     schemes: Mapping[str, str],
-    tell: Tell | None = None,
+    report_share: ReportShare | None = None,
 ) -> dict[str, LayerPlan]:
     """A plan for each layer that has a scheme in `schemes`, by layer name."""
-    steps = counted(schemes.items(), len(schemes), tell)
+    steps = track(schemes.items(), len(schemes), report_share)
     return {name: plan_layer(layers[name], stats[name], scheme) for name, scheme in steps}
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from vit_export.core.numerics import Array, snr_db
-from vit_export.core.progress import Tell, counted
+from vit_export.core.progress import ReportShare, track
 from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.fake_quant import fake_quantize
 from vit_export.quantization.plan import QuantizationPlan
@@ -90,11 +90,11 @@ def enlarge_quarters(images: Sequence[Array]) -> list[Array]:
 
 
 def measure_layer_noise(
-    test: AccuracyTest, plans: Sequence[QuantizationPlan], tell: Tell | None = None
+    test: AccuracyTest, plans: Sequence[QuantizationPlan], report_share: ReportShare | None = None
 ) -> dict[tuple[str, str], float]:
     """The noise of quantizing one layer alone, by layer and scheme, for all layers of `plans`."""
     layers = [(name, layer) for plan in plans for name, layer in plan.layers.items()]
     return {
         (name, layer.scheme): test.measure_noise(QuantizationPlan(layers={name: layer}))
-        for name, layer in counted(layers, len(layers), tell)
+        for name, layer in track(layers, len(layers), report_share)
     }

@@ -18,7 +18,7 @@ from vit_export.artifact.outputs import align_for_comparison, find_top_class
 from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.session import Session
 from vit_export.core.numerics import Array, snr_db
-from vit_export.core.progress import Progress, counted
+from vit_export.core.progress import Progress, track
 from vit_export.data.dataset import ImageDataset
 from vit_export.data.images import read_pixels
 from vit_export.validation.metrics import AccuracyReport, Proportion
@@ -64,8 +64,8 @@ class AccuracyEvaluation:
             return
         session = ModuleSession(module)
         count, size = len(self._images.paths), self._batch_size
-        with progress(f"answer {count} images in eager PyTorch") as tell:
-            for inputs in counted(self._images.batches(size), -(-count // size), tell):
+        with progress(f"answer {count} images in eager PyTorch") as report_share:
+            for inputs in track(self._images.batches(size), -(-count // size), report_share):
                 np.save(self._eager, session.run(inputs))
                 self._eager_batches += 1
 
@@ -80,9 +80,9 @@ class AccuracyEvaluation:
         if images is None or not verdict.accepted:
             return verdict
         eager = self._read_eager() if self._eager_batches else repeat(None, len(images.paths))
-        with progress(f"evaluate {len(images.paths)} images") as tell:
+        with progress(f"evaluate {len(images.paths)} images") as report_share:
             answers = _answer(session, images, manifest, self._batch_size)
-            answers = counted(answers, len(images.paths), tell)
+            answers = track(answers, len(images.paths), report_share)
             results = [
                 _compare(manifest.head, answer, expected)
                 for answer, expected in zip(answers, eager, strict=True)

@@ -21,7 +21,7 @@ from vit_export.backends.tensorrt.network import (
 )
 from vit_export.backends.tensorrt.progress_monitor import make_monitor
 from vit_export.core.errors import BuildError
-from vit_export.core.progress import Tell
+from vit_export.core.progress import ReportShare
 
 Result = TypeVar("Result")
 Sizes = tuple[int, int, int]
@@ -97,7 +97,11 @@ def _strongly_typed(library: Any) -> int:
 
 
 def serialize(
-    library: Any, network: Network, profiles: Sequence[Sizes], options: BuilderOptions, tell: Tell
+    library: Any,
+    network: Network,
+    profiles: Sequence[Sizes],
+    options: BuilderOptions,
+    report_share: ReportShare,
 ) -> BuiltEngine:
     """Return the engine of a network. Ctrl-C ends the build, and is raised after that.
 
@@ -106,7 +110,7 @@ def serialize(
         network: what to build.
         profiles: the batch sizes of each optimization profile.
         options: how to build it.
-        tell: called with the share of the build that is done.
+        report_share: called with the share of the build that is done.
 
     Raises:
         RequestError: this version of the library lacks an option.
@@ -114,7 +118,7 @@ def serialize(
     """
     stop = threading.Event()
     config = network.builder.create_builder_config()
-    config.progress_monitor = make_monitor(library, tell, stop)
+    config.progress_monitor = make_monitor(library, report_share, stop)
     configure(library, config, options)
     _add_profiles(network, config, profiles)
     content = _run_interruptibly(

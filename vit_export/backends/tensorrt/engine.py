@@ -12,7 +12,7 @@ from vit_export.backends.tensorrt.compatibility import describe_validity
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.sidecar import graph_of, twin_of
 from vit_export.backends.tensorrt.variant import EngineJob
-from vit_export.core.progress import unheard, warn
+from vit_export.core.progress import ignore_share, warn
 
 GRAPH_OPTIONS = {"opset", "flavour", "simplify"}
 """The options that the manifest inside the graph keeps."""
@@ -31,8 +31,8 @@ def build_engine(work: EngineJob) -> tuple[Manifest, EngineInfo]:
         flavour = str(work.job.settings["flavour"])
         network = parse_graph(work.library, graph, precision=manifest.precision, flavour=flavour)
     profiles = [(one.min, one.opt, one.max or one.opt) for one in manifest.batch.profiles]
-    with progress(work.stage) as tell:
-        engine = serialize(work.library, network, profiles, options, tell or unheard)
+    with progress(work.stage) as report_share:
+        engine = serialize(work.library, network, profiles, options, report_share or ignore_share)
     if options.timing_cache is not None:
         warn(progress, save_timings(options.timing_cache, engine.timings))
     with progress("write"):

@@ -3,10 +3,10 @@
 import threading
 from typing import Any
 
-from vit_export.core.progress import Tell
+from vit_export.core.progress import ReportShare
 
 
-def make_monitor(library: Any, tell: Tell, stop: threading.Event) -> Any:
+def make_monitor(library: Any, report_share: ReportShare, stop: threading.Event) -> Any:
     """Return a progress monitor of `library`.
 
     It tells the share of the build that is done, and ends the build when `stop` is set.
@@ -30,7 +30,7 @@ def make_monitor(library: Any, tell: Tell, stop: threading.Event) -> Any:
             with self._lock:
                 self._phases.step(phase, step + 1)
                 share = self._phases.share
-            tell(share)
+            report_share(share)
             return not stop.is_set()
 
         def phase_finish(self, phase: str) -> None:

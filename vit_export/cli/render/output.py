@@ -13,7 +13,7 @@ import click
 from vit_export.cli.render.blocks import Block
 from vit_export.cli.render.plain import format_plainly
 from vit_export.core.errors import VitExportError
-from vit_export.core.progress import Progress, Tell, silent
+from vit_export.core.progress import Progress, ReportShare, silent
 from vit_export.core.to_json import to_json
 
 
@@ -42,7 +42,7 @@ def show_progress(*, quiet: bool) -> Progress:
     return silent if quiet else _show_stage
 
 
-def _show_stage(name: str) -> AbstractContextManager[Tell | None]:
+def _show_stage(name: str) -> AbstractContextManager[ReportShare | None]:
     if _has_colour(sys.stderr):
         from vit_export.cli.render.pretty import show_stage_prettily
 

@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from vit_export.cli.render.blocks import Block, Line, Span, Table
-from vit_export.core.progress import Tell
+from vit_export.core.progress import ReportShare
 
 BAR_CELLS = 24
 
@@ -42,7 +42,7 @@ def _rich_table(table: Table) -> RichTable:
 
 
 @contextmanager
-def show_stage_prettily(name: str, stream: TextIO) -> Iterator[Tell]:
+def show_stage_prettily(name: str, stream: TextIO) -> Iterator[ReportShare]:
     """Show a running stage with a spinner and a bar, and the finished one with its time."""
     console = Console(file=stream)
     started = time.perf_counter()
