@@ -1,4 +1,4 @@
-"""What test files share: the command line from the outside, small models, what is needed."""
+"""What test files share: running commands, small models, files in other runtimes."""
 
 import json
 import os
@@ -111,22 +111,22 @@ def run_json(*arguments: object, **options: object) -> object:
     return json.loads(run(*arguments, "--json", **options).stdout)
 
 
-def refused(*arguments: object, exit_code: int, **options: object) -> str:
-    """The message of a command that has to fail in a good way: one error, with a Fix."""
+def expect_error(*arguments: object, exit_code: int, **options: object) -> str:
+    """The message and the fix of a command that has to fail with one error and no traceback."""
     done = run(*arguments, exit_code=exit_code, **options)
     lines = [line for line in done.stderr.splitlines() if line.startswith(("Error: ", "Fix: "))]
     assert [line.split(":")[0] for line in lines] == ["Error", "Fix"], done.stderr
     return " ".join(lines)
 
 
-def rarely(values: Iterable[object], *often: object) -> list[object]:
-    """Parameters of a test, which only with `often` runs every day: with the others it is slow."""
+def mark_slow_except(values: Iterable[object], *everyday: object) -> list[object]:
+    """Parameters of a test, of which only `everyday` run every day: the others are slow."""
     slow = pytest.mark.slow
-    return [v if v in often else pytest.param(v, marks=slow) for v in values]
+    return [v if v in everyday else pytest.param(v, marks=slow) for v in values]
 
 
-class Made(dict):
-    """What `make` gives of a name, made when it is first asked for."""
+class LazyDict(dict):
+    """A dictionary whose values are made when they are first read: `make(key)`."""
 
     def __init__(self, make: Callable[[str], object]) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ def need(name: str, *, present: bool, fix: str) -> None:
     pytest.skip(message)
 
 
-def built_by_tensorrt(path, shape) -> int:
+def build_with_tensorrt(path, shape) -> int:
     """Bytes of the engine that TensorRT for RTX builds of an ONNX file, with no GPU needed.
 
     `shape` is that of one image; every node has to be one that the parser knows.
@@ -168,13 +168,13 @@ def built_by_tensorrt(path, shape) -> int:
     return builder.build_serialized_network(network, config).nbytes
 
 
-def top_classes(path: Path, inputs: np.ndarray) -> np.ndarray:
+def predict_classes(path: Path, inputs: np.ndarray) -> np.ndarray:
     """The class that an artifact answers each of `inputs` (M, C, H, W) with, asked alone, (M,)."""
     session = open_artifact(path)
     return np.array([session.run(one[None]).argmax() for one in inputs])
 
 
-def worst_in_openvino(path: Path) -> float:
+def measure_snr_in_openvino(path: Path) -> float:
     """The least signal to noise in dB of an ONNX file in OpenVINO, on the samples it carries."""
     need("openvino", present=find_spec("openvino") is not None, fix="pip install '.[test]'")
     import openvino

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fashion_images import count_right, write_images
 from PIL import Image
-from support import FASHION, refused, run, run_json, tiny_spec
+from support import FASHION, expect_error, run, run_json, tiny_spec
 
 import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
@@ -152,7 +152,7 @@ def test_without_labels_the_top_class_is_compared(fashion, flat):
 
 
 def test_without_labels_and_weights_the_images_are_refused(fashion, flat):
-    message = refused("validate", fashion.path["onnx"], "--images", flat, exit_code=2)
+    message = expect_error("validate", fashion.path["onnx"], "--images", flat, exit_code=2)
     assert "have no labels" in message
     assert "--weights" in message
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 from foreign_names import as_dinov2, as_torchvision
-from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
+from support import FASHION, SEED_STYLE, expect_error, run, run_json, tiny_spec
 from timm_models import VisionTransformer, resample_abs_pos_embed
 
 from vit_export.checkpoints.hints import CheckpointHints
@@ -170,7 +170,7 @@ def test_another_size_from_end_to_end(tmp_path):
 
 def test_a_size_that_no_patch_divides(tmp_path):
     arguments = ("--model", "fashion_mnist", "--image-size", "30", "--out", tmp_path / "f.onnx")
-    assert "patch_size 4 does not divide the image of 30x30" in refused(
+    assert "patch_size 4 does not divide the image of 30x30" in expect_error(
         "onnx", *arguments, "-q", exit_code=2
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import need, refused, run_json
+from support import expect_error, need, run_json
 from toy_backend.backend import TOY
 
 import vit_export
@@ -197,7 +197,7 @@ def test_inspect_describes_it(backend, built):
 
 def test_locate_finds_nothing_or_says_what_to_do_instead(backend, built):
     if backend.open_taps is None:
-        assert "Fix: " in refused("locate", built.path, exit_code=2)
+        assert "Fix: " in expect_error("locate", built.path, exit_code=2)
     else:
         assert vit_export.locate(built.path).first is None
 
@@ -206,7 +206,7 @@ def test_locate_finds_nothing_or_says_what_to_do_instead(backend, built):
 def test_a_file_that_is_cut_off_is_refused(artifact, part):
     content = artifact.read_bytes()
     artifact.write_bytes(content[: int(part * len(content))])
-    assert str(artifact) in refused("validate", artifact, exit_code=2)
+    assert str(artifact) in expect_error("validate", artifact, exit_code=2)
 
 
 def test_the_same_request_gives_the_same_bytes(backend, built, model, tmp_path):

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import need, refused, run, run_json, tiny_spec
+from support import expect_error, need, run, run_json, tiny_spec
 
 from vit_export import BuildError, MissingError, RequestError, VitSpec, bench, onnx
 from vit_export.artifact.batch import Batch
@@ -106,14 +106,14 @@ def test_the_table(artifact):
     ],
 )
 def test_senseless_requests_are_refused(artifact, arguments, words, exit_code):
-    message = refused("bench", artifact, *arguments, exit_code=exit_code)
+    message = expect_error("bench", artifact, *arguments, exit_code=exit_code)
     assert [word for word in words if word not in message] == []
 
 
 def test_a_batch_that_a_file_does_not_take_is_refused(tmp_path):
     spec = tiny_spec(depth=1)
     onnx((spec, random_vit(spec, 0).state_dict()), tmp_path / "f.onnx", batch="2")
-    message = refused("bench", tmp_path / "f.onnx", "--batch", "2,4", exit_code=2)
+    message = expect_error("bench", tmp_path / "f.onnx", "--batch", "2,4", exit_code=2)
     assert "takes batch 2, not 4" in message
 
 
@@ -269,7 +269,7 @@ def test_weights_of_another_model_are_refused(fashion, tmp_path):
     manifest = read_manifest(open_artifact(fashion.path["onnx"]), fashion.path["onnx"])
     save_file(random_vit(manifest.spec, 1).state_dict(), weights)
     request = ["--against", "eager", "--weights", weights]
-    message = refused("bench", fashion.path["onnx"], *request, exit_code=2)
+    message = expect_error("bench", fashion.path["onnx"], *request, exit_code=2)
     assert "does not hold the weights of the artifact" in message
 
 

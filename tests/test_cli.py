@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import FASHION, refused, run, run_json
+from support import FASHION, expect_error, run, run_json
 
 from vit_export import api
 from vit_export.core.errors import VitExportError
@@ -40,7 +40,7 @@ BAD_REQUESTS = {
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_REQUESTS.values(), ids=BAD_REQUESTS.keys())
 def test_bad_requests(earlier_result, arguments, message):
-    assert message in refused(*export(earlier_result, *arguments), exit_code=2)
+    assert message in expect_error(*export(earlier_result, *arguments), exit_code=2)
 
 
 BAD_MODELS = {
@@ -56,7 +56,7 @@ BAD_MODELS = {
 def test_bad_models(earlier_result, tmp_path, line, message):
     model = tmp_path / "model.toml"
     model.write_text(f"[vit]\n{line}\n")
-    assert message in refused(*export(earlier_result, "--model", model), exit_code=2)
+    assert message in expect_error(*export(earlier_result, "--model", model), exit_code=2)
 
 
 @pytest.mark.parametrize(
@@ -71,33 +71,35 @@ def test_bad_weights(earlier_result, tmp_path, content, message):
     weights = tmp_path / "w.safetensors"
     whole = (FASHION / "fashion_mnist.safetensors").read_bytes()
     weights.write_bytes(whole if content is None else content)
-    assert message in refused(*export(earlier_result, "--weights", weights), exit_code=2)
+    assert message in expect_error(*export(earlier_result, "--weights", weights), exit_code=2)
 
 
 def test_weights_of_another_model(earlier_result):
     weights = FASHION / "fashion_mnist.safetensors"
     arguments = ("--model", "vit_tiny_patch16_224", "--weights", weights)
-    assert "width is 128, not 192" in refused(*export(earlier_result, *arguments), exit_code=2)
+    assert "width is 128, not 192" in expect_error(*export(earlier_result, *arguments), exit_code=2)
 
 
 def test_truncated_weights(earlier_result, tmp_path):
     weights = tmp_path / "w.safetensors"
     weights.write_bytes((FASHION / "fashion_mnist.safetensors").read_bytes()[:-1000])
     arguments = ("--model", "fashion_mnist", "--weights", weights)
-    assert "not a whole safetensors" in refused(*export(earlier_result, *arguments), exit_code=2)
+    assert "not a whole safetensors" in expect_error(
+        *export(earlier_result, *arguments), exit_code=2
+    )
 
 
 def test_out_in_a_missing_folder(tmp_path):
     out = tmp_path / "none" / "f.onnx"
-    assert "does not exist. Fix: mkdir -p" in refused(*export(out), exit_code=2)
+    assert "does not exist. Fix: mkdir -p" in expect_error(*export(out), exit_code=2)
 
 
 def test_out_in_a_read_only_place(unwritable):
-    assert "can't be written" in refused(*export(unwritable / "f.onnx"), exit_code=1)
+    assert "can't be written" in expect_error(*export(unwritable / "f.onnx"), exit_code=1)
 
 
 def test_out_is_a_folder(tmp_path):
-    assert "is a folder" in refused(*export(tmp_path), exit_code=2)
+    assert "is a folder" in expect_error(*export(tmp_path), exit_code=2)
 
 
 @pytest.mark.parametrize("command", ["predict", "validate"])
@@ -106,11 +108,11 @@ def test_what_is_no_artifact(tmp_path, command, content):
     path = tmp_path / "f.onnx"
     path.write_bytes(content)
     images = [SAMPLE] if command == "predict" else []
-    assert str(path) in refused(command, path, *images, exit_code=2)
+    assert str(path) in expect_error(command, path, *images, exit_code=2)
 
 
 def test_a_missing_artifact():
-    assert "no such artifact" in refused("validate", "none.onnx", exit_code=2)
+    assert "no such artifact" in expect_error("validate", "none.onnx", exit_code=2)
 
 
 def test_an_onnx_file_of_someone_else(tmp_path, fashion):
@@ -119,7 +121,7 @@ def test_an_onnx_file_of_someone_else(tmp_path, fashion):
     model = onnx.load(fashion.path["onnx"])
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "foreign.onnx")
-    assert "carries no manifest" in refused("validate", tmp_path / "foreign.onnx", exit_code=2)
+    assert "carries no manifest" in expect_error("validate", tmp_path / "foreign.onnx", exit_code=2)
 
 
 BAD_IMAGES = {
@@ -133,7 +135,7 @@ BAD_IMAGES = {
 def test_bad_images(tmp_path, fashion, write, message):
     path = tmp_path / "image.png"
     write(path)
-    assert message in refused("predict", fashion.path["onnx"], SAMPLE, path, exit_code=2)
+    assert message in expect_error("predict", fashion.path["onnx"], SAMPLE, path, exit_code=2)
 
 
 JSON_REQUESTS = {
@@ -189,7 +191,7 @@ ERRORS = {
 @pytest.mark.parametrize(("error", "exit_code", "message"), ERRORS.values(), ids=ERRORS.keys())
 def test_errors_have_their_exit_code_and_a_fix(monkeypatch, error, exit_code, message):
     monkeypatch.setattr(api, "models", mock.Mock(side_effect=error))
-    assert message in refused("models", exit_code=exit_code)
+    assert message in expect_error("models", exit_code=exit_code)
 
 
 def test_a_fault_of_the_program_is_raised(monkeypatch):
@@ -224,7 +226,7 @@ def test_an_artifact_that_was_changed_later(tmp_path, fashion):
     content[middle : middle + 64] = b"\x7f" * 64
     path = tmp_path / "f.onnx"
     path.write_bytes(content)
-    assert "is not the model" in refused("validate", path, "-q", exit_code=4)
+    assert "is not the model" in expect_error("validate", path, "-q", exit_code=4)
 
 
 def test_without_a_command_there_is_help():
@@ -277,6 +279,6 @@ def test_a_report_is_one_page(tmp_path, fashion_file):
 
 def test_a_report_in_a_missing_folder(tmp_path, fashion):
     page = tmp_path / "none" / "report.html"
-    assert "does not exist" in refused(
+    assert "does not exist" in expect_error(
         "validate", fashion.path["onnx"], "--report", page, "-q", exit_code=2
     )

@@ -9,7 +9,7 @@ import torch
 import transformers
 from foreign_names import as_dinov2, as_openai, as_torchvision
 from safetensors.torch import load_file, save_file
-from support import refused, tiny_spec
+from support import expect_error, tiny_spec
 from timm_models import VisionTransformer
 
 from vit_export import RequestError
@@ -261,14 +261,14 @@ def test_a_hint_is_never_ignored(tmp_path, hints, message):
 
 def test_the_command_refuses_it_too(folder):
     drop_tensors(folder, r"layer\.2\.")
-    message = refused("onnx", "--weights", folder, "--out", folder / "o.onnx", exit_code=2)
+    message = expect_error("onnx", "--weights", folder, "--out", folder / "o.onnx", exit_code=2)
     assert "its config.json says num_hidden_layers 3, its tensors 2" in message
 
 
 @pytest.mark.parametrize("epsilon", ["nan", "inf"])
 def test_an_epsilon_that_is_no_number(folder, epsilon):
     request = ["--weights", folder, "--norm-eps", epsilon, "--out", folder / "o.onnx"]
-    assert f"norm_eps is {epsilon}" in refused("onnx", *request, exit_code=2)
+    assert f"norm_eps is {epsilon}" in expect_error("onnx", *request, exit_code=2)
 
 
 def test_tensors_of_another_model_are_named_and_so_are_the_hints(folder):

@@ -9,7 +9,7 @@ import onnx
 import PIL
 import pytest
 from cpp_projects import GRAPH, TRAINED, describe_small_model, generate, in_colour, in_cpp, in_graph
-from support import FASHION, need, refused, run, run_json
+from support import FASHION, expect_error, need, run, run_json
 
 from vit_export.data.pillow_resize import columns_may_come_first
 
@@ -91,7 +91,7 @@ def test_a_folder_with_files_needs_force(tmp_path, in_graph):
     out.mkdir()
     (out / "vit.hpp").write_text("mine")
     (out / "other.txt").write_text("mine too")
-    assert "not empty" in refused("cpp", in_graph / "vit.onnx", "--out", out, exit_code=2)
+    assert "not empty" in expect_error("cpp", in_graph / "vit.onnx", "--out", out, exit_code=2)
     assert (out / "vit.hpp").read_text() == "mine"
     run("cpp", in_graph / "vit.onnx", "--out", out, "--force", "-q")
     assert (out / "vit.hpp").read_text() != "mine"
@@ -111,7 +111,7 @@ REFUSALS = {
 def test_unsuitable_artifacts_are_refused(tmp_path, export, arguments, message):
     artifact, out = tmp_path / "f.onnx", tmp_path / "app"
     run("onnx", *TRAINED, *export, "--out", artifact, "-q")
-    assert message in refused("cpp", artifact, "--out", out, "-q", *arguments, exit_code=2)
+    assert message in expect_error("cpp", artifact, "--out", out, "-q", *arguments, exit_code=2)
     assert not out.exists()
 
 
@@ -125,7 +125,7 @@ def test_an_artifact_without_preprocessing_is_refused(tmp_path):
         artifact,
         "-q",
     )
-    message = refused("cpp", artifact, "--out", tmp_path / "app", "-q", exit_code=2)
+    message = expect_error("cpp", artifact, "--out", tmp_path / "app", "-q", exit_code=2)
     assert "export it with --mean, --std and --resize." in message
 
 
@@ -151,7 +151,7 @@ def test_weights_do_not_prove_a_file_that_resizes_as_another_pillow(tmp_path, in
     other = pretend_other_pillow(in_graph / "vit.onnx", tmp_path / "f.onnx")
     weights = FASHION / "fashion_mnist.safetensors"
     request = ("cpp", other, "--out", tmp_path / "app", "-q")
-    assert "resizes as Pillow" in refused(*request, "--weights", weights, exit_code=2)
+    assert "resizes as Pillow" in expect_error(*request, "--weights", weights, exit_code=2)
     run(*request)
 
 
@@ -163,18 +163,22 @@ def test_a_model_with_renamed_data_is_refused(tmp_path, in_cpp):
     run("cpp", tmp_path / "f.onnx", "--out", tmp_path / "app", "-q")
     assert (tmp_path / "app" / data).exists()
     (tmp_path / "f.onnx").rename(tmp_path / "h.onnx")
-    message = refused("cpp", tmp_path / "h.onnx", "--out", tmp_path / "other", "-q", exit_code=2)
+    message = expect_error(
+        "cpp", tmp_path / "h.onnx", "--out", tmp_path / "other", "-q", exit_code=2
+    )
     assert "its .data file too" in message
     assert not (tmp_path / "other").exists()
 
 
 def test_a_missing_artifact_is_refused(tmp_path):
     missing = tmp_path / "missing.onnx"
-    assert "no such artifact" in refused("cpp", missing, "--out", tmp_path / "app", exit_code=2)
+    assert "no such artifact" in expect_error(
+        "cpp", missing, "--out", tmp_path / "app", exit_code=2
+    )
 
 
 def test_fp16_inputs_are_refused(tmp_path):
     artifact = tmp_path / "f.onnx"
     run("onnx", *TRAINED, "--precision", "fp16", "--io-fp16", "--out", artifact, "-q")
-    message = refused("cpp", artifact, "--out", tmp_path / "app", "-q", exit_code=2)
+    message = expect_error("cpp", artifact, "--out", tmp_path / "app", "-q", exit_code=2)
     assert "--io-fp16" in message

@@ -11,7 +11,7 @@ import transformers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from support import refused
+from support import expect_error
 from timm_models import VisionTransformer
 from torch import nn
 
@@ -262,4 +262,4 @@ def test_the_command_refuses_it_too(tmp_path):
     write_pickle(path)
     path.write_bytes(path.read_bytes()[:-2000])
     for command in (["onnx", "--out", tmp_path / "o.onnx", "--weights"], ["inspect"]):
-        assert str(path) in refused(*command, path, exit_code=2)
+        assert str(path) in expect_error(*command, path, exit_code=2)

@@ -6,7 +6,7 @@ import openvino
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
-from support import SEED_STYLE, built_by_tensorrt, refused, run, tiny_spec
+from support import SEED_STYLE, build_with_tensorrt, expect_error, run, tiny_spec
 
 import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
@@ -68,11 +68,11 @@ def test_tensorrt_builds_a_file_for_tensorrt(tmp_path, changes):
     """TensorRT for RTX builds an engine without a GPU, so it knows every node."""
     spec, path = tiny_spec(**changes), tmp_path / "f.onnx"
     vit_export.onnx((spec, random_vit(spec, 0).state_dict()), path, flavour="tensorrt")
-    assert built_by_tensorrt(path, (3, 16, 24)) > 1000
+    assert build_with_tensorrt(path, (3, 16, 24)) > 1000
 
 
 def test_an_unknown_runtime_is_refused(tmp_path):
-    message = refused("onnx", "--for", "tensorflow", "--out", tmp_path / "f.onnx", exit_code=2)
+    message = expect_error("onnx", "--for", "tensorflow", "--out", tmp_path / "f.onnx", exit_code=2)
     assert "tensorrt" in message
     with pytest.raises(vit_export.RequestError, match="flavour is 'ort'"):
         vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", flavour="ort")

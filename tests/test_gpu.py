@@ -15,7 +15,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import test_trt
-from support import need, refused, run, run_json
+from support import expect_error, need, run, run_json
 
 import vit_export
 from vit_export.backends.open import open_artifact
@@ -119,7 +119,7 @@ def test_a_batch_outside_of_every_profile(engines, kind):
     out, _ = engines(kind, "fp16")
     with pytest.raises(vit_export.VitExportError, match="no profile takes batch 5"):
         open_artifact(out).run(np.zeros((5, 1, 28, 28), np.float32))
-    assert "takes batch" in refused("bench", out, "--batch", "5", exit_code=2)
+    assert "takes batch" in expect_error("bench", out, "--batch", "5", exit_code=2)
 
 
 @pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
@@ -135,7 +135,7 @@ def test_another_version_and_another_gpu(engines, tmp_path, kind, change, told):
     document = json.loads(sidecar_of(copy).read_text())
     document["engine"] |= change
     sidecar_of(copy).write_text(json.dumps(document))
-    assert told in refused("validate", copy, exit_code=3)
+    assert told in expect_error("validate", copy, exit_code=3)
 
 
 @pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
@@ -144,14 +144,14 @@ def test_a_corrupted_engine(engines, tmp_path, kind):
     copy = copied(engines(kind, "fp16")[0], tmp_path)
     content = copy.read_bytes()
     copy.write_bytes(content[: len(content) // 2])
-    assert "is cut off" in refused("validate", copy, exit_code=2)
+    assert "is cut off" in expect_error("validate", copy, exit_code=2)
     document = json.loads(sidecar_of(copy).read_text())
     document["engine"] |= {
         "size_bytes": copy.stat().st_size,
         "sha256": sha256(copy.read_bytes()).hexdigest(),
     }
     sidecar_of(copy).write_text(json.dumps(document))
-    assert "can't be opened" in refused("validate", copy, exit_code=2)
+    assert "can't be opened" in expect_error("validate", copy, exit_code=2)
 
 
 def copied(engine, folder):
@@ -168,7 +168,7 @@ def test_weights_from_the_graph_beside_it(tmp_path, kind):
     assert told["verdict"]["status"] == "PROVEN"
     assert run_json("validate", out, "-q")["status"] == "PROVEN"
     (tmp_path / "f.engine.onnx").unlink()
-    assert "is not beside it" in refused("validate", out, exit_code=2)
+    assert "is not beside it" in expect_error("validate", out, exit_code=2)
 
 
 def test_options_of_tensorrt(tmp_path):

@@ -18,15 +18,15 @@ from quantized_models import (
 from support import (
     FASHION,
     VARIANTS,
-    Made,
-    built_by_tensorrt,
-    rarely,
-    refused,
+    LazyDict,
+    build_with_tensorrt,
+    expect_error,
+    mark_slow_except,
+    measure_snr_in_openvino,
+    predict_classes,
     run,
     run_json,
     tiny_spec,
-    top_classes,
-    worst_in_openvino,
 )
 
 import vit_export
@@ -67,7 +67,7 @@ def test_a_part_adds_its_own_layers_and_no_others(part):
     assert sorted(added) == LAYERS[part]
 
 
-@pytest.mark.parametrize("precision", rarely(OPTIONS, "int8"))
+@pytest.mark.parametrize("precision", mark_slow_except(OPTIONS, "int8"))
 @pytest.mark.parametrize("part", PARTS)
 def test_the_arithmetic_of_a_part_is_in_integers(part, precision):
     vit = random_vit(tiny_spec(**WIDE), 0)
@@ -96,7 +96,7 @@ def test_the_runtime_rounds_as_fake_quantization_does(precision, include):
     assert snr_db(rounded, answer) > 45
 
 
-@pytest.mark.parametrize("variant", rarely(sorted(VARIANTS), "distilled", "projection"))
+@pytest.mark.parametrize("variant", mark_slow_except(sorted(VARIANTS), "distilled", "projection"))
 def test_every_kind_of_attention_is_quantized(variant):
     vit = random_vit(tiny_spec(**VARIANTS[variant]), 0)
     model = quantize_model(vit, QuantizationRequest("int8", include=("attention",)))
@@ -151,7 +151,7 @@ def built(tmp_path_factory):
         options = ("--model", "fashion_mnist", "--precision", name, *OPTIONS[name], *ALL)
         return out, run_json("onnx", *options, "--out", out, "-q")
 
-    return Made(make)
+    return LazyDict(make)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -167,12 +167,12 @@ def test_a_file_with_all_parts_is_proven(name, built):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_top_classes_on_500_test_images_stay(name, built, fashion, fashion_inputs):
-    before = top_classes(fashion.path["onnx"], fashion_inputs)
-    assert (top_classes(built[name][0], fashion_inputs) == before).mean() >= 0.98
+    before = predict_classes(fashion.path["onnx"], fashion_inputs)
+    assert (predict_classes(built[name][0], fashion_inputs) == before).mean() >= 0.98
 
 
 def test_openvino_gives_the_same_answers(built):
-    assert worst_in_openvino(built["int8-static"][0]) > 20
+    assert measure_snr_in_openvino(built["int8-static"][0]) > 20
 
 
 def test_tensorrt_builds_an_engine(tmp_path):
@@ -185,7 +185,7 @@ def test_tensorrt_builds_an_engine(tmp_path):
         calibration=CALIBRATION,
         include=PARTS,
     )
-    assert built_by_tensorrt(path, (1, 28, 28)) > 1000
+    assert build_with_tensorrt(path, (1, 28, 28)) > 1000
 
 
 def test_locate_finds_a_fault_in_a_file_with_all_parts(built, tmp_path):
@@ -237,7 +237,7 @@ def test_auto_decides_on_patches_and_head_too(tmp_path):
 def test_a_combination_that_makes_no_sense_is_an_error(tmp_path, options, message):
     out = tmp_path / "f.onnx"
     command = ("onnx", "--model", "fashion_mnist", *options, "--out", out, "-q")
-    assert message in refused(*command, exit_code=2)
+    assert message in expect_error(*command, exit_code=2)
     assert not out.exists()
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from foreign_names import as_openai
 from safetensors.torch import save_file
-from support import FASHION, refused, run, run_json, tiny_spec
+from support import FASHION, expect_error, run, run_json, tiny_spec
 from timm_models import VisionTransformer
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
@@ -60,7 +60,7 @@ def test_what_is_told_completes_it(tmp_path, timm_state):
 
 
 def test_an_artifact_is_told_nothing(fashion_file):
-    assert "name it alone" in refused("inspect", fashion_file, "--heads", "3", exit_code=2)
+    assert "name it alone" in expect_error("inspect", fashion_file, "--heads", "3", exit_code=2)
 
 
 def test_the_summary_of_a_checkpoint(tmp_path, timm_state):
@@ -73,8 +73,8 @@ def test_the_summary_of_a_checkpoint(tmp_path, timm_state):
     )
     larger = summary(weights=path, heads=3, image_size="32")
     assert larger.token_parameters == found["token_parameters"] + 12 * 24
-    assert "don't show heads" in refused("summary", "--weights", path, exit_code=2)
-    assert "go with a checkpoint" in refused("summary", "--heads", "3", exit_code=2)
+    assert "don't show heads" in expect_error("summary", "--weights", path, exit_code=2)
+    assert "go with a checkpoint" in expect_error("summary", "--heads", "3", exit_code=2)
 
 
 def test_unused_tensors_are_told_by_reason(tmp_path):
@@ -104,11 +104,13 @@ def test_neither(tmp_path, content):
     path = tmp_path / "file"
     if content is not None:
         path.write_bytes(content)
-    assert str(path) in refused("inspect", path, exit_code=2)
+    assert str(path) in expect_error("inspect", path, exit_code=2)
 
 
 @pytest.mark.parametrize("name", ["vit.engine", "vit.onnx"])
 def test_what_is_called_an_artifact_and_is_none(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"no artifact")
-    assert f"{path} is no ONNX, TorchScript or TensorRT" in refused("inspect", path, exit_code=2)
+    assert f"{path} is no ONNX, TorchScript or TensorRT" in expect_error(
+        "inspect", path, exit_code=2
+    )

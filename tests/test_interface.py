@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
-from support import FASHION, ROOT, rarely, refused, run, run_json
+from support import FASHION, ROOT, expect_error, mark_slow_except, run, run_json
 
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.graph.heads import append_head
@@ -88,12 +88,12 @@ def test_images_of_the_user_measure_its_accuracy(top5):
 
 
 def test_more_classes_than_it_returns_are_refused(top5):
-    assert "answers 5 classes" in refused("predict", top5, IMAGE, "--top", "6", exit_code=2)
+    assert "answers 5 classes" in expect_error("predict", top5, IMAGE, "--top", "6", exit_code=2)
 
 
 @pytest.mark.parametrize("command", ["locate", "bench"])
 def test_commands_that_need_the_plain_model_say_so(top5, command):
-    assert "--preprocess none" in refused(command, top5, exit_code=2)
+    assert "--preprocess none" in expect_error(command, top5, exit_code=2)
 
 
 def test_softmax_returns_probabilities(tmp_path, target):
@@ -115,7 +115,7 @@ def test_a_file_of_fewer_bits_preprocesses_too(tmp_path, precision):
     assert document["verdict"]["status"] == "PROVEN"
 
 
-@pytest.mark.parametrize("batch", rarely(["1", "2", "2:3:4"], "2:3:4"))
+@pytest.mark.parametrize("batch", mark_slow_except(["1", "2", "2:3:4"], "2:3:4"))
 def test_a_file_of_a_batch_size_preprocesses_too(tmp_path, tiny_export, target, batch):
     out = tmp_path / "f"
     tiny_export(target, out, "--preprocess", "graph", "--batch", batch)
@@ -134,7 +134,7 @@ REFUSALS = {
 @pytest.mark.parametrize(("options", "message"), REFUSALS.values(), ids=REFUSALS)
 def test_impossible_requests_are_refused(tmp_path, options, message):
     command = ("onnx", "--model", "fashion_mnist", "--preprocess", "graph", "--out", tmp_path / "f")
-    assert message in refused(*command, *options, exit_code=2)
+    assert message in expect_error(*command, *options, exit_code=2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,7 +142,7 @@ def test_a_model_without_preprocessing_is_refused(tmp_path):
     toml = tmp_path / "m.toml"
     toml.write_text("[vit]\nimage_size = 16\npatch_size = 8\nwidth = 24\ndepth = 1\nheads = 3\n")
     command = ("onnx", "--model", toml, "--preprocess", "graph", "--out", tmp_path / "f")
-    assert "no preprocessing" in refused(*command, exit_code=2)
+    assert "no preprocessing" in expect_error(*command, exit_code=2)
 
 
 def test_a_changed_bias_is_rejected(tmp_path):

@@ -5,7 +5,7 @@ import csv
 import pytest
 from fashion_images import PRESET, count_right, slug
 from PIL import Image
-from support import refused, run, run_json
+from support import expect_error, run, run_json
 
 import vit_export
 from vit_export.core.errors import RequestError
@@ -103,11 +103,11 @@ def test_bad_csv(tmp_path, fashion, flat, content, message):
 def test_bad_labels_are_refused_before_any_work(tmp_path, by_folder):
     (by_folder / "bag").rename(by_folder / "handbags")
     export = ("onnx", "--model", "fashion_mnist", "--out", tmp_path / "f.onnx")
-    message = refused(*export, "--images", by_folder, exit_code=2)
+    message = expect_error(*export, "--images", by_folder, exit_code=2)
     assert "handbags: 'handbags' is no class of the model. Fix: Known: Ankle boot" in message
-    message = refused(*export, "--labels-csv", "none.csv", exit_code=2)
+    message = expect_error(*export, "--labels-csv", "none.csv", exit_code=2)
     assert "give --images DIR too" in message
-    message = refused(*export, "--images", by_folder, "--labels-csv", "none.csv", exit_code=2)
+    message = expect_error(*export, "--images", by_folder, "--labels-csv", "none.csv", exit_code=2)
     assert "none.csv: No such file" in message
     assert not (tmp_path / "f.onnx").exists()
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from support import VARIANTS, refused, run, run_json, tiny_spec
+from support import VARIANTS, expect_error, run, run_json, tiny_spec
 
 import vit_export
 import vit_export.model.vit.state
@@ -133,7 +133,7 @@ def test_only_the_weights_of_the_file_will_do(tmp_path):
     assert vit_export.locate(out, weights=tmp_path / "0.pth").first is None
     with pytest.raises(RequestError, match="does not hold the weights"):
         vit_export.locate(out, weights=tmp_path / "1.pth")
-    message = refused("locate", out, exit_code=2)
+    message = expect_error("locate", out, exit_code=2)
     assert "give --weights: it was made of 0.pth" in message
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from quantized_models import WIDE, make_batch, plan_without_calibration
-from support import FASHION, refused, run, run_json, tiny_spec
+from support import FASHION, expect_error, run, run_json, tiny_spec
 
 import vit_export
 from vit_export.artifact.budget import Budget, BudgetError, Point
@@ -314,7 +314,7 @@ def test_min_top1_for_a_model_without_classes_is_an_error(tmp_path):
 
 def test_a_plot_in_place_of_the_file_is_an_error(tmp_path):
     options = ("--precision", "auto", "--plot", tmp_path / "p.png", "--out", tmp_path / "p.png")
-    assert "--plot" in refused("onnx", "--model", "fashion_mnist", *options, exit_code=2)
+    assert "--plot" in expect_error("onnx", "--model", "fashion_mnist", *options, exit_code=2)
 
 
 def test_a_user_without_a_home_has_a_cache_only_by_variable(tmp_path, monkeypatch):

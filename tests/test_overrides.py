@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from support import FASHION, SEED_STYLE, refused, run, run_json, tiny_spec
+from support import FASHION, SEED_STYLE, expect_error, run, run_json, tiny_spec
 
 from vit_export import RequestError
 from vit_export.backends.open import open_artifact, read_manifest
@@ -47,7 +47,9 @@ def test_all_tokens_of_a_classifier(tmp_path, folder, target):
     assert (manifest.spec.answer, manifest.labels) == ("tokens", ())
     again = run_json("validate", out, "--weights", path, "-q")
     assert again["status"] == "PROVEN"
-    assert "it answers tokens" in refused("predict", out, FASHION / "images/bag_1.png", exit_code=2)
+    assert "it answers tokens" in expect_error(
+        "predict", out, FASHION / "images/bag_1.png", exit_code=2
+    )
 
 
 @torch.no_grad()
@@ -215,6 +217,6 @@ def test_labels_of_a_model_without_classes(tmp_path):
 
 def test_a_bad_request_is_refused_before_the_work(tmp_path):
     out = tmp_path / "f.onnx"
-    message = refused("onnx", "--mean", "x", "--out", out, exit_code=2)
+    message = expect_error("onnx", "--mean", "x", "--out", out, exit_code=2)
     assert "give numbers: --mean 0.5,0.5,0.5" in message
     assert json.loads(run("onnx", "--crop", "big", "--out", out, "--json", exit_code=2).stdout)

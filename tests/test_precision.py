@@ -10,16 +10,16 @@ from PIL import Image
 from quantized_models import add_outliers
 from support import (
     FASHION,
-    Made,
-    built_by_tensorrt,
+    LazyDict,
+    build_with_tensorrt,
+    expect_error,
+    mark_slow_except,
+    measure_snr_in_openvino,
     need,
-    rarely,
-    refused,
+    predict_classes,
     run,
     run_json,
     tiny_spec,
-    top_classes,
-    worst_in_openvino,
 )
 from test_fashion_mnist import DATASET
 
@@ -58,10 +58,12 @@ def built(tmp_path_factory):
         options = ("--model", "fashion_mnist", "--precision", name.split()[0], *OPTIONS[name])
         return out, run_json("onnx", *options, "--out", out, "-q")
 
-    return Made(make)
+    return LazyDict(make)
 
 
-EVERY_NAME = pytest.mark.parametrize("name", rarely(OPTIONS, "int8", "int8-static", "fp16"))
+EVERY_NAME = pytest.mark.parametrize(
+    "name", mark_slow_except(OPTIONS, "int8", "int8-static", "fp16")
+)
 
 
 @EVERY_NAME
@@ -80,8 +82,8 @@ def test_a_file_is_proven_in_its_precision(name, built, fashion):
 
 @EVERY_NAME
 def test_top_classes_on_500_test_images_stay(name, built, fashion, fashion_subset, fashion_inputs):
-    before, labels = top_classes(fashion.path["onnx"], fashion_inputs), fashion_subset[1]
-    after = top_classes(built[name][0], fashion_inputs)
+    before, labels = predict_classes(fashion.path["onnx"], fashion_inputs), fashion_subset[1]
+    after = predict_classes(built[name][0], fashion_inputs)
     precision = name.split()[0]
     assert (after == before).mean() >= MIN_AGREEMENT.get(precision, 0.99)
     lost = 100 * ((before == labels).mean() - (after == labels).mean())
@@ -140,12 +142,12 @@ def test_tensorrt_builds_an_engine(tmp_path, precision):
     path = tmp_path / "f.onnx"
     options = {"calibration": CALIBRATION} if precision == "int8-static" else {}
     vit_export.onnx("fashion_mnist", path, precision=precision, flavour="tensorrt", **options)
-    assert built_by_tensorrt(path, (1, 28, 28)) > 1000
+    assert build_with_tensorrt(path, (1, 28, 28)) > 1000
 
 
 @pytest.mark.parametrize("name", ["int8-static", "int8 token", "fp16"])
 def test_openvino_gives_the_same_answers(name, built):
-    assert worst_in_openvino(built[name][0]) > 20
+    assert measure_snr_in_openvino(built[name][0]) > 20
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_openvino_gives_the_same_answers(name, built):
 def test_a_combination_that_makes_no_sense_is_an_error(tmp_path, options, message):
     out = tmp_path / "f.onnx"
     command = ("onnx", "--model", "fashion_mnist", *options, "--out", out)
-    assert message in refused(*command, exit_code=2, cwd=tmp_path)
+    assert message in expect_error(*command, exit_code=2, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -192,7 +194,7 @@ def test_unknown_scales_are_an_error(tmp_path):
 
 def test_torchscript_supports_fp32_only(tmp_path):
     options = ("--model", "fashion_mnist", "--precision", "int8", "--out", tmp_path / "f.pt")
-    assert "built in fp32" in refused("torchscript", *options, exit_code=2)
+    assert "built in fp32" in expect_error("torchscript", *options, exit_code=2)
 
 
 def make_calibration(folder, good=20, bad=0, flat=0):
@@ -224,7 +226,7 @@ def test_the_export_names_faulty_images_of_the_calibration(tmp_path, counts, nam
 def test_a_calibration_that_is_mostly_unreadable_is_an_error(tmp_path):
     folder = make_calibration(tmp_path / "images", good=5, bad=5)
     options = ("--model", "fashion_mnist", "--precision", "int8-static", "--calibration", folder)
-    message = refused("onnx", *options, "--out", tmp_path / "f.onnx", "-q", exit_code=2)
+    message = expect_error("onnx", *options, "--out", tmp_path / "f.onnx", "-q", exit_code=2)
     assert "a tenth of 10 files" in message
     assert "bad0.png" in message
 

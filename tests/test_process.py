@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import COMMAND, FASHION, rarely, refused, run
+from support import COMMAND, FASHION, expect_error, mark_slow_except, run
 
 WAITING = """
 import sys, time
@@ -107,12 +107,12 @@ def test_two_processes_with_one_out(tmp_path, tiny_toml):
     assert {path.name for path in tmp_path.iterdir()} == {"f.onnx", tiny_toml.name}
 
 
-@pytest.mark.parametrize("backend", rarely(["onnx", "torchscript"], "onnx"))
+@pytest.mark.parametrize("backend", mark_slow_except(["onnx", "torchscript"], "onnx"))
 def test_a_full_disk(earlier_result, backend):
     """No file may grow past 1 MB: the system refuses in the middle of the weights."""
     script = f'ulimit -f 1024; exec "{COMMAND}" "$@"'
     command = (backend, "--model", "fashion_mnist", "--out", earlier_result, "-q")
-    text = refused("-c", script, "vit-export", *command, command="bash", exit_code=1)
+    text = expect_error("-c", script, "vit-export", *command, command="bash", exit_code=1)
     assert "can't be written" in text
 
 
@@ -120,7 +120,7 @@ def test_a_full_disk(earlier_result, backend):
 @pytest.mark.parametrize("arguments", ["models", "models --json"])
 def test_a_full_disk_behind_stdout(arguments):
     script = f'"{COMMAND}" {arguments} >/dev/full'
-    text = refused("-c", script, command="bash", exit_code=1)
+    text = expect_error("-c", script, command="bash", exit_code=1)
     assert "No space left on device. Fix: check the path" in text
 
 
@@ -152,7 +152,7 @@ def test_what_is_not_installed_ends_with_3(fashion):
     """A device has no torch, which TorchScript needs."""
     script = "import sys; sys.modules['torch'] = None; from vit_export.cli import main; main()"
     command = ("validate", fashion.path["torchscript"])
-    text = refused("-c", script, *command, command=sys.executable, exit_code=3)
+    text = expect_error("-c", script, *command, command=sys.executable, exit_code=3)
     assert "Fix: pip install torch" in text
 
 
@@ -162,7 +162,7 @@ def test_a_file_that_is_not_the_model_ends_with_4(tmp_path, fashion):
     middle = len(content) // 2
     content[middle : middle + 64] = b"\x7f" * 64
     out.write_bytes(content)
-    text = refused("validate", out, "-q", process=True, exit_code=4)
+    text = expect_error("validate", out, "-q", process=True, exit_code=4)
     assert "is not the model" in text
 
 

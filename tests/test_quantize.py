@@ -18,7 +18,7 @@ from quantized_models import (
     run_eager,
     run_graph,
 )
-from support import VARIANTS, rarely, tiny_spec
+from support import VARIANTS, mark_slow_except, tiny_spec
 from torch.nn import functional
 
 from vit_export.artifact.precision import QuantizationRequest
@@ -172,7 +172,7 @@ def test_the_runtime_rounds_as_fake_quantization_does(quantization, opset, least
     assert snr_db(rounded, answer) > (50 if quantization.precision == "weights-int8" else 100)
 
 
-@pytest.mark.parametrize("variant", rarely(sorted(VARIANTS), *EVERY_DAY))
+@pytest.mark.parametrize("variant", mark_slow_except(sorted(VARIANTS), *EVERY_DAY))
 def test_every_kind_of_block_is_quantized(variant):
     spec = tiny_spec(**VARIANTS[variant])
     model = quantize_model(random_vit(spec, 0), QuantizationRequest("int8"))

@@ -2,7 +2,7 @@
 
 import onnx_ir as ir
 import pytest
-from support import VARIANTS, rarely, tiny_spec
+from support import VARIANTS, mark_slow_except, tiny_spec
 
 from vit_export.artifact.batch import Batch
 from vit_export.graph import capture as capturing
@@ -47,7 +47,7 @@ def to_constant(value):
 KINDS = ["paper", "seed", "swiglu, layer scale", "distilled", "attention pooling", "tokens"]
 
 
-@pytest.mark.parametrize("kind", rarely(KINDS, "paper", "distilled", "tokens"))
+@pytest.mark.parametrize("kind", mark_slow_except(KINDS, "paper", "distilled", "tokens"))
 def test_a_repeated_graph_equals_a_whole_one(monkeypatch, kind):
     spec = tiny_spec(depth=DEPTH, **VARIANTS[kind])
     repeated = captured(spec)

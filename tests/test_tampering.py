@@ -4,7 +4,7 @@ import json
 import sys
 
 import pytest
-from support import TAMPERING, rarely, run
+from support import TAMPERING, mark_slow_except, run
 
 import vit_export
 
@@ -21,7 +21,7 @@ def tampering_command(kind, target, model, out):
     return (TAMPERING, kind, target, "--model", model, "--out", out)
 
 
-@pytest.mark.parametrize("target", rarely(["onnx", "torchscript"], "onnx"))
+@pytest.mark.parametrize("target", mark_slow_except(["onnx", "torchscript"], "onnx"))
 @pytest.mark.parametrize(("kind", "problem"), WRONG.items(), ids=WRONG.keys())
 def test_a_wrong_file_is_rejected(tmp_path, tiny_toml, kind, problem, target):
     out = tmp_path / "out.file"

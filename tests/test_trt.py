@@ -11,7 +11,17 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from support import COMMAND, FASHION, Made, need, rarely, refused, run, run_json, tiny_spec
+from support import (
+    COMMAND,
+    FASHION,
+    LazyDict,
+    expect_error,
+    mark_slow_except,
+    need,
+    run,
+    run_json,
+    tiny_spec,
+)
 
 import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
@@ -66,10 +76,10 @@ def built(tmp_path_factory):
         asked = ("--model", "fashion_mnist", *ASKED[name], *BATCH, "--save-onnx")
         return out, run_json("trt", *asked, "--out", out, "-q")
 
-    return Made(make)
+    return LazyDict(make)
 
 
-EVERY_NAME = pytest.mark.parametrize("name", rarely(ASKED, "fp32", "fp16", "int8-static"))
+EVERY_NAME = pytest.mark.parametrize("name", mark_slow_except(ASKED, "fp32", "fp16", "int8-static"))
 
 
 @EVERY_NAME
@@ -228,10 +238,10 @@ def engine(built, tmp_path):
 def test_on_a_machine_without_a_gpu(engine):
     for command in (("validate",), ("bench",), ("predict", FASHION / "images" / "bag_1.png")):
         name, *rest = command
-        told = refused(name, engine, *rest, exit_code=3)
+        told = expect_error(name, engine, *rest, exit_code=3)
         assert "not checkable here: no GPU here" in told
     assert json.loads(run("validate", engine, "--json", exit_code=3).stdout)["exit_code"] == 3
-    assert "--save-onnx" in refused("locate", engine, exit_code=2)
+    assert "--save-onnx" in expect_error("locate", engine, exit_code=2)
 
 
 def changed(engine, **values):
@@ -243,7 +253,7 @@ def changed(engine, **values):
 
 def test_an_engine_of_another_version(engine):
     changed(engine, version="1.2.3.4")
-    told = refused("validate", engine, exit_code=3)
+    told = expect_error("validate", engine, exit_code=3)
     assert "built by TensorRT for RTX 1.2.3.4, and " in told
     assert "pip install tensorrt-rtx==1.2.3.4" in told
 
@@ -251,30 +261,30 @@ def test_an_engine_of_another_version(engine):
 def test_an_engine_of_a_library_that_is_not_here(engine):
     need("no tensorrt", present=find_spec("tensorrt") is None, fix="it is installed here")
     changed(engine, kind="tensorrt", version="10.13.3.9")
-    assert "pip install tensorrt==10.13.3.9" in refused("validate", engine, exit_code=3)
+    assert "pip install tensorrt==10.13.3.9" in expect_error("validate", engine, exit_code=3)
 
 
 def test_a_spoiled_engine(engine):
     content = engine.read_bytes()
     engine.write_bytes(content[: len(content) // 2])
-    assert "is cut off" in refused("validate", engine, exit_code=2)
+    assert "is cut off" in expect_error("validate", engine, exit_code=2)
     engine.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert "damaged" in refused("validate", engine, exit_code=2)
+    assert "damaged" in expect_error("validate", engine, exit_code=2)
 
 
 def test_an_engine_without_its_manifest(engine):
     path = engine.with_name(f"{engine.name}.json")
     document = json.loads(path.read_text())
     path.unlink()
-    told = refused("validate", engine, exit_code=2)
+    told = expect_error("validate", engine, exit_code=2)
     version = document["engine"]["version"]
     assert f"an engine of TensorRT {version}, and f.engine.json is not beside it" in told
     path.write_text(json.dumps({name: document[name] for name in document if name != "engine"}))
-    assert "tells of no engine" in refused("inspect", engine, exit_code=2)
+    assert "tells of no engine" in expect_error("inspect", engine, exit_code=2)
     path.write_bytes(b"\xff\xfe")
-    assert "can't be read: it is no text" in refused("inspect", engine, exit_code=2)
+    assert "can't be read: it is no text" in expect_error("inspect", engine, exit_code=2)
     path.write_text(json.dumps(document | {"engine": {"kind": "rtx"}}))
-    told = refused("validate", engine, exit_code=2)
+    told = expect_error("validate", engine, exit_code=2)
     assert "engine.version is missing" in told
 
 
@@ -312,19 +322,19 @@ def test_a_foreign_file_beside_a_zip(tmp_path, fashion):
 )
 def test_requests_that_make_no_sense(tmp_path, options, exit_code, told):
     asked = ("trt", "--model", "fashion_mnist", *options, "--out", tmp_path / "f.engine", "-q")
-    assert told in refused(*asked, exit_code=exit_code)
+    assert told in expect_error(*asked, exit_code=exit_code)
     assert not list(tmp_path.iterdir())
 
 
 def test_profiles_are_an_engines(tmp_path):
     asked = ("onnx", "--batch", "1", "--batch", "4:8:8", "--out", tmp_path / "f.onnx")
-    assert "take 1:1:8" in refused(*asked, exit_code=2)
+    assert "take 1:1:8" in expect_error(*asked, exit_code=2)
 
 
 def test_a_node_that_the_parser_refuses(tmp_path):
     asked = ("--precision", "weights-int4", "--opset", "21", "--for", "onnxruntime")
     out = tmp_path / "f.engine"
-    told = refused("trt", "--model", "fashion_mnist", *asked, "--out", out, "-q", exit_code=1)
+    told = expect_error("trt", "--model", "fashion_mnist", *asked, "--out", out, "-q", exit_code=1)
     assert "(MatMulNBits) of the module blocks.0.attention.qkv" in told
     assert "--for tensorrt avoids it" in told
     assert not list(tmp_path.iterdir())
@@ -333,7 +343,7 @@ def test_a_node_that_the_parser_refuses(tmp_path):
 def test_an_earlier_engine_survives_a_failure(engine):
     before = engine.read_bytes()
     asked = ("--model", "fashion_mnist", "--workspace", "1", "--out", engine, "-q")
-    refused("trt", *asked, exit_code=1)
+    expect_error("trt", *asked, exit_code=1)
     assert engine.read_bytes() == before
     assert sorted(path.name for path in engine.parent.iterdir()) == ["f.engine", "f.engine.json"]
 
@@ -385,7 +395,7 @@ def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
     assert located["location"]["first"] == "blocks.1.mlp"
     engine = tmp_path / "f.engine.rejected"
     assert run_json("inspect", engine)["family"] == "trt, fp32, batch 1:8:16"
-    assert "not checkable here" in refused("validate", engine, exit_code=3)
+    assert "not checkable here" in expect_error("validate", engine, exit_code=3)
     report = json.loads((tmp_path / "f.engine.rejected.report.json").read_text())
     assert report["status"] == "REJECTED"
     vit_export.trt("fashion_mnist", tmp_path / "f.engine", engine="rtx")
