@@ -21,7 +21,9 @@ OUTPUT_NAMES = {"softmax": ("probabilities",), "top5": ("classes", "scores")}
 """Names of a file's outputs; a file that answers `logits` names them after the model's answer."""
 
 
-def infer_output_shape(output_format: str, answer_shape: tuple[int, ...]) -> tuple[int, ...]:
+def infer_output_shape(
+    output_format: OutputFormat, answer_shape: tuple[int, ...]
+) -> tuple[int, ...]:
     """Shape of a session's answer to one image; `answer_shape` is that of the model.
 
     The best classes are (k, 2): class and probability, the best first.
@@ -29,7 +31,9 @@ def infer_output_shape(output_format: str, answer_shape: tuple[int, ...]) -> tup
     return (min(TOP, *answer_shape), 2) if output_format == "top5" else answer_shape
 
 
-def align_for_comparison(output_format: str, logits: Array, answer: Array) -> tuple[Array, Array]:
+def align_for_comparison(
+    output_format: OutputFormat, logits: Array, answer: Array
+) -> tuple[Array, Array]:
     """Two arrays that a right file has equal: from the reference's `logits`, and its `answer`.
 
     Five best classes make ten numbers: the probabilities of the classes that the file names, and
@@ -51,7 +55,7 @@ def align_for_comparison(output_format: str, logits: Array, answer: Array) -> tu
     )
 
 
-def align_rows(output_format: str, alone: Array, answer: Array) -> tuple[Array, Array]:
+def align_rows(output_format: OutputFormat, alone: Array, answer: Array) -> tuple[Array, Array]:
     """Two arrays that a right file has equal: from its answer to an image alone, and in a batch."""
     if output_format == "logits":
         return alone, answer
@@ -60,12 +64,12 @@ def align_rows(output_format: str, alone: Array, answer: Array) -> tuple[Array, 
     return _log(alone[:, 1]), _log(answer[:, 1])
 
 
-def find_top_class(output_format: str, answer: Array) -> int:
+def find_top_class(output_format: OutputFormat, answer: Array) -> int:
     """The class that `answer`, that of one image, puts first."""
     return int(answer[0, 0]) if output_format == "top5" else int(answer.argmax())
 
 
-def rank_classes(output_format: str, answer: Array) -> tuple[list[int], list[float]]:
+def rank_classes(output_format: OutputFormat, answer: Array) -> tuple[list[int], list[float]]:
     """Classes and their probabilities in `answer`, that of one image, the best first."""
     if output_format == "top5":
         return [int(one) for one in answer[:, 0]], [float(one) for one in answer[:, 1]]

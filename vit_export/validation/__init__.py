@@ -1,1 +1,1 @@
-"""Whether a file is the model, and what it is worth on images."""
+"""Whether a file still is the model, and how accurate it is on images."""

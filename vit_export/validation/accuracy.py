@@ -1,4 +1,4 @@
-"""Accuracy on the user's images, which eager PyTorch and then the artifact answer.
+"""Accuracy on the user's images: eager PyTorch answers them first, then the artifact.
 
 Memory does not grow with the number of images: they are read twice, one batch at a time, and the
 answers of eager PyTorch wait in a temporary file.
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import align_for_comparison, find_top_class
+from vit_export.artifact.outputs import OutputFormat, align_for_comparison, find_top_class
 from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.session import Session
 from vit_export.core.numerics import Array, snr_db
@@ -40,12 +40,12 @@ NO_CLASS = -1
 
 
 class AccuracyEvaluation:
-    """The user's images, and eager PyTorch's answers until the artifact has answered too."""
+    """The user's images, with eager PyTorch's answers until the artifact has answered too."""
 
     def __init__(self, images: ImageDataset | None, tokens: int | None) -> None:
-        """Without `images` nothing is evaluated.
+        """Without `images` the evaluation does nothing.
 
-        `tokens` of an image bound the size of batches; None for a model that has no tokens.
+        The number of `tokens` of an image limits the size of batches; None for a model without.
         """
         self._images = images
         self._batch_size = _choose_batch_size(tokens)
@@ -59,7 +59,7 @@ class AccuracyEvaluation:
         self._eager.close()
 
     def run_eager(self, module: "nn.Module", progress: Progress) -> None:
-        """Stores the answers of `module`, which need not stay in memory afterwards."""
+        """Store the answers of `module`, which need not stay in memory afterwards."""
         if self._images is None:
             return
         session = ModuleSession(module)
@@ -130,7 +130,7 @@ class _Result:
     snr_db: float | None
 
 
-def _compare(output_format: str, answer: Array, eager: Array | None) -> _Result:
+def _compare(output_format: OutputFormat, answer: Array, eager: Array | None) -> _Result:
     after = _find_class(output_format, answer)
     if eager is None:
         return _Result(after, None, None)
@@ -138,7 +138,7 @@ def _compare(output_format: str, answer: Array, eager: Array | None) -> _Result:
     return _Result(after, _find_class("logits", eager), snr_db(*aligned))
 
 
-def _find_class(output_format: str, answer: Array) -> int:
+def _find_class(output_format: OutputFormat, answer: Array) -> int:
     """The top class, or NO_CLASS; the position of the largest number in features and tokens."""
     return find_top_class(output_format, answer) if np.isfinite(answer).all() else NO_CLASS
 

@@ -8,7 +8,12 @@ from typing import Self
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import align_for_comparison, align_rows, infer_output_shape
+from vit_export.artifact.outputs import (
+    OutputFormat,
+    align_for_comparison,
+    align_rows,
+    infer_output_shape,
+)
 from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends import find_backend
@@ -26,12 +31,14 @@ class Expectation:
     """What an artifact has to answer, and how exactly."""
 
     reference: Reference
+    """The right answers of the model itself, each to one image."""
     batch: Batch
     """The batch sizes that the artifact takes."""
     precision: str
     tolerance: Tolerance
     classifies: bool
-    output_format: str = "logits"
+    """Whether the model answers logits, so that its top class has to be right too."""
+    output_format: OutputFormat = "logits"
 
     @classmethod
     def from_manifest(cls, manifest: Manifest, reference: Reference) -> Self:
@@ -59,7 +66,7 @@ def validate_artifact(
 ) -> Verdict:
     """The verdict on an artifact by everything that its manifest claims; see `validate`.
 
-    What its backend finds wrong with the open file besides its answers is a failure too.
+    A problem that the backend finds in the open file is a failure too.
     """
     expectation = Expectation.from_manifest(manifest, reference)
     verdict = validate(
