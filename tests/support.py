@@ -69,7 +69,7 @@ VARIANTS = {
 
 
 def tiny_spec(**changes: object) -> VitSpec:
-    """A ViT that builds in no time."""
+    """A ViT of a few thousand parameters."""
     return VitSpec(**(TINY | changes))
 
 
@@ -138,7 +138,7 @@ class LazyDict(dict):
 
 
 def need(name: str, *, present: bool, fix: str) -> None:
-    """Skips a test loudly where something is missing; fails where it is required."""
+    """Skip a test where something is missing, and say so; fail it where that is required."""
     if present:
         return
     message = f"{name} is not here. Fix: {fix}"
@@ -148,9 +148,9 @@ def need(name: str, *, present: bool, fix: str) -> None:
 
 
 def build_with_tensorrt(path, shape) -> int:
-    """Bytes of the engine that TensorRT for RTX builds of an ONNX file, with no GPU needed.
+    """Size in bytes of the engine that TensorRT for RTX builds from an ONNX file; needs no GPU.
 
-    `shape` is that of one image; every node has to be one that the parser knows.
+    `shape` is that of one image. The parser has to know every node.
     """
     need("tensorrt-rtx", present=find_spec("tensorrt_rtx") is not None, fix="pip install '.[test]'")
     import tensorrt_rtx as tensorrt
@@ -169,20 +169,20 @@ def build_with_tensorrt(path, shape) -> int:
 
 
 def predict_classes(path: Path, inputs: np.ndarray) -> np.ndarray:
-    """The class that an artifact answers each of `inputs` (M, C, H, W) with, asked alone, (M,)."""
+    """The top class (M,) of each of `inputs` (M, C, H, W), which run alone."""
     session = open_artifact(path)
     return np.array([session.run(one[None]).argmax() for one in inputs])
 
 
 def measure_snr_in_openvino(path: Path) -> float:
-    """The least signal to noise in dB of an ONNX file in OpenVINO, on the samples it carries."""
+    """The least signal-to-noise ratio in dB of an ONNX file in OpenVINO, on its own samples."""
     need("openvino", present=find_spec("openvino") is not None, fix="pip install '.[test]'")
     import openvino
 
     manifest = read_manifest(open_artifact(path), path)
-    made = remake_sample_set(manifest).inputs
+    samples = remake_sample_set(manifest).inputs
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return min(
         snr_db(expected, compiled([image[None]])[0][0])
-        for image, expected in zip(made, manifest.reference.answers, strict=True)
+        for image, expected in zip(samples, manifest.reference.answers, strict=True)
     )
