@@ -98,7 +98,7 @@ def fashion_subset() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def fashion_inputs(fashion_subset) -> np.ndarray:
-    """What the model is fed for these images: (500, 1, 28, 28)."""
+    """The inputs (500, 1, 28, 28) of the model for these images."""
     steps = load_preset("fashion_mnist").preprocessing
     return np.stack([preprocess(Image.fromarray(image), steps) for image in fashion_subset[0]])
 

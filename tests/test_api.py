@@ -174,8 +174,8 @@ def test_the_manifest_records_the_options(tmp_path):
     model = (spec, random_vit(spec, 0).state_dict())
     built = vit_export.onnx(model, tmp_path / "f.onnx", opset=19, batch="1:2:4", simplify=False)
     manifest = read_manifest(open_artifact(built.path), built.path)
-    told = {"opset": 19, "flavour": "portable", "simplify": False}
-    assert manifest.settings.values == told | {"preprocess": "none", "head": "logits"}
+    options = {"opset": 19, "flavour": "portable", "simplify": False}
+    assert manifest.settings.values == options | {"preprocess": "none", "head": "logits"}
     assert str(manifest.batch) == "1:2:4"
     assert manifest.versions["torch"] == torch.__version__
     assert manifest.spec == spec

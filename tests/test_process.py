@@ -28,7 +28,7 @@ def progress(stage):
 output.show_progress = lambda quiet: progress
 cli.main()
 """
-"""A program that waits in one stage of the command line that it is given."""
+"""A program that runs a command line and waits in one of its stages."""
 
 
 def export(out, model):

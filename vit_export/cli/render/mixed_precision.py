@@ -16,7 +16,7 @@ def describe_search(search: SearchResult) -> Iterator[Block]:
         f"{result.layers} of {len(search.choices)} layers are quantized: {result.ms:.1f} ms in "
         f"place of {result.ms + gain_ms:.1f} for all of them in {search.runtime}; "
         f"{result.worst_snr_db:.1f} dB is the worst of {search.images} images, "
-        f"{search.budget.min_snr_db:g} dB is asked"
+        f"{search.budget.min_snr_db:g} dB is required"
     )
 
 
