@@ -75,7 +75,7 @@ def test_a_backends_own_options_stand_in_its_signature(name):
     for option in backend.options:
         assert parameters[option.name].default == option.default
         assert option.help in " ".join(getattr(vit_export, name).__doc__.split())
-    for flag in backend.shorts:
+    for flag in backend.precision_flags:
         assert parameters[flag].annotation is bool
 
 

@@ -46,9 +46,9 @@ def tamper(good, layer, folder):
 
 def build(lowered, manifest, path):
     none = np.zeros((0, 1, 28, 28), np.float32)  # only fp16 needs samples
-    settings = manifest.settings.values
+    options = manifest.settings.values
     job = Job(
-        lowered=lowered, manifest=manifest, plan=QuantizationPlan(), samples=none, settings=settings
+        lowered=lowered, manifest=manifest, plan=QuantizationPlan(), samples=none, options=options
     )
     BACKENDS[manifest.target].build(job, path, silent)
 

@@ -102,17 +102,17 @@ def test_a_program_has_one_range_of_batches(build):
 
 
 @pytest.mark.parametrize(
-    ("request_", "settings", "reason"),
+    ("request_", "options", "reason"),
     [
         ({"precision": "int8-static"}, {}, "no int8-static of ours"),
         ({"precision": "fp16", "io_fp16": True}, {}, "--io-fp16"),
         ({}, {"hardware": "same-capability"}, "no --hardware same-capability"),
     ],
 )
-def test_requests_that_torch_tensorrt_cannot_build(request_, settings, reason):
+def test_requests_that_torch_tensorrt_cannot_build(request_, options, reason):
     torch_tensorrt.check_request(QuantizationRequest(precision="fp16"), DEFAULTS)
     with pytest.raises(RequestError, match=reason):
-        torch_tensorrt.check_request(QuantizationRequest(**request_), {**DEFAULTS, **settings})
+        torch_tensorrt.check_request(QuantizationRequest(**request_), {**DEFAULTS, **options})
 
 
 def test_a_program_is_timed_by_the_clock_of_the_gpu(monkeypatch):

@@ -229,7 +229,7 @@ def test_a_known_bad_version_is_warned_of_before_the_build(monkeypatch):
         backend, "replace", lambda one, **changes: SimpleNamespace(**vars(one) | changes)
     )
     manifest = SimpleNamespace(versions={}, batch=Batch.parse("1"))
-    job = SimpleNamespace(settings={**DEFAULTS, "engine": "tensorrt"}, manifest=manifest)
+    job = SimpleNamespace(options={**DEFAULTS, "engine": "tensorrt"}, manifest=manifest)
     with pytest.raises(KeyboardInterrupt):
         backend.build(job, Path("f"), progress)
     assert len(stages) == 2

@@ -127,11 +127,11 @@ def onnx(
         images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
             a class, by name or index. Some images join the proof's samples.
         labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
-        opset: Version of the operator set. 18 to 22.
-        flavour: The runtime it is for; onnxruntime brings operators of its own.
-        simplify: Run onnxsim, proven after like all else.
-        preprocess: graph: the file takes 8-bit images of any size, and resizes as Pillow does.
-        head: Probabilities in place of logits, or the five best classes with theirs.
+        opset: Version of the ONNX operator set. 18 to 22.
+        flavour: The runtime that the graph is made for; onnxruntime uses operators of its own.
+        simplify: Simplify the graph with onnxsim; the result is proven.
+        preprocess: graph: the file takes 8-bit images of any size and resizes them as Pillow does.
+        head: What the file answers: logits, probabilities, or the five best classes with theirs.
         threads: threads of the runtime that proves the file; None is the runtime's default.
         progress: opened around every stage.
 
@@ -205,8 +205,8 @@ def torchscript(
         images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
             a class, by name or index. Some images join the proof's samples.
         labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
-        preprocess: graph: the file takes 8-bit images of any size, and resizes as Pillow does.
-        head: Probabilities in place of logits, or the five best classes with theirs.
+        preprocess: graph: the file takes 8-bit images of any size and resizes them as Pillow does.
+        head: What the file answers: logits, probabilities, or the five best classes with theirs.
         threads: threads of the runtime that proves the file; None is the runtime's default.
         progress: opened around every stage.
 
@@ -308,9 +308,9 @@ def trt(
         engine: The library that builds the engine: TensorRT or torch-tensorrt (both need a GPU), or
             TensorRT for RTX (needs none); auto takes the first of tensorrt, rtx, torch that works
             here.
-        opset: Version of the operator set. 18 to 22.
-        flavour: The runtime it is for; onnxruntime brings operators of its own.
-        simplify: Run onnxsim, proven after like all else.
+        opset: Version of the ONNX operator set. 18 to 22.
+        flavour: The runtime that the graph is made for; onnxruntime uses operators of its own.
+        simplify: Simplify the graph with onnxsim; the result is proven.
         workspace: Limit of scratch memory in MB; 0 is no limit. 0 to 1000000.
         level: How long tensorrt optimizes. 0 to 5.
         timing_cache: A file of kernel timings that tensorrt reads and writes.

@@ -32,7 +32,7 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
 
     with progress("write"):
         weights = save({name: t.contiguous() for name, t in job.lowered.state_dict().items()})
-        path.write_bytes(MAGIC + bytes(int(job.settings["padding"])) + weights)
+        path.write_bytes(MAGIC + bytes(int(job.options["padding"])) + weights)
         sidecar_of(path).write_text(job.manifest.to_json())
     return job.manifest
 

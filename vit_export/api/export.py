@@ -75,7 +75,7 @@ def _build(
         plan=quantized.plan,
         samples=samples,
         io_fp16=request.quantization.io_fp16,
-        settings=request.options,
+        options=request.options,
     )
     manifest = request.backend.build(job, stage.file, progress)
     return _origin(model, quantized, dataset), manifest

@@ -48,7 +48,7 @@ def _list_parameters(backend: Backend) -> Iterator[Parameter]:
         is_fixed = name == "target" or parameter.kind is Parameter.VAR_KEYWORD
         if applies and not is_fixed and name not in LAST:
             yield parameter
-    for flag in backend.shorts:
+    for flag in backend.precision_flags:
         yield Parameter(flag, Parameter.KEYWORD_ONLY, default=False, annotation=bool)
     for option in backend.options:
         yield Parameter(
@@ -71,7 +71,7 @@ def _write_docstring(backend: Backend, parameters: Mapping[str, Parameter]) -> s
     """A summary, the note of the backend, and the parameters as `build` and the backend explain."""
     _, arguments, errors = re.split(r"(?:Args|Raises):\n", inspect.getdoc(build) or "")
     texts = {text.partition(":")[0].strip(): text for text in _split_entries(arguments)}
-    for flag, precision in backend.shorts.items():
+    for flag, precision in backend.precision_flags.items():
         texts[flag] = _write_entry(flag, f"short for precision {precision!r}.")
     for option in backend.options:
         texts[option.name] = _write_entry(option.name, _explain(option))

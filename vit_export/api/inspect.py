@@ -27,6 +27,7 @@ class Inspection:
     family: str
     """The family of a checkpoint, or an artifact's target, precision and batch."""
     parameters: int
+    """Number of parameters of the model."""
     spec: Mapping[str, Any] | None
     """Fields of the model's spec; None for a checkpoint that `missing` says how to complete."""
     preprocessing: Mapping[str, Any] | None
@@ -79,10 +80,10 @@ def inspect(
     if not file.exists():
         raise RequestError(f"{file}: no such file or folder.", "check the path.")
     if not _is_artifact(file):
-        return _checkpoint(file, None if model is None else load_preset(model), hints)
+        return _inspect_checkpoint(file, None if model is None else load_preset(model), hints)
     if model is not None or hints:
         raise RequestError(f"{file} is an artifact, and tells all of itself.", "name it alone.")
-    return _artifact(file)
+    return _inspect_artifact(file)
 
 
 def _is_artifact(path: Path) -> bool:
@@ -98,7 +99,7 @@ def _is_artifact(path: Path) -> bool:
     return path.suffix in {one.suffix for one in BACKENDS.values() if one.owns_suffix}
 
 
-def _artifact(path: Path) -> Inspection:
+def _inspect_artifact(path: Path) -> Inspection:
     backend = find_backend_of(path)
     manifest = backend.read_manifest(path)
     steps = manifest.preprocessing
@@ -118,8 +119,8 @@ def _artifact(path: Path) -> Inspection:
             "weights": manifest.weights_from,
             "weights sha256": manifest.weights_sha256,
             **manifest.versions,
-            **_graph(manifest),
-            **_fp16_range(manifest),
+            **_graph_metadata(manifest),
+            **_fp16_metadata(manifest),
             **{
                 f"engine: {name}": summarize_value(value) for name, value in manifest.engine.items()
             },
@@ -129,12 +130,12 @@ def _artifact(path: Path) -> Inspection:
     )
 
 
-def _graph(manifest: Manifest) -> dict[str, str]:
+def _graph_metadata(manifest: Manifest) -> dict[str, str]:
     counts = manifest.graph.to_mapping() if manifest.graph else {}
     return {f"graph: {name}": f"{count:,}" for name, count in counts.items()}
 
 
-def _fp16_range(manifest: Manifest) -> dict[str, str]:
+def _fp16_metadata(manifest: Manifest) -> dict[str, str]:
     values = asdict(manifest.fp16_range) if manifest.fp16_range else {}
     return {f"fp16: {name}": str(value) for name, value in values.items()}
 
@@ -148,7 +149,7 @@ def summarize_value(value: Any) -> str:
     return "-" if value in {None, ""} else str(value)
 
 
-def _checkpoint(path: Path, preset: Preset | None, hints: dict[str, Any]) -> Inspection:
+def _inspect_checkpoint(path: Path, preset: Preset | None, hints: dict[str, Any]) -> Inspection:
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.files import read_checkpoint

@@ -53,7 +53,7 @@ class Backend:
     options: tuple[Option, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
     """Names in `artifact.precision.PRECISIONS`."""
-    shorts: Mapping[str, str] = field(default_factory=dict)
+    precision_flags: Mapping[str, str] = field(default_factory=dict)
     """The precisions that have a flag of their own, by the name of the flag."""
     dynamic_batch: Batch | None = None
     """What `--batch dynamic` stands for where a file has optimization profiles.
@@ -141,33 +141,33 @@ class Backend:
     def parse_options(self, given: Mapping[str, Any]) -> dict[str, Value]:
         """Return a value for every option: that of `given`, or the default.
 
-        `given` may hold flags of `shorts` too, which are no options.
+        `given` may hold flags of `precision_flags` too, which are no options.
 
         Raises:
             RequestError: an option is unknown, or its value has a wrong type or range.
         """
         known = {option.name: option for option in self.options}
         for name in given:
-            if name not in known and name not in self.shorts:
+            if name not in known and name not in self.precision_flags:
                 fix = did_you_mean(name, known)
                 raise RequestError(f"{self.name} has no option {name!r}.", fix)
         return {
             name: option.check(given.get(name, option.default)) for name, option in known.items()
         }
 
-    def recorded_options(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the part of `settings` that the manifest keeps."""
-        return {one.name: settings[one.name] for one in self.options if one.recorded}
+    def recorded_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of `options` that the manifest keeps."""
+        return {one.name: options[one.name] for one in self.options if one.recorded}
 
-    def check(self, asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
+    def check(self, request: QuantizationRequest, options: Mapping[str, Any]) -> None:
         """Raise RequestError unless such a file can be built.
 
         Raises:
             RequestError: the request makes no sense.
             MissingError: this machine lacks something that the request needs.
         """
-        check_precision(asked, self.name, self.precisions)
-        self.check_request(asked, settings)
+        check_precision(request, self.name, self.precisions)
+        self.check_request(request, options)
 
     def missing_packages(self) -> tuple[str, ...]:
         """Return what has to be installed before this backend works, by the names pip knows."""
@@ -190,15 +190,15 @@ class Backend:
         return self.dynamic_batch if batch.max is None else batch
 
     def resolve_precision(self, name: str | None, given: Mapping[str, Any]) -> str:
-        """Return the precision that `name` or a flag of `shorts` in `given` requests.
+        """Return the precision that `name` or a flag of `precision_flags` in `given` requests.
 
         fp32 where neither says anything.
 
         Raises:
             RequestError: they contradict each other.
         """
-        short = [self.shorts[flag] for flag in self.shorts if given.get(flag)]
-        requested = list(dict.fromkeys([*short, *([name] if name else [])]))
+        flags = [one for flag, one in self.precision_flags.items() if given.get(flag)]
+        requested = list(dict.fromkeys([*flags, *([name] if name else [])]))
         if len(requested) > 1:
             raise RequestError(f"{' and '.join(requested)} at once.", "ask for one precision.")
         return requested[0] if requested else "fp32"

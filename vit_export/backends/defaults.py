@@ -12,7 +12,7 @@ from vit_export.backends.session import Session
 # ruff: noqa: ARG001 these have the signatures of the hooks that they stand in for
 
 
-def accept_request(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
+def accept_request(asked: QuantizationRequest, options: Mapping[str, Any]) -> None:
     """Any options go together."""
 
 
@@ -26,7 +26,7 @@ def have_no_stand_in(path: Path) -> Path | None:
     return None
 
 
-def leave_as_is(path: Path, facts: RunFacts, settings: Mapping[str, Any]) -> Sequence[str]:
+def leave_as_is(path: Path, facts: RunFacts, options: Mapping[str, Any]) -> Sequence[str]:
     """A proven file is complete, and there is nothing to note."""
     return ()
 

@@ -1,4 +1,4 @@
-"""What stands before and behind the model in a file: options that targets share."""
+"""Options for what stands before and behind the model in a file; several backends have them."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -15,13 +15,13 @@ INTERFACE = (
         name="preprocess",
         default="none",
         choices=("none", "graph"),
-        help="graph: the file takes 8-bit images of any size, and resizes as Pillow does.",
+        help="graph: the file takes 8-bit images of any size and resizes them as Pillow does.",
     ),
     Option(
         name="head",
         default="logits",
         choices=get_args(OutputFormat),
-        help="Probabilities in place of logits, or the five best classes with theirs.",
+        help="What the file answers: logits, probabilities, or the five best classes with theirs.",
     ),
 )
 

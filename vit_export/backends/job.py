@@ -25,5 +25,5 @@ class Job:
     samples: Array
     """(M, C, H, W): inputs on which the range of a graph's tensors is measured."""
     io_fp16: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     """A value for every option of the backend, also for those that the manifest does not keep."""

@@ -22,7 +22,7 @@ def export_command(backend: Backend) -> click.Command:
         *(model.SEED, model.IMAGE_SIZE, model.CLASSES, model.OUTPUTS, model.LABELS),
         *model.PREPROCESSING,
         *precision_options(backend.precisions),
-        *(precision_flag(flag, precision) for flag, precision in backend.shorts.items()),
+        *(precision_flag(flag, precision) for flag, precision in backend.precision_flags.items()),
         *(BATCH, common.IMAGES, common.LABELS_CSV),
         *map(backend_option, backend.options),
         *(common.THREADS, common.JSON, common.QUIET, common.VERBOSE),

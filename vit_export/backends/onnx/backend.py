@@ -35,7 +35,7 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
     _add_interface(model, manifest)
     model.metadata_props.update({KEY: manifest.to_json(), INTERFACE_KEY: manifest.interface})
     with progress("write"):
-        save(model, path, opset=int(job.settings["opset"]))
+        save(model, path, opset=int(job.options["opset"]))
     return manifest
 
 
@@ -54,10 +54,10 @@ def _add_interface(model: "ir.Model", manifest: Manifest) -> None:
         append_head(model, manifest.head)
 
 
-def check_request(asked: QuantizationRequest, settings: Mapping[str, Any]) -> None:
-    """Raise RequestError unless a graph with these settings can have what was asked, and gains."""
-    check_flavour(asked, str(settings["flavour"]), int(settings["opset"]))
-    if settings["preprocess"] == "graph" and settings["flavour"] == "tensorrt":
+def check_request(request: QuantizationRequest, options: Mapping[str, Any]) -> None:
+    """Raise RequestError unless a graph with these options can be in the precision."""
+    check_flavour(request, str(options["flavour"]), int(options["opset"]))
+    if options["preprocess"] == "graph" and options["flavour"] == "tensorrt":
         message = "TensorRT has no 64-bit floats, in which Pillow makes its weights."
         raise RequestError(message, "take --preprocess none with --for tensorrt.")
 

@@ -1,4 +1,4 @@
-"""From a job to a finished ONNX graph: what several targets write, or compile further."""
+"""From a job to a finished ONNX graph, which is written or compiled further."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,53 +10,58 @@ from vit_export.core.errors import BuildError
 from vit_export.core.progress import Progress
 from vit_export.model.vit.presets import list_presets
 
-if TYPE_CHECKING:  # onnx_ir is heavy, and listing targets must be light
+if TYPE_CHECKING:  # onnx_ir is heavy, and listing backends must be light
     import onnx_ir as ir
 
     from vit_export.artifact.manifest import Manifest
 
 PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "onnxruntime")
-"""What it takes, by the names pip knows."""
+"""The packages that this needs, by the names pip knows."""
 FLAVOURS = ("portable", "onnxruntime", "openvino", "tensorrt")
+"""The runtimes that a graph can be made for."""
 OPSET = Option(
-    name="opset", default=20, minimum=18, maximum=22, help="Version of the operator set."
+    name="opset", default=20, minimum=18, maximum=22, help="Version of the ONNX operator set."
 )
-SIMPLIFY = Option(name="simplify", default=True, help="Run onnxsim, proven after like all else.")
+SIMPLIFY = Option(
+    name="simplify", default=True, help="Simplify the graph with onnxsim; the result is proven."
+)
 
 
 def flavour_option(default: str) -> Option:
-    """The runtime that a graph is for."""
+    """Return the option for the runtime that a graph is made for."""
     return Option(
         name="flavour",
         flag="for",
         default=default,
         choices=FLAVOURS,
-        help="The runtime it is for; onnxruntime brings operators of its own.",
+        help="The runtime that the graph is made for; onnxruntime uses operators of its own.",
     )
 
 
 def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
-    """Return the job's module as an ONNX graph in its precision, and the manifest with its story.
+    """Return the job's module as an ONNX graph in its precision.
+
+    Return the manifest too, with the record of how the graph came about.
 
     Raises:
         BuildError: a fusion did not happen, or a pass failed.
-        ProofError: the graph is not in the precision that was asked for.
+        ProofError: most of the graph is not in the precision of the manifest.
     """
     from vit_export.graph.audit import audit
     from vit_export.graph.capture import capture
     from vit_export.graph.optimize import optimize
     from vit_export.graph.simplify import simplify
 
-    manifest, flavour = job.manifest, str(job.settings["flavour"])
+    manifest, flavour = job.manifest, str(job.options["flavour"])
     with progress("capture"):
         model = capture(
             job.lowered,
             manifest.signature,
-            opset=int(job.settings["opset"]),
+            opset=int(job.options["opset"]),
             batch=manifest.batch,
         )
     nodes = {"nodes captured": len(model.graph)}
-    if job.settings["simplify"]:
+    if job.options["simplify"]:
         with progress("simplify"):
             model = simplify(model)
         nodes["nodes after onnxsim"] = len(model.graph)
@@ -64,18 +69,18 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
         changed = optimize(model, flavour)
     expected = manifest.spec.expected_fusions if manifest.spec else None
     missing = audit(model, expected).missing
-    if missing and manifest.model in list_presets():  # of ours every fusion is known to happen
+    if missing and manifest.model in list_presets():  # every fusion of these is known to happen
         raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
     fp16_range = None
     if manifest.precision != "fp32":
         with progress(f"reduce to {manifest.precision}"):
-            fp16_range = _reduce(model, job, flavour)
+            fp16_range = _convert(model, job, flavour)
     graph = GraphInfo.from_mapping(nodes | changed, "graph")
     return model, replace(manifest, graph=graph, fp16_range=fp16_range)
 
 
-def _reduce(model: "ir.Model", job: Job, flavour: str) -> Fp16Range | None:
-    """Convert in place; the range of an fp16 graph."""
+def _convert(model: "ir.Model", job: Job, flavour: str) -> Fp16Range | None:
+    """Convert the graph in place; return the range of an fp16 graph."""
     from vit_export.quantization.convert import convert_to_bf16, convert_to_fp16, quantize
 
     if job.manifest.precision == "fp16":

@@ -1,4 +1,4 @@
-"""ONNX files in ONNX Runtime, on the CPU. Needs neither torch nor the package onnx."""
+"""ONNX files in ONNX Runtime on the CPU; neither torch nor the package onnx is needed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +15,9 @@ from vit_export.core.numerics import Array
 MAGIC = b"\x08"
 """How an ONNX file begins: field 1 of ModelProto, ir_version."""
 DTYPES = {"tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-"""What an image is in, where that is not fp32."""
-QUIET = 4  # fatal only; errors come back as exceptions anyway
+"""Types of the input other than fp32, by ONNX Runtime's name."""
+QUIET = 4
+"""ONNX Runtime's log level "fatal"; errors come back as exceptions anyway."""
 
 
 def open_inference_session(path: Path, threads: int | None) -> Any:
@@ -34,7 +35,16 @@ def open_inference_session(path: Path, threads: int | None) -> Any:
 
 
 class OnnxSession:
-    """An ONNX file, open in ONNX Runtime's CPU provider."""
+    """An ONNX file, open in ONNX Runtime's CPU provider.
+
+    Args:
+        path: the file; weights above 2 GB stand beside it.
+        threads: intra-op threads; None for ONNX Runtime's default.
+
+    Raises:
+        RequestError: ONNX Runtime does not open the file.
+        MissingError: ONNX Runtime is not installed.
+    """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         try:
@@ -57,7 +67,7 @@ class OnnxSession:
         self.takes_fp16 = self._dtype == np.float16
 
     def run(self, images: npt.NDArray[Any]) -> Array:
-        """Answers (B, …) to images (B, C, H, W), or to levels (B, H, W, C)."""
+        """Return the answers (B, …) to `images` (B, C, H, W), or to pixels (B, H, W, C)."""
         try:
             answers = self._session.run(None, {self._input: images.astype(self._dtype)})
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
@@ -74,6 +84,6 @@ class OnnxSession:
         return {}
 
     def manifest_json(self) -> str | None:
-        """The manifest in the model's metadata."""
+        """Return the manifest in the model's metadata."""
         metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         return metadata.get(KEY)

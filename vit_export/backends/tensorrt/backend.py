@@ -47,7 +47,7 @@ DYNAMIC = Batch(1, 8, 16)
 """What `--batch dynamic` stands for: an engine has to know its largest batch."""
 
 
-def check_request(request: QuantizationRequest, settings: Mapping[str, Any]) -> None:
+def check_request(request: QuantizationRequest, options: Mapping[str, Any]) -> None:
     """Raise RequestError unless the options make sense.
 
     Raises:
@@ -55,17 +55,17 @@ def check_request(request: QuantizationRequest, settings: Mapping[str, Any]) -> 
         BuildError: the timing cache cannot be written.
         MissingError: no TensorRT works here, or no GPU is here and the engine has to be run.
     """
-    check_flavour(request, str(settings["flavour"]), int(settings["opset"]))
-    capabilities = BuilderOptions.from_settings(settings).capabilities
+    check_flavour(request, str(options["flavour"]), int(options["opset"]))
+    capabilities = BuilderOptions.parse(options).capabilities
     gpu = find_gpu()
-    variant = choose(str(settings["engine"]), gpu).variant
-    check_options(variant, settings)
+    variant = choose(str(options["engine"]), gpu).variant
+    check_options(variant, options)
     check_arithmetic(capabilities, request.precision)
-    variant.check_request(request, settings)
-    if gpu is None and settings["require_run"]:
+    variant.check_request(request, options)
+    if gpu is None and options["require_run"]:
         fix = "leave --require-run out: the graph is proven, and the engine built."
         raise MissingError(f"The engine has to be run, and there is {NO_GPU}.", fix)
-    if gpu is None and (settings["refit"] or settings["strip_weights"]):
+    if gpu is None and (options["refit"] or options["strip_weights"]):
         message = f"{variant.title} needs a GPU for --refit and --strip-weights."
         raise MissingError(message, "build where the GPU is, or leave them out.")
 
@@ -73,9 +73,9 @@ def check_request(request: QuantizationRequest, settings: Mapping[str, Any]) -> 
 def build(job: Job, path: Path, progress: Progress) -> Manifest:
     """Write an engine of the job, its manifest as JSON beside it, and its graph."""
     gpu = find_gpu()
-    choice = choose(str(job.settings["engine"]), gpu)
-    variant, options = choice.variant, BuilderOptions.from_settings(job.settings)
-    info = _start_info(choice, gpu, options, job.manifest.batch)
+    choice = choose(str(job.options["engine"]), gpu)
+    variant, builder_options = choice.variant, BuilderOptions.parse(job.options)
+    info = _start_info(choice, gpu, builder_options, job.manifest.batch)
     warn(progress, warn_of_version(info))
     versions = {**job.manifest.versions, variant.package: choice.version}
     manifest, info = variant.build(
@@ -83,7 +83,7 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
             job=replace(job, manifest=replace(job.manifest, versions=versions)),
             path=path,
             library=choice.library,
-            options=options,
+            options=builder_options,
             info=info,
             stage=f"build in {variant.title} {choice.version}",
             progress=progress,
@@ -141,7 +141,7 @@ def find_problems(session: Session, manifest: Manifest) -> Sequence[str]:
     return (problem,) if problem else ()
 
 
-def finish(path: Path, facts: RunFacts, settings: Mapping[str, Any]) -> Sequence[str]:
+def finish(path: Path, facts: RunFacts, options: Mapping[str, Any]) -> Sequence[str]:
     """Note in the manifest whether the engine ran; delete the graph unless --save-onnx keeps it."""
     manifest = replace(read_sidecar(path), engine_run=not facts.not_run)
     if manifest.engine_run:
@@ -150,9 +150,9 @@ def finish(path: Path, facts: RunFacts, settings: Mapping[str, Any]) -> Sequence
         manifest = replace(manifest, engine=info.to_mapping())
     write_sidecar(path, manifest)
     graph, twin = graph_of(path), twin_of(path)
-    for unneeded in (twin,) if settings["save_onnx"] else (twin, graph):
+    for unneeded in (twin,) if options["save_onnx"] else (twin, graph):
         _delete_graph(unneeded)
-    return write_notes(manifest, graph if settings["save_onnx"] else None)
+    return write_notes(manifest, graph if options["save_onnx"] else None)
 
 
 def keep_rejected(path: Path) -> None:
@@ -179,7 +179,7 @@ TENSORRT = Backend(
     extra="trt",
     options=OPTIONS,
     precisions=("fp32", "fp16", "bf16", "int8-static", "weights-int8", "weights-int4"),
-    shorts={"fp16": "fp16", "bf16": "bf16", "int8": "int8-static"},
+    precision_flags={"fp16": "fp16", "bf16": "bf16", "int8": "int8-static"},
     dynamic_batch=DYNAMIC,
     on_gpu=True,
     check_request=check_request,

@@ -35,22 +35,22 @@ class BuilderOptions:
     refit: bool = False
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> Self:
+    def parse(cls, options: Mapping[str, Any]) -> Self:
         """Return the part of the backend's options that the builder needs.
 
         Raises:
             RequestError: a GPU of --gpu is not known.
         """
-        cache = str(settings["timing_cache"])
+        cache = str(options["timing_cache"])
         return cls(
-            workspace_mb=int(settings["workspace"]),
-            level=int(settings["level"]),
+            workspace_mb=int(options["workspace"]),
+            level=int(options["level"]),
             timing_cache=Path(cache) if cache else None,
-            hardware=str(settings["hardware"]),
-            version_compatible=bool(settings["version_compatible"]),
-            capabilities=parse_capabilities(str(settings["gpu"])),
-            strip_weights=bool(settings["strip_weights"]),
-            refit=bool(settings["refit"]),
+            hardware=str(options["hardware"]),
+            version_compatible=bool(options["version_compatible"]),
+            capabilities=parse_capabilities(str(options["gpu"])),
+            strip_weights=bool(options["strip_weights"]),
+            refit=bool(options["refit"]),
         )
 
 

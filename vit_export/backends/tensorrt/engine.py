@@ -28,7 +28,7 @@ def build_engine(work: EngineJob) -> tuple[Manifest, EngineInfo]:
     manifest = _write_graph(work)
     graph, options, progress = graph_of(work.path), work.options, work.progress
     with progress("parse"):
-        flavour = str(work.job.settings["flavour"])
+        flavour = str(work.job.options["flavour"])
         network = parse_graph(work.library, graph, precision=manifest.precision, flavour=flavour)
     profiles = [(one.min, one.opt, one.max or one.opt) for one in manifest.batch.profiles]
     with progress(work.stage) as report_share:
@@ -52,7 +52,7 @@ def _write_graph(work: EngineJob) -> Manifest:
     from vit_export.graph.save import save
     from vit_export.quantization.bfloat16_emulation import emulate_bf16
 
-    opset = int(work.job.settings["opset"])
+    opset = int(work.job.options["opset"])
     model, manifest = build_graph(work.job, work.progress)
     inside = _manifest_of_graph(replace(manifest, engine=work.info.to_mapping()))
     model.metadata_props[KEY] = inside.to_json()

@@ -92,7 +92,7 @@ NEGATED = {"simplify": "no-simplify"}
 """Flags of options that are on by default, as a user has to write them to change anything."""
 
 
-def check_options(variant: Variant, settings: Mapping[str, Any]) -> None:
+def check_options(variant: Variant, options: Mapping[str, Any]) -> None:
     """Raise RequestError unless every option that was changed means something to `variant`.
 
     Raises:
@@ -101,11 +101,11 @@ def check_options(variant: Variant, settings: Mapping[str, Any]) -> None:
     """
     flags = {option.name: option.flag_name for option in OPTIONS} | NEGATED
     for name, reason in variant.refused_options.items():
-        if settings[name] != DEFAULTS[name]:
+        if options[name] != DEFAULTS[name]:
             message = f"--{flags[name]} means nothing with --engine {variant.name}: {reason}."
             raise RequestError(message, "leave it out.")
-    if settings["strip_weights"] and not settings["save_onnx"]:
+    if options["strip_weights"] and not options["save_onnx"]:
         message = "An engine without weights gets them from its graph when it is opened."
         raise RequestError(message, "keep the graph beside it: --save-onnx.")
-    if settings["timing_cache"]:
-        check_writable(Path(str(settings["timing_cache"])))
+    if options["timing_cache"]:
+        check_writable(Path(str(options["timing_cache"])))

@@ -29,7 +29,7 @@ OTHERS = "take --engine tensorrt or --engine rtx."
 NO_GRAPH = "torch-tensorrt takes no ONNX graph"
 
 
-def check_request(request: QuantizationRequest, settings: Mapping[str, Any]) -> None:
+def check_request(request: QuantizationRequest, options: Mapping[str, Any]) -> None:
     """Raise RequestError unless torch-tensorrt can build what is requested."""
     if request.precision not in PRECISIONS:
         message = f"torch-tensorrt reads no graph, so it has no {request.precision} of ours."
@@ -37,7 +37,7 @@ def check_request(request: QuantizationRequest, settings: Mapping[str, Any]) -> 
     if request.io_fp16:
         message = "A program of torch-tensorrt takes fp32: --io-fp16 is not for it."
         raise RequestError(message, OTHERS)
-    if settings["hardware"] == "same-capability":
+    if options["hardware"] == "same-capability":
         message = "torch-tensorrt knows no --hardware same-capability."
         raise RequestError(message, "take --hardware ampere-plus, or --engine tensorrt.")
 

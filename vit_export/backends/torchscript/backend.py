@@ -1,4 +1,4 @@
-"""TorchScript: traced and frozen, for LibTorch."""
+"""TorchScript: the module is traced and frozen for LibTorch."""
 
 import io
 import re
@@ -18,7 +18,9 @@ from vit_export.core.progress import Progress
 MAGIC = b"PK\x03\x04"
 """How a zip archive begins."""
 EXAMPLE_BATCH = 2
+"""The batch that is traced, where the file takes more than one size."""
 MANGLED = re.compile(rb"[./]___torch_mangle_\d+")
+"""What LibTorch puts behind a class name when the process has traced before."""
 
 
 def build(job: Job, path: Path, progress: Progress) -> Manifest:

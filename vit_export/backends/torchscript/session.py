@@ -1,4 +1,4 @@
-"""TorchScript files in the torch that is installed."""
+"""TorchScript files, run by the torch that is installed."""
 
 import warnings
 from collections.abc import Mapping
@@ -14,10 +14,20 @@ from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 
 EXTRA_FILE = f"{KEY}.json"
+"""The name of the manifest among the extra files of an archive."""
 
 
 class TorchScriptSession:
-    """A TorchScript archive, open in LibTorch through Python."""
+    """A TorchScript archive, open in LibTorch through Python.
+
+    Args:
+        path: the archive.
+        threads: intra-op threads of PyTorch in this process; None leaves them as they are.
+
+    Raises:
+        RequestError: LibTorch does not open the archive.
+        MissingError: torch is not installed.
+    """
 
     takes_fp16 = False
 
@@ -32,7 +42,7 @@ class TorchScriptSession:
         self.runtime = f"TorchScript in torch {torch.__version__} (CPU)"
         self._extra = {EXTRA_FILE: ""}
         try:
-            with warnings.catch_warnings():  # the deprecation is told by doctor and the README
+            with warnings.catch_warnings():  # doctor and the documentation say so
                 warnings.filterwarnings("ignore", "`torch.jit.load` is", DeprecationWarning)
                 self._module = torch.jit.load(str(path), "cpu", self._extra).eval()
         except (RuntimeError, ValueError) as error:
@@ -41,13 +51,13 @@ class TorchScriptSession:
             raise RequestError(message, "copy it again, or export anew.") from None
 
     def run(self, images: npt.NDArray[Any]) -> Array:
-        """Answers (B, …) to images (B, C, H, W), or to levels (B, H, W, C)."""
+        """Return the answers (B, …) to `images` (B, C, H, W), or to pixels (B, H, W, C)."""
         import torch
 
         try:
             with torch.inference_mode():
                 answer = self._module(torch.from_numpy(np.require(images, requirements="W")))
-        except RuntimeError as error:  # the last line is the cause, those before the TorchScript
+        except RuntimeError as error:  # its last line is the cause; the others show TorchScript
             reason = str(error).strip().rpartition("\n")[2]
             raise RunFailedError(reason, "see what the artifact was built for.") from None
         outputs = answer if isinstance(answer, tuple) else (answer,)
@@ -62,6 +72,6 @@ class TorchScriptSession:
         return {}
 
     def manifest_json(self) -> str | None:
-        """The manifest among the archive's extra files."""
+        """Return the manifest among the archive's extra files."""
         extra = self._extra[EXTRA_FILE]
         return (extra.decode() if isinstance(extra, bytes) else extra) or None

@@ -1,4 +1,4 @@
-"""The lowered model with what stands before and behind it in a file, as one module."""
+"""The module inside a file: the lowered model with preprocessing before it and a head behind."""
 
 import copy
 from typing import cast
@@ -15,7 +15,16 @@ from vit_export.model.vit.lowering import LoweredVit
 
 
 class InferenceWrapper(nn.Module):
-    """Images to what a file answers: logits, probabilities, or classes and their scores."""
+    """A module from images to the answers of a file.
+
+    It answers logits, probabilities, or the best classes and their scores.
+
+    Args:
+        before: takes what the file takes, and returns images (B, C, H, W) for `vit`.
+        vit: the lowered model.
+        head: an `artifact.outputs.OutputFormat`.
+        answers: number of classes.
+    """
 
     def __init__(self, before: nn.Module, vit: nn.Module, head: str, answers: int) -> None:
         super().__init__()
@@ -25,38 +34,42 @@ class InferenceWrapper(nn.Module):
         self.head = head
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        answer: Tensor = self.vit(self.before(image))
+        answer: Tensor = self.vit(self.before(image))  # (B, K)
         if self.head == "logits":
             return answer
         probabilities = answer.softmax(-1)
         if self.head == "softmax":
             return probabilities
-        scores, classes = probabilities.topk(self.best)
+        scores, classes = probabilities.topk(self.best)  # (B, 5)
         return classes, scores
 
 
 def wrap(lowered: LoweredVit, manifest: Manifest) -> nn.Module:
-    """`lowered`, whose weights it shares, with what `manifest` says before and behind it."""
-    steps, answers = manifest.preprocessing, manifest.signature.answer_shape[-1]
-    if not manifest.takes_pixels or steps is None:
+    """Return `lowered` with what `manifest` says stands before and behind it.
+
+    The weights are shared with `lowered`.
+    """
+    preprocessing, answers = manifest.preprocessing, manifest.signature.answer_shape[-1]
+    if not manifest.takes_pixels or preprocessing is None:
         if manifest.head == "logits":
             return lowered
         return InferenceWrapper(nn.Identity(), lowered, manifest.head, answers)
     first = columns_may_come_first(manifest.versions["pillow"])
-    pixels = PillowResize(steps, columns_first=first, normalizes=False)
-    return InferenceWrapper(pixels, _for_levels(lowered, steps), manifest.head, answers)
+    resize = PillowResize(preprocessing, columns_first=first, normalizes=False)
+    vit = _fold_normalization(lowered, preprocessing)
+    return InferenceWrapper(resize, vit, manifest.head, answers)
 
 
-def _for_levels(lowered: LoweredVit, steps: Preprocessing) -> LoweredVit:
-    """A copy whose patch convolution normalizes too; all other modules are shared."""
-    former = cast("nn.Conv2d", lowered.embedding.projection)
-    bias = None if former.bias is None else former.bias.detach().numpy()
-    weight, moved = fold_into_convolution(former.weight.detach().numpy(), bias, steps)
-    side = former.kernel_size[0]
-    convolution = nn.Conv2d(former.in_channels, former.out_channels, side, side)
+def _fold_normalization(lowered: LoweredVit, preprocessing: Preprocessing) -> LoweredVit:
+    """Return a copy whose patch convolution normalizes too; all other modules are shared."""
+    plain = cast("nn.Conv2d", lowered.embedding.projection)
+    plain_bias = None if plain.bias is None else plain.bias.detach().numpy()
+    weight, bias = fold_into_convolution(plain.weight.detach().numpy(), plain_bias, preprocessing)
+    side = plain.kernel_size[0]
+    convolution = nn.Conv2d(plain.in_channels, plain.out_channels, side, side)
     convolution.weight = nn.Parameter(torch.from_numpy(weight), requires_grad=False)
-    convolution.bias = nn.Parameter(torch.from_numpy(moved), requires_grad=False)
-    twin, embedding = copy.copy(lowered), copy.copy(lowered.embedding)
+    convolution.bias = nn.Parameter(torch.from_numpy(bias), requires_grad=False)
+    folded, embedding = copy.copy(lowered), copy.copy(lowered.embedding)
     embedding._modules = {**embedding._modules, "projection": convolution}  # noqa: SLF001 copy.copy shares it
-    twin._modules = {**twin._modules, "embedding": embedding}  # noqa: SLF001 copy.copy shares it
-    return twin
+    folded._modules = {**folded._modules, "embedding": embedding}  # noqa: SLF001 copy.copy shares it
+    return folded
