@@ -207,7 +207,8 @@ def test_an_int8_file_beside_int8_baselines(artifact, int8_artifact):
         limit_ms = results["flops"] / rates[row["arithmetic"]] / 1e6
         assert row["limit_share"] == pytest.approx(limit_ms / row["min_ms"])
         assert row["limit_share"] <= 1.02
-        assert (15 if row["arithmetic"] == "int8" else 90) < row["worst_snr_db"]
+        # `inf`, in words, for a candidate whose answers are the very ones of the manifest
+        assert (15 if row["arithmetic"] == "int8" else 90) < float(row["worst_snr_db"])
     assert results["rows"][3]["size_bytes"] > 0
 
 
@@ -255,6 +256,7 @@ def test_baselines_calibrate_on_the_samples_of_the_manifest(artifact):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised by the baselines' own code
 def test_baselines_have_the_weights_of_the_artifact(fashion):
     """Weights that ship are found; the eager answers of the manifest judge each baseline."""
     path = fashion.path["onnx"]

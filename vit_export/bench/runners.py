@@ -75,10 +75,9 @@ def _torchao(candidate: Candidate) -> Runner:
 
     from vit_export.bench.torchao import compile_int8
 
-    batches = torch.from_numpy(np.load(candidate.calibration))
-    compiled = compile_int8(_build_module(candidate), batches)
+    session = compile_int8(_build_module(candidate), np.load(candidate.calibration))
     version = f"torchao {versions_of(['torchao'])['torchao']}, torch {torch.__version__}"
-    return Runner(ModuleSession(compiled).run, version)
+    return Runner(session.run, version)
 
 
 def _onnxruntime(candidate: Candidate) -> Runner:

@@ -7,16 +7,15 @@ output channel for weights. Freezing is on, because torch.compile takes int8 ope
 import warnings
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from vit_export.backends.module_session import ModuleSession
+from vit_export.core.numerics import Array
 
+if TYPE_CHECKING:
     import torch
     from torch import nn
 
 
-def compile_int8(
-    module: "nn.Module", batches: "torch.Tensor"
-) -> "Callable[[torch.Tensor], torch.Tensor]":
+def compile_int8(module: "nn.Module", batches: Array) -> ModuleSession:
     """Quantize `module` with scales from `batches` (M, B, C, H, W), and compile it for size B.
 
     This takes half a minute for a ViT-B, most of it in torch.compile. A batch of another size is
@@ -28,12 +27,11 @@ def compile_int8(
     torch._inductor.config.freezing = True  # noqa: SLF001 its only public form is an environment variable
     with warnings.catch_warnings():  # raised by the code of torchao and of torch.compile
         warnings.simplefilter("ignore")
-        quantized = _quantize(module, batches)
+        quantized = _quantize(module, torch.from_numpy(batches))
         # not `dynamic`: code for each batch size is the fastest
-        compiled: Callable[[torch.Tensor], torch.Tensor] = torch.compile(quantized, dynamic=False)
-        with torch.inference_mode():
-            compiled(batches[0])
-    return compiled
+        session = ModuleSession(torch.compile(quantized, dynamic=False))
+        session.run(batches[0])
+    return session
 
 
 def _quantize(module: "nn.Module", batches: "torch.Tensor") -> Any:
