@@ -1,10 +1,10 @@
-"""The CUDA driver's calls that we make, on memory of this machine."""
+"""A fake of the CUDA driver: the functions that cuda.py calls, on memory of this machine."""
 
 import ctypes
 
 
 class FakeDriver:
-    """An RTX 4090 by default. Every function answers 0, or what `failing` says."""
+    """An RTX 4090 by default. Every function returns 0, or the status that `failing` has for it."""
 
     def __init__(self, capability=(8, 9), failing=None):
         self.capability, self.failing = capability, dict(failing or {})
@@ -56,6 +56,6 @@ class FakeDriver:
         ctypes.memmove(to.value, content, size.value)
         return 0
 
-    def cuEventElapsedTime(self, found, *_):
-        found._obj.value = 1.5
+    def cuEventElapsedTime(self, milliseconds, *_):
+        milliseconds._obj.value = 1.5
         return 0

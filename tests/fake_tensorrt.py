@@ -1,6 +1,6 @@
-"""The few calls of TensorRT that an engine takes, recorded: what they answer is what 10.13 does.
+"""A fake of `tensorrt` 10.13 that records its calls, for machines where that can't be installed.
 
-It stands for `tensorrt` where that can't be installed. Signatures are those of its bindings.
+It has the functions that engines need, with the signatures of the real bindings.
 """
 
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Names:
-    """An enumeration: every name is a member, but for those that a version lacks."""
+    """An enumeration with these members; a version may lack others."""
 
     def __init__(self, *members):
         for number, name in enumerate(members):
@@ -18,13 +18,13 @@ class Names:
 
 class Member(int):
     def __new__(cls, name, number):
-        made = super().__new__(cls, number)
-        made.name = name
-        return made
+        member = super().__new__(cls, number)
+        member.name = name
+        return member
 
 
-class Recorded:
-    """Keeps what is called on it and what is set, in order."""
+class Recorder:
+    """An object that keeps what is set on it, in order."""
 
     def __init__(self, calls):
         object.__setattr__(self, "calls", calls)
@@ -34,7 +34,7 @@ class Recorded:
         object.__setattr__(self, name, value)
 
 
-class Config(Recorded):
+class Config(Recorder):
     def set_flag(self, flag):
         self.calls.append(("set_flag", flag.name))
 
@@ -67,8 +67,8 @@ class Config(Recorded):
 class Profile:
     number = 0
 
-    def set_shape(self, name, least, usual, most):
-        self.shapes = (name, least, usual, most)
+    def set_shape(self, name, smallest, usual, largest):
+        self.shapes = (name, smallest, usual, largest)
 
 
 def tensor(name, dtype="FLOAT", shape=(-1, 3, 16, 24)):
@@ -103,9 +103,9 @@ class Network:
 
 
 def half_network():
-    """One product in fp16, as the parser makes it of a strongly typed graph."""
-    made = tensor("y", "HALF")
-    return Network([layer("MATRIX_MULTIPLY", [tensor("x", "HALF"), tensor("w", "HALF")], made)])
+    """A network of one product in fp16, as the parser reads it from a strongly typed graph."""
+    inputs = [tensor("x", "HALF"), tensor("w", "HALF")]
+    return Network([layer("MATRIX_MULTIPLY", inputs, tensor("y", "HALF"))])
 
 
 class Logger:
@@ -117,7 +117,7 @@ class Monitor:
 
 
 class Builder:
-    """Two steps, and then an engine or an error."""
+    """It takes two steps, and then returns an engine or logs an error."""
 
     def __init__(self, library, log):
         self.library, self.log = library, log
@@ -157,7 +157,7 @@ class Parser:
 
 
 class Library:
-    """The module `tensorrt`; `network` is what its parser makes of any file."""
+    """The module `tensorrt`; its parser reads `network` from any file."""
 
     __version__ = "10.13.3.9"
     ILogger, IProgressMonitor = Logger, Monitor
@@ -195,7 +195,7 @@ class Refusal:
 
 
 class Engine:
-    """An ICudaEngine that answers twice the sum of each image, in the memory of FakeDriver."""
+    """An ICudaEngine that answers twice the sum of each image, in the memory of a FakeDriver."""
 
     num_io_tensors = 2
 
@@ -216,8 +216,8 @@ class Engine:
         return Context(self)
 
     def create_engine_inspector(self):
-        told = '{"Layers": [{"LayerType": "gemm", "Inputs": [{"Format/Datatype": "Half"}]}]}'
-        return SimpleNamespace(get_engine_information=lambda _: told)
+        text = '{"Layers": [{"LayerType": "gemm", "Inputs": [{"Format/Datatype": "Half"}]}]}'
+        return SimpleNamespace(get_engine_information=lambda _: text)
 
 
 class Context:

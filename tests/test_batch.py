@@ -1,4 +1,4 @@
-"""Which batch sizes a text means, and which are proven."""
+"""Which batch sizes a text means, and which of them are proven."""
 
 import pytest
 from hypothesis import given
@@ -19,14 +19,14 @@ from vit_export.artifact.batch import Batch
         ("2:2:2", 2, (2,)),
     ],
 )
-def test_batches(text, fixed, proven):
+def test_a_text_and_its_sizes(text, fixed, proven):
     batch = Batch.parse(text)
     assert (batch.fixed, batch.proven) == (fixed, proven)
 
 
-@pytest.mark.parametrize("given", ["1:1:2,4:8:8", ["1:1:2", "4:8:8"]])
-def test_several_ranges(given):
-    batch = Batch.parse(given)
+@pytest.mark.parametrize("text", ["1:1:2,4:8:8", ["1:1:2", "4:8:8"]])
+def test_several_ranges(text):
+    batch = Batch.parse(text)
     assert (batch.min, batch.opt, batch.max, batch.fixed) == (1, 1, 8, None)
     assert batch.proven == (1, 2, 4, 8)
     assert [batch.takes(size) for size in (1, 3, 4, 9)] == [True, False, True, False]
@@ -42,13 +42,13 @@ def test_dynamic_stands_alone():
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1:2", "8:4:16", "1:8:4", "two", "1.5", "01"])
-def test_nonsense_is_refused(text):
+def test_a_text_that_is_no_batch_is_refused(text):
     with pytest.raises(RequestError, match=r"batch"):
         Batch.parse(text)
 
 
 @given(st.lists(st.integers(1, 999), min_size=3, max_size=3).map(sorted))
-def test_text_comes_back_and_ends_are_proven(sizes):
+def test_the_text_comes_back_and_both_ends_are_proven(sizes):
     batch = Batch.parse(":".join(map(str, sizes)))
     assert Batch.parse(str(batch)) == batch
     assert {sizes[0], sizes[2]} <= set(batch.proven)

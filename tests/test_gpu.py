@@ -33,9 +33,9 @@ LEAST_DB = {
     "weights-int8": 20,
     "weights-int4": 15,
 }
-ASKED = test_trt.ASKED
+OPTIONS = test_trt.OPTIONS
 BUILT_BY = [
-    *((kind, name) for kind in ("tensorrt", "rtx") for name in ASKED),
+    *((kind, name) for kind in ("tensorrt", "rtx") for name in OPTIONS),
     *(("torch", name) for name in ("fp32", "fp16")),
 ]
 
@@ -46,7 +46,8 @@ def _gpu():
         pytest.skip("no GPU here")
 
 
-def kind_here(name):
+def require_variant(name):
+    """Skip the test, or fail it where the variant is required; return its name."""
     present = find_spec(VARIANTS[name].module) is not None
     need(name, present=present, fix=f"pip install {VARIANTS[name].package}")
     return name
@@ -54,16 +55,23 @@ def kind_here(name):
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory):
-    """Builds each engine once: `engines(kind, precision)` is its path and what was told."""
-    folder, made = tmp_path_factory.mktemp("engines"), {}
+    """`engines(kind, precision)`: the path of an engine, built once, and its export's report."""
+    folder, built = tmp_path_factory.mktemp("engines"), {}
 
     def build(kind, precision):
-        if (kind, precision) not in made:
-            out = folder / f"{kind_here(kind)}-{precision}.engine"
+        if (kind, precision) not in built:
+            out = folder / f"{require_variant(kind)}-{precision}.engine"
             batches = ("--batch", "1:1:4") if kind == "torch" else TWO_PROFILES
-            asked = ("--model", "fashion_mnist", *ASKED[precision], "--engine", kind, *batches)
-            made[kind, precision] = out, run_json("trt", *asked, "--out", out, "-q")
-        return made[kind, precision]
+            arguments = (
+                "--model",
+                "fashion_mnist",
+                *OPTIONS[precision],
+                "--engine",
+                kind,
+                *batches,
+            )
+            built[kind, precision] = out, run_json("trt", *arguments, "--out", out, "-q")
+        return built[kind, precision]
 
     return build
 
@@ -73,8 +81,8 @@ TWO_PROFILES = ("--batch", "1:1:4", "--batch", "6:8:16")
 
 @pytest.mark.parametrize(("kind", "precision"), BUILT_BY)
 def test_an_engine_is_proven_at_the_corners_of_its_profiles(engines, kind, precision):
-    out, told = engines(kind, precision)
-    verdict = told["verdict"]
+    out, report = engines(kind, precision)
+    verdict = report["verdict"]
     assert verdict["status"] == "PROVEN"
     corners = {1, 4} if kind == "torch" else {1, 4, 6, 8, 16}
     assert corners <= set(verdict["batches"])
@@ -86,31 +94,38 @@ def test_an_engine_is_proven_at_the_corners_of_its_profiles(engines, kind, preci
 def test_the_verdict_can_be_had_again(engines, kind, precision):
     out, _ = engines(kind, precision)
     assert run_json("validate", out, "-q")["status"] == "PROVEN"
-    told = run_json("predict", out, test_trt.CALIBRATION / "bag_1.png", "--top", "1")
-    assert told[0]["classes"] == ["Bag"]
+    report = run_json("predict", out, test_trt.CALIBRATION / "bag_1.png", "--top", "1")
+    assert report[0]["classes"] == ["Bag"]
 
 
 @pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
 @pytest.mark.parametrize("precision", ["fp16", "int8-static"])
-def test_the_inspector_finds_what_was_asked_for(engines, kind, precision):
+def test_the_inspector_finds_the_requested_precision(engines, kind, precision):
     out, _ = engines(kind, precision)
-    products = open_artifact(out).matmuls_by_dtype()
-    assert read_sidecar(out).engine["engine_precisions"] == products
-    if products:  # those of a fused region are not told one by one
-        assert precision.removesuffix("-static") in products
+    matmuls = open_artifact(out).matmuls_by_dtype()
+    assert read_sidecar(out).engine["engine_precisions"] == matmuls
+    if matmuls:  # those of a fused region are not listed one by one
+        assert precision.removesuffix("-static") in matmuls
 
 
 @pytest.mark.parametrize("kind", ["tensorrt", "rtx", "torch"])
 def test_fp16_is_faster_than_fp32_in_a_bench(tmp_path, kind):
-    """Of a model that is large enough for its products to take the time."""
+    """The model is large enough for its matrix products to take most of the time."""
     files = [tmp_path / f"{name}.engine" for name in ("fp32", "fp16")]
     for file in files:
-        asked = ("--engine", kind_here(kind), "--precision", file.stem, "--batch", "1:8:8")
-        run("trt", "--model", "vit_base_patch16_224", *asked, "--out", file, "-q")
-    told = run_json("bench", *files, "--batch", "8", "-q")
-    assert all(row["arithmetic"] == "gpu" for row in told["rows"])
-    assert all(row["limit_share"] is None for row in told["rows"])
-    in_fp32, in_fp16 = (row["p50_ms"] for row in told["rows"])
+        arguments = (
+            "--engine",
+            require_variant(kind),
+            "--precision",
+            file.stem,
+            "--batch",
+            "1:8:8",
+        )
+        run("trt", "--model", "vit_base_patch16_224", *arguments, "--out", file, "-q")
+    report = run_json("bench", *files, "--batch", "8", "-q")
+    assert all(row["arithmetic"] == "gpu" for row in report["rows"])
+    assert all(row["limit_share"] is None for row in report["rows"])
+    in_fp32, in_fp16 = (row["p50_ms"] for row in report["rows"])
     assert 0 < in_fp16 < in_fp32
 
 
@@ -124,24 +139,24 @@ def test_a_batch_outside_of_every_profile(engines, kind):
 
 @pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"version": "1.2.3.4"}, "1.2.3.4"),
         ({"capabilities": ["1.0"], "gpu": {"name": "x", "capability": "1.0"}}, "here is a"),
     ],
 )
-def test_another_version_and_another_gpu(engines, tmp_path, kind, change, told):
-    copy = copied(engines(kind, "fp16")[0], tmp_path)
+def test_another_version_and_another_gpu(engines, tmp_path, kind, change, message):
+    copy = copy_engine(engines(kind, "fp16")[0], tmp_path)
     document = json.loads(sidecar_of(copy).read_text())
     document["engine"] |= change
     sidecar_of(copy).write_text(json.dumps(document))
-    assert told in expect_error("validate", copy, exit_code=3)
+    assert message in expect_error("validate", copy, exit_code=3)
 
 
 @pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
 def test_a_corrupted_engine(engines, tmp_path, kind):
-    """Also one whose manifest agrees with what it became: then TensorRT itself has to refuse."""
-    copy = copied(engines(kind, "fp16")[0], tmp_path)
+    """Where the manifest agrees with the damaged file, TensorRT itself has to refuse it."""
+    copy = copy_engine(engines(kind, "fp16")[0], tmp_path)
     content = copy.read_bytes()
     copy.write_bytes(content[: len(content) // 2])
     assert "is cut off" in expect_error("validate", copy, exit_code=2)
@@ -154,7 +169,7 @@ def test_a_corrupted_engine(engines, tmp_path, kind):
     assert "can't be opened" in expect_error("validate", copy, exit_code=2)
 
 
-def copied(engine, folder):
+def copy_engine(engine, folder):
     for path in (engine, sidecar_of(engine)):
         (folder / path.name).write_bytes(path.read_bytes())
     return folder / engine.name
@@ -163,37 +178,37 @@ def copied(engine, folder):
 @pytest.mark.parametrize("kind", ["tensorrt", "rtx"])
 def test_weights_from_the_graph_beside_it(tmp_path, kind):
     out = tmp_path / "f.engine"
-    asked = ("--engine", kind_here(kind), "--fp16", "--strip-weights", "--save-onnx")
-    told = run_json("trt", "--model", "fashion_mnist", *asked, "--out", out, "-q")
-    assert told["verdict"]["status"] == "PROVEN"
+    arguments = ("--engine", require_variant(kind), "--fp16", "--strip-weights", "--save-onnx")
+    report = run_json("trt", "--model", "fashion_mnist", *arguments, "--out", out, "-q")
+    assert report["verdict"]["status"] == "PROVEN"
     assert run_json("validate", out, "-q")["status"] == "PROVEN"
     (tmp_path / "f.engine.onnx").unlink()
     assert "is not beside it" in expect_error("validate", out, exit_code=2)
 
 
 def test_options_of_tensorrt(tmp_path):
-    kind_here("tensorrt")
+    require_variant("tensorrt")
     cache = tmp_path / "timing.cache"
     options = ("--level", "1", "--workspace", "512", "--timing-cache", cache)
     options += ("--hardware", "ampere-plus", "--version-compatible", "--refit", "--require-run")
-    asked = ("--model", "fashion_mnist", "--engine", "tensorrt", *options)
-    for _ in range(2):  # the second time with what was timed
-        told = run_json("trt", *asked, "--out", tmp_path / "f.engine", "-q")
-        assert told["verdict"]["status"] == "PROVEN"
+    arguments = ("--model", "fashion_mnist", "--engine", "tensorrt", *options)
+    for _ in range(2):  # the second time with the timings of the first
+        report = run_json("trt", *arguments, "--out", tmp_path / "f.engine", "-q")
+        assert report["verdict"]["status"] == "PROVEN"
         assert cache.stat().st_size > 0
 
 
 def test_an_engine_that_was_built_without_a_gpu_is_proven_here(tmp_path):
-    """As on another machine: the driver is hidden from the process that builds."""
-    kind_here("rtx")
+    """The driver is hidden from the process that builds, as on another machine."""
+    require_variant("rtx")
     out = tmp_path / "f.engine"
     script = (
         "import sys, vit_export.backends.tensorrt.cuda as cuda; cuda.LIBRARIES = ()\n"
         "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
     )
-    asked = ("vit-export", "trt", "--model", "fashion_mnist", "--fp16", "--engine", "rtx")
+    arguments = ("vit-export", "trt", "--model", "fashion_mnist", "--fp16", "--engine", "rtx")
     done = subprocess.run(
-        [sys.executable, "-c", script, *asked, "--out", str(out)],
+        [sys.executable, "-c", script, *arguments, "--out", str(out)],
         capture_output=True,
         text=True,
         check=True,

@@ -1,4 +1,4 @@
-"""`inspect` tells a file by its content, and what it would take to export it."""
+"""`inspect` names what a file holds by its content, and what its export still needs."""
 
 import pytest
 import torch
@@ -18,89 +18,89 @@ def timm_state():
     return VisionTransformer(**sizes, num_classes=5).state_dict()
 
 
-def test_a_folder(tmp_path):
+def test_a_folder_of_hugging_face(tmp_path):
     sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
     sizes |= {"image_size": 16, "patch_size": 8, "intermediate_size": 96}
     labels = dict(enumerate("abc"))
     ViTForImageClassification(ViTConfig(**sizes, id2label=labels)).save_pretrained(tmp_path)
     ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(tmp_path)
-    told = run_json("inspect", tmp_path)
-    assert (told["kind"], told["family"]) == ("checkpoint", "Hugging Face ViT")
-    assert (told["spec"]["heads"], told["labels"], told["missing"]) == (3, 3, [])
-    assert told["preprocessing"]["resize"] == [16, 16]
+    report = run_json("inspect", tmp_path)
+    assert (report["kind"], report["family"]) == ("checkpoint", "Hugging Face ViT")
+    assert (report["spec"]["heads"], report["labels"], report["missing"]) == (3, 3, [])
+    assert report["preprocessing"]["resize"] == [16, 16]
     text = run("inspect", tmp_path).stdout
     assert "Hugging Face ViT" in text
     assert "patch_size" in text
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
-def test_what_is_missing(tmp_path, timm_state, name):
+def test_an_incomplete_checkpoint_says_what_is_missing(tmp_path, timm_state, name):
     path = tmp_path / name
     save_file(timm_state, path) if name.endswith("safetensors") else torch.save(timm_state, path)
-    told = run_json("inspect", path)
-    assert told["family"] == "timm vision_transformer"
-    assert told["parameters"] == sum(tensor.numel() for tensor in timm_state.values())
-    assert told["spec"] is None
-    assert "--heads N" in told["missing"][0]
+    report = run_json("inspect", path)
+    assert report["family"] == "timm vision_transformer"
+    assert report["parameters"] == sum(tensor.numel() for tensor in timm_state.values())
+    assert report["spec"] is None
+    assert "--heads N" in report["missing"][0]
     assert "missing:" in run("inspect", path).stdout
 
 
-def test_what_is_told_completes_it(tmp_path, timm_state):
+def test_options_complete_a_checkpoint(tmp_path, timm_state):
     path = tmp_path / "w.pth"
     torch.save(timm_state, path)
-    told = run_json("inspect", path, "--heads", "3", "--norm-eps", "1e-3")
-    assert (told["missing"], told["spec"]["heads"], told["spec"]["norm_eps"]) == ([], 3, 1e-3)
+    report = run_json("inspect", path, "--heads", "3", "--norm-eps", "1e-3")
+    assert (report["missing"], report["spec"]["heads"], report["spec"]["norm_eps"]) == ([], 3, 1e-3)
     assert inspect(path, heads=3).spec["depth"] == 2
-    assert told["preprocessing_note"] == "assumed, the default of timm vision_transformer"
-    assert told["preprocessing_note"] in run("inspect", path, "--heads", "3").stdout
-    told = run_json("inspect", path, "--heads", "5")
-    assert "5 heads do not divide" in told["missing"][0]
-    told = run_json("inspect", FASHION / "fashion_mnist.safetensors", "--model", "fashion_mnist")
-    assert (told["missing"], told["spec"]["classes"]) == ([], 10)
+    assert report["preprocessing_note"] == "assumed, the default of timm vision_transformer"
+    assert report["preprocessing_note"] in run("inspect", path, "--heads", "3").stdout
+    report = run_json("inspect", path, "--heads", "5")
+    assert "5 heads do not divide" in report["missing"][0]
+    report = run_json("inspect", FASHION / "fashion_mnist.safetensors", "--model", "fashion_mnist")
+    assert (report["missing"], report["spec"]["classes"]) == ([], 10)
 
 
-def test_an_artifact_is_told_nothing(fashion_file):
+def test_an_artifact_takes_no_hints(fashion_file):
     assert "name it alone" in expect_error("inspect", fashion_file, "--heads", "3", exit_code=2)
 
 
 def test_the_summary_of_a_checkpoint(tmp_path, timm_state):
     path = tmp_path / "w.pth"
     torch.save(timm_state, path)
-    found = run_json("summary", "--weights", path, "--heads", "3")
-    assert (found["model"], found["parameters"]) == (
+    report = run_json("summary", "--weights", path, "--heads", "3")
+    assert (report["model"], report["parameters"]) == (
         "w",
         sum(t.numel() for t in timm_state.values()),
     )
     larger = summary(weights=path, heads=3, image_size="32")
-    assert larger.token_parameters == found["token_parameters"] + 12 * 24
+    assert larger.token_parameters == report["token_parameters"] + 12 * 24
     assert "don't show heads" in expect_error("summary", "--weights", path, exit_code=2)
     assert "go with a checkpoint" in expect_error("summary", "--heads", "3", exit_code=2)
 
 
-def test_unused_tensors_are_told_by_reason(tmp_path):
+def test_unused_tensors_are_listed_with_their_reason(tmp_path):
     vit = random_vit(tiny_spec(classes=None, projection=7, norm_before_blocks=True), 0)
     text = {f"transformer.resblocks.{i}.ln_1.bias": torch.zeros(3) for i in range(9)}
     torch.save(as_openai(vit.state_dict()) | text, tmp_path / "clip.pt")
-    telling = ["--heads", "3", "--activation", "quick_gelu", "--trained-size", "16x24"]
-    lines = run("inspect", tmp_path / "clip.pt", *telling).stdout.splitlines()
+    hints = ["--heads", "3", "--activation", "quick_gelu", "--trained-size", "16x24"]
+    lines = run("inspect", tmp_path / "clip.pt", *hints).stdout.splitlines()
     (unused,) = [line for line in lines if line.startswith("unused:")]
     assert "ln_1.bias, … (9): it belongs to the text tower" in unused
 
 
 def test_an_artifact(fashion_file):
-    told = run_json("inspect", fashion_file)
-    assert told["kind"] == "artifact"
-    assert "fp32, batch dynamic" in told["family"]
-    assert (told["parameters"], told["labels"]) == (803_338, 10)
+    report = run_json("inspect", fashion_file)
+    assert report["kind"] == "artifact"
+    assert "fp32, batch dynamic" in report["family"]
+    assert (report["parameters"], report["labels"]) == (803_338, 10)
 
 
 def test_our_own_weights_need_their_preset():
-    told = run_json("inspect", FASHION / "fashion_mnist.safetensors")
-    assert "--model NAME" in told["missing"][0]
+    report = run_json("inspect", FASHION / "fashion_mnist.safetensors")
+    assert "--model NAME" in report["missing"][0]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", b"PK\x03\x04"])
-def test_neither(tmp_path, content):
+def test_a_file_that_is_neither(tmp_path, content):
     path = tmp_path / "file"
     if content is not None:
         path.write_bytes(content)
@@ -108,7 +108,7 @@ def test_neither(tmp_path, content):
 
 
 @pytest.mark.parametrize("name", ["vit.engine", "vit.onnx"])
-def test_what_is_called_an_artifact_and_is_none(tmp_path, name):
+def test_a_file_that_only_has_the_name_of_an_artifact(tmp_path, name):
     path = tmp_path / name
     path.write_bytes(b"no artifact")
     assert f"{path} is no ONNX, TorchScript or TensorRT" in expect_error(

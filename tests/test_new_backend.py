@@ -120,8 +120,8 @@ def test_it_is_exported_and_proven(toy):
 
 def test_options_out_of_range_are_refused(copy, command):
     out = copy / "refused.toy"
-    asked = ("toy", "--model", "small.toml", "--padding", "65", "--out", out, "--json", "-q")
-    assert "take 0 to 64" in command(*asked, exit_code=2)["fix"]
+    arguments = ("toy", "--model", "small.toml", "--padding", "65", "--out", out, "--json", "-q")
+    assert "take 0 to 64" in command(*arguments, exit_code=2)["fix"]
     assert not list(copy.glob("refused.toy*"))
 
 
@@ -157,8 +157,8 @@ def test_locate_says_what_to_do_instead(toy, command):
 
 def test_a_toy_that_is_not_the_model_is_rejected(copy, python):
     out = copy / "wrong.toy"
-    asked = ("toy", "--model", "small.toml", "--out", out, "-q", "--json")
-    printed = python(TAMPERING, "tampered_weight", *asked, exit_code=4).stdout
+    arguments = ("toy", "--model", "small.toml", "--out", out, "-q", "--json")
+    printed = python(TAMPERING, "tampered_weight", *arguments, exit_code=4).stdout
     assert "vit-export onnx" in json.loads(printed)["fix"]  # a toy has no taps for locate
     files = {path.name for path in copy.glob("wrong.toy*")}
     assert files == {f"wrong.toy.rejected{s}" for s in ("", ".manifest", ".report.json")}

@@ -1,4 +1,4 @@
-"""The TorchScript file is LibTorch's alone: no Python, no einops, no path of this machine."""
+"""A TorchScript file needs LibTorch only: no Python, no einops, no path of this machine."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ def path(fashion):
     return fashion.path["torchscript"]
 
 
-def test_nothing_of_python_is_inside(path):
+def test_no_trace_of_python_is_inside(path):
     with zipfile.ZipFile(path) as archive:
         code = b"".join(archive.read(name) for name in archive.namelist())
     for trace in (b"einops", b"rearrange", b"site-packages", b"/home/", str(Path.cwd()).encode()):
@@ -30,8 +30,8 @@ def test_nothing_of_python_is_inside(path):
 
 
 def test_attention_is_one_operator(path):
-    """Frozen and lowered: what LibTorch runs fused stays one node."""
-    with pytest.deprecated_call():  # as the README says
+    """The file is frozen and lowered; what LibTorch runs as one kernel stays one node."""
+    with pytest.deprecated_call():  # the documentation says so
         graph = str(torch.jit.load(str(path)).inlined_graph)
     assert graph.count("aten::scaled_dot_product_attention") == 4
     assert "aten::einsum" not in graph

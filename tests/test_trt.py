@@ -1,4 +1,4 @@
-"""`vit-export trt` from the outside: engines that TensorRT for RTX builds here, without a GPU."""
+"""`vit-export trt` from outside: engines that TensorRT for RTX builds without a GPU."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ from vit_export.core.errors import ProofError
 from vit_export.model.vit.state import random_vit
 
 CALIBRATION = FASHION / "images"
-ASKED = {
+OPTIONS = {
     "fp32": (),
     "fp16": ("--fp16",),
     "bf16": ("--bf16",),
@@ -66,26 +66,28 @@ def _tensorrt():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """An engine of each precision with its graph, and what building it told."""
+    """An engine of each precision with its graph beside it, and the report of its export."""
     if find_spec("tensorrt_rtx") is None:
         return {}
     folder = tmp_path_factory.mktemp("engines")
 
-    def make(name):
+    def export(name):
         out = folder / f"{name}.engine"
-        asked = ("--model", "fashion_mnist", *ASKED[name], *BATCH, "--save-onnx")
-        return out, run_json("trt", *asked, "--out", out, "-q")
+        arguments = ("--model", "fashion_mnist", *OPTIONS[name], *BATCH, "--save-onnx")
+        return out, run_json("trt", *arguments, "--out", out, "-q")
 
-    return LazyDict(make)
+    return LazyDict(export)
 
 
-EVERY_NAME = pytest.mark.parametrize("name", mark_slow_except(ASKED, "fp32", "fp16", "int8-static"))
+EVERY_NAME = pytest.mark.parametrize(
+    "name", mark_slow_except(OPTIONS, "fp32", "fp16", "int8-static")
+)
 
 
 @EVERY_NAME
 def test_an_engine_is_built_and_its_graph_proven(name, built):
-    out, told = built[name]
-    verdict = told["verdict"]
+    out, report = built[name]
+    verdict = report["verdict"]
     assert verdict["status"] == "BUILT, NOT RUN"
     assert verdict["not_run"] == "no GPU here"
     assert verdict["precision"] == name
@@ -94,12 +96,12 @@ def test_an_engine_is_built_and_its_graph_proven(name, built):
     assert out.read_bytes()[1:4] == b"trt"
     expected = {f"{name}.engine{suffix}" for suffix in ("", ".json", ".onnx")}
     assert {path.name for path in out.parent.glob(f"{name}.*")} == expected
-    assert "not checkable here" in " ".join(told["notes"])
+    assert "not checkable here" in " ".join(report["notes"])
 
 
 @EVERY_NAME
-def test_the_manifest_beside_it(name, built):
-    out, told = built[name]
+def test_the_manifest_beside_an_engine(name, built):
+    out, report = built[name]
     text = (out.parent / f"{out.name}.json").read_text()
     assert '"engine_run": false' in text
     document = json.loads(text)
@@ -112,19 +114,19 @@ def test_the_manifest_beside_it(name, built):
     assert engine["graph_sha256"] == sha256(graph.read_bytes()).hexdigest()
     products = engine["precisions"]
     assert max(products, key=products.get) == ARITHMETIC[name]
-    ends = {end["name"]: (end["mode"], end["shape"]) for end in engine["inputs and outputs"]}
-    assert ends == {"image": ("input", [-1, 1, 28, 28]), "logits": ("output", [-1, 10])}
+    tensors = {one["name"]: (one["mode"], one["shape"]) for one in engine["inputs and outputs"]}
+    assert tensors == {"image": ("input", [-1, 1, 28, 28]), "logits": ("output", [-1, 10])}
     assert document["labels"][0] == "T-shirt/top"
     assert document["preprocessing"]["crop"] == [28, 28]
     assert len(document["reference"]["recipes"]) == 8
     manifest = read_sidecar(out)
     assert manifest.reference.answers.shape == (8, 10)
     assert str(manifest.batch) == "1:8:16"
-    assert told["size_bytes"] >= out.stat().st_size
+    assert report["size_bytes"] >= out.stat().st_size
 
 
 @pytest.mark.parametrize("name", ["fp16", "int8-static"])
-def test_the_graph_that_went_in_is_an_artifact_of_its_own(name, built):
+def test_the_graph_of_an_engine_is_an_artifact_of_its_own(name, built):
     out, _ = built[name]
     graph = out.with_name(f"{out.name}.onnx")
     assert run_json("validate", graph, "-q")["status"] == "PROVEN"
@@ -139,13 +141,13 @@ def test_the_graph_that_went_in_is_an_artifact_of_its_own(name, built):
 
 @pytest.mark.slow
 def test_smaller_precisions_are_smaller_files(built):
-    """Of 3.2 MB of weights in fp32 half are gone at least; kernels for casts take some of that."""
-    size = {name: out.stat().st_size for name in ASKED for out in built[name][:1]}
-    for name in set(ASKED) - {"fp32"}:
+    """At least half of the 3.2 MB of weights in fp32 goes; kernels for casts need some of that."""
+    size = {name: out.stat().st_size for name in OPTIONS for out in built[name][:1]}
+    for name in set(OPTIONS) - {"fp32"}:
         assert size["fp32"] - size[name] > 0.5e6, name
 
 
-def test_in_words(tmp_path):
+def test_the_report_in_words(tmp_path):
     out = tmp_path / "f.engine"
     done = run("trt", "--model", "fashion_mnist", "--fp16", *RTX, "--gpu", "ada", "--out", out)
     sentence = done.stdout[done.stdout.index("BUILT, NOT RUN") :]
@@ -158,71 +160,71 @@ def test_in_words(tmp_path):
 
 
 def test_turing_in_fp16(tmp_path):
-    asked = ("--model", "fashion_mnist", "--fp16", *RTX, "--gpu", "turing,ada")
-    told = run_json("trt", *asked, "--out", tmp_path / "f.engine", "-q")
-    assert told["verdict"]["status"] == "BUILT, NOT RUN"
+    arguments = ("--model", "fashion_mnist", "--fp16", *RTX, "--gpu", "turing,ada")
+    report = run_json("trt", *arguments, "--out", tmp_path / "f.engine", "-q")
+    assert report["verdict"]["status"] == "BUILT, NOT RUN"
 
 
-def test_what_works_here_is_taken_and_said(tmp_path):
-    told = run_json("trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")
-    assert any(note.startswith("engine: TensorRT for RTX") for note in told["notes"])
-    assert any(note.startswith("passed over: tensorrt: ") for note in told["notes"])
+def test_auto_reports_its_choice(tmp_path):
+    report = run_json("trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")
+    assert any(note.startswith("engine: TensorRT for RTX") for note in report["notes"])
+    assert any(note.startswith("passed over: tensorrt: ") for note in report["notes"])
     profile = read_sidecar(tmp_path / "f.engine").engine["profiles"]
-    assert profile == ["1:8:16"]  # what `dynamic` stands for
+    assert profile == ["1:8:16"]  # the default, --batch dynamic
 
 
 def test_several_profiles(tmp_path):
     out = tmp_path / "f.engine"
     batches = ("--batch", "1:1:2", "--batch", "4:8:8")
-    told = run_json("trt", "--model", "fashion_mnist", *RTX, *batches, "--out", out, "-q")
-    assert told["verdict"]["batches"] == [1, 2, 4, 8]
+    report = run_json("trt", "--model", "fashion_mnist", *RTX, *batches, "--out", out, "-q")
+    assert report["verdict"]["batches"] == [1, 2, 4, 8]
     manifest = read_sidecar(out)
     assert manifest.engine["profiles"] == ["1:1:2", "4:8:8"]
     assert not manifest.batch.takes(3)
 
 
-def test_the_twin_in_python(tmp_path):
+def test_the_python_function(tmp_path):
     spec = tiny_spec()
     model = spec, random_vit(spec, 0).state_dict()
-    made = vit_export.trt(
+    result = vit_export.trt(
         model, tmp_path / "a.engine", fp16=True, engine="rtx", batch=["1", "2:2:4"], gpu="8.6"
     )
-    assert made.verdict.status == "BUILT, NOT RUN"
-    assert read_sidecar(made.path).engine["capabilities"] == ["8.6"]
-    assert made.size_bytes > made.path.stat().st_size  # the manifest counts
+    assert result.verdict.status == "BUILT, NOT RUN"
+    assert read_sidecar(result.path).engine["capabilities"] == ["8.6"]
+    assert result.size_bytes > result.path.stat().st_size  # the manifest is included
 
 
-def test_images_are_judged_in_the_graph(tmp_path):
-    asked = ("--model", "fashion_mnist", "--fp16", "--images", CALIBRATION)
-    told = run_json("trt", *asked, "--out", tmp_path / "f.engine", "-q")
-    assert told["images"]["agreement"]["hits"] == 20
+def test_accuracy_on_images_comes_from_the_graph(tmp_path):
+    arguments = ("--model", "fashion_mnist", "--fp16", "--images", CALIBRATION)
+    report = run_json("trt", *arguments, "--out", tmp_path / "f.engine", "-q")
+    assert report["images"]["agreement"]["hits"] == 20
 
 
 def test_a_live_module_with_heads_of_96(tmp_path):
-    """TensorRT has no attention kernel for 96: the decomposed form is what it takes."""
+    """TensorRT has no attention kernel for 96; it takes the decomposed form."""
     spec = tiny_spec(width=192, heads=2, depth=1)
     model = spec, random_vit(spec, 0).state_dict()
     for precision in ("fp32", "fp16"):
-        made = vit_export.trt(model, tmp_path / "f.engine", precision=precision, engine="rtx")
-        assert made.verdict.status == "BUILT, NOT RUN"
+        result = vit_export.trt(model, tmp_path / "f.engine", precision=precision, engine="rtx")
+        assert result.verdict.status == "BUILT, NOT RUN"
 
 
-def test_inspect(built):
+def test_inspect_shows_whether_an_engine_loads_here(built):
     out, _ = built["fp16"]
-    told = run_json("inspect", out)
-    assert told["family"] == "trt, fp16, batch 1:8:16"
-    assert told["metadata"]["engine: loads here"].startswith("no: ")
-    assert told["metadata"]["engine: run where it was built"] == "no"
+    report = run_json("inspect", out)
+    assert report["family"] == "trt, fp16, batch 1:8:16"
+    assert report["metadata"]["engine: loads here"].startswith("no: ")
+    assert report["metadata"]["engine: run where it was built"] == "no"
     graph = run_json("inspect", out.with_name(f"{out.name}.onnx"))
     assert graph["audit"]["macs"]["fp16"] > 0
     assert graph["metadata"]["engine: kind"] == "rtx"
 
 
-def test_doctor():
-    (told,) = [one for one in run_json("doctor") if one["target"] == "trt"]
-    assert told["works"]
-    assert "GPU: none. Engines: tensorrt: " in told["note"]
-    assert "rtx: yes" in told["note"]
+def test_doctor_names_the_gpu_and_the_variants():
+    (health,) = [one for one in run_json("doctor") if one["target"] == "trt"]
+    assert health["works"]
+    assert "GPU: none. Engines: tensorrt: " in health["note"]
+    assert "rtx: yes" in health["note"]
 
 
 @pytest.fixture
@@ -235,16 +237,17 @@ def engine(built, tmp_path):
     return out
 
 
-def test_on_a_machine_without_a_gpu(engine):
+def test_commands_on_a_machine_without_a_gpu(engine):
     for command in (("validate",), ("bench",), ("predict", FASHION / "images" / "bag_1.png")):
         name, *rest = command
-        told = expect_error(name, engine, *rest, exit_code=3)
-        assert "not checkable here: no GPU here" in told
+        error = expect_error(name, engine, *rest, exit_code=3)
+        assert "not checkable here: no GPU here" in error
     assert json.loads(run("validate", engine, "--json", exit_code=3).stdout)["exit_code"] == 3
     assert "--save-onnx" in expect_error("locate", engine, exit_code=2)
 
 
-def changed(engine, **values):
+def change_record(engine, **values):
+    """Change fields of the engine's record in the manifest beside it."""
     path = engine.with_name(f"{engine.name}.json")
     document = json.loads(path.read_text())
     document["engine"] |= values
@@ -252,19 +255,19 @@ def changed(engine, **values):
 
 
 def test_an_engine_of_another_version(engine):
-    changed(engine, version="1.2.3.4")
-    told = expect_error("validate", engine, exit_code=3)
-    assert "built by TensorRT for RTX 1.2.3.4, and " in told
-    assert "pip install tensorrt-rtx==1.2.3.4" in told
+    change_record(engine, version="1.2.3.4")
+    error = expect_error("validate", engine, exit_code=3)
+    assert "built by TensorRT for RTX 1.2.3.4, and " in error
+    assert "pip install tensorrt-rtx==1.2.3.4" in error
 
 
-def test_an_engine_of_a_library_that_is_not_here(engine):
+def test_an_engine_of_a_library_that_is_not_installed(engine):
     need("no tensorrt", present=find_spec("tensorrt") is None, fix="it is installed here")
-    changed(engine, kind="tensorrt", version="10.13.3.9")
+    change_record(engine, kind="tensorrt", version="10.13.3.9")
     assert "pip install tensorrt==10.13.3.9" in expect_error("validate", engine, exit_code=3)
 
 
-def test_a_spoiled_engine(engine):
+def test_a_damaged_engine(engine):
     content = engine.read_bytes()
     engine.write_bytes(content[: len(content) // 2])
     assert "is cut off" in expect_error("validate", engine, exit_code=2)
@@ -276,16 +279,16 @@ def test_an_engine_without_its_manifest(engine):
     path = engine.with_name(f"{engine.name}.json")
     document = json.loads(path.read_text())
     path.unlink()
-    told = expect_error("validate", engine, exit_code=2)
+    error = expect_error("validate", engine, exit_code=2)
     version = document["engine"]["version"]
-    assert f"an engine of TensorRT {version}, and f.engine.json is not beside it" in told
+    assert f"an engine of TensorRT {version}, and f.engine.json is not beside it" in error
     path.write_text(json.dumps({name: document[name] for name in document if name != "engine"}))
     assert "tells of no engine" in expect_error("inspect", engine, exit_code=2)
     path.write_bytes(b"\xff\xfe")
     assert "can't be read: it is no text" in expect_error("inspect", engine, exit_code=2)
     path.write_text(json.dumps(document | {"engine": {"kind": "rtx"}}))
-    told = expect_error("validate", engine, exit_code=2)
-    assert "engine.version is missing" in told
+    error = expect_error("validate", engine, exit_code=2)
+    assert "engine.version is missing" in error
 
 
 def test_a_foreign_file_beside_a_zip(tmp_path, fashion):
@@ -298,7 +301,7 @@ def test_a_foreign_file_beside_a_zip(tmp_path, fashion):
 
 
 @pytest.mark.parametrize(
-    ("options", "exit_code", "told"),
+    ("options", "exit_code", "message"),
     [
         (("--fp16", "--precision", "int8-static"), 2, "fp16 and int8-static at once"),
         (("--int8",), 2, "--calibration DIR"),
@@ -320,43 +323,45 @@ def test_a_foreign_file_beside_a_zip(tmp_path, fashion):
         (("--workspace", "1"), 1, "--workspace more MB"),
     ],
 )
-def test_requests_that_make_no_sense(tmp_path, options, exit_code, told):
-    asked = ("trt", "--model", "fashion_mnist", *options, "--out", tmp_path / "f.engine", "-q")
-    assert told in expect_error(*asked, exit_code=exit_code)
+def test_requests_that_make_no_sense(tmp_path, options, exit_code, message):
+    arguments = ("trt", "--model", "fashion_mnist", *options, "--out", tmp_path / "f.engine", "-q")
+    assert message in expect_error(*arguments, exit_code=exit_code)
     assert not list(tmp_path.iterdir())
 
 
-def test_profiles_are_an_engines(tmp_path):
-    asked = ("onnx", "--batch", "1", "--batch", "4:8:8", "--out", tmp_path / "f.onnx")
-    assert "take 1:1:8" in expect_error(*asked, exit_code=2)
+def test_only_engines_have_several_profiles(tmp_path):
+    arguments = ("onnx", "--batch", "1", "--batch", "4:8:8", "--out", tmp_path / "f.onnx")
+    assert "take 1:1:8" in expect_error(*arguments, exit_code=2)
 
 
-def test_a_node_that_the_parser_refuses(tmp_path):
-    asked = ("--precision", "weights-int4", "--opset", "21", "--for", "onnxruntime")
+def test_a_refused_node_is_named(tmp_path):
+    arguments = ("--precision", "weights-int4", "--opset", "21", "--for", "onnxruntime")
     out = tmp_path / "f.engine"
-    told = expect_error("trt", "--model", "fashion_mnist", *asked, "--out", out, "-q", exit_code=1)
-    assert "(MatMulNBits) of the module blocks.0.attention.qkv" in told
-    assert "--for tensorrt avoids it" in told
+    error = expect_error(
+        "trt", "--model", "fashion_mnist", *arguments, "--out", out, "-q", exit_code=1
+    )
+    assert "(MatMulNBits) of the module blocks.0.attention.qkv" in error
+    assert "--for tensorrt avoids it" in error
     assert not list(tmp_path.iterdir())
 
 
 def test_an_earlier_engine_survives_a_failure(engine):
     before = engine.read_bytes()
-    asked = ("--model", "fashion_mnist", "--workspace", "1", "--out", engine, "-q")
-    expect_error("trt", *asked, exit_code=1)
+    arguments = ("--model", "fashion_mnist", "--workspace", "1", "--out", engine, "-q")
+    expect_error("trt", *arguments, exit_code=1)
     assert engine.read_bytes() == before
     assert sorted(path.name for path in engine.parent.iterdir()) == ["f.engine", "f.engine.json"]
 
 
-def test_no_tensorrt_of_any_kind(tmp_path):
+def test_no_variant_is_installed(tmp_path):
     script = (
         "import sys; names = ('tensorrt', 'tensorrt_rtx', 'torch_tensorrt')\n"
         "sys.modules |= dict.fromkeys(names)\n"
         "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
     )
-    asked = ("vit-export", "trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine")
+    arguments = ("vit-export", "trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine")
     done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, asked)],
+        [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -366,23 +371,31 @@ def test_no_tensorrt_of_any_kind(tmp_path):
 
 
 def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
-    """One weight of the graph is changed after the pass that makes it fp16."""
+    """One weight of the graph is changed after its last pass."""
     script = (
         "import sys, numpy as np, onnx_ir as ir\n"
         "import vit_export.backends.tensorrt.engine as trt\n"
-        "finished = trt.build_graph\n"
-        "def tampered(job, progress):\n"
-        "    model, manifest = finished(job, progress)\n"
+        "build_graph = trt.build_graph\n"
+        "def build_wrong_graph(job, progress):\n"
+        "    model, manifest = build_graph(job, progress)\n"
         "    value = model.graph.initializers['blocks.1.mlp.expand.weight']\n"
         "    rolled = np.roll(value.const_value.numpy(), 7)\n"
         "    value.const_value = ir.tensor(rolled, name=value.name)\n"
         "    return model, manifest\n"
-        "trt.build_graph = tampered\n"
+        "trt.build_graph = build_wrong_graph\n"
         "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
     )
-    asked = ("vit-export", "trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")
+    arguments = (
+        "vit-export",
+        "trt",
+        "--model",
+        "fashion_mnist",
+        "--out",
+        tmp_path / "f.engine",
+        "-q",
+    )
     done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, asked)],
+        [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -391,8 +404,8 @@ def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
     rejected = tmp_path / "f.engine.rejected.onnx"
     assert f"vit-export locate {rejected}" in done.stderr
     assert not (tmp_path / "f.engine").exists()
-    located = json.loads(run("locate", rejected, "--json", "-q", exit_code=4).stdout)
-    assert located["location"]["first"] == "blocks.1.mlp"
+    location = json.loads(run("locate", rejected, "--json", "-q", exit_code=4).stdout)
+    assert location["location"]["first"] == "blocks.1.mlp"
     engine = tmp_path / "f.engine.rejected"
     assert run_json("inspect", engine)["family"] == "trt, fp32, batch 1:8:16"
     assert "not checkable here" in expect_error("validate", engine, exit_code=3)
@@ -404,18 +417,18 @@ def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_stops_a_build(tmp_path):
-    asked = ("trt", "--model", "vit_base_patch16_224", *RTX, "--out", tmp_path / "b.engine")
+    arguments = ("trt", "--model", "vit_base_patch16_224", *RTX, "--out", tmp_path / "b.engine")
     with subprocess.Popen(
-        [COMMAND, *map(str, asked)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         while process.poll() is None and not list(tmp_path.glob(".b.engine*/b.engine.onnx")):
             time.sleep(0.1)
         time.sleep(2.5)
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate()
+        _, errors = process.communicate()
     assert process.returncode == 130
-    assert "interrupted" in told
+    assert "interrupted" in errors
     assert time.monotonic() - started < 5
     assert not list(tmp_path.iterdir())
 
@@ -428,7 +441,7 @@ def test_a_builder_in_the_garbage_does_not_stop_the_next_one(built):
         "plain = builder.make_logger\n"
         "def make_logger(library):\n"
         "    log = plain(library)\n"
-        "    type(log).log = lambda *told: gc.isenabled() and gc.collect()\n"
+        "    type(log).log = lambda *_: gc.isenabled() and gc.collect()\n"
         "    return log\n"
         "library = variant.load_library(variants.RTX)\n"
         "builder.make_logger = make_logger\n"
@@ -463,24 +476,24 @@ PRESETS = (
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8-static"])
 @pytest.mark.parametrize("model", PRESETS)
 def test_every_preset_is_built(tmp_path, model, precision):
-    asked = ("--calibration", CALIBRATION) if precision == "int8-static" else ()
+    arguments = ("--calibration", CALIBRATION) if precision == "int8-static" else ()
     out = tmp_path / "f.engine"
-    told = run_json(
-        *("trt", "--model", model, "--precision", precision, *asked, *RTX),
+    report = run_json(
+        *("trt", "--model", model, "--precision", precision, *arguments, *RTX),
         *("--batch", "1:1:2", "--out", out, "-q"),
     )
-    assert told["verdict"]["status"] == "BUILT, NOT RUN"
+    assert report["verdict"]["status"] == "BUILT, NOT RUN"
     products = read_sidecar(out).engine["precisions"]
     assert max(products, key=products.get) == ARITHMETIC[precision]
 
 
 def test_weights_above_2_gb_are_parsed_by_path(tmp_path, monkeypatch):
-    """The same way with a limit of a few MB: the parser finds the data file beside the graph."""
+    """A limit of 1 MB instead: the parser finds the file of weights beside the graph."""
     import vit_export.graph.save as saving
 
     monkeypatch.setattr(saving.save, "__kwdefaults__", {"largest_file_bytes": 2**20})
-    made = vit_export.trt("fashion_mnist", tmp_path / "f.engine", engine="rtx", save_onnx=True)
-    assert made.verdict.status == "BUILT, NOT RUN"
+    result = vit_export.trt("fashion_mnist", tmp_path / "f.engine", engine="rtx", save_onnx=True)
+    assert result.verdict.status == "BUILT, NOT RUN"
     (data,) = tmp_path.glob("f.engine.onnx.*.data")
     assert data.stat().st_size > 2**20
     assert run_json("validate", tmp_path / "f.engine.onnx", "-q")["status"] == "PROVEN"
@@ -488,7 +501,7 @@ def test_weights_above_2_gb_are_parsed_by_path(tmp_path, monkeypatch):
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """Builds a tiny engine whose graph has its weights in a file beside it; the names there."""
+    """`tiny(seed, ...)`: build an engine whose graph has weights beside it; the file names."""
     import vit_export.graph.save as saving
 
     monkeypatch.setattr(saving.save, "__kwdefaults__", {"largest_file_bytes": 2**10})
@@ -506,26 +519,26 @@ def test_nothing_piles_up_beside_an_engine(tiny):
     first = tiny(0, save_onnx=True)
     second = tiny(1, save_onnx=True)
     assert len(first) == len(second) == 4
-    assert len(first & second) == 3  # the weights are others
+    assert len(first & second) == 3  # the name of the weights depends on them
     assert tiny(1) == {"f.engine", "f.engine.json"}
 
 
-def test_a_file_of_somebody_else_stays(tiny, tmp_path, fashion):
-    """Also one that we wrote, for itself and not beside an engine."""
+def test_a_file_of_the_user_stays(tiny, tmp_path, fashion):
+    """Also an ONNX file that was exported for itself, not beside an engine."""
     for content in (b"mine", fashion.path["onnx"].read_bytes()):
         (tmp_path / "f.engine.onnx").write_bytes(content)
         assert tiny(0) == {"f.engine", "f.engine.json", "f.engine.onnx"}
         assert (tmp_path / "f.engine.onnx").read_bytes() == content
 
 
-def on_a_device(*asked, hidden):
-    """A command where only the packages of a device are installed."""
+def run_without(*arguments, hidden):
+    """Run a command in a process where the packages `hidden` are not installed."""
     script = (
         f"import sys; sys.modules |= dict.fromkeys({hidden!r})\n"
         "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
     )
     return subprocess.run(
-        [sys.executable, "-c", script, "vit-export", *map(str, asked)],
+        [sys.executable, "-c", script, "vit-export", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -536,27 +549,28 @@ HIDDEN = ("torch", "torchinfo", "onnx", "onnx_ir")
 
 
 def test_a_device_needs_neither_torch_nor_onnx(engine):
-    """All that is looked at before a GPU is asked for, with those packages hidden."""
-    done = on_a_device("validate", engine, hidden=(*HIDDEN, "onnxruntime"))
+    """Everything that is checked before a GPU is needed works without these packages."""
+    done = run_without("validate", engine, hidden=(*HIDDEN, "onnxruntime"))
     assert done.returncode == 3, done.stderr
     assert "not checkable here: no GPU here" in done.stderr
 
 
 def test_a_device_inspects_without_torch_and_onnx(engine, fashion):
-    done = on_a_device("inspect", engine, "--json", hidden=(*HIDDEN, "onnxruntime"))
+    done = run_without("inspect", engine, "--json", hidden=(*HIDDEN, "onnxruntime"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["parameters"] == 803_338
-    done = on_a_device("inspect", fashion.path["onnx"], "--json", hidden=HIDDEN)
+    done = run_without("inspect", fashion.path["onnx"], "--json", hidden=HIDDEN)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["parameters"], told["audit"]) == (803_338, None)
-    assert "onnx_ir is not installed" in told["metadata"]["operators"]
+    report = json.loads(done.stdout)
+    assert (report["parameters"], report["audit"]) == (803_338, None)
+    assert "onnx_ir is not installed" in report["metadata"]["operators"]
 
 
-@pytest.mark.parametrize("asked", ["fp16", "bf16", "int8-static"])
-def test_a_network_that_is_not_what_was_asked_for(built, asked):
-    """TensorRT's own parser reads a graph in fp32: that ends before anything is built."""
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "int8-static"])
+def test_a_network_of_another_precision_is_refused(built, precision):
+    """TensorRT's own parser reads a graph in fp32; nothing is built from it."""
     graph = graph_of(built["fp32"][0])
-    with pytest.raises(ProofError, match=f"is not {asked}: of its products .* in fp32") as error:
-        parse_graph(load_library(RTX_VARIANT), graph, precision=asked, flavour="tensorrt")
+    library = load_library(RTX_VARIANT)
+    with pytest.raises(ProofError, match=f"not {precision}: of its products .* in fp32") as error:
+        parse_graph(library, graph, precision=precision, flavour="tensorrt")
     assert error.value.exit_code == 4

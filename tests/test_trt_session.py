@@ -199,6 +199,22 @@ def test_what_to_do_about_a_rejected_engine(tmp_path, finish):
     assert "issues/4723" in remedy
 
 
+def test_a_rejected_bf16_graph_is_the_one_that_a_cpu_runs(tmp_path):
+    """Its twin in fp32 takes its name, and its own weights go."""
+    for name in ("f.engine", "f.engine.onnx", "f.engine.fp32.onnx"):
+        (tmp_path / name).write_text(name)
+    weights = [tmp_path / f"f.engine{kind}.onnx.{'0' * 12}.data" for kind in ("", ".fp32")]
+    for path in weights:
+        path.write_text("weights")
+    TENSORRT.keep_rejected(tmp_path / "f.engine")
+    assert (tmp_path / "f.engine.onnx").read_text() == "f.engine.fp32.onnx"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "f.engine",
+        "f.engine.onnx",
+        weights[1].name,  # the twin refers to it by name
+    }
+
+
 class EngineInDisguise:
     """A session on an ONNX file whose manifest is an engine's, with these matrix products."""
 

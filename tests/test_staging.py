@@ -1,4 +1,4 @@
-"""OUT appears whole or not at all: whoever is killed, full, locked or in the way."""
+"""OUT appears whole or not at all, whatever is killed, full, locked or in the way."""
 
 import signal
 import subprocess
@@ -36,7 +36,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_committed(out):
+def test_a_committed_file_takes_its_name(out):
     with staged(out) as stage:
         write(stage)
         stage.commit()
@@ -44,28 +44,28 @@ def test_committed(out):
     assert names(out.parent) == ["out.onnx", NEW]
 
 
-def test_committed_without_data(out):
+def test_weights_of_the_file_before_it_go(out):
     with staged(out) as stage:
         write(stage, data=None)
         stage.commit()
     assert names(out.parent) == ["out.onnx"]
 
 
-def test_the_same_data_stays(out):
+def test_the_same_weights_stay(out):
     with staged(out) as stage:
         write(stage, data=OLD)
         stage.commit()
     assert names(out.parent) == ["out.onnx", OLD]
 
 
-def test_neither_committed_nor_rejected(out):
+def test_a_file_that_is_neither_committed_nor_rejected_leaves_no_trace(out):
     with staged(out) as stage:
         write(stage)
     assert names(out.parent) == ["out.onnx", OLD]
     assert out.read_text().startswith("old")
 
 
-def test_rejected(out):
+def test_a_rejected_file_stands_beside_out(out):
     with staged(out) as stage:
         write(stage)
         kept = stage.reject("why")
@@ -81,19 +81,22 @@ def test_rejected(out):
     assert rejected_names(out)[1].read_text() == "why"
 
 
-def test_success_after_a_rejection_clears_it_away(out):
-    for settle in ("reject", "commit"):
-        with staged(out) as stage:
-            write(stage)
-            stage.reject("why") if settle == "reject" else stage.commit()
+def test_a_committed_file_replaces_a_rejected_one(out):
+    with staged(out) as stage:
+        write(stage)
+        stage.reject("why")
+    with staged(out) as stage:
+        write(stage)
+        stage.commit()
     assert names(out.parent) == ["out.onnx", NEW]
 
 
 GRAPH_DATA = "out.onnx.onnx.{}.data"
+"""Weights of a companion, by the hash in their name."""
 
 
-def test_weights_are_there_before_what_refers_to_them(out, monkeypatch):
-    """Also those of the graph beside an engine."""
+def test_weights_are_moved_before_what_refers_to_them(out, monkeypatch):
+    """Also those of a companion."""
     moved, replace = [], Path.replace
     monkeypatch.setattr(Path, "replace", lambda a, b: moved.append(a.name) or replace(a, b))
     with staged(out) as stage:
@@ -105,7 +108,7 @@ def test_weights_are_there_before_what_refers_to_them(out, monkeypatch):
     assert moved[-1] == "out.onnx"
 
 
-def test_what_belonged_to_the_former_file_goes_with_it(out):
+def test_companions_of_the_file_before_it_go(out):
     old, new = (GRAPH_DATA.format(digit * 12) for digit in "34")
     for name in ("out.onnx.onnx", old, new):
         (out.parent / name).write_text("former")
@@ -118,7 +121,7 @@ def test_what_belonged_to_the_former_file_goes_with_it(out):
     assert (out.parent / "out.onnx.onnx").read_text() == "new"
 
 
-def test_a_rejected_file_keeps_its_manifest(out):
+def test_a_rejected_file_keeps_its_companions(out):
     with staged(out) as stage:
         write(stage, data=None)
         (stage.folder / "out.onnx.json").write_text("manifest")
@@ -131,7 +134,7 @@ def test_a_rejected_file_keeps_its_manifest(out):
     assert names(out.parent) == ["out.onnx"]
 
 
-def test_an_exception_in_the_middle(out):
+def test_an_exception_leaves_no_trace(out):
     def interrupted():
         with staged(out) as stage:
             write(stage)
@@ -142,7 +145,7 @@ def test_an_exception_in_the_middle(out):
     assert names(out.parent) == ["out.onnx", OLD]
 
 
-def test_neighbours_are_left_alone(out):
+def test_files_with_similar_names_stay(out):
     for name in ("out.onnx.data", "other.onnx.000000000000.data", "out.onnx.bak"):
         (out.parent / name).write_text("mine")
     with staged(out) as stage:
@@ -151,7 +154,7 @@ def test_neighbours_are_left_alone(out):
     assert len(names(out.parent)) == 4
 
 
-# Every system call that changes a file's name or existence, in a process that dies there.
+# A process that is killed before its n-th system call on the name or existence of a file.
 KILLED = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
@@ -185,8 +188,8 @@ def killed_at(step, out):
     )
 
 
-def test_what_a_killed_run_left_beside_a_folder_goes(tmp_path):
-    """And what a running one has there stays."""
+def test_the_folder_of_a_killed_run_is_deleted(tmp_path):
+    """The folder of a running one stays."""
     leftover = tmp_path / ".app.abcd.partial"
     (leftover / "golden").mkdir(parents=True)
     out = tmp_path / "app"
@@ -198,7 +201,7 @@ def test_what_a_killed_run_left_beside_a_folder_goes(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["app", "vit.hpp"]
 
 
-def test_killed_between_any_two_steps(tmp_path):
+def test_a_run_may_be_killed_between_any_two_steps(tmp_path):
     steps = 0
     while True:
         steps += 1
@@ -214,14 +217,14 @@ def test_killed_between_any_two_steps(tmp_path):
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL, done.stderr
-        with staged(out) as stage:  # the next run cleans up what the dead one left
+        with staged(out) as stage:  # the next run deletes what the killed one left
             write(stage)
             stage.commit()
         assert names(folder) == ["out.onnx", NEW]
     assert steps > 8
 
 
-def test_a_running_neighbour_is_not_swept(out):
+def test_the_folder_of_another_run_is_not_deleted(out):
     with staged(out) as first:
         write(first, content="first, see " + NEW)
         with staged(out) as second:
@@ -258,11 +261,11 @@ def test_two_runs_never_mix(tmp_path_factory, order):
         (".", RequestError, "is a folder"),
     ],
 )
-def test_where_no_file_can_be(tmp_path, out, error, message):
+def test_places_where_no_file_can_be(tmp_path, out, error, message):
     with pytest.raises(error, match=message):
         check_writable(tmp_path / out)
 
 
-def test_a_place_that_cannot_be_written(unwritable):
+def test_a_folder_that_cannot_be_written(unwritable):
     with pytest.raises(BuildError, match="can't be written"), staged(unwritable / "out.onnx"):
         pass
