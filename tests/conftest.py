@@ -23,7 +23,9 @@ pytest_plugins = ("sweeps",)
 THREADS = max(os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), 1)
 """Of a test and of the commands it runs: more than there are cores would wait for each other."""
 torch.set_num_threads(THREADS)
-os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+# not as a default: a worker of xdist inherits what its parent set, and both have to be alike for
+# a test and a command to write the same bytes
+os.environ["OMP_NUM_THREADS"] = str(THREADS)
 # a shell that starts tests in the background has Ctrl-C ignored, by all that they start too
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
