@@ -76,7 +76,7 @@ def compare_latencies(models: list[str] | tuple[str, ...], batch: str, rounds: i
                 column = {names.get(row.name, row.name): format_time(row) for row in rows}
                 column["ours, of the machine's limit"] = f"{rows[0].limit_share:.0%}"
                 column["ours, ms"] = f"{rows[0].p50_ms:.1f}"
-                column["worst SNR of all rows, dB"] = f"{least_snr_db(rows):.0f}"
+                column["worst SNR of all rows, dB"] = f"{find_least_snr_db(rows):.0f}"
                 column["plain file's session start, of ours"] = starts
                 columns[f"`{model}`, batch {size}"] = column
                 print(f"{model} batch {size}: {column}", file=sys.stderr, flush=True)
@@ -144,7 +144,7 @@ def compare_starts(ours: Path, folder: Path, model: str) -> Ratio:
     return compare_rounds(times_ms[plain], times_ms[ours])
 
 
-def least_snr_db(rows: list[Row]) -> float:
+def find_least_snr_db(rows: list[Row]) -> float:
     """Return the signal-to-noise ratio of the row that is farthest from eager PyTorch."""
     return min(row.worst_snr_db for row in rows if row.worst_snr_db is not None)
 

@@ -108,8 +108,10 @@ def measure(model: str, folder: Path, options: argparse.Namespace) -> str:
     classify = [app / "build" / "classify", artifact, PHOTO, "--threads", options.threads]
     with Image.open(PHOTO) as image:
         size = image.height, image.width, 1 if model == "fashion_mnist" else 3
-    extra_mb = peak_mb(classify) - peak_mb([plain, artifact, *size, options.threads])
-    cold_ms = statistics.median(wall_ms(classify) for _ in range(COLD_RUNS))
+    extra_mb = measure_peak_mb(classify) - measure_peak_mb(
+        [plain, artifact, *size, options.threads]
+    )
+    cold_ms = statistics.median(measure_wall_ms(classify) for _ in range(COLD_RUNS))
     interval = f"{ratio.median:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
     return f"| `{model}` | {interval} | {ms:.2f} | {extra_mb:.1f} | {cold_ms:.0f} |"
 
@@ -144,7 +146,7 @@ def call(*command: object) -> None:
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
 
 
-def peak_mb(command: list[object]) -> float:
+def measure_peak_mb(command: list[object]) -> float:
     """Return the largest resident size of a process, the least of several runs.
 
     GNU time measures it, because the size of a process that Python starts begins with Python's own.
@@ -157,7 +159,7 @@ def peak_mb(command: list[object]) -> float:
     return min(sizes_mb)
 
 
-def wall_ms(command: list[object]) -> float:
+def measure_wall_ms(command: list[object]) -> float:
     start = time.perf_counter()
     call(*command)
     return 1000 * (time.perf_counter() - start)

@@ -23,12 +23,12 @@ from vit_export.artifact.manifest import KEY
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench import baselines, roofline
 from vit_export.bench.baselines import BASELINES, INT8_BASELINES, build_baselines, check_baselines
-from vit_export.bench.candidates import Candidate, fastest_arithmetic
+from vit_export.bench.candidates import Candidate, infer_arithmetic
 from vit_export.bench.interleave import Worker
-from vit_export.bench.launch import calibration_batches, remake_samples
+from vit_export.bench.launch import choose_calibration_batches, remake_samples
 from vit_export.bench.ort_quantizers import quantize_dynamic
-from vit_export.bench.results import compare_rounds, percentile
-from vit_export.bench.roofline import best_rates, gemm_kinds, write_gemm_candidates
+from vit_export.bench.results import compare_rounds, find_percentile
+from vit_export.bench.roofline import choose_gemm_kinds, find_best_rates, write_gemm_candidates
 from vit_export.bench.runners import open_candidate
 from vit_export.core.numerics import snr_db
 from vit_export.model.vit.flops import count_flops
@@ -223,7 +223,7 @@ def test_the_table_and_the_plot_show_both_rooflines(artifact, int8_artifact, tmp
 @pytest.mark.parametrize(("slow", "fast"), [("fp32", "int8"), ("int8", "fp32")])
 def test_a_row_above_its_own_roofline_is_refused(artifact, int8_artifact, monkeypatch, slow, fast):
     """The roofline of one arithmetic is next to nothing here; the row of the other passes."""
-    monkeypatch.setattr(roofline, "best_rates", lambda *_: {slow: 1e-9, fast: 1e9})
+    monkeypatch.setattr(roofline, "find_best_rates", lambda *_: {slow: 1e-9, fast: 1e9})
     with pytest.raises(BuildError, match=rf"ran at .* limit in {slow}") as error:
         bench([artifact, int8_artifact], rounds=5)
     assert error.value.message.startswith("tiny8.onnx" if slow == "int8" else "tiny.onnx")
@@ -237,7 +237,7 @@ def test_a_row_above_its_own_roofline_is_refused(artifact, int8_artifact, monkey
     ],
 )
 def test_the_fastest_arithmetic_of_a_precision(precision, arithmetic):
-    assert fastest_arithmetic(precision) == arithmetic
+    assert infer_arithmetic(precision) == arithmetic
 
 
 def test_a_baseline_without_its_package_is_refused(monkeypatch):
@@ -250,9 +250,9 @@ def test_a_baseline_without_its_package_is_refused(monkeypatch):
 def test_baselines_calibrate_on_the_samples_of_the_manifest(artifact):
     manifest = read_manifest(open_artifact(artifact), artifact)
     samples = remake_samples(manifest)
-    assert calibration_batches(samples, manifest) is samples.samples
+    assert choose_calibration_batches(samples, manifest) is samples.samples
     none = type(samples)(samples.samples[:0], samples.answers[:0])
-    assert calibration_batches(none, manifest).shape == (8, 1, 3, 16, 24)
+    assert choose_calibration_batches(none, manifest).shape == (8, 1, 3, 16, 24)
 
 
 @pytest.mark.slow
@@ -291,13 +291,13 @@ def candidates_of(*kinds, arithmetic="fp32"):
 
 def test_gemms_run_in_the_runtime_of_every_candidate():
     ours = ("fp32", "onnxruntime")
-    assert gemm_kinds(candidates_of("artifact", "onnxruntime")) == [ours]
-    all_runtimes = gemm_kinds(candidates_of("artifact", "eager", "openvino"))
+    assert choose_gemm_kinds(candidates_of("artifact", "onnxruntime")) == [ours]
+    all_runtimes = choose_gemm_kinds(candidates_of("artifact", "eager", "openvino"))
     assert all_runtimes == [ours, ("fp32", "torch-gemm"), ("fp32", "openvino")]
     int8 = [ours, ("int8", "int8-gemm")]
-    assert gemm_kinds(candidates_of("artifact", arithmetic="int8")) == int8
+    assert choose_gemm_kinds(candidates_of("artifact", arithmetic="int8")) == int8
     torchao = candidates_of("torchao", arithmetic="int8")
-    assert gemm_kinds(torchao) == [*int8, ("int8", "torch-int8-gemm")]
+    assert choose_gemm_kinds(torchao) == [*int8, ("int8", "torch-int8-gemm")]
 
 
 @pytest.mark.parametrize(
@@ -324,9 +324,9 @@ def test_the_best_rate_of_each_arithmetic_counts(tmp_path):
     gflops_per_s = (2, 5, 3, 4, 1, 1, 1, 1)
     pairs = zip(candidates, gflops_per_s, strict=True)
     times_ms = [1000 * one.gflop / rate for one, rate in pairs]
-    assert best_rates(candidates, times_ms) == pytest.approx({"fp32": 3, "int8": 5})
+    assert find_best_rates(candidates, times_ms) == pytest.approx({"fp32": 3, "int8": 5})
     times_ms[1] = times_ms[3] = 1e9
-    assert best_rates(candidates, times_ms) == pytest.approx({"fp32": 3, "int8": 3})
+    assert find_best_rates(candidates, times_ms) == pytest.approx({"fp32": 3, "int8": 3})
 
 
 @pytest.mark.parametrize(
@@ -345,9 +345,9 @@ def test_the_interval_of_a_median(times, low, high):
 
 
 def test_percentiles():
-    assert percentile([3, 1, 2], 50) == 2
-    assert percentile(range(1, 11), 90) == 9
-    assert percentile([5], 90) == 5
+    assert find_percentile([3, 1, 2], 50) == 2
+    assert find_percentile(range(1, 11), 90) == 9
+    assert find_percentile([5], 90) == 5
 
 
 def test_files_for_images_of_different_sizes_are_refused(artifact, tmp_path):

@@ -24,7 +24,7 @@ from vit_export.backends.tensorrt.cuda import Device, DriverError, read_gpu
 from vit_export.backends.tensorrt.session import EngineSession, find_profile
 from vit_export.backends.tensorrt.sidecar import read_sidecar, write_sidecar
 from vit_export.bench.candidates import GPU, Candidate
-from vit_export.bench.roofline import gemm_kinds
+from vit_export.bench.roofline import choose_gemm_kinds
 from vit_export.bench.runners import wrap_session
 from vit_export.core.errors import BuildError, MissingError, RequestError
 
@@ -93,7 +93,7 @@ def test_a_bench_uses_the_clock_of_the_gpu(open_engine):
     assert session.time_ms(images_of(1)) == 1.5
     assert wrap_session(session).time_ms(images_of(1)) == 1.5
     candidate = Candidate(name="f", kind="artifact", arithmetic=GPU)
-    assert gemm_kinds([candidate]) == [("fp32", "onnxruntime")]
+    assert choose_gemm_kinds([candidate]) == [("fp32", "onnxruntime")]
 
 
 def test_a_batch_outside_of_every_profile(open_engine):

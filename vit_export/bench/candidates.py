@@ -14,7 +14,7 @@ GPU = "gpu"
 """Arithmetic of a candidate that runs on a GPU: the roofline of this CPU does not bound it."""
 
 
-def fastest_arithmetic(precision: str) -> str:
+def infer_arithmetic(precision: str) -> str:
     """The fastest arithmetic that an artifact of `precision` may use: "fp32" or "int8"."""
     return "int8" if precision in INT8_PRECISIONS else "fp32"
 

@@ -31,7 +31,7 @@ def write_gemms(path: Path, gemm: Gemm, arithmetic: str) -> None:
     x = ir.Value(name="x", shape=ir.Shape([rows, inner]), type=ir.TensorType(dtype))
     graph = ir.Graph([x], [], nodes=[], name="gemms", opset_imports={"": 20})
     random = np.random.default_rng(0)
-    make_node = _int8_node if arithmetic == "int8" else _fp32_node
+    make_node = _make_int8_node if arithmetic == "int8" else _make_fp32_node
     for number in range(GEMMS_PER_FILE):
         node = make_node(graph, number, gemm, random)
         node.outputs[0].name = f"y{number}"
@@ -51,7 +51,7 @@ def read_gemms(path: str) -> tuple[npt.NDArray[np.uint8], list[npt.NDArray[Any]]
     return np.random.default_rng(1).integers(0, 256, shape, np.uint8), weights
 
 
-def _fp32_node(
+def _make_fp32_node(
     graph: "ir.Graph", number: int, gemm: Gemm, random: np.random.Generator
 ) -> "ir.Node":
     import onnx_ir as ir
@@ -65,7 +65,7 @@ def _fp32_node(
     return node
 
 
-def _int8_node(
+def _make_int8_node(
     graph: "ir.Graph", number: int, gemm: Gemm, random: np.random.Generator
 ) -> "ir.Node":
     import onnx_ir as ir

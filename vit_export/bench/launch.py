@@ -10,7 +10,7 @@ import numpy as np
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.bench.baselines import build_baselines
-from vit_export.bench.candidates import GPU, Candidate, fastest_arithmetic
+from vit_export.bench.candidates import GPU, Candidate, infer_arithmetic
 from vit_export.bench.interleave import Worker
 from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.core.errors import RequestError
@@ -58,7 +58,7 @@ class AnsweredSamples:
     answers: Array
     """(M, ...): one answer per sample."""
 
-    def worst_snr_db(self, worker: Worker, folder: Path) -> float | None:
+    def measure_worst_snr_db(self, worker: Worker, folder: Path) -> float | None:
         """Return the least signal-to-noise ratio in dB; None if there are no samples.
 
         Raises:
@@ -96,12 +96,12 @@ def launch_artifact(artifact: Artifact, threads: int | None, folder: Path) -> Ru
     candidate = Candidate(
         name=artifact.path.name,
         kind="artifact",
-        arithmetic=GPU if on_gpu else fastest_arithmetic(precision),
+        arithmetic=GPU if on_gpu else infer_arithmetic(precision),
         path=str(artifact.path),
         threads=threads,
     )
     worker = Worker(candidate)
-    worst = remake_samples(artifact.manifest).worst_snr_db(worker, folder)
+    worst = remake_samples(artifact.manifest).measure_worst_snr_db(worker, folder)
     return RunningCandidate(worker=worker, size_bytes=artifact.size_bytes, worst_snr_db=worst)
 
 
@@ -130,13 +130,13 @@ def launch_baselines(
         names,
         asdict(manifest.require_spec()),
         weights_file,
-        batches=calibration_batches(samples, manifest),
+        batches=choose_calibration_batches(samples, manifest),
         folder=folder,
         threads=threads,
     )
     for candidate in candidates:
         worker = Worker(candidate)
-        worst = samples.worst_snr_db(worker, folder) if weights_file else None
+        worst = samples.measure_worst_snr_db(worker, folder) if weights_file else None
         size_bytes = Path(candidate.path).stat().st_size if candidate.path else None
         yield RunningCandidate(worker=worker, size_bytes=size_bytes, worst_snr_db=worst)
 
@@ -150,7 +150,7 @@ def remake_samples(manifest: Manifest) -> AnsweredSamples:
     return AnsweredSamples(batches, reference.answers[same])
 
 
-def calibration_batches(samples: AnsweredSamples, manifest: Manifest) -> Array:
+def choose_calibration_batches(samples: AnsweredSamples, manifest: Manifest) -> Array:
     """Return batches (M, B, C, H, W) to calibrate on: the samples, or noise if there are none."""
     if len(samples.samples):
         return samples.samples

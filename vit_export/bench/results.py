@@ -91,7 +91,7 @@ def _count_outside(count: int) -> int:
     return skip
 
 
-def percentile(times: Sequence[float], percent: int) -> float:
+def find_percentile(times: Sequence[float], percent: int) -> float:
     """Return the smallest of `times` that at least `percent` % of them do not exceed."""
     ordered = sorted(times)
     return ordered[max(-(-len(ordered) * percent // 100) - 1, 0)]

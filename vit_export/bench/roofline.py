@@ -44,7 +44,7 @@ class GemmCandidate:
     """Arithmetic of one call, in GFLOP."""
 
 
-def gemm_kinds(candidates: Iterable[Candidate]) -> list[tuple[str, str]]:
+def choose_gemm_kinds(candidates: Iterable[Candidate]) -> list[tuple[str, str]]:
     """Return the arithmetics and kinds in which to measure products beside CPU `candidates`.
 
     ONNX Runtime comes first. It always runs fp32, because an int8 row has fp32 products too.
@@ -63,7 +63,7 @@ def write_gemm_candidates(
 
     Args:
         gemms: sizes of the products of a model.
-        kinds: arithmetic and kind of each runtime, as `gemm_kinds` returns them.
+        kinds: arithmetic and kind of each runtime, as `choose_gemm_kinds` returns them.
         folder: where the ONNX files go.
         threads: number of threads; None leaves each runtime its default.
     """
@@ -83,7 +83,7 @@ def write_gemm_candidates(
     return candidates
 
 
-def best_rates(gemms: Sequence[GemmCandidate], min_ms: Sequence[float]) -> dict[str, float]:
+def find_best_rates(gemms: Sequence[GemmCandidate], min_ms: Sequence[float]) -> dict[str, float]:
     """Return the best GFLOP/s by arithmetic, from the least milliseconds of each candidate.
 
     The rate of int8 is never below that of fp32: an int8 runtime may compute in fp32 instead.

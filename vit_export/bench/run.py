@@ -21,7 +21,7 @@ from vit_export.bench.launch import (
     launch_baselines,
     read_artifact,
 )
-from vit_export.bench.results import Bench, Row, compare_rounds, percentile
+from vit_export.bench.results import Bench, Row, compare_rounds, find_percentile
 from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.progress import Progress, silent
 from vit_export.model.vit.flops import count_flops
@@ -88,7 +88,7 @@ def run_bench(
         rates: dict[int, dict[str, float]] = {}
         for batch in batches:
             with progress(f"batch {batch}"):
-                workload = _workload(files[0], batch, flops)
+                workload = _make_workload(files[0], batch, flops)
                 batch_rows, rates[batch] = _measure(
                     candidates, workload, folder=folder, threads=threads, rounds=rounds
                 )
@@ -102,13 +102,13 @@ def describe_machine(threads: int | None) -> dict[str, str]:
     """Return what the numbers of a bench hold for: system, processor, cores, threads."""
     return {
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": _find_processor(),
         "cores": str(os.cpu_count()),
         "threads": str(threads or "as each runtime takes"),
     }
 
 
-def _processor() -> str:
+def _find_processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -121,7 +121,7 @@ def _check_alike(files: Sequence[Artifact]) -> None:
         raise RequestError("The artifacts take images of different sizes.", "bench them apart.")
 
 
-def _workload(artifact: Artifact, batch: int, flops: int) -> Workload:
+def _make_workload(artifact: Artifact, batch: int, flops: int) -> Workload:
     """Return the work of `batch` images, each of which takes `flops`."""
     manifest = artifact.manifest
     return Workload(
@@ -141,7 +141,7 @@ def _measure(
     rounds: int,
 ) -> tuple[list[Row], dict[str, float]]:
     """Return the rows of one batch size, and the roofline in GFLOP/s by arithmetic."""
-    kinds = roofline.gemm_kinds(one.worker.candidate for one in candidates)
+    kinds = roofline.choose_gemm_kinds(one.worker.candidate for one in candidates)
     gemms = roofline.write_gemm_candidates(workload.gemms, kinds, folder, threads)
     turns: list[tuple[Worker, Sequence[int]]]
     turns = [(one.worker, workload.shape) for one in candidates]
@@ -149,16 +149,16 @@ def _measure(
         turns += [(stack.enter_context(Worker(gemm.candidate)), gemm.shape) for gemm in gemms]
         times_ms = time_interleaved(turns, rounds)
     own_ms, gemms_ms = times_ms[: len(candidates)], times_ms[len(candidates) :]
-    rates = roofline.best_rates(gemms, [min(map(min, bursts)) for bursts in gemms_ms])
+    rates = roofline.find_best_rates(gemms, [min(map(min, bursts)) for bursts in gemms_ms])
     limits_ms = {name: 1000 * workload.gflop / rate for name, rate in rates.items()}
     rows = [
-        _row(one, bursts, batch=workload.batch, first=own_ms[0], limits_ms=limits_ms)
+        _make_row(one, bursts, batch=workload.batch, first=own_ms[0], limits_ms=limits_ms)
         for one, bursts in zip(candidates, own_ms, strict=True)
     ]
     return rows, rates
 
 
-def _row(
+def _make_row(
     running: RunningCandidate,
     bursts: Sequence[Sequence[float]],
     *,
@@ -182,7 +182,7 @@ def _row(
         version=worker.version,
         rounds_ms=tuple(medians_ms),
         p50_ms=statistics.median(calls_ms),
-        p90_ms=percentile(calls_ms, 90),
+        p90_ms=find_percentile(calls_ms, 90),
         min_ms=min(calls_ms),
         images_per_s=1000 * batch / statistics.median(calls_ms),
         against_first=compare_rounds(medians_ms, [statistics.median(burst) for burst in first]),

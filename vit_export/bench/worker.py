@@ -30,13 +30,13 @@ def main() -> None:
         load_ms = 1000 * (time.perf_counter() - started)
         replies.write(json.dumps({"load_ms": load_ms, "version": runner.version}) + "\n")
         for line in sys.stdin:
-            replies.write(json.dumps(_reply(runner, json.loads(line))) + "\n")
+            replies.write(json.dumps(_serve(runner, json.loads(line))) + "\n")
     except Exception as error:  # noqa: BLE001 the parent reports whatever a runtime raises
         message = error.message if isinstance(error, VitExportError) else f"{error!r}"
         replies.write(json.dumps({"error": message.partition("\n")[0]}) + "\n")
 
 
-def _reply(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
+def _serve(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
     if "samples" in request:
         answers = [runner.run(batch)[0] for batch in np.load(request["samples"])]
         np.save(request["answers"], np.stack(answers))
@@ -45,10 +45,10 @@ def _reply(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
     for _ in range(request["warmup"]):
         runner.run(images)
     times_ms = [runner.time_ms(images) for _ in range(request["calls"])]
-    return {"ms": times_ms, "peak_bytes": _peak_bytes()}
+    return {"ms": times_ms, "peak_bytes": _read_peak_bytes()}
 
 
-def _peak_bytes() -> int:
+def _read_peak_bytes() -> int:
     """Return the largest resident size of this process so far.
 
     On Linux ru_maxrss would not do: it starts with the size of the parent.

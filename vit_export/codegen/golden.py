@@ -46,9 +46,9 @@ class Golden:
             np.asarray(self.samples.file_inputs[i]).tofile(folder / f"{name}.input")
             logits = self.reference.answers[i].astype("<f4")
             logits.tofile(folder / f"{name}.logits")
-            rows.append((name, self._input_bound(), self._answer_bound(i)))
+            rows.append((name, self._bound_input(), self._bound_answer(i)))
         jpeg = self._write_jpeg(folder, preprocessing)
-        rows.append((jpeg, self._jpeg_bound(preprocessing), NOT_COMPARED))
+        rows.append((jpeg, self._bound_jpeg(preprocessing), NOT_COMPARED))
         lines = (f"{name} {bound:.9g} {answer:.9g}\n" for name, bound, answer in rows)
         (folder / "index.txt").write_text("".join(lines), encoding="utf-8")
         return [name for name, *_ in rows]
@@ -63,21 +63,21 @@ class Golden:
         read(folder / name, preprocessing).tofile(folder / f"{name}.input")
         return name
 
-    def _input_bound(self) -> float:
+    def _bound_input(self) -> float:
         return 0.0 if self.manifest.takes_pixels else INPUT_ERROR
 
-    def _jpeg_bound(self, preprocessing: Preprocessing) -> float:
+    def _bound_jpeg(self, preprocessing: Preprocessing) -> float:
         if self.manifest.takes_pixels:
             return JPEG_ERROR
         return JPEG_ERROR / 255 / min(preprocessing.std)
 
-    def _answer_bound(self, index: int) -> float:
+    def _bound_answer(self, index: int) -> float:
         """Return the allowed error of a log-probability.
 
         It bounds the root mean square error if the tolerance is an SNR, else the largest error.
         """
         tolerance = self.manifest.tolerance
-        expected = log_probabilities(self.reference.answers[index])
+        expected = compute_log_probabilities(self.reference.answers[index])
         if tolerance.least_snr_db is None:
             return tolerance.max_error(expected, self.reference.floors[index])
         best = np.sort(expected)[::-1][: TOP if self.manifest.head == "top5" else None]
@@ -91,7 +91,7 @@ def choose_golden_recipes(manifest: Manifest, preprocessing: Preprocessing) -> l
     return choose_pixel_recipes(preprocessing)
 
 
-def log_probabilities(logits: Array) -> Array:
+def compute_log_probabilities(logits: Array) -> Array:
     """Return the logarithms of the softmax of `logits` (classes,), as the proof computes them."""
     return align_for_comparison("softmax", logits, np.zeros_like(logits))[0]
 
