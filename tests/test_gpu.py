@@ -20,7 +20,7 @@ from support import expect_error, need, run, run_json
 import vit_export
 from vit_export.backends.open import open_artifact
 from vit_export.backends.tensorrt.cuda import find_gpu
-from vit_export.backends.tensorrt.sidecar import read_sidecar, sidecar_of
+from vit_export.backends.tensorrt.sidecar import read_sidecar, sidecar_path
 from vit_export.backends.tensorrt.variants import VARIANTS
 
 pytestmark = pytest.mark.gpu
@@ -87,7 +87,7 @@ def test_an_engine_is_proven_at_the_corners_of_its_profiles(engines, kind, preci
     corners = {1, 4} if kind == "torch" else {1, 4, 6, 8, 16}
     assert corners <= set(verdict["batches"])
     assert min(float(one["snr_db"]) for one in verdict["against_eager"]) > LEAST_DB[precision]
-    assert json.loads(sidecar_of(out).read_text())["engine_run"] is True
+    assert json.loads(sidecar_path(out).read_text())["engine_run"] is True
 
 
 @pytest.mark.parametrize(("kind", "precision"), BUILT_BY)
@@ -147,9 +147,9 @@ def test_a_batch_outside_of_every_profile(engines, kind):
 )
 def test_another_version_and_another_gpu(engines, tmp_path, kind, change, message):
     copy = copy_engine(engines(kind, "fp16")[0], tmp_path)
-    document = json.loads(sidecar_of(copy).read_text())
+    document = json.loads(sidecar_path(copy).read_text())
     document["engine"] |= change
-    sidecar_of(copy).write_text(json.dumps(document))
+    sidecar_path(copy).write_text(json.dumps(document))
     assert message in expect_error("validate", copy, exit_code=3)
 
 
@@ -160,17 +160,17 @@ def test_a_corrupted_engine(engines, tmp_path, kind):
     content = copy.read_bytes()
     copy.write_bytes(content[: len(content) // 2])
     assert "is cut off" in expect_error("validate", copy, exit_code=2)
-    document = json.loads(sidecar_of(copy).read_text())
+    document = json.loads(sidecar_path(copy).read_text())
     document["engine"] |= {
         "size_bytes": copy.stat().st_size,
         "sha256": sha256(copy.read_bytes()).hexdigest(),
     }
-    sidecar_of(copy).write_text(json.dumps(document))
+    sidecar_path(copy).write_text(json.dumps(document))
     assert "can't be opened" in expect_error("validate", copy, exit_code=2)
 
 
 def copy_engine(engine, folder):
-    for path in (engine, sidecar_of(engine)):
+    for path in (engine, sidecar_path(engine)):
         (folder / path.name).write_bytes(path.read_bytes())
     return folder / engine.name
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vit_export.core.errors import BuildError, RequestError
-from vit_export.core.staging import check_writable, rejected_names, staged, staged_folder
+from vit_export.core.staging import check_writable, rejected_names, stage_file, stage_folder
 
 DATA = "out.onnx.{}.data"
 OLD, NEW = DATA.format("0" * 12), DATA.format("1" * 12)
@@ -37,7 +37,7 @@ def names(folder):
 
 
 def test_a_committed_file_takes_its_name(out):
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage)
         stage.commit()
     assert out.read_text().startswith("new")
@@ -45,28 +45,28 @@ def test_a_committed_file_takes_its_name(out):
 
 
 def test_weights_of_the_file_before_it_go(out):
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage, data=None)
         stage.commit()
     assert names(out.parent) == ["out.onnx"]
 
 
 def test_the_same_weights_stay(out):
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage, data=OLD)
         stage.commit()
     assert names(out.parent) == ["out.onnx", OLD]
 
 
 def test_a_file_that_is_neither_committed_nor_rejected_leaves_no_trace(out):
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage)
     assert names(out.parent) == ["out.onnx", OLD]
     assert out.read_text().startswith("old")
 
 
 def test_a_rejected_file_stands_beside_out(out):
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage)
         kept = stage.reject("why")
     assert names(out.parent) == [
@@ -82,10 +82,10 @@ def test_a_rejected_file_stands_beside_out(out):
 
 
 def test_a_committed_file_replaces_a_rejected_one(out):
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage)
         stage.reject("why")
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage)
         stage.commit()
     assert names(out.parent) == ["out.onnx", NEW]
@@ -99,7 +99,7 @@ def test_weights_are_moved_before_what_refers_to_them(out, monkeypatch):
     """Also those of a companion."""
     moved, replace = [], Path.replace
     monkeypatch.setattr(Path, "replace", lambda a, b: moved.append(a.name) or replace(a, b))
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage)
         for name in ("out.onnx.json", "out.onnx.onnx", GRAPH_DATA.format("2" * 12)):
             (stage.folder / name).write_text("new")
@@ -112,7 +112,7 @@ def test_companions_of_the_file_before_it_go(out):
     old, new = (GRAPH_DATA.format(digit * 12) for digit in "34")
     for name in ("out.onnx.onnx", old, new):
         (out.parent / name).write_text("former")
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage, data=None)
         (stage.folder / "out.onnx.onnx").write_text("new")
         (stage.folder / new).write_text("new")
@@ -122,13 +122,13 @@ def test_companions_of_the_file_before_it_go(out):
 
 
 def test_a_rejected_file_keeps_its_companions(out):
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage, data=None)
         (stage.folder / "out.onnx.json").write_text("manifest")
         kept = stage.reject("why")
     assert kept.with_name("out.onnx.rejected.json").read_text() == "manifest"
     assert rejected_names(out)[1].read_text() == "why"
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage, data=None)
         stage.commit([kept.with_name("out.onnx.rejected.json")])
     assert names(out.parent) == ["out.onnx"]
@@ -136,7 +136,7 @@ def test_a_rejected_file_keeps_its_companions(out):
 
 def test_an_exception_leaves_no_trace(out):
     def interrupted():
-        with staged(out) as stage:
+        with stage_file(out) as stage:
             write(stage)
             raise KeyboardInterrupt
 
@@ -148,7 +148,7 @@ def test_an_exception_leaves_no_trace(out):
 def test_files_with_similar_names_stay(out):
     for name in ("out.onnx.data", "other.onnx.000000000000.data", "out.onnx.bak"):
         (out.parent / name).write_text("mine")
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         write(stage, data=None)
         stage.commit()
     assert len(names(out.parent)) == 4
@@ -158,7 +158,7 @@ def test_files_with_similar_names_stay(out):
 KILLED = textwrap.dedent("""
     import os, signal, sys
     from pathlib import Path
-    from vit_export.core.staging import staged
+    from vit_export.core.staging import stage_file
     out, wanted, data = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     steps = 0
     def counted(call):
@@ -171,7 +171,7 @@ KILLED = textwrap.dedent("""
         return step
     for name in ("mkdir", "open", "replace", "rename", "unlink", "rmdir", "close"):
         setattr(os, name, counted(getattr(os, name)))
-    with staged(out) as stage:
+    with stage_file(out) as stage:
         stage.file.write_text("new, see " + data)
         (stage.folder / data).write_text("new weights")
         stage.commit()
@@ -193,9 +193,9 @@ def test_the_folder_of_a_killed_run_is_deleted(tmp_path):
     leftover = tmp_path / ".app.abcd.partial"
     (leftover / "golden").mkdir(parents=True)
     out = tmp_path / "app"
-    with staged_folder(out, force=False) as running:
+    with stage_folder(out, force=False) as running:
         assert not leftover.exists()
-        with staged_folder(out, force=False) as other:
+        with stage_folder(out, force=False) as other:
             assert running.is_dir()
             (other / "vit.hpp").write_text("whole")
     assert [path.name for path in tmp_path.rglob("*")] == ["app", "vit.hpp"]
@@ -217,7 +217,7 @@ def test_a_run_may_be_killed_between_any_two_steps(tmp_path):
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL, done.stderr
-        with staged(out) as stage:  # the next run deletes what the killed one left
+        with stage_file(out) as stage:  # the next run deletes what the killed one left
             write(stage)
             stage.commit()
         assert names(folder) == ["out.onnx", NEW]
@@ -225,9 +225,9 @@ def test_a_run_may_be_killed_between_any_two_steps(tmp_path):
 
 
 def test_the_folder_of_another_run_is_not_deleted(out):
-    with staged(out) as first:
+    with stage_file(out) as first:
         write(first, content="first, see " + NEW)
-        with staged(out) as second:
+        with stage_file(out) as second:
             write(second, content="second")
             second.commit()
         first.commit()
@@ -237,7 +237,7 @@ def test_the_folder_of_another_run_is_not_deleted(out):
 @given(st.permutations(["first commits", "second commits", "first ends", "second ends"]))
 def test_two_runs_never_mix(tmp_path_factory, order):
     out = tmp_path_factory.mktemp("two") / "out.onnx"
-    runs = {name: staged(out) for name in ("first", "second")}
+    runs = {name: stage_file(out) for name in ("first", "second")}
     stages = {name: run.__enter__() for name, run in runs.items()}
     for name, stage in stages.items():
         write(stage, content=f"{name}, see {NEW}", data=NEW)
@@ -267,5 +267,5 @@ def test_places_where_no_file_can_be(tmp_path, out, error, message):
 
 
 def test_a_folder_that_cannot_be_written(unwritable):
-    with pytest.raises(BuildError, match="can't be written"), staged(unwritable / "out.onnx"):
+    with pytest.raises(BuildError, match="can't be written"), stage_file(unwritable / "out.onnx"):
         pass

@@ -27,7 +27,7 @@ import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.backends.tensorrt.builder import parse_graph
 from vit_export.backends.tensorrt.cuda import find_gpu
-from vit_export.backends.tensorrt.sidecar import graph_of, read_sidecar
+from vit_export.backends.tensorrt.sidecar import graph_path, read_sidecar
 from vit_export.backends.tensorrt.variant import load_library
 from vit_export.backends.tensorrt.variants import RTX as RTX_VARIANT
 from vit_export.core.errors import ProofError
@@ -453,7 +453,7 @@ def test_a_builder_in_the_garbage_does_not_stop_the_next_one(built):
         "graph = pathlib.Path(sys.argv[1])\n"
         "print(builder.parse_graph(library, graph, precision='fp32', flavour='tensorrt').layers)"
     )
-    graph = graph_of(built["fp32"][0])
+    graph = graph_path(built["fp32"][0])
     done = subprocess.run(
         [sys.executable, "-c", script, str(graph)],
         capture_output=True,
@@ -569,7 +569,7 @@ def test_a_device_inspects_without_torch_and_onnx(engine, fashion):
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "int8-static"])
 def test_a_network_of_another_precision_is_refused(built, precision):
     """TensorRT's own parser reads a graph in fp32; nothing is built from it."""
-    graph = graph_of(built["fp32"][0])
+    graph = graph_path(built["fp32"][0])
     library = load_library(RTX_VARIANT)
     with pytest.raises(ProofError, match=f"not {precision}: of its products .* in fp32") as error:
         parse_graph(library, graph, precision=precision, flavour="tensorrt")

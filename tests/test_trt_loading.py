@@ -16,8 +16,8 @@ from vit_export.backends.tensorrt.cuda import Gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.inspector import count_matmuls, find_wrong_matmuls
 from vit_export.backends.tensorrt.network import check_arithmetic
-from vit_export.backends.tensorrt.sidecar import read_sidecar, sidecar_of, write_sidecar
-from vit_export.backends.tensorrt.variants import variant_of
+from vit_export.backends.tensorrt.sidecar import read_sidecar, sidecar_path, write_sidecar
+from vit_export.backends.tensorrt.variants import find_variant
 from vit_export.core.errors import MissingError, ProofError, RequestError
 
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9")
@@ -96,7 +96,7 @@ def test_a_manifest_without_the_facts_of_its_file_is_refused(tmp_path, fashion, 
     with pytest.raises(RequestError, match=rf"engine\.{key} is missing") as error:
         read_sidecar(tmp_path / "f.engine")
     assert "copy the one that belongs to it" in error.value.fix
-    assert sidecar_of(tmp_path / "f.engine").name == "f.engine.json"
+    assert sidecar_path(tmp_path / "f.engine").name == "f.engine.json"
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def load(monkeypatch, tmp_path):
         monkeypatch.setattr(compatibility, "find_gpu", lambda: gpu)
         monkeypatch.setattr(compatibility, "load_library", lambda _: library)
         info = EngineInfo.from_mapping(ENGINE | fields, str(path))
-        return check_loads(path, info, variant_of(info))
+        return check_loads(path, info, find_variant(info))
 
     load.path = path
     return load
@@ -152,7 +152,7 @@ def test_an_engine_whose_library_is_not_installed(load, monkeypatch):
     monkeypatch.setattr(compatibility, "load_library", missing)
     info = EngineInfo.from_mapping(ENGINE, "f")
     with pytest.raises(NotHereError, match=r"needs TensorRT 10\.13\.3\.9: .*not installed"):
-        check_loads(load.path, info, variant_of(info))
+        check_loads(load.path, info, find_variant(info))
 
 
 def test_a_damaged_engine_is_noticed_before_anybody_looks_for_a_gpu(load):

@@ -12,7 +12,7 @@ from vit_export.backends.tensorrt.compute_capability import (
 from vit_export.backends.tensorrt.cuda import Gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.options import DEFAULTS, check_options
-from vit_export.backends.tensorrt.report import warn_of_version
+from vit_export.backends.tensorrt.report import find_version_issue
 from vit_export.backends.tensorrt.variants import VARIANTS, choose
 from vit_export.core.errors import MissingError, RequestError
 
@@ -39,7 +39,7 @@ def test_an_unknown_architecture():
 
 
 def known_issue(kind, version):
-    return warn_of_version(EngineInfo(kind=kind, version=version))
+    return find_version_issue(EngineInfo(kind=kind, version=version))
 
 
 def test_versions_that_get_vits_wrong():

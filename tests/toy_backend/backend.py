@@ -21,7 +21,7 @@ from vit_export.core.staging import beside
 MAGIC = b"TOY1"
 
 
-def sidecar_of(path: Path) -> Path:
+def sidecar_path(path: Path) -> Path:
     """Return the path of the manifest beside a toy file."""
     return beside(path, ".manifest")
 
@@ -33,7 +33,7 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
     with progress("write"):
         weights = save({name: t.contiguous() for name, t in job.lowered.state_dict().items()})
         path.write_bytes(MAGIC + bytes(int(job.options["padding"])) + weights)
-        sidecar_of(path).write_text(job.manifest.to_json())
+        sidecar_path(path).write_text(job.manifest.to_json())
     return job.manifest
 
 
@@ -45,7 +45,7 @@ def recognize(path: Path) -> bool:
 
 def read_sidecar(path: Path) -> Manifest:
     """Return the manifest beside a toy file."""
-    sidecar = sidecar_of(path)
+    sidecar = sidecar_path(path)
     if not sidecar.is_file():
         message = f"{path} is a toy, and {sidecar.name} is not beside it."
         raise RequestError(message, "copy both files.")
@@ -97,7 +97,7 @@ class ToySession:
 
 def companions(path: Path) -> Sequence[Path]:
     """Return the manifest."""
-    return (sidecar_of(path),)
+    return (sidecar_path(path),)
 
 
 def describe(path: Path, manifest: Manifest) -> Description:

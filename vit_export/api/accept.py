@@ -13,7 +13,7 @@ from vit_export.backends.records import RunFacts
 from vit_export.backends.session import NotHereError, Session
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.progress import Progress
-from vit_export.core.staging import Staged, rejected_names
+from vit_export.core.staging import Staging, rejected_names
 from vit_export.core.to_json import to_json
 from vit_export.validation.accuracy import AccuracyEvaluation
 from vit_export.validation.samples import FileInputs
@@ -22,7 +22,7 @@ from vit_export.validation.verdict import RejectedError, Verdict
 
 
 def judge(
-    stage: Staged,
+    stage: Staging,
     request: ExportRequest,
     manifest: Manifest,
     expected: tuple[Reference, FileInputs],
@@ -53,7 +53,7 @@ def judge(
     return evaluation.run_artifact(verdict, session, manifest, progress)
 
 
-def _open(stage: Staged, request: ExportRequest) -> tuple[Session, str]:
+def _open(stage: Staging, request: ExportRequest) -> tuple[Session, str]:
     """A session on the staged file, or on its stand-in with the reason why it can't run itself."""
     try:
         return open_artifact(stage.file, request.threads), ""
@@ -64,7 +64,9 @@ def _open(stage: Staged, request: ExportRequest) -> tuple[Session, str]:
         return open_artifact(stand_in, request.threads), error.reason
 
 
-def accept(stage: Staged, request: ExportRequest, verdict: Verdict, origin: Origin) -> ExportResult:
+def accept(
+    stage: Staging, request: ExportRequest, verdict: Verdict, origin: Origin
+) -> ExportResult:
     """The staged file takes its name, or is kept as a rejected one.
 
     For precision auto the user's images have to be within the budget too.
@@ -95,7 +97,7 @@ def accept(stage: Staged, request: ExportRequest, verdict: Verdict, origin: Orig
     )
 
 
-def _keep_rejected(stage: Staged, backend: Backend, verdict: Verdict) -> Path:
+def _keep_rejected(stage: Staging, backend: Backend, verdict: Verdict) -> Path:
     backend.keep_rejected(stage.file)
     return stage.reject(to_json(verdict.to_mapping()))
 

@@ -18,7 +18,7 @@ from vit_export.artifact.reference import Reference
 from vit_export.backends.job import Job
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
-from vit_export.core.staging import Staged, staged
+from vit_export.core.staging import Staging, stage_file
 from vit_export.data.dataset import ImageDataset
 from vit_export.model.model import Model
 from vit_export.quantization.plots import write_search_plot
@@ -36,7 +36,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
     model = load_model(request, progress)
     dataset = read_dataset(request, model, progress)
     tokens = model.spec.tokens if model.spec else None
-    with AccuracyEvaluation(dataset, tokens) as evaluation, staged(request.out) as stage:
+    with AccuracyEvaluation(dataset, tokens) as evaluation, stage_file(request.out) as stage:
         reference, samples = answer_samples(request, model, dataset, progress)
         evaluation.run_eager(model.module, progress)
         origin, manifest = _build(
@@ -58,7 +58,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
 def _build(
     request: ExportRequest,
     model: Model,
-    stage: Staged,
+    stage: Staging,
     expected: tuple[Reference, Array, ImageDataset | None],
     progress: Progress,
 ) -> tuple[Origin, Manifest]:

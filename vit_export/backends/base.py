@@ -78,7 +78,7 @@ class Backend:
     keep_rejected: Callable[[Path], None] = defaults.keep_everything
     """Arrange the files of a rejected artifact before they are kept beside OUT."""
     remedy: Callable[[Path, RunFacts], str] | None = None
-    """Return what to do about a rejected artifact, given the path that it is kept at.
+    """Return what to do about a rejected artifact that is kept at a path.
 
     None where `locate` finds what is wrong.
     """
@@ -126,7 +126,7 @@ class Backend:
             RequestError: the modules inside of this kind of file cannot answer.
         """
         if self.open_taps is None:
-            message = f"{path} is a {self.title} file: what is inside of it can't be asked."
+            message = f"{path} is a {self.title} file: its modules can't answer one by one."
             raise RequestError(message, self.locate_instead)
         return self.open_taps
 
@@ -138,21 +138,21 @@ class Backend:
             return f"vit-export locate {kept} says where"
         return self.locate_instead.rstrip(".")
 
-    def parse_options(self, given: Mapping[str, Any]) -> dict[str, Value]:
-        """Return a value for every option: that of `given`, or the default.
+    def parse_options(self, values: Mapping[str, Any]) -> dict[str, Value]:
+        """Return a value for every option: that of `values`, or the default.
 
-        `given` may hold flags of `precision_flags` too, which are no options.
+        `values` may hold flags of `precision_flags` too, which are no options.
 
         Raises:
             RequestError: an option is unknown, or its value has a wrong type or range.
         """
         known = {option.name: option for option in self.options}
-        for name in given:
+        for name in values:
             if name not in known and name not in self.precision_flags:
                 fix = did_you_mean(name, known)
                 raise RequestError(f"{self.name} has no option {name!r}.", fix)
         return {
-            name: option.check(given.get(name, option.default)) for name, option in known.items()
+            name: option.check(values.get(name, option.default)) for name, option in known.items()
         }
 
     def recorded_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,15 +189,15 @@ class Backend:
             return batch
         return self.dynamic_batch if batch.max is None else batch
 
-    def resolve_precision(self, name: str | None, given: Mapping[str, Any]) -> str:
-        """Return the precision that `name` or a flag of `precision_flags` in `given` requests.
+    def resolve_precision(self, name: str | None, values: Mapping[str, Any]) -> str:
+        """Return the precision that `name` or a flag of `precision_flags` in `values` requests.
 
         fp32 where neither says anything.
 
         Raises:
             RequestError: they contradict each other.
         """
-        flags = [one for flag, one in self.precision_flags.items() if given.get(flag)]
+        flags = [one for flag, one in self.precision_flags.items() if values.get(flag)]
         requested = list(dict.fromkeys([*flags, *([name] if name else [])]))
         if len(requested) > 1:
             raise RequestError(f"{' and '.join(requested)} at once.", "ask for one precision.")

@@ -12,7 +12,7 @@ from vit_export.backends.session import Session
 # ruff: noqa: ARG001 these have the signatures of the hooks that they stand in for
 
 
-def accept_request(asked: QuantizationRequest, options: Mapping[str, Any]) -> None:
+def accept_request(request: QuantizationRequest, options: Mapping[str, Any]) -> None:
     """Any options go together."""
 
 

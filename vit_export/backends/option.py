@@ -18,9 +18,9 @@ class Option:
     """Its type is the type of every value."""
     help: str
     minimum: int | None = None
-    """Of a number."""
+    """Smallest number that the option takes; None for no limit."""
     maximum: int | None = None
-    """Of a number."""
+    """Largest number that the option takes; None for no limit."""
     choices: tuple[str, ...] = ()
     """The words that a text option takes; without choices it takes any text."""
     flag: str = ""

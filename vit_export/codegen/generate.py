@@ -16,7 +16,7 @@ from vit_export.codegen.project import name_model_file, write_project
 from vit_export.codegen.runtimes import load_runtime
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress
-from vit_export.core.staging import data_files, staged_folder
+from vit_export.core.staging import data_files, stage_folder
 from vit_export.data.pillow_resize import check_resizable, columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.validation.sample_set import make_image_sample_set
@@ -69,7 +69,7 @@ def generate_project(
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
     manifest, preprocessing = _read_suitable(artifact, preprocess)
-    with staged_folder(out, force=force) as folder:
+    with stage_folder(out, force=force) as folder:
         with progress("answer in eager PyTorch"):
             golden = _make_golden(manifest, preprocessing, weights)
         session = _open_copy(artifact, folder / name_model_file(manifest))

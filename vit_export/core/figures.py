@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vit_export.core.errors import RequestError
-from vit_export.core.staging import check_writable, staged
+from vit_export.core.staging import check_writable, stage_file
 
 if TYPE_CHECKING:  # matplotlib is heavy, and only a figure needs it
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ def check_figure(path: Path) -> None:
 
 def save_figure(path: Path, figure: "Figure") -> None:
     """Write a figure in the format of the suffix; PNG if `path` has none."""
-    with staged(path) as stage:
+    with stage_file(path) as stage:
         figure.savefig(stage.file, format=_format(path), dpi=DOTS_PER_INCH)
         stage.commit()
 

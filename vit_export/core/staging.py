@@ -1,7 +1,7 @@
 """Files that appear whole or not at all.
 
 Work happens in a hidden folder beside OUT, where names and relative references are already final.
-`Staged.commit` moves it into place: data files first, then OUT, then the data files of the OUT
+`Staging.commit` moves it into place: data files first, then OUT, then the data files of the OUT
 before it go. All of this happens under a lock on the folder, so that OUT is complete at every
 instant and two runs cannot mix.
 """
@@ -26,7 +26,7 @@ DATA = ".data"
 
 
 @dataclass(frozen=True)
-class Staged:
+class Staging:
     """A private folder in which `file` stands under its final name, its companions beside it.
 
     A companion is called after it: OUT.json, OUT.<12 hex>.data.
@@ -40,16 +40,16 @@ class Staged:
         """Where the artifact is to be written."""
         return self.folder / self.out.name
 
-    def commit(self, former: Iterable[Path] = ()) -> None:
+    def commit(self, earlier: Iterable[Path] = ()) -> None:
         """Give what is staged the name OUT; delete what an earlier attempt left.
 
-        The `former` files, which belonged to the OUT before it, are deleted unless they are staged
+        The `earlier` files, which belonged to the OUT before it, are deleted unless they are staged
         anew.
         """
-        with _locked(self.out.parent):
+        with _lock(self.out.parent):
             moved = {self._move_home(companion) for companion in self._companions()}
             self.file.replace(self.out)
-            leftovers = {*data_files(self.out), *former, *rejected_names(self.out)}
+            leftovers = {*data_files(self.out), *earlier, *rejected_names(self.out)}
             for leftover in leftovers - moved:
                 leftover.unlink(missing_ok=True)
 
@@ -59,7 +59,7 @@ class Staged:
         OUT stays as it is. Return the path of OUT.rejected.
         """
         rejected, report_file = rejected_names(self.out)
-        with _locked(self.out.parent):
+        with _lock(self.out.parent):
             for companion in self._companions():
                 if companion.suffix == DATA:
                     self._move_home(companion)
@@ -73,8 +73,8 @@ class Staged:
 
     def _companions(self) -> list[Path]:
         """Return the staged companions, weights before what refers to them."""
-        found = self.folder.glob(f"{glob.escape(self.out.name)}.*")
-        return sorted(found, key=lambda path: (path.suffix != DATA, path.name))
+        companions = self.folder.glob(f"{glob.escape(self.out.name)}.*")
+        return sorted(companions, key=lambda path: (path.suffix != DATA, path.name))
 
     def _move_home(self, companion: Path) -> Path:
         home = self.out.parent / companion.name
@@ -108,7 +108,7 @@ def check_writable(out: Path) -> None:
 
 
 @contextmanager
-def staged(out: Path) -> Iterator[Staged]:
+def stage_file(out: Path) -> Iterator[Staging]:
     """Open a staging folder for OUT, which is gone afterwards whatever happens.
 
     Raises:
@@ -118,7 +118,7 @@ def staged(out: Path) -> Iterator[Staged]:
     check_writable(out)
     try:
         with _private(out) as folder:
-            yield Staged(out, folder)
+            yield Staging(out, folder)
     except OSError as error:
         message = f"{out} can't be written: {error.strerror or error}."
         raise BuildError(message, "free space or choose another place; OUT is untouched.") from None
@@ -130,7 +130,7 @@ def beside(out: Path, suffix: str) -> Path:
 
 
 @contextmanager
-def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
+def stage_folder(out: Path, *, force: bool) -> Iterator[Path]:
     """Open a folder beside OUT whose files move into OUT at the end; others in OUT stay.
 
     Raises:
@@ -159,11 +159,11 @@ def staged_folder(out: Path, *, force: bool) -> Iterator[Path]:
 def _private(out: Path) -> Iterator[Path]:
     """Open a folder beside OUT for one run; delete what killed runs left there."""
     with ExitStack() as cleanup:
-        with _locked(out.parent):  # so that no other run takes the new folder for a leftover
+        with _lock(out.parent):  # so that no other run takes the new folder for a leftover
             _sweep(out)
             folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=PARTIAL, dir=out.parent))
             cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-            cleanup.enter_context(_locked(folder))
+            cleanup.enter_context(_lock(folder))
         yield folder
 
 
@@ -177,14 +177,14 @@ def _sweep(out: Path) -> None:
     """Delete the staging folders of runs that were killed; one in use is locked and stays."""
     for folder in out.parent.glob(f".{out.name}.*{PARTIAL}"):
         try:
-            with _locked(folder, wait=False):
+            with _lock(folder, wait=False):
                 shutil.rmtree(folder)
         except OSError:
             continue
 
 
 @contextmanager
-def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+def _lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold an exclusive lock on `folder`; the system releases it even when the process dies."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

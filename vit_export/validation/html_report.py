@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.core.staging import staged
+from vit_export.core.staging import stage_file
 from vit_export.validation.verdict import Verdict
 
 if TYPE_CHECKING:  # matplotlib is heavy, and only a report needs it
@@ -30,7 +30,7 @@ def write_report(path: Path, verdict: Verdict, manifest: Manifest) -> None:
     template = (files("vit_export.validation") / "verdict.html").read_text(encoding="utf-8")
     report = Environment(autoescape=True).from_string(template)
     html = report.render(verdict=verdict, manifest=manifest, plot=_plot_answers(verdict))
-    with staged(path) as stage:
+    with stage_file(path) as stage:
         stage.file.write_text(html, encoding="utf-8")
         stage.commit()
 

@@ -25,20 +25,20 @@ from vit_export.backends.tensorrt.report import (
     advise,
     describe,
     describe_machine,
-    warn_of,
-    warn_of_version,
+    find_version_issue,
+    list_warnings,
     write_notes,
 )
 from vit_export.backends.tensorrt.sidecar import (
-    companions_of,
-    graph_of,
+    graph_path,
     is_engine,
+    list_companions,
     read_sidecar,
-    twin_of,
+    twin_path,
     write_sidecar,
 )
 from vit_export.backends.tensorrt.variant import NO_GPU, EngineJob
-from vit_export.backends.tensorrt.variants import ANYWHERE, VARIANTS, Choice, choose, variant_of
+from vit_export.backends.tensorrt.variants import ANYWHERE, VARIANTS, Choice, choose, find_variant
 from vit_export.core.errors import MissingError
 from vit_export.core.progress import Progress, warn
 from vit_export.core.staging import data_files
@@ -76,7 +76,7 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
     choice = choose(str(job.options["engine"]), gpu)
     variant, builder_options = choice.variant, BuilderOptions.parse(job.options)
     info = _start_info(choice, gpu, builder_options, job.manifest.batch)
-    warn(progress, warn_of_version(info))
+    warn(progress, find_version_issue(info))
     versions = {**job.manifest.versions, variant.package: choice.version}
     manifest, info = variant.build(
         EngineJob(
@@ -125,13 +125,13 @@ def open_engine(path: Path, threads: int | None) -> Session:  # noqa: ARG001 an 
     """
     manifest = read_sidecar(path)
     info = EngineInfo.from_mapping(manifest.engine, str(path))
-    variant = variant_of(info)
+    variant = find_variant(info)
     return variant.open(path, check_loads(path, info, variant), manifest)
 
 
 def find_stand_in(path: Path) -> Path | None:
     """Return the twin or the graph of an engine; a program of torch-tensorrt has none."""
-    graphs = (twin_of(path), graph_of(path))
+    graphs = (twin_path(path), graph_path(path))
     return next((graph for graph in graphs if graph.is_file()), None)
 
 
@@ -149,7 +149,7 @@ def finish(path: Path, facts: RunFacts, options: Mapping[str, Any]) -> Sequence[
         info = replace(info, engine_matmuls=dict(facts.matmuls_by_dtype))
         manifest = replace(manifest, engine=info.to_mapping())
     write_sidecar(path, manifest)
-    graph, twin = graph_of(path), twin_of(path)
+    graph, twin = graph_path(path), twin_path(path)
     for unneeded in (twin,) if options["save_onnx"] else (twin, graph):
         _delete_graph(unneeded)
     return write_notes(manifest, graph if options["save_onnx"] else None)
@@ -157,9 +157,9 @@ def finish(path: Path, facts: RunFacts, options: Mapping[str, Any]) -> Sequence[
 
 def keep_rejected(path: Path) -> None:
     """Give the twin the name of the graph: `locate` runs it on a CPU, which the graph cannot be."""
-    if twin_of(path).exists():
-        _delete_graph(graph_of(path))
-        twin_of(path).replace(graph_of(path))
+    if twin_path(path).exists():
+        _delete_graph(graph_path(path))
+        twin_path(path).replace(graph_path(path))
 
 
 def _delete_graph(graph: Path) -> None:
@@ -192,8 +192,8 @@ TENSORRT = Backend(
     recognize=is_engine,
     open=open_engine,
     read_sidecar=read_sidecar,
-    companions=companions_of,
-    warnings=warn_of,
+    companions=list_companions,
+    warnings=list_warnings,
     describe=describe,
     locate_instead="build it with --save-onnx, and look into its graph.",
     describe_machine=describe_machine,

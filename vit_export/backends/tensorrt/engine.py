@@ -10,7 +10,7 @@ from vit_export.backends.onnx.graph import build_graph
 from vit_export.backends.tensorrt.builder import parse_graph, save_timings, serialize
 from vit_export.backends.tensorrt.compatibility import describe_validity
 from vit_export.backends.tensorrt.engine_info import EngineInfo
-from vit_export.backends.tensorrt.sidecar import graph_of, twin_of
+from vit_export.backends.tensorrt.sidecar import graph_path, twin_path
 from vit_export.backends.tensorrt.variant import EngineJob
 from vit_export.core.progress import ignore_share, warn
 
@@ -23,10 +23,10 @@ def build_engine(work: EngineJob) -> tuple[Manifest, EngineInfo]:
 
     Raises:
         BuildError: a fusion did not happen, or TensorRT refuses the graph or gives up.
-        ProofError: the network is not in the precision that was asked for.
+        ProofError: most of the graph or of the network is not in the precision of the manifest.
     """
     manifest = _write_graph(work)
-    graph, options, progress = graph_of(work.path), work.options, work.progress
+    graph, options, progress = graph_path(work.path), work.options, work.progress
     with progress("parse"):
         flavour = str(work.job.options["flavour"])
         network = parse_graph(work.library, graph, precision=manifest.precision, flavour=flavour)
@@ -57,10 +57,10 @@ def _write_graph(work: EngineJob) -> Manifest:
     inside = _manifest_of_graph(replace(manifest, engine=work.info.to_mapping()))
     model.metadata_props[KEY] = inside.to_json()
     with work.progress("write the graph"):
-        save(model, graph_of(work.path), opset=opset)
+        save(model, graph_path(work.path), opset=opset)
         if manifest.precision == "bf16":
             emulate_bf16(model)
-            save(model, twin_of(work.path), opset=opset)
+            save(model, twin_path(work.path), opset=opset)
     return manifest
 
 

@@ -73,11 +73,11 @@ class EngineInfo:
     tensors: tuple[EngineTensor, ...] | None = None
     """Inputs and outputs of the parsed network."""
     graph_sha256: str | None = None
-    """Of the ONNX graph that it was built from."""
+    """SHA-256 of the ONNX graph that it was built from."""
     validity: str | None = None
     """What TensorRT's validity check says of the engine; empty where there is no such check."""
     sha256: str | None = None
-    """Of the engine's file."""
+    """SHA-256 of the engine's file."""
     size_bytes: int | None = None
     """Size of the engine's file."""
     engine_matmuls: Mapping[str, int] | None = None

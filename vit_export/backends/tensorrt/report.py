@@ -1,4 +1,4 @@
-"""What users are told of an engine: notes when it is built, what inspect shows, what to do next."""
+"""Reports on an engine: notes when it is built, what inspect shows, what to do about a fault."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from vit_export.backends.tensorrt.compute_capability import describe_capabilitie
 from vit_export.backends.tensorrt.cuda import find_gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.known_issues import find_known_issue
-from vit_export.backends.tensorrt.sidecar import graph_of, read_sidecar
+from vit_export.backends.tensorrt.sidecar import graph_path, read_sidecar
 from vit_export.backends.tensorrt.variants import describe_machine as describe_variants
-from vit_export.backends.tensorrt.variants import variant_of
+from vit_export.backends.tensorrt.variants import find_variant
 from vit_export.core.errors import VitExportError
 
 BF16_ON_CPU = (
@@ -24,7 +24,7 @@ BF16_ON_CPU = (
 def write_notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
     """Return notes on a finished engine, a sentence each; `graph` is the graph that is kept."""
     info = EngineInfo.from_mapping(manifest.engine, "the manifest")
-    variant = variant_of(info)
+    variant = find_variant(info)
     where = describe_capabilities(info.capabilities)
     if info.gpu is not None:
         where = f"{info.gpu.name}, {describe_capabilities([info.gpu.capability])}"
@@ -38,7 +38,7 @@ def write_notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
         BF16_ON_CPU if manifest.precision == "bf16" and not manifest.engine_run else "",
         f"validity: {info.validity}" if info.validity else "",
         f"graph: {graph.name}" if graph else "",
-        warn_of_version(info),
+        find_version_issue(info),
     ]
     return tuple(filter(None, notes))
 
@@ -50,14 +50,14 @@ def _describe_range(fp16_range: Fp16Range) -> str:
     return f"at most {largest:,.1f} of {limit} in {fp16_range.worst}{still}"
 
 
-def warn_of_version(info: EngineInfo) -> str:
+def find_version_issue(info: EngineInfo) -> str:
     """Return what is known to be wrong with the TensorRT inside an engine's library; or nothing."""
-    return find_known_issue(variant_of(info).tensorrt_version(info.version))
+    return find_known_issue(find_variant(info).tensorrt_version(info.version))
 
 
-def warn_of(manifest: Manifest) -> tuple[str, ...]:
+def list_warnings(manifest: Manifest) -> tuple[str, ...]:
     """Return what to warn of before an engine is proven again."""
-    warning = warn_of_version(EngineInfo.from_mapping(manifest.engine, "the manifest"))
+    warning = find_version_issue(EngineInfo.from_mapping(manifest.engine, "the manifest"))
     return (warning,) if warning else ()
 
 
@@ -66,7 +66,7 @@ def advise(kept: Path, facts: RunFacts) -> str:
 
     An engine that ran may be wrong where its graph is right.
     """
-    graph = graph_of(kept)
+    graph = graph_path(kept)
     if facts.not_run:
         return f"vit-export locate {graph} says where"
     advice = (
@@ -76,14 +76,14 @@ def advise(kept: Path, facts: RunFacts) -> str:
         advice = (
             f"vit-export validate {graph}: if that is proven, TensorRT is wrong, and not the graph"
         )
-    return "; ".join((advice, *warn_of(read_sidecar(kept))))
+    return "; ".join((advice, *list_warnings(read_sidecar(kept))))
 
 
 def describe(path: Path, manifest: Manifest) -> Description:
     """Return whether an engine ran where it was built, and whether it loads here."""
     info = EngineInfo.from_mapping(manifest.engine, str(path))
     try:
-        check_loads(path, info, variant_of(info))
+        check_loads(path, info, find_variant(info))
         loads = "yes"
     except VitExportError as error:
         loads = f"no: {error.message}"

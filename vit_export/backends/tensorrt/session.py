@@ -16,7 +16,7 @@ from vit_export.backends.tensorrt.cuda import Device, DriverError, find_gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.inspector import inspect_matmuls
 from vit_export.backends.tensorrt.logger import hold_garbage, last_error, make_logger
-from vit_export.backends.tensorrt.sidecar import graph_of
+from vit_export.backends.tensorrt.sidecar import graph_path
 from vit_export.core.errors import BuildError, MissingError, RequestError
 from vit_export.core.numerics import Array
 
@@ -78,7 +78,7 @@ class EngineSession:
 
     def _refit(self, path: Path, graph_sha256: str | None) -> None:
         """Give an engine without weights those of the graph beside it."""
-        graph = graph_of(path)
+        graph = graph_path(path)
         if not graph.is_file():
             message = f"{path} has no weights of its own, and {graph.name} is not beside it."
             raise RequestError(message, "copy the graph too (--save-onnx).")

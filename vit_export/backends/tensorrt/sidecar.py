@@ -18,17 +18,17 @@ HEAD_BYTES = 28
 COPY = "copy the one that belongs to it."
 
 
-def sidecar_of(engine: Path) -> Path:
+def sidecar_path(engine: Path) -> Path:
     """Return the path of the manifest beside `engine`: OUT.json."""
     return beside(engine, ".json")
 
 
-def graph_of(engine: Path) -> Path:
+def graph_path(engine: Path) -> Path:
     """Return the path of the graph that `engine` was built from: OUT.onnx."""
     return beside(engine, ".onnx")
 
 
-def twin_of(engine: Path) -> Path:
+def twin_path(engine: Path) -> Path:
     """Return the path of what a CPU runs in place of a bf16 graph: OUT.fp32.onnx.
 
     It is there only while `engine` is proven.
@@ -36,17 +36,17 @@ def twin_of(engine: Path) -> Path:
     return beside(engine, ".fp32.onnx")
 
 
-def companions_of(engine: Path) -> tuple[Path, ...]:
+def list_companions(engine: Path) -> tuple[Path, ...]:
     """Return the manifest of `engine`, the graph that it was built from, and the graph's weights.
 
     A graph of that name which was not written beside an engine is the user's own, and so are its
     weights.
     """
-    graph = graph_of(engine)
-    files = (*data_files(graph), *data_files(twin_of(engine)))
+    graph = graph_path(engine)
+    files = (*data_files(graph), *data_files(twin_path(engine)))
     if graph.is_file():
         files = (graph, *files) if _was_built_from(graph) else ()
-    return (sidecar_of(engine), *files)
+    return (sidecar_path(engine), *files)
 
 
 def _was_built_from(graph: Path) -> bool:
@@ -74,7 +74,7 @@ def is_engine(path: Path) -> bool:
 def _is_program(path: Path) -> bool:
     """Return whether JSON beside a zip archive says that torch-tensorrt built the archive."""
     try:
-        document = json.loads(sidecar_of(path).read_bytes())
+        document = json.loads(sidecar_path(path).read_bytes())
         return bool(document["engine"]["kind"] == "torch")
     except (OSError, ValueError, KeyError, TypeError):  # no such file, or anybody's
         return False
@@ -83,7 +83,7 @@ def _is_program(path: Path) -> bool:
 def write_sidecar(engine: Path, manifest: Manifest) -> None:
     """Write `manifest` beside an engine, laid out for people too."""
     text = json.dumps(json.loads(manifest.to_json()), sort_keys=True, indent=1)
-    sidecar_of(engine).write_text(f"{text}\n", encoding="utf-8")
+    sidecar_path(engine).write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_sidecar(engine: Path) -> Manifest:
@@ -92,7 +92,7 @@ def read_sidecar(engine: Path) -> Manifest:
     Raises:
         RequestError: there is none, or it is not the manifest of an engine.
     """
-    path = sidecar_of(engine)
+    path = sidecar_path(engine)
     try:
         content = path.read_bytes()
     except OSError:

@@ -71,9 +71,9 @@ class Variant:
     build: Callable[[EngineJob], tuple[Manifest, EngineInfo]]
     """Write an engine; return its manifest so far, and what is known of the engine now."""
     open: Callable[[Path, Any, Manifest], Session]
-    """Open an engine, given the variant's module and the manifest."""
+    """Open an engine with the variant's module and the manifest beside it."""
     tensorrt_version: Callable[[str], str] = use_own_version
-    """Return the version of TensorRT inside, given the library's; empty where it has none."""
+    """Return the version of TensorRT inside a version of the library; empty where it has none."""
     describe_network: Callable[[EngineInfo], str] = describe_network
     """Return in words what an engine was built from."""
 
@@ -98,7 +98,7 @@ def find_obstacle(variant: Variant, gpu: Gpu | None) -> str:
 
 
 def find_lack(variant: Variant, gpu: Gpu | None) -> str:
-    """Return what `variant` lacks here, as far as can be told without importing it."""
+    """Return what `variant` lacks here, without importing it."""
     if find_spec(variant.module) is None:
         return NOT_INSTALLED
     return f"{NO_GPU}, and it builds on one" if variant.needs_gpu and gpu is None else ""

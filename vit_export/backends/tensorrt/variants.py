@@ -98,7 +98,7 @@ def choose(name: str, gpu: Gpu | None) -> Choice:
     raise MissingError(message, f"pip install {ANYWHERE.package}")
 
 
-def variant_of(info: EngineInfo) -> Variant:
+def find_variant(info: EngineInfo) -> Variant:
     """Return the variant that built an engine, which is the one that opens it."""
     return VARIANTS[info.kind]
 
