@@ -38,23 +38,27 @@ class Exported:
     report: dict[str, dict]
 
 
+@pytest.fixture(scope="session")
+def shared_root(tmp_path_factory) -> Path:
+    """A folder of this run of the tests, the same for all workers of xdist."""
+    root = tmp_path_factory.getbasetemp()
+    return root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
-    """What is kept between runs is kept between tests, and not between test runs."""
-    os.environ["VIT_EXPORT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+def _own_cache(shared_root):
+    """What the commands keep between runs is kept between tests, and not between test runs."""
+    os.environ["VIT_EXPORT_CACHE"] = str(shared_root / "cache")
 
 
 @pytest.fixture(scope="session")
-def shared_folder(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+def shared_folder(shared_root) -> Callable[[str, Callable[[Path], None]], Path]:
     """`shared_folder(name, fill)`: a folder that `fill` fills once for all workers of xdist."""
-    root = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        root = root.parent
 
     def share(name: str, fill: Callable[[Path], None]) -> Path:
-        folder = root / f"shared-{name}"
+        folder = shared_root / f"shared-{name}"
         folder.mkdir(exist_ok=True)
-        with (root / f"shared-{name}.lock").open("a+") as lock:
+        with (shared_root / f"shared-{name}.lock").open("a+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             lock.seek(0)
             if lock.read() != "full":
