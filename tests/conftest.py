@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import pytest
 import torch
 from fashion_images import write_images
 from PIL import Image
-from support import run
+from support import LazyDict, run
 
+from vit_export.backends import BACKENDS
 from vit_export.data.preprocessing import preprocess
 from vit_export.model.vit.presets import load_preset
 
@@ -62,9 +64,36 @@ def shared_folder(shared_root) -> Callable[[str, Callable[[Path], None]], Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             lock.seek(0)
             if lock.read() != "full":
+                shutil.rmtree(folder)  # a test that failed or was skipped may have left something
+                folder.mkdir()
                 fill(folder)
                 lock.write("full")
         return folder
+
+    return share
+
+
+@pytest.fixture(scope="session")
+def shared_exports(shared_folder) -> Callable[[str, Callable[[str], tuple]], LazyDict]:
+    """`shared_exports(name, list_words)`: files and reports by key, exported once for all workers.
+
+    `list_words(key)` is the command without its --out.
+    """
+
+    def share(name: str, list_words: Callable[[str], tuple]) -> LazyDict:
+        def make(key: str) -> tuple[Path, dict]:
+            command = list_words(key)
+            label = key.replace(" ", "-")
+            file, report = f"{label}{BACKENDS[command[0]].suffix}", "report.json"
+
+            def fill(folder: Path) -> None:
+                done = run(*command, "--out", folder / file, "-q", "--json")
+                (folder / report).write_text(done.stdout)
+
+            folder = shared_folder(f"{name}-{label}", fill)
+            return folder / file, json.loads((folder / report).read_text())
+
+        return LazyDict(make)
 
     return share
 

@@ -44,11 +44,14 @@ def call(*command, exit_code=0, **options):
 
 
 @pytest.fixture(scope="session")
-def onnxruntime_root(tmp_path_factory) -> Path:
+def onnxruntime_root(shared_folder) -> Path:
     """A folder like a release of ONNX Runtime, with its headers and the library of the wheel."""
     tools = all(shutil.which(tool) for tool in ("cmake", "g++", "npm"))
     need("cpp", present=tools, fix="apt-get install cmake g++ npm, or scripts/test --apt")
-    root = tmp_path_factory.mktemp("onnxruntime")
+    return shared_folder("onnxruntime", fill_onnxruntime_root)
+
+
+def fill_onnxruntime_root(root: Path) -> None:
     command = ["npm", "pack", "--silent", HEADERS]
     packed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     need("cpp", present=packed.returncode == 0, fix=f"npm pack {HEADERS}: {packed.stderr[-500:]}")
@@ -62,7 +65,6 @@ def onnxruntime_root(tmp_path_factory) -> Path:
     (root / "lib").mkdir()
     for name in ("libonnxruntime.so", "libonnxruntime.so.1"):
         (root / "lib" / name).symlink_to(library)
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -102,23 +104,27 @@ def describe_small_model(folder, resize=37, *, preprocessing=True, mode="RGB", c
     return toml
 
 
-@pytest.fixture(scope="module")
-def in_graph(tmp_path_factory):
+@pytest.fixture(scope="session")
+def in_graph(shared_folder):
     """A project of the trained model whose file resizes; a test that changes it takes a copy."""
-    return generate(tmp_path_factory.mktemp("graph"), "onnx", *TRAINED, *GRAPH, "--head", "top5")
+    words = ("onnx", *TRAINED, *GRAPH, "--head", "top5")
+    return shared_folder("cpp-graph", lambda folder: generate(folder, *words)) / "app"
 
 
-@pytest.fixture(scope="module")
-def in_cpp(tmp_path_factory):
+@pytest.fixture(scope="session")
+def in_cpp(shared_folder):
     """A project of the trained model that resizes in C++."""
-    return generate(tmp_path_factory.mktemp("cpp"), "onnx", *TRAINED)
+    return shared_folder("cpp-cpp", lambda folder: generate(folder, "onnx", *TRAINED)) / "app"
 
 
-@pytest.fixture(scope="module")
-def in_colour(tmp_path_factory):
+@pytest.fixture(scope="session")
+def in_colour(shared_folder):
     """The project with the most code: a model of colour images that resizes in C++ by bicubic."""
-    folder = tmp_path_factory.mktemp("colour")
-    return generate(folder, "onnx", "--model", describe_small_model(folder))
+
+    def fill(folder):
+        generate(folder, "onnx", "--model", describe_small_model(folder))
+
+    return shared_folder("cpp-colour", fill) / "app"
 
 
 def build(app: Path, *flags: str) -> str:
@@ -133,9 +139,11 @@ def ctest(app: Path, exit_code: int | None = 0) -> str:
     return call(*command, exit_code=exit_code, env=NO_LEAKS)
 
 
-def compile_program(source: Path, app: Path, root: Path, *flags: str) -> Path:
-    """Compile a program of the tests against the headers of a project."""
-    out = app / source.stem
+def compile_program(
+    source: Path, app: Path, root: Path, *flags: str, out: Path | None = None
+) -> Path:
+    """Compile a program of the tests against the headers of a project, into its folder or `out`."""
+    out = out or app / source.stem
     command = ["g++", "-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", *flags]
     command += ["-I", app, "-isystem", root / "include", source]
     command += [app / "third_party" / "stb_image.cpp", "-L", root / "lib", "-lonnxruntime"]

@@ -37,9 +37,10 @@ def test_a_project_has_all_files(in_graph):
 
 
 @pytest.fixture(scope="module")
-def in_graph_logits(tmp_path_factory):
+def in_graph_logits(shared_folder):
     """A project whose model file resizes and answers logits."""
-    return generate(tmp_path_factory.mktemp("logits"), "onnx", *TRAINED, *GRAPH)
+    words = ("onnx", *TRAINED, *GRAPH)
+    return shared_folder("cpp-logits", lambda folder: generate(folder, *words)) / "app"
 
 
 LINES = {"in_graph": 400, "in_graph_logits": 400, "in_cpp": 470, "in_colour": 470}

@@ -65,19 +65,19 @@ def test_a_project_builds_and_passes_its_tests(tmp_path, runtimes, target, expor
 
 
 @pytest.fixture(scope="module")
-def graph_build(tmp_path_factory, in_graph, runtimes):
-    app = tmp_path_factory.mktemp("graph_build") / "app"
-    shutil.copytree(in_graph, app)
-    build(app, runtimes["onnx"])
-    return app
+def graph_build(shared_folder, in_graph, runtimes):
+    def fill(folder):
+        build(shutil.copytree(in_graph, folder / "app"), runtimes["onnx"])
+
+    return shared_folder("cpp-graph-build", fill) / "app"
 
 
 @pytest.fixture(scope="module")
-def cpp_build(tmp_path_factory, in_cpp, runtimes):
-    app = tmp_path_factory.mktemp("cpp_build") / "app"
-    shutil.copytree(in_cpp, app)
-    build(app, runtimes["onnx"])
-    return app
+def cpp_build(shared_folder, in_cpp, runtimes):
+    def fill(folder):
+        build(shutil.copytree(in_cpp, folder / "app"), runtimes["onnx"])
+
+    return shared_folder("cpp-cpp-build", fill) / "app"
 
 
 def test_classify_answers_as_predict(graph_build):
@@ -171,13 +171,16 @@ def test_a_bad_image_is_refused_in_one_line(tmp_path, graph_build, name):
 
 
 @pytest.fixture(scope="module")
-def decoders(in_graph, in_colour, onnxruntime_root):
+def decoders(shared_folder, in_graph, in_colour, onnxruntime_root):
     """Programs that read images for a model of grey and of colour images."""
     apps = {"L": in_graph, "RGB": in_colour}
-    return {
-        mode: compile_program(TESTS / "decode.cpp", app, onnxruntime_root)
-        for mode, app in apps.items()
-    }
+
+    def fill(folder):
+        for mode, app in apps.items():
+            compile_program(TESTS / "decode.cpp", app, onnxruntime_root, out=folder / mode)
+
+    folder = shared_folder("cpp-decoders", fill)
+    return {mode: folder / mode for mode in apps}
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
@@ -250,11 +253,12 @@ def test_another_root_selects_another_runtime(tmp_path, in_graph, onnxruntime_ro
 
 
 @pytest.fixture(scope="module")
-def torchscript_build(tmp_path_factory, runtimes):
-    folder = tmp_path_factory.mktemp("torchscript")
-    app = generate(folder, "torchscript", *TRAINED, *GRAPH, "--head", "top5")
-    build(app, runtimes["torchscript"])
-    return app
+def torchscript_build(shared_folder, runtimes):
+    def fill(folder):
+        app = generate(folder, "torchscript", *TRAINED, *GRAPH, "--head", "top5")
+        build(app, runtimes["torchscript"])
+
+    return shared_folder("cpp-torchscript-build", fill) / "app"
 
 
 def test_a_project_of_torchscript_passes_its_tests(torchscript_build):

@@ -18,7 +18,6 @@ from quantized_models import (
 from support import (
     FASHION,
     VARIANTS,
-    LazyDict,
     build_with_tensorrt,
     expect_error,
     mark_slow_except,
@@ -142,16 +141,13 @@ def test_a_part_without_layers_is_an_error():
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(shared_exports):
     """A file of each precision with all parts quantized, and the document of its export."""
-    folder = tmp_path_factory.mktemp("included")
 
-    def make(name):
-        out = folder / f"{name}.onnx"
-        options = ("--model", "fashion_mnist", "--precision", name, *OPTIONS[name], *ALL)
-        return out, run_json("onnx", *options, "--out", out, "-q")
+    def list_words(name):
+        return ("onnx", "--model", "fashion_mnist", "--precision", name, *OPTIONS[name], *ALL)
 
-    return LazyDict(make)
+    return shared_exports("include", list_words)
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -10,7 +10,6 @@ from PIL import Image
 from quantized_models import add_outliers
 from support import (
     FASHION,
-    LazyDict,
     build_with_tensorrt,
     expect_error,
     mark_slow_except,
@@ -49,16 +48,14 @@ MAX_SIZE = {"fp16": 0.55, "weights-int4": 0.25}
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(shared_exports):
     """Each file and the document of its export."""
-    folder = tmp_path_factory.mktemp("precisions")
 
-    def make(name):
-        out = folder / f"{name.replace(' ', '-')}.onnx"
-        options = ("--model", "fashion_mnist", "--precision", name.split()[0], *OPTIONS[name])
-        return out, run_json("onnx", *options, "--out", out, "-q")
+    def list_words(name):
+        precision = ("--precision", name.split()[0])
+        return ("onnx", "--model", "fashion_mnist", *precision, *OPTIONS[name])
 
-    return LazyDict(make)
+    return shared_exports("precision", list_words)
 
 
 EVERY_NAME = pytest.mark.parametrize(

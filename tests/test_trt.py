@@ -14,7 +14,6 @@ import pytest
 from support import (
     COMMAND,
     FASHION,
-    LazyDict,
     expect_error,
     mark_slow_except,
     need,
@@ -65,18 +64,15 @@ def _tensorrt():
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def built(shared_exports):
     """An engine of each precision with its graph beside it, and the report of its export."""
     if find_spec("tensorrt_rtx") is None:
         return {}
-    folder = tmp_path_factory.mktemp("engines")
 
-    def export(name):
-        out = folder / f"{name}.engine"
-        arguments = ("--model", "fashion_mnist", *OPTIONS[name], *BATCH, "--save-onnx")
-        return out, run_json("trt", *arguments, "--out", out, "-q")
+    def list_words(name):
+        return ("trt", "--model", "fashion_mnist", *OPTIONS[name], *BATCH, "--save-onnx")
 
-    return LazyDict(export)
+    return shared_exports("engine", list_words)
 
 
 EVERY_NAME = pytest.mark.parametrize(
