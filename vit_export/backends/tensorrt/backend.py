@@ -17,7 +17,6 @@ from vit_export.backends.tensorrt.builder_config import BuilderOptions
 from vit_export.backends.tensorrt.compatibility import check_loads
 from vit_export.backends.tensorrt.compute_capability import check_arithmetic
 from vit_export.backends.tensorrt.cuda import Gpu, find_gpu
-from vit_export.backends.tensorrt.engine import hash_file
 from vit_export.backends.tensorrt.engine_info import EngineGpu, EngineInfo
 from vit_export.backends.tensorrt.inspector import find_wrong_matmuls
 from vit_export.backends.tensorrt.options import OPTIONS, check_options
@@ -31,6 +30,7 @@ from vit_export.backends.tensorrt.report import (
 )
 from vit_export.backends.tensorrt.sidecar import (
     graph_path,
+    hash_file,
     is_engine,
     list_companions,
     read_sidecar,

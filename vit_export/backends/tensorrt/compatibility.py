@@ -1,6 +1,5 @@
 """Whether an engine will load on this machine, and if not why: before anything opens it."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from vit_export.backends.tensorrt.compute_capability import (
 from vit_export.backends.tensorrt.cuda import Gpu, find_gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.logger import hold_garbage, make_logger
+from vit_export.backends.tensorrt.sidecar import hash_file
 from vit_export.backends.tensorrt.variant import NO_GPU, Variant, load_library
 from vit_export.core.errors import MissingError, RequestError
 
@@ -80,9 +80,7 @@ def _check_whole(path: Path, info: EngineInfo) -> None:
         how = "cut off" if size < written else "another file"
         message = f"{path} is {how}: it has {size:,} bytes, and {written:,} were written."
         raise RequestError(message, "copy it again.")
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 != info.sha256:
+    if hash_file(path) != info.sha256:
         message = f"{path} is damaged, or not the engine that its manifest is of (SHA-256)."
         raise RequestError(message, "copy it and its .json again.")
 

@@ -1,8 +1,6 @@
 """From a job to an engine: the graph is written beside it, parsed, and built."""
 
-import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 from vit_export.artifact.manifest import KEY, Manifest
 from vit_export.artifact.records import BuildSettings
@@ -10,7 +8,7 @@ from vit_export.backends.onnx.graph import build_graph
 from vit_export.backends.tensorrt.builder import parse_graph, save_timings, serialize
 from vit_export.backends.tensorrt.compatibility import describe_validity
 from vit_export.backends.tensorrt.engine_info import EngineInfo
-from vit_export.backends.tensorrt.sidecar import graph_path, twin_path
+from vit_export.backends.tensorrt.sidecar import graph_path, hash_file, twin_path
 from vit_export.backends.tensorrt.variant import EngineJob
 from vit_export.core.progress import ignore_share, warn
 
@@ -69,9 +67,3 @@ def _manifest_of_graph(manifest: Manifest) -> Manifest:
     values = manifest.settings.values
     settings = {name: value for name, value in values.items() if name in GRAPH_OPTIONS}
     return replace(manifest, target="onnx", settings=BuildSettings(settings))
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

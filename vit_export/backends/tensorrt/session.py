@@ -1,6 +1,5 @@
 """Engines of TensorRT and of TensorRT for RTX on a GPU; they need neither torch nor weights."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from vit_export.backends.tensorrt.cuda import Device, DriverError, find_gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.inspector import inspect_matmuls
 from vit_export.backends.tensorrt.logger import hold_garbage, last_error, make_logger
-from vit_export.backends.tensorrt.sidecar import graph_path
+from vit_export.backends.tensorrt.sidecar import graph_path, hash_file
 from vit_export.core.errors import BuildError, MissingError, RequestError
 from vit_export.core.numerics import Array
 
@@ -82,10 +81,9 @@ class EngineSession:
         if not graph.is_file():
             message = f"{path} has no weights of its own, and {graph.name} is not beside it."
             raise RequestError(message, "copy the graph too (--save-onnx).")
-        with graph.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != graph_sha256:
-                message = f"{graph} is not the graph that {path.name} was built of (SHA-256)."
-                raise RequestError(message, "copy the graph that was built with it.")
+        if hash_file(graph) != graph_sha256:
+            message = f"{graph} is not the graph that {path.name} was built of (SHA-256)."
+            raise RequestError(message, "copy the graph that was built with it.")
         refitter = self._library.Refitter(self._engine, self._logger)
         parser = self._library.OnnxParserRefitter(refitter, self._logger)
         if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():

@@ -1,5 +1,6 @@
 """The files beside an engine: its manifest, for which an engine has no place, and its graph."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -62,6 +63,12 @@ def _was_built_from(graph: Path) -> bool:
         return bool(Manifest.from_json(metadata.get(KEY, ""), str(graph)).engine)
     except RequestError:
         return False
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hex, as the manifest keeps it of an engine and its graph."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_engine(path: Path) -> bool:

@@ -17,6 +17,18 @@ EXTRA_FILE = f"{KEY}.json"
 """The name of the manifest among the extra files of an archive."""
 
 
+def load_archive(path: Path, extra_files: dict[str, Any]) -> Any:
+    """Return the module of an archive on the CPU; `extra_files` are filled in by their names.
+
+    PyTorch's warning that TorchScript is deprecated is left out: `doctor` says so.
+    """
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit.load` is", DeprecationWarning)
+        return torch.jit.load(str(path), "cpu", extra_files)
+
+
 class TorchScriptSession:
     """A TorchScript archive, open in LibTorch through Python.
 
@@ -42,9 +54,7 @@ class TorchScriptSession:
         self.runtime = f"TorchScript in torch {torch.__version__} (CPU)"
         self._extra = {EXTRA_FILE: ""}
         try:
-            with warnings.catch_warnings():  # doctor and the documentation say so
-                warnings.filterwarnings("ignore", "`torch.jit.load` is", DeprecationWarning)
-                self._module = torch.jit.load(str(path), "cpu", self._extra).eval()
+            self._module = load_archive(path, self._extra).eval()
         except (RuntimeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             message = f"{path} can't be opened by {self.runtime}: {reason}"

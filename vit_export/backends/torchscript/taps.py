@@ -4,11 +4,11 @@ A frozen graph has lost the names of modules. Its linear layers and norms run in
 those of the lowered model, and get their names from there.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vit_export.backends.torchscript.session import load_archive
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 
@@ -35,9 +35,7 @@ class TorchScriptTaps:
 
         if threads:
             torch.set_num_threads(threads)
-        with warnings.catch_warnings():  # doctor and the documentation say so
-            warnings.filterwarnings("ignore", "`torch.jit.load` is", DeprecationWarning)
-            graph = torch.jit.load(str(path), "cpu").graph.copy()
+        graph = load_archive(path, {}).graph.copy()
         nodes = [node for node in graph.nodes() if node.kind() in LAYERS]
         if len(nodes) != len(layers):
             message = f"{path} has {len(nodes)} layers, its model {len(layers)}."
