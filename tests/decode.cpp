@@ -7,10 +7,10 @@
 
 int main(int count, char** words) {
     for (int i = 1; i < count; ++i) try {
-            const vit::Picture picture = vit::load_image(words[i]);
+            const vit::DecodedImage picture = vit::load_image(words[i]);
             std::ofstream(words[i] + std::string(".levels"), std::ios::binary)
-                .write(reinterpret_cast<const char*>(picture.levels.data()),
-                       static_cast<std::streamsize>(picture.levels.size()));
+                .write(reinterpret_cast<const char*>(picture.pixels.data()),
+                       static_cast<std::streamsize>(picture.pixels.size()));
             std::printf("read %lldx%lld\n", static_cast<long long>(picture.height),
                         static_cast<long long>(picture.width));
         } catch (const vit::Error& error) {

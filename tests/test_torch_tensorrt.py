@@ -104,7 +104,7 @@ def test_a_program_has_one_range_of_batches(build):
 @pytest.mark.parametrize(
     ("request_", "options", "reason"),
     [
-        ({"precision": "int8-static"}, {}, "no int8-static of ours"),
+        ({"precision": "int8-static"}, {}, "reads no quantized graph, so it has no int8-static"),
         ({"precision": "fp16", "io_fp16": True}, {}, "--io-fp16"),
         ({}, {"hardware": "same-capability"}, "no --hardware same-capability"),
     ],

@@ -150,7 +150,7 @@ def test_the_report_in_words(tmp_path):
     assert "graph proven on CPU at " in sentence
     assert " dB; engine built, not run: no GPU here." in sentence
     assert "for compute capability 8.9" in sentence
-    assert "products: " in sentence
+    assert "matmuls: " in sentence
     assert "build in TensorRT for RTX" in done.stderr
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["f.engine", "f.engine.json"]
 
@@ -279,9 +279,9 @@ def test_an_engine_without_its_manifest(engine):
     version = document["engine"]["version"]
     assert f"an engine of TensorRT {version}, and f.engine.json is not beside it" in error
     path.write_text(json.dumps({name: document[name] for name in document if name != "engine"}))
-    assert "tells of no engine" in expect_error("inspect", engine, exit_code=2)
+    assert "describes no engine" in expect_error("inspect", engine, exit_code=2)
     path.write_bytes(b"\xff\xfe")
-    assert "can't be read: it is no text" in expect_error("inspect", engine, exit_code=2)
+    assert "can't be read: it is not UTF-8 text" in expect_error("inspect", engine, exit_code=2)
     path.write_text(json.dumps(document | {"engine": {"kind": "rtx"}}))
     error = expect_error("validate", engine, exit_code=2)
     assert "engine.version is missing" in error
@@ -299,7 +299,7 @@ def test_a_foreign_file_beside_a_zip(tmp_path, fashion):
 @pytest.mark.parametrize(
     ("options", "exit_code", "message"),
     [
-        (("--fp16", "--precision", "int8-static"), 2, "fp16 and int8-static at once"),
+        (("--fp16", "--precision", "int8-static"), 2, "fp16 and int8-static are requested at once"),
         (("--int8",), 2, "--calibration DIR"),
         (("--precision", "int8"), 2, "trt has no int8"),
         (("--batch", "8:4:2"), 2, "the sizes must rise"),
@@ -307,7 +307,7 @@ def test_a_foreign_file_beside_a_zip(tmp_path, fashion):
         (("--gpu", "amper"), 2, "Did you mean 'ampere'?"),
         ((*RTX, "--level", "5"), 2, "--level means nothing with --engine rtx"),
         ((*RTX, "--gpu", "turing,ada"), 2, "take --fp16, or leave turing out of --gpu"),
-        ((*RTX, "--bf16", "--gpu", "7.5"), 2, "products are compiled in fp16 alone"),
+        ((*RTX, "--bf16", "--gpu", "7.5"), 2, "matmuls are compiled in fp16 alone"),
         ((*RTX, "--timing-cache", "cache"), 2, "--timing-cache means nothing"),
         ((*RTX, "--hardware", "ampere-plus"), 2, "--hardware means nothing"),
         ((*RTX, "--version-compatible"), 2, "--version-compatible means nothing"),
@@ -567,6 +567,6 @@ def test_a_network_of_another_precision_is_refused(built, precision):
     """TensorRT's own parser reads a graph in fp32; nothing is built from it."""
     graph = graph_path(built["fp32"][0])
     library = load_library(RTX_VARIANT)
-    with pytest.raises(ProofError, match=f"not {precision}: of its products .* in fp32") as error:
+    with pytest.raises(ProofError, match=f"not {precision}: of its matmuls .* in fp32") as error:
         parse_graph(library, graph, precision=precision, flavour="tensorrt")
     assert error.value.exit_code == 4

@@ -54,7 +54,7 @@ def test_without_the_flag_every_network_is_strongly_typed(tmp_path):
 def test_fp16_that_is_fp32_is_refused_before_it_is_built(tmp_path):
     product = layer("MATRIX_MULTIPLY", [tensor("x"), tensor("w")], tensor("y"))
     library = Library(Network([product]))
-    with pytest.raises(ProofError, match="is not fp16: of its products 1 in fp32") as error:
+    with pytest.raises(ProofError, match="is not fp16: of its matmuls 1 in fp32") as error:
         parse(library, tmp_path)
     assert error.value.exit_code == 4
 

@@ -231,7 +231,7 @@ def test_products_that_fit_the_precision(matmuls, precision):
 def test_products_that_do_not(matmuls, counts):
     """The share is that of the parsed network."""
     problem = find_wrong_matmuls(matmuls, "fp16")
-    assert problem.startswith("it is not fp16: of its products 9 in fp32")
+    assert problem.startswith("it is not fp16: of its matmuls 9 in fp32")
     assert counts in problem
     with pytest.raises(ProofError, match="is not fp16"):
         check_arithmetic(matmuls, "fp16")

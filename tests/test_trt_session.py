@@ -138,7 +138,7 @@ def test_a_stripped_engine_needs_its_graph(open_engine, tmp_path):
     with pytest.raises(RequestError, match=r"f\.engine\.onnx is not beside it"):
         open_engine(**fields)
     graph.write_bytes(b"another")
-    with pytest.raises(RequestError, match=r"is not the graph that f\.engine was built of"):
+    with pytest.raises(RequestError, match=r"is not the graph that f\.engine was built from"):
         open_engine(**fields)
     graph.write_bytes(b"graph")
     calls = []
@@ -182,7 +182,7 @@ def test_the_network_of_a_program_is_unknown(finish):
     """Its record holds {}: the engines inside name their layers only."""
     _, notes = finish({}, kind="torch", precisions={})
     (network,) = [note for note in notes if note.startswith("network: ")]
-    assert "torch-tensorrt does not tell" in network
+    assert "torch-tensorrt does not report" in network
     assert network.endswith("profiles: 1:8:16")
 
 
@@ -257,5 +257,5 @@ def test_validate_warns_of_a_known_bad_version(disguise):
 def test_the_arithmetic_of_an_engine_is_part_of_its_proof(disguise, matmuls, status):
     verdict = vit_export.validate(disguise(matmuls, precision="fp16"), threads=1)
     assert (verdict.status, verdict.products) == (status, matmuls)
-    problems = ["it is not fp16: of its products 9 in fp32"] if status == "REJECTED" else []
+    problems = ["it is not fp16: of its matmuls 9 in fp32"] if status == "REJECTED" else []
     assert verdict.problems == problems

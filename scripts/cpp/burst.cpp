@@ -10,14 +10,14 @@ int main(int, char** words) {
     vit::Options options;
     options.threads = std::atoi(words[3]);
     vit::Model model(words[1], options);
-    const vit::Picture picture = vit::load_image(words[2]);
+    const vit::DecodedImage image = vit::load_image(words[2]);
     std::cout << "ready" << std::endl;
     for (int calls = 0; std::cin >> calls; std::cout << std::endl)
         for (int i = 0; i < calls; ++i) {
             const auto start = std::chrono::steady_clock::now();
-            model.classify(picture.view());
-            const std::chrono::duration<double, std::milli> taken =
+            model.classify(image.view());
+            const std::chrono::duration<double, std::milli> elapsed =
                 std::chrono::steady_clock::now() - start;
-            std::cout << taken.count() << ' ';
+            std::cout << elapsed.count() << ' ';
         }
 }

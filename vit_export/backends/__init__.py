@@ -14,7 +14,7 @@ BACKENDS: dict[str, Backend] = {
         TENSORRT,
     )
 }
-"""By name. What reads a format that an earlier one reads too, more narrowly, stands behind it."""
+"""By name. A backend whose format is a special case of another's stands after that one."""
 
 
 def find_backend(name: str) -> Backend:

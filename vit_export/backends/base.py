@@ -1,7 +1,7 @@
 """What a backend is: one kind of file, from its options to the advice on a rejected one.
 
 `backends/__init__.py` lists the backends, one line each. Commands, `--help`, `doctor`, the tables
-of the documentation and the contract tests follow from what a `Backend` says of itself.
+of the documentation and the contract tests are derived from the fields of each `Backend`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from vit_export.core.packages import versions_of
 from vit_export.core.progress import Progress
 
 OpenTaps = Callable[[Path, ModuleNames, int | None], Taps]
-"""Opens a file, with that many threads, so that the modules of these names answer."""
+"""Opens a file so that the named modules answer too; the number is that of threads, or None."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,9 +32,9 @@ class Backend:
 
     name: str
     title: str
-    """What the kind of file is called in a message."""
+    """Name of the kind of file in messages."""
     suffix: str
-    """How its files are usually called, with the dot."""
+    """The usual suffix of its files, with the dot."""
     owns_suffix: bool = True
     """Whether checkpoints never end in `suffix`."""
     summary: str
@@ -42,11 +42,11 @@ class Backend:
     note: str = ""
     """What its users should know before they choose it."""
     packages: tuple[str, ...]
-    """The packages that have to be installed, by the names pip knows."""
+    """Required packages, by their pip names."""
     one_of: Mapping[str, str] = field(default_factory=dict)
-    """Packages of which one has to be installed too, each with the module that proves it.
+    """Alternative packages, one of which is required too, each with a module that it installs.
 
-    The first is the one to install. Some packages have several names, so the module decides.
+    The first is the one to recommend. Some have several pip names, so the module is looked up.
     """
     extra: str = ""
     """The pip extra that installs the packages; empty where the base install has them."""
@@ -66,13 +66,13 @@ class Backend:
     check_request: Callable[[QuantizationRequest, Mapping[str, Any]], None] = (
         defaults.accept_request
     )
-    """Raise RequestError or MissingError unless the options make sense together and here."""
+    """Raise RequestError or MissingError unless the options make sense on this machine."""
     build: Callable[[Job, Path, Progress], Manifest]
     """Write the file of a job to a path; return the manifest that was written with it."""
     check_built: Callable[[Session, Manifest], Sequence[str]] = defaults.find_no_problem
-    """Return what is wrong with an open artifact besides its answers, a sentence each."""
+    """Return the problems of an open artifact other than wrong answers, one sentence each."""
     stand_in: Callable[[Path], Path | None] = defaults.have_no_stand_in
-    """Return the file that answers for an artifact where that cannot run, or None."""
+    """Return the file that is run in place of an artifact that cannot run here, or None."""
     finish: Callable[[Path, RunFacts, Mapping[str, Any]], Sequence[str]] = defaults.leave_as_is
     """Complete a proven file before it takes its name; return notes for the user."""
     keep_rejected: Callable[[Path], None] = defaults.keep_everything
@@ -98,12 +98,12 @@ class Backend:
     companions: Callable[[Path], Sequence[Path]] = defaults.stand_alone
     """Return the files beside an artifact that belong to it and are of no use without it."""
     warnings: Callable[[Manifest], Sequence[str]] = defaults.warn_of_nothing
-    """Return what to warn of before an artifact of this manifest is proven again."""
+    """Return warnings to print before an artifact with this manifest is validated again."""
     describe: Callable[[Path, Manifest], Description] = defaults.describe_nothing
     """Return what `inspect` shows of a file besides its manifest."""
     open_taps: OpenTaps | None = None
-    """Open a file so that its modules answer one by one; None where they cannot."""
-    locate_instead: str = "export the model with vit-export onnx, and look there."
+    """Open a file so that its modules answer one by one; None where that is impossible."""
+    locate_instead: str = "export the model with vit-export onnx, and locate in that file."
     """What to do instead where `open_taps` is None."""
     describe_machine: Callable[[], str] = defaults.describe_no_machine
     """Return what `doctor` says of this machine besides the installed packages."""
@@ -170,11 +170,12 @@ class Backend:
         self.check_request(request, options)
 
     def missing_packages(self) -> tuple[str, ...]:
-        """Return what has to be installed before this backend works, by the names pip knows."""
+        """Return what has to be installed before this backend works, by pip names."""
         installed = versions_of(self.packages)
-        lacking = tuple(name for name in self.packages if name not in installed)
-        one_there = not self.one_of or any(find_spec(module) for module in self.one_of.values())
-        return (*lacking, *(() if one_there else tuple(self.one_of)[:1]))
+        missing = tuple(name for name in self.packages if name not in installed)
+        if not self.one_of or any(find_spec(module) for module in self.one_of.values()):
+            return missing
+        return (*missing, next(iter(self.one_of)))
 
     def resolve_batch(self, batch: Batch) -> Batch:
         """Return the batches that a file of this backend takes when `batch` is requested.
@@ -184,15 +185,15 @@ class Backend:
         """
         if self.dynamic_batch is None:
             if batch.several:
-                message = f"{self.name} takes one --batch; profiles are an engine's."
-                raise RequestError(message, f"take {batch.min}:{batch.opt}:{batch.max}.")
+                message = f"{self.name} takes one --batch: its files have no profiles."
+                raise RequestError(message, f"take --batch {batch.min}:{batch.opt}:{batch.max}.")
             return batch
         return self.dynamic_batch if batch.max is None else batch
 
     def resolve_precision(self, name: str | None, values: Mapping[str, Any]) -> str:
-        """Return the precision that `name` or a flag of `precision_flags` in `values` requests.
+        """Return the precision that `name`, or a flag of `precision_flags` in `values`, requests.
 
-        fp32 where neither says anything.
+        It is fp32 where neither requests one.
 
         Raises:
             RequestError: they contradict each other.
@@ -200,5 +201,6 @@ class Backend:
         flags = [one for flag, one in self.precision_flags.items() if values.get(flag)]
         requested = list(dict.fromkeys([*flags, *([name] if name else [])]))
         if len(requested) > 1:
-            raise RequestError(f"{' and '.join(requested)} at once.", "ask for one precision.")
+            message = f"The precisions {' and '.join(requested)} are requested at once."
+            raise RequestError(message, "request one precision.")
         return requested[0] if requested else "fp32"

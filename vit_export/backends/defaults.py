@@ -1,4 +1,4 @@
-"""What a backend does where it says nothing of its own: its file is one file that runs anywhere."""
+"""The default hooks of a backend: for a single file that runs anywhere and needs no extra steps."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

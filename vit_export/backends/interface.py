@@ -1,4 +1,4 @@
-"""Options for what stands before and behind the model in a file; several backends have them."""
+"""The options for preprocessing before the model and the output format behind it, in one file."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -21,7 +21,7 @@ INTERFACE = (
         name="head",
         default="logits",
         choices=get_args(OutputFormat),
-        help="What the file answers: logits, probabilities, or the five best classes with theirs.",
+        help="What the file answers: logits, probabilities, or the five best classes and scores.",
     ),
 )
 
@@ -33,7 +33,7 @@ def check_interface(
     *,
     io_fp16: bool,
 ) -> None:
-    """Raise RequestError unless a file of this model can have what `options` put around it."""
+    """Raise RequestError unless the preprocessing and output format in `options` suit the model."""
     pixels, head = options.get("preprocess") == "graph", options.get("head", "logits")
     if pixels:
         check_resizable(preprocessing)
@@ -41,5 +41,7 @@ def check_interface(
         message = f"The model has no classes for --head {head}: it answers {signature.answer}."
         raise RequestError(message, "leave --head out.")
     if io_fp16 and (pixels or head != "logits"):
-        message = "--io-fp16 means nothing where pixels go in or probabilities come out."
-        raise RequestError(message, "leave it out: products are in fp16 all the same.")
+        message = (
+            "--io-fp16 means nothing with --preprocess graph, or with another --head than logits."
+        )
+        raise RequestError(message, "leave it out: matmuls are in fp16 all the same.")

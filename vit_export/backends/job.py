@@ -1,4 +1,4 @@
-"""What a backend makes a file of."""
+"""The input of `Backend.build`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ if TYPE_CHECKING:  # torch is heavy, and listing backends must be light
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """What a backend makes a file of."""
+    """What a backend builds a file from."""
 
     lowered: "LoweredVit"
     """The export-friendly module, in fp32."""
     manifest: Manifest
-    """What the file will say of itself, except for what only its backend knows."""
+    """The manifest of the file, without the parts that only the backend knows."""
     plan: "QuantizationPlan"
     """Which layers are quantized, and how."""
     samples: Array

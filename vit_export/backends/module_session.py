@@ -34,7 +34,7 @@ class ModuleSession:
         return wall_clock_ms(self.run, images)
 
     def matmuls_by_dtype(self) -> Mapping[str, int]:
-        """Return nothing: nobody counts them in a module."""
+        """Return an empty mapping: PyTorch does not report it."""
         return {}
 
     def manifest_json(self) -> str | None:

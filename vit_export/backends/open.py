@@ -13,8 +13,8 @@ __all__ = ["find_backend_of", "open_artifact", "read_manifest", "recognize"]
 def recognize(path: Path) -> Backend | None:
     """Return the backend of the file at `path`, by its content; None where none knows it.
 
-    The last one that knows it: a zip archive may be a TorchScript archive, or more narrowly a
-    program of torch-tensorrt.
+    Later backends are asked first: a zip archive may be any TorchScript archive, or more narrowly
+    a program of torch-tensorrt.
     """
     return next((one for one in reversed(BACKENDS.values()) if one.recognize(path)), None)
 
@@ -30,7 +30,7 @@ def find_backend_of(path: Path) -> Backend:
     backend = recognize(path)
     if backend is None:
         *most, last = [one.title for one in BACKENDS.values()]
-        message = f"{path} is no {', '.join(most)} or {last}."
+        message = f"{path} is no {', '.join(most)} or {last} file."
         raise RequestError(message, "give a file that vit-export wrote.")
     return backend
 

@@ -22,11 +22,11 @@ class Option:
     maximum: int | None = None
     """Largest number that the option takes; None for no limit."""
     choices: tuple[str, ...] = ()
-    """The words that a text option takes; without choices it takes any text."""
+    """The words that a text option takes; empty where it takes any text."""
     flag: str = ""
     metavar: str = "N"
     recorded: bool = True
-    """Whether the manifest keeps the value: not a path, nor what changes nothing in the file."""
+    """Whether the manifest keeps the value. False for paths and for what leaves the file as is."""
 
     @property
     def flag_name(self) -> str:

@@ -1,4 +1,4 @@
-"""What backends and the commands tell each other, as plain values."""
+"""Plain values that pass between backends and commands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # onnx is heavy, and most backends have no graph to audit
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What became known of an artifact while it was proven."""
+    """What is known of an artifact after it was run."""
 
     not_run: str = ""
     """Why it could not run here, so that its stand-in answered; empty where it ran itself."""
@@ -20,9 +20,9 @@ class RunFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleNames:
-    """The modules of a model, in two views; each in the order in which they run."""
+    """Names of a model's modules, in the order in which the modules run."""
 
-    watched: tuple[str, ...]
+    modules: tuple[str, ...]
     """The modules of the eager model whose outputs are compared."""
     layers: tuple[str, ...]
     """The linear layers and norms of the lowered model."""

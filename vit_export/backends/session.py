@@ -1,4 +1,4 @@
-"""What every runtime offers: it opens a file, answers images and hands out the manifest."""
+"""The interface of an open artifact, whatever runtime it runs in."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from vit_export.artifact.manifest import Manifest
 from vit_export.core.errors import MissingError, RequestError, VitExportError
 from vit_export.core.numerics import Array
+
+TAKES = "vit-export inspect says which images and batches the artifact takes."
+"""What to do after a `RunFailedError`."""
 
 
 class RunFailedError(VitExportError):
@@ -36,7 +39,7 @@ class Session(Protocol):
     runtime: str
     """Name and version of what runs it."""
     takes_fp16: bool
-    """Whether its inputs are in fp16; whoever runs it through `run` need not know."""
+    """Whether its inputs are in fp16; `run` converts them, so callers need not."""
 
     def run(self, images: npt.NDArray[Any]) -> Array:
         """Return the answers (B, …) to `images`.
@@ -58,9 +61,9 @@ class Session(Protocol):
         ...
 
     def matmuls_by_dtype(self) -> Mapping[str, int]:
-        """Return how many matrix products and convolutions are computed in which arithmetic.
+        """Return the number of matmuls and convolutions by the arithmetic that they run in.
 
-        Empty where the runtime does not say.
+        Empty where the runtime does not report it.
         """
         ...
 
@@ -96,7 +99,7 @@ def stack_outputs(outputs: Sequence[npt.NDArray[Any]]) -> Array:
 
 
 def wall_clock_ms(run: Callable[[npt.NDArray[Any]], object], images: npt.NDArray[Any]) -> float:
-    """Return how many milliseconds this machine's clock counts during one `run` on `images`."""
+    """Return the milliseconds that one `run` on `images` takes by this machine's clock."""
     started = time.perf_counter()
     run(images)
     return 1000 * (time.perf_counter() - started)

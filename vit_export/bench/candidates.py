@@ -15,7 +15,7 @@ GPU = "gpu"
 
 
 def infer_arithmetic(precision: str) -> str:
-    """The fastest arithmetic that an artifact of `precision` may use: "fp32" or "int8"."""
+    """Return the fastest arithmetic that an artifact of `precision` may use: "fp32" or "int8"."""
     return "int8" if precision in INT8_PRECISIONS else "fp32"
 
 
@@ -40,5 +40,5 @@ class Candidate:
     """Number of threads; None leaves the runtime its default, as its users run it."""
 
     def to_mapping(self) -> dict[str, Any]:
-        """The fields as plain values, ready for JSON."""
+        """Return the fields as plain values, ready for JSON."""
         return asdict(self)

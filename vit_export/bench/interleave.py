@@ -95,7 +95,7 @@ class Worker:
         if "error" in reply:
             self.close()
             message = f"{self.candidate.name} can't take part: {reply['error']}."
-            raise BuildError(message, "leave it out of --against, or see that it runs by itself.")
+            raise BuildError(message, "leave it out of --against, or check that it runs by itself.")
         return reply
 
     def _exchange(self, line: str) -> str:

@@ -99,11 +99,11 @@ def _append_layer(graph: ir.Graph, name: str, weight: Floats, rows: int) -> None
 
 def _plan_layer(weight: Floats, scheme: str) -> LayerPlan:
     """Return a plan with a typical range; its numbers do not change the time."""
-    how = SCHEMES[scheme]
-    typical = QuantParams(1 / 32, 128 if how.zero_point else None)
+    definition = SCHEMES[scheme]
+    typical = QuantParams(1 / 32, 128 if definition.zero_point else None)
     return LayerPlan(
         scheme=scheme,
-        weight=round_to_nearest(weight, how.bits, how.block),
+        weight=round_to_nearest(weight, definition.bits, definition.block),
         bias=np.zeros(len(weight), np.float32),
-        params=None if how.activations == "batch" else typical,
+        params=None if definition.activations == "batch" else typical,
     )

@@ -74,7 +74,7 @@ def run_bench(
         raise RequestError(f"{rounds} rounds give no interval.", f"take {MIN_ROUNDS} or more.")
     check_baselines(against)
     files = [read_artifact(path, batches) for path in artifacts]
-    _check_alike(files)
+    _check_same_size(files)
     flops = count_flops(files[0].manifest.require_spec())
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -104,7 +104,7 @@ def describe_machine(threads: int | None) -> dict[str, str]:
         "system": platform.platform(),
         "processor": _find_processor(),
         "cores": str(os.cpu_count()),
-        "threads": str(threads or "as each runtime takes"),
+        "threads": str(threads or "default of each runtime"),
     }
 
 
@@ -115,10 +115,12 @@ def _find_processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def _check_alike(files: Sequence[Artifact]) -> None:
+def _check_same_size(files: Sequence[Artifact]) -> None:
     """Raise RequestError unless all artifacts take images of the same size."""
     if len({file.manifest.signature.image_size for file in files}) > 1:
-        raise RequestError("The artifacts take images of different sizes.", "bench them apart.")
+        raise RequestError(
+            "The artifacts take images of different sizes.", "bench them one by one."
+        )
 
 
 def _make_workload(artifact: Artifact, batch: int, flops: int) -> Workload:
@@ -174,7 +176,9 @@ def _make_row(
     if share is not None and share > roofline.MAX_SHARE:
         message = f"{candidate.name} ran at {share:.2f} of the machine's limit in "
         message += f"{candidate.arithmetic}."
-        raise BuildError(message, "report this: the bench is wrong, or the model not what it was.")
+        raise BuildError(
+            message, "report this: the bench is wrong, or the file computes less than its model."
+        )
     return Row(
         name=candidate.name,
         batch=batch,

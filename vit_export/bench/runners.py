@@ -52,17 +52,17 @@ def wrap_session(session: Session) -> Runner:
     return Runner(session.run, session.runtime, session.time_ms)
 
 
-def _artifact(candidate: Candidate) -> Runner:
+def _open_file(candidate: Candidate) -> Runner:
     return wrap_session(open_artifact(Path(candidate.path), candidate.threads))
 
 
-def _eager(candidate: Candidate) -> Runner:
+def _open_eager(candidate: Candidate) -> Runner:
     import torch
 
     return Runner(ModuleSession(_build_module(candidate)).run, f"torch {torch.__version__}")
 
 
-def _compile(candidate: Candidate) -> Runner:
+def _open_compiled(candidate: Candidate) -> Runner:
     """Return a runner that compiles at its first call."""
     import torch
 
@@ -70,7 +70,7 @@ def _compile(candidate: Candidate) -> Runner:
     return Runner(ModuleSession(compiled).run, f"torch.compile {torch.__version__}")
 
 
-def _torchao(candidate: Candidate) -> Runner:
+def _open_torchao(candidate: Candidate) -> Runner:
     import torch
 
     from vit_export.bench.torchao import compile_int8
@@ -80,7 +80,7 @@ def _torchao(candidate: Candidate) -> Runner:
     return Runner(session.run, version)
 
 
-def _onnxruntime(candidate: Candidate) -> Runner:
+def _open_onnxruntime(candidate: Candidate) -> Runner:
     """Return a runner of any ONNX file; it answers with the first output, as it comes."""
     session = open_inference_session(Path(candidate.path), candidate.threads)
     name = session.get_inputs()[0].name
@@ -88,7 +88,7 @@ def _onnxruntime(candidate: Candidate) -> Runner:
     return Runner(lambda images: session.run(None, {name: images})[0], version)
 
 
-def _openvino(candidate: Candidate) -> Runner:
+def _open_openvino(candidate: Candidate) -> Runner:
     """Return a runner of any ONNX file in OpenVINO, set for latency and fp32."""
     import openvino
 
@@ -100,7 +100,7 @@ def _openvino(candidate: Candidate) -> Runner:
     return Runner(lambda images: request.infer([images])[0], f"OpenVINO {openvino.__version__}")
 
 
-def _torch_gemm(candidate: Candidate) -> Runner:
+def _open_torch_gemm(candidate: Candidate) -> Runner:
     """Return a runner of a file's fp32 products in PyTorch."""
     import torch
     from torch.nn.functional import linear
@@ -111,14 +111,14 @@ def _torch_gemm(candidate: Candidate) -> Runner:
     return Runner(session.run, f"torch {torch.__version__}")
 
 
-def _int8_gemm(candidate: Candidate) -> Runner:
+def _open_int8_gemm(candidate: Candidate) -> Runner:
     """Return a runner of a file's int8 products; its input is fixed, whatever images come."""
-    runner = _onnxruntime(candidate)
+    runner = _open_onnxruntime(candidate)
     x: Any = read_gemms(candidate.path)[0]
     return Runner(lambda _: runner.run(x), runner.version)
 
 
-def _torch_int8_gemm(candidate: Candidate) -> Runner:
+def _open_torch_int8_gemm(candidate: Candidate) -> Runner:
     """Return the same in PyTorch, by the operator of torch.compile for a quantized linear layer."""
     import torch
 
@@ -156,14 +156,14 @@ def _set_threads(candidate: Candidate) -> None:
 
 
 RUNNERS: dict[str, Callable[[Candidate], Runner]] = {
-    "artifact": _artifact,
-    "eager": _eager,
-    "compile": _compile,
-    "torchao": _torchao,
-    "onnxruntime": _onnxruntime,
-    "openvino": _openvino,
-    "torch-gemm": _torch_gemm,
-    "int8-gemm": _int8_gemm,
-    "torch-int8-gemm": _torch_int8_gemm,
+    "artifact": _open_file,
+    "eager": _open_eager,
+    "compile": _open_compiled,
+    "torchao": _open_torchao,
+    "onnxruntime": _open_onnxruntime,
+    "openvino": _open_openvino,
+    "torch-gemm": _open_torch_gemm,
+    "int8-gemm": _open_int8_gemm,
+    "torch-int8-gemm": _open_torch_int8_gemm,
 }
 """How to open a candidate, by its kind."""

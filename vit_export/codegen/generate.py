@@ -48,7 +48,7 @@ class CppProject:
         )
 
     def to_mapping(self) -> dict[str, Any]:
-        """The fields and the commands as plain values, ready for JSON."""
+        """Return the fields and the commands as plain values, ready for JSON."""
         return asdict(self) | {"path": str(self.path), "commands": self.commands}
 
 
@@ -73,7 +73,7 @@ def generate_project(
         with progress("answer in eager PyTorch"):
             golden = _make_golden(manifest, preprocessing, weights)
         session = _open_copy(artifact, folder / name_model_file(manifest))
-        with progress("compare the artifact with it"):
+        with progress("compare the artifact with eager PyTorch"):
             _check_answers(session, artifact, golden)
         (folder / "golden").mkdir()
         images = golden.write(folder / "golden", preprocessing)
@@ -95,10 +95,10 @@ def _read_suitable(artifact: Path, preprocess: str | None) -> tuple[Manifest, Pr
         message = f"{artifact} has no classes: it answers {manifest.signature.answer}."
         raise RequestError(message, "export it with its classifier.")
     if not manifest.batch.takes(1):
-        message = f"{artifact} takes no single image, its batch is {manifest.batch}."
+        message = f"{artifact} takes no single image: its batch is {manifest.batch}."
         raise RequestError(message, "export it with --batch dynamic.")
     if session.takes_fp16:
-        message = f"{artifact} takes numbers of 16 bits, which C++ does not have."
+        message = f"{artifact} takes fp16 numbers, for which C++17 has no type."
         raise RequestError(message, "export it without --io-fp16.")
     preprocessing = check_resizable(manifest.preprocessing)
     inside = manifest.takes_pixels
@@ -112,7 +112,7 @@ def _read_suitable(artifact: Path, preprocess: str | None) -> tuple[Manifest, Pr
 
 
 def _make_golden(manifest: Manifest, preprocessing: Preprocessing, weights: Path | None) -> Golden:
-    """Return the samples of the manifest if they are images; else new ones, answered here.
+    """Return the samples of the manifest if they are images, else new ones with new answers.
 
     Raises:
         RequestError: the weights are not those of the artifact or nowhere to be found, or the
@@ -130,13 +130,13 @@ def _make_golden(manifest: Manifest, preprocessing: Preprocessing, weights: Path
 
 
 def _check_pillow(manifest: Manifest) -> None:
-    """Raise RequestError unless a file that preprocesses resizes as the Pillow of this machine."""
+    """Raise RequestError if the file resizes by itself, and not as the Pillow of this machine."""
     import PIL
 
-    theirs, ours = manifest.versions["pillow"], PIL.__version__
-    if not manifest.takes_pixels or columns_may_come_first(theirs) == columns_may_come_first(ours):
+    file, here = manifest.versions["pillow"], PIL.__version__
+    if not manifest.takes_pixels or columns_may_come_first(file) == columns_may_come_first(here):
         return
-    message = f"The file resizes as Pillow {theirs}; here is {ours}, which differs."
+    message = f"The file resizes as Pillow {file} does, and differs from Pillow {here} here."
     raise RequestError(message, "leave --weights out, or export the model again.")
 
 
@@ -152,14 +152,14 @@ def _open_copy(artifact: Path, copy: Path) -> Session:
     try:
         return open_artifact(copy)
     except RequestError as error:
-        message = f"{artifact} opens where it is, and a copy does not: its data has another name."
+        message = f"{artifact} opens, and a copy of it does not: its data file has another name."
         raise RequestError(message, error.fix) from None
 
 
 def _check_answers(session: Session, artifact: Path, golden: Golden) -> None:
     """Raise RejectedError unless the session answers as eager PyTorch, one image at a time."""
-    alone = replace(golden.manifest, batch=Batch(1, 1, 1))
+    single = replace(golden.manifest, batch=Batch(1, 1, 1))
     file_inputs = golden.samples.file_inputs
-    verdict = validate_artifact(session, artifact, alone, golden.reference, file_inputs)
+    verdict = validate_artifact(session, artifact, single, golden.reference, file_inputs)
     if verdict.status != "PROVEN":
         raise RejectedError(verdict, "export the model again.")

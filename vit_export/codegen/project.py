@@ -12,10 +12,19 @@ from vit_export.codegen.runtimes import TEMPLATES, load_runtime
 from vit_export.data.pillow_resize import columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing
 
-RENDERED = ("CMakeLists.txt", "README.md", "image.hpp", "main.cpp", "tests/golden.cpp", "vit.hpp")
-COPIED = tuple(f"third_party/{name}" for name in ("LICENSE.stb", "stb_image.cpp", "stb_image.h"))
+RENDERED_FILES = (
+    "CMakeLists.txt",
+    "README.md",
+    "image.hpp",
+    "main.cpp",
+    "tests/golden.cpp",
+    "vit.hpp",
+)
+COPIED_FILES = tuple(
+    f"third_party/{name}" for name in ("LICENSE.stb", "stb_image.cpp", "stb_image.h")
+)
 TOP_CLASSES = "std::pair<std::vector<float>, std::vector<std::int64_t>>"
-"""C++ type of the best classes: their scores and their indices."""
+"""C++ type of the outputs of a file that answers the best classes: scores and indices."""
 SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
 """Half the width of a resize filter, in pixels of the coarser grid."""
 
@@ -47,11 +56,11 @@ def write_project(
         autoescape=False,  # noqa: S701 these files are not HTML
     )
     values = _make_values(manifest, preprocessing, images)
-    for name in RENDERED:
+    for name in RENDERED_FILES:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(environment.get_template(f"common/{name}").render(values), "utf-8")
-    for name in COPIED:
+    for name in COPIED_FILES:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_find_template(f"common/{name}").read_bytes())
@@ -101,10 +110,10 @@ def _make_output_values(manifest: Manifest) -> dict[str, Any]:
         "head": manifest.head,
         "classes": classes,
         "best": min(TOP, classes),
-        "each": "kBest" if top5 else "kClasses",
-        "found": "[scores, classes]" if top5 else "scores",
-        "answers": TOP_CLASSES if top5 else "std::vector<float>",
-        "quoted_outputs": ", ".join(f'"{name}"' for name in outputs),
+        "scores_per_image": "kBest" if top5 else "kClasses",
+        "outputs": "[scores, classes]" if top5 else "scores",
+        "output_type": TOP_CLASSES if top5 else "std::vector<float>",
+        "quoted_output_names": ", ".join(f'"{name}"' for name in outputs),
         "rms": manifest.tolerance.least_snr_db is not None,
         "least_log": LEAST_LOG,
     }
@@ -124,7 +133,7 @@ def _make_resize_values(preprocessing: Preprocessing) -> dict[str, Any]:
         "support": SUPPORT.get(preprocessing.interpolation),
         "mean": _format_floats(preprocessing.mean),
         "std": _format_floats(preprocessing.std),
-        # as in the golden inputs: they come from this Pillow, whichever one the artifact came from
+        # as in the golden inputs: this Pillow makes them, whichever one the artifact came from
         "columns_first": columns_may_come_first(PIL.__version__),
     }
 

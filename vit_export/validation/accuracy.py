@@ -45,7 +45,7 @@ class AccuracyEvaluation:
     def __init__(self, images: ImageDataset | None, tokens: int | None) -> None:
         """Without `images` the evaluation does nothing.
 
-        The number of `tokens` of an image limits the size of batches; None for a model without.
+        The number of `tokens` of an image limits the batch size; None for a model without tokens.
         """
         self._images = images
         self._batch_size = _choose_batch_size(tokens)
@@ -72,7 +72,7 @@ class AccuracyEvaluation:
     def run_artifact(
         self, verdict: Verdict, session: Session, manifest: Manifest, progress: Progress
     ) -> Verdict:
-        """`verdict` with the accuracy report of its artifact, which is open in `session`.
+        """Return `verdict` with the accuracy report of its artifact, which is open in `session`.
 
         A rejected artifact gets no report: it would be that of another model.
         """
@@ -81,17 +81,17 @@ class AccuracyEvaluation:
             return verdict
         eager = self._read_eager() if self._eager_batches else repeat(None, len(images.paths))
         with progress(f"evaluate {len(images.paths)} images") as report_share:
-            answers = _answer(session, images, manifest, self._batch_size)
+            answers = _run_images(session, images, manifest, self._batch_size)
             answers = track(answers, len(images.paths), report_share)
             results = [
                 _compare(manifest.head, answer, expected)
                 for answer, expected in zip(answers, eager, strict=True)
             ]
-        report = _report(images, results, classifies=manifest.signature.classifies)
+        report = _make_report(images, results, classifies=manifest.signature.classifies)
         return replace(verdict, images=report)
 
     def _read_eager(self) -> Iterator[Array]:
-        """The answers of eager PyTorch, one image at a time."""
+        """Yield the answers of eager PyTorch, one image at a time."""
         self._eager.seek(0)
         for _ in range(self._eager_batches):
             yield from np.load(self._eager)
@@ -101,12 +101,12 @@ def _choose_batch_size(tokens: int | None) -> int:
     return BATCH if tokens is None else max(1, min(BATCH, MOST_SCORES // tokens**2))
 
 
-def _answer(
+def _run_images(
     session: Session, images: ImageDataset, manifest: Manifest, size: int
 ) -> Iterator[Array]:
-    """The answers of the artifact, one image at a time, from batches of about `size`.
+    """Yield the answers of the artifact, one image at a time, from batches of about `size`.
 
-    Where the artifact takes larger batches only, the last image fills them up.
+    A batch that is too small for the artifact is padded with copies of its last image.
     """
     batch = manifest.batch
     if manifest.takes_pixels:  # images of any size: no two of them fit into one array
@@ -114,14 +114,13 @@ def _answer(
             yield session.run(np.stack([read_pixels(path, images.preprocessing)] * batch.min))[0]
         return
     for inputs in images.batches(batch.nearest(size)):
-        missing = max(0, batch.min - len(inputs))
-        full = np.concatenate([inputs, *[inputs[-1:]] * missing])
-        yield from session.run(full)[: len(inputs)]
+        padding = [inputs[-1:]] * max(0, batch.min - len(inputs))
+        yield from session.run(np.concatenate([inputs, *padding]))[: len(inputs)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What is kept of the answers to one image; without an eager model there is no `before`."""
+    """The answers to one image, compared; without an eager model only `after` is known."""
 
     after: int
     """Top class of the artifact."""
@@ -139,11 +138,11 @@ def _compare(output_format: OutputFormat, answer: Array, eager: Array | None) ->
 
 
 def _find_class(output_format: OutputFormat, answer: Array) -> int:
-    """The top class, or NO_CLASS; the position of the largest number in features and tokens."""
+    """Return the top class or NO_CLASS; for features and tokens, where the largest number is."""
     return find_top_class(output_format, answer) if np.isfinite(answer).all() else NO_CLASS
 
 
-def _report(
+def _make_report(
     images: ImageDataset, results: Sequence[_Result], *, classifies: bool
 ) -> AccuracyReport:
     has_eager = results[0].before is not None

@@ -31,7 +31,7 @@ def run_batches(
     sizes: Sequence[int],
     shape: tuple[int, ...],
 ) -> Iterator[Answer]:
-    """The answers to the samples that a proof runs in batches of `size`.
+    """Yield the answers to the samples that a proof runs in batches of `size`.
 
     Args:
         session: the open artifact.
@@ -57,9 +57,9 @@ def run_batches(
 def _make_batches(
     file_inputs: FileInputs, usable: Sequence[int], size: int, sizes: Sequence[int]
 ) -> list[list[int]]:
-    """Batches of `size` samples that have one shape.
+    """Return batches of `size` samples, all of one shape.
 
-    The smallest size runs samples of every shape; a larger one those of the most frequent shape.
+    The smallest size runs the samples of every shape, a larger one those of the commonest shape.
     """
     by_shape: dict[tuple[int, ...], list[int]] = {}
     for i in usable:

@@ -56,13 +56,13 @@ def compare(
     batch: int = 1,
     row: int = 0,
 ) -> Comparison:
-    """The comparison of one sample's `answer` with its `reference`, two arrays of one shape.
+    """Return the comparison of one sample's `answer` with its `reference`, two arrays of one shape.
 
     Args:
         reference: the eager model's answer.
         answer: the artifact's answer.
         floor: the largest |fp32 - fp64| of `reference`.
-        tolerance: what the answer may differ by.
+        tolerance: how far the answer may be off.
         classifies: whether the position of the largest value is a class.
         sample: recipe of the input, for the report.
         batch: size of the batch that `answer` came from.
@@ -70,7 +70,7 @@ def compare(
     """
     error = np.abs(reference.astype(np.float64) - answer.astype(np.float64))
     noise = tolerance.noise(reference, floor)
-    numbers = Comparison(
+    comparison = Comparison(
         sample=sample,
         batch=batch,
         row=row,
@@ -80,33 +80,33 @@ def compare(
         top1=_top_classes_agree(reference, answer, noise) if classifies else None,
         problem=None,
     )
-    return replace(numbers, problem=_find_problem(numbers, reference, answer, tolerance))
+    return replace(comparison, problem=_find_problem(comparison, reference, answer, tolerance))
 
 
 def _find_problem(
-    numbers: Comparison, reference: Array, answer: Array, tolerance: Tolerance
+    comparison: Comparison, reference: Array, answer: Array, tolerance: Tolerance
 ) -> str | None:
-    """The first thing that is wrong with `answer`, in words."""
+    """Return the first thing that is wrong with `answer`, in words; None if it passes."""
     if not np.isfinite(reference).all():
         return "the reference itself is not finite"
     if not np.isfinite(answer).all():
         bad = int((~np.isfinite(answer)).sum())
         return f"{bad} of {answer.size} values are NaN or infinite"
     least = tolerance.least_snr_db
-    if least is not None and numbers.snr_db < least:
-        return (
-            f"signal-to-noise ratio of {numbers.snr_db:.1f} dB, at least {least:g} dB is required"
-        )
-    if least is None and numbers.max_abs > numbers.allowed:
+    if least is not None and comparison.snr_db < least:
+        ratio = f"signal-to-noise ratio of {comparison.snr_db:.1f} dB"
+        return f"{ratio}, at least {least:g} dB is required"
+    if least is None and comparison.max_abs > comparison.allowed:
         worst = int(np.abs(reference.astype(np.float64) - answer.astype(np.float64)).argmax())
-        return f"off by {numbers.max_abs:.3g} at output {worst}, {numbers.allowed:.3g} is allowed"
-    if numbers.top1 is False:
+        off, allowed = comparison.max_abs, comparison.allowed
+        return f"off by {off:.3g} at output {worst}, {allowed:.3g} is allowed"
+    if comparison.top1 is False:
         return f"top class {int(answer.argmax())} instead of {int(reference.argmax())}"
     return None
 
 
 def _top_classes_agree(reference: Array, answer: Array, noise: float) -> bool | None:
-    """Whether the top classes agree; None where `noise` could flip the reference's own."""
+    """Return whether the top classes agree; None if `noise` could flip the reference's own."""
     if reference.size == 1:
         return None
     runner_up, top = np.partition(reference, -2)[-2:]

@@ -36,7 +36,7 @@ def write_report(path: Path, verdict: Verdict, manifest: Manifest) -> None:
 
 
 def _plot_answers(verdict: Verdict) -> str:
-    """Error and signal-to-noise ratio of every answer, as SVG."""
+    """Return the error and the signal-to-noise ratio of every answer, plotted as SVG."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Where an artifact stops being the model: the first module whose output leaves tolerance."""
+"""Finds where an artifact stops being the model: at the first module that leaves tolerance."""
 
 import re
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ class Localization:
         return next((one for one in self.modules if not one.worst.passed), None)
 
     def to_mapping(self) -> Mapping[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return {"first": self.first.name if self.first else None} | asdict(self)
 
 
@@ -69,7 +69,7 @@ class MismatchError(ProofError):
 
     def __init__(self, localization: Localization, first: ModuleComparison) -> None:
         message = f"{localization.artifact} leaves the model at {first.name}: {first.worst.problem}"
-        super().__init__(f"{message}.", "look at that layer's weights and at what was done to it.")
+        super().__init__(f"{message}.", "check the weights and the quantization of that layer.")
         self.location = localization
         self.details = {"location": localization.to_mapping()}
 
@@ -77,7 +77,7 @@ class MismatchError(ProofError):
 def find_first_mismatch(
     path: Path, weights: Path | None, threads: int | None, progress: Progress = silent
 ) -> Localization:
-    """Every module of the artifact at `path`, compared with eager PyTorch on its own samples.
+    """Compare every module of the artifact at `path` with eager PyTorch, on its own samples.
 
     Args:
         path: the artifact.
@@ -86,7 +86,8 @@ def find_first_mismatch(
         progress: opened around every stage.
 
     Raises:
-        RequestError: no artifact of ours, or not the weights it was made of.
+        RequestError: vit-export did not write the file, its modules cannot answer one by one, it
+            takes no single image, or `weights` are not those that it was built from.
         MissingError: its runtime is not installed, or no sample can be made again here.
     """
     from vit_export.model.vit.taps import record_taps
@@ -96,7 +97,7 @@ def find_first_mismatch(
     session = backend.open(path, threads)
     manifest = read_manifest(session, path)
     manifest.check_plain(path)
-    with progress("make the model again"):
+    with progress("rebuild the model"):
         vit = rebuild_identical_vit(manifest, weights)
     taps = _open_taps(open_taps, path, manifest, threads)
     comparisons: dict[str, list[Comparison]] = {}
@@ -108,14 +109,14 @@ def find_first_mismatch(
                     comparison = _compare(tap, outputs[name], manifest, recipe)
                     comparisons.setdefault(name, []).append(comparison)
     modules = tuple(
-        ModuleComparison(name=name, worst=max(of_module, key=_rank))
-        for name, of_module in comparisons.items()
+        ModuleComparison(name=name, worst=max(on_samples, key=_rank))
+        for name, on_samples in comparisons.items()
     )
     return Localization(artifact=str(path), runtime=session.runtime, modules=modules)
 
 
 def _differs_by_design(name: str, manifest: Manifest) -> bool:
-    """Whether a module of a right file answers something else: SmoothQuant scales the norms."""
+    """Return whether the module differs in a correct file too: SmoothQuant scales the norms."""
     from vit_export.model.vit.taps import BRANCH_NORMS
 
     return bool(manifest.layers) and name.endswith(BRANCH_NORMS)
@@ -125,24 +126,27 @@ def _open_taps(open_taps: OpenTaps, path: Path, manifest: Manifest, threads: int
     from vit_export.model.vit.taps import list_lowered_layers, list_taps
 
     if manifest.batch.min > 1:
-        message = f"{path} takes no single image, its batch is {manifest.batch}."
-        raise RequestError(message, "export it with --batch dynamic, and look there.")
+        message = f"{path} takes no single image: its batch is {manifest.batch}."
+        raise RequestError(
+            message, "export the model with --batch dynamic, and locate in that file."
+        )
     spec = manifest.require_spec()
-    names = ModuleNames(watched=tuple(list_taps(spec)), layers=tuple(list_lowered_layers(spec)))
+    names = ModuleNames(modules=tuple(list_taps(spec)), layers=tuple(list_lowered_layers(spec)))
     return open_taps(path, names, threads)
 
 
 def _remake_samples(manifest: Manifest) -> list[tuple[str, Array]]:
-    """Recipes and inputs (C, H, W) of the samples that can be made again exactly."""
+    """Return recipe and input (C, H, W) of each sample that can be made again exactly."""
     samples = remake_sample_set(manifest)
     usable = find_identical(samples.inputs, manifest.reference.digests)
     if not usable:
-        raise MissingError("None of the samples could be made again.", "install the same Pillow.")
+        fix = "install the version of Pillow that vit-export inspect shows."
+        raise MissingError("None of the samples could be made again.", fix)
     return [(samples.recipes[i], samples.inputs[i]) for i in usable]
 
 
 def _compare(tap: "Tap", output: Array, manifest: Manifest, recipe: str) -> Comparison:
-    """An artifact's `output` (rows, D) of one module, compared with eager PyTorch's."""
+    """Compare an artifact's `output` (rows, D) of one module with eager PyTorch's."""
     expected = tap.select_rows(len(output), manifest.require_spec())
     return compare(
         expected.fp32.astype(np.float32),
@@ -155,5 +159,5 @@ def _compare(tap: "Tap", output: Array, manifest: Manifest, recipe: str) -> Comp
 
 
 def _rank(comparison: Comparison) -> tuple[bool, float]:
-    """How bad it is: any failure is worse than any success."""
+    """Return a sort key by badness: any failure is worse than any success."""
     return not comparison.passed, comparison.error_share

@@ -1,4 +1,4 @@
-"""What a model and its artifact are worth on the user's images: counts, shares, and how sure.
+"""Accuracy metrics on the user's images: counts, proportions and their confidence intervals.
 
 No I/O, no arrays.
 """

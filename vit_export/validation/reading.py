@@ -1,4 +1,4 @@
-"""Whether a module in memory computes what was read from its names and attributes.
+"""Checks that a module in memory computes what was read from its names and attributes.
 
 Names and attributes say what a module should compute, and its own forward says what it does. The
 two are compared before any overrides, so that the proof is about the user's module and not about
@@ -20,12 +20,12 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
     from vit_export.model.model import Model
 
-ROOM = 8
-"""Factor on the noise floor that the proof allows: the user's kernels sum in another order.
+NOISE_FACTOR = 8
+"""How many times the noise floor is allowed: the user's kernels sum in another order.
 
-Another activation is off by thousands of times as much.
+Another activation function is off by thousands of times as much.
 """
-ANSWERS = ("logits", "image_embeds", "pooler_output")
+ANSWER_ATTRIBUTES = ("logits", "image_embeds", "pooler_output")
 """Attributes that hold the answer, if a module returns several tensors."""
 
 
@@ -42,23 +42,30 @@ def check_reading(module: "nn.Module", model: "Model") -> None:
     inputs = make_samples(recipes, model.signature.image_shape, None)
     samples = SampleSet(recipes=tuple(recipes), inputs=inputs, file_inputs=inputs)
     expected = compute_reference(model.module, samples)
-    for answers in _candidates(module, inputs, model.signature.answer_shape):
+    for answers in _yield_candidates(module, inputs, model.signature.answer_shape):
         rows = zip(expected.answers, answers, expected.floors, strict=True)
         if all(
             compare(
-                ours, theirs, ROOM * floor, TOLERANCES["fp32"], classifies=False, sample=model.name
+                ours,
+                theirs,
+                NOISE_FACTOR * floor,
+                TOLERANCES["fp32"],
+                classifies=False,
+                sample=model.name,
             ).passed
             for ours, theirs, floor in rows
         ):
             return
     raise RequestError(
         f"{model.name} computes something else than its tensors and attributes say.",
-        "is its forward, an activation or a pooling changed? Then give a spec and its state dict.",
+        "if you changed its forward, an activation or the pooling, give a spec and the state dict.",
     )
 
 
-def _candidates(module: "nn.Module", samples: Array, shape: tuple[int, ...]) -> Iterator[Array]:
-    """The module's tensors that could be the answer, (M, *shape) each, from a copy of it."""
+def _yield_candidates(
+    module: "nn.Module", samples: Array, shape: tuple[int, ...]
+) -> Iterator[Array]:
+    """Yield the tensors that could be the answer, (M, *shape) each, from a copy of the module."""
     import copy
 
     import torch
@@ -67,7 +74,7 @@ def _candidates(module: "nn.Module", samples: Array, shape: tuple[int, ...]) -> 
     with torch.inference_mode():
         answer = twin(torch.from_numpy(samples))
     tokens = getattr(answer, "last_hidden_state", None)
-    candidates = [answer, *(getattr(answer, name, None) for name in ANSWERS)]
+    candidates = [answer, *(getattr(answer, name, None) for name in ANSWER_ATTRIBUTES)]
     candidates += [tokens[:, 0]] if tokens is not None else []
     for tensor in candidates:
         if isinstance(tensor, torch.Tensor) and tensor.shape == (len(samples), *shape):

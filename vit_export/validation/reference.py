@@ -14,7 +14,7 @@ from vit_export.validation.samples import digest
 
 @torch.inference_mode()
 def compute_reference(module: nn.Module, samples: SampleSet) -> Reference:
-    """The answers of `module`, in fp32 and eval mode, to each input alone.
+    """Return the answers of `module`, in fp32 and eval mode, to each input alone.
 
     The noise floor of an answer is its largest |fp32 - fp64|. Digests are those of the file's
     inputs, which `validate` makes again.
@@ -32,7 +32,7 @@ def compute_reference(module: nn.Module, samples: SampleSet) -> Reference:
 
 
 def _answer_in_fp64(module: nn.Module, x: Tensor) -> Tensor:
-    """The same answers in double precision; one segment is promoted at a time, to save memory."""
+    """Return the answers in fp64; one segment is promoted at a time, to save memory."""
     x = x.double()
     for segment in split_into_segments(module).values():
         promoted = copy.deepcopy(segment).double()
@@ -41,5 +41,5 @@ def _answer_in_fp64(module: nn.Module, x: Tensor) -> Tensor:
 
 
 def _split(x: Tensor) -> tuple[Tensor, ...]:
-    """Each image as a batch of one."""
+    """Return each image as a batch of one."""
     return torch.split(x, 1)

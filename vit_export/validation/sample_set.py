@@ -46,7 +46,7 @@ def make_sample_set(
     *,
     pixels: bool,
 ) -> SampleSet:
-    """The samples that prove a new file, and some of the user's `images`.
+    """Return the samples that prove a new file, and some of the user's `images`.
 
     Args:
         image_shape: (C, H, W) of the model's input.
@@ -72,7 +72,7 @@ def make_sample_set(
 
 
 def remake_sample_set(manifest: Manifest) -> SampleSet:
-    """The samples of an existing file, made again from the recipes in its manifest."""
+    """Return the samples of an existing file, made again from the recipes in its manifest."""
     recipes, preprocessing = manifest.reference.recipes, manifest.preprocessing
     if manifest.takes_pixels and preprocessing is not None:
         return make_image_sample_set(recipes, preprocessing, pixels=True)
@@ -83,7 +83,7 @@ def remake_sample_set(manifest: Manifest) -> SampleSet:
 def make_image_sample_set(
     recipes: Sequence[str], preprocessing: Preprocessing, *, pixels: bool
 ) -> SampleSet:
-    """Samples that are all images, from recipes of pixels.
+    """Return samples that are all images, from recipes of pixels.
 
     `pixels` says whether the file takes them as they are, or normalized like eager PyTorch.
     """
@@ -93,7 +93,7 @@ def make_image_sample_set(
 
 
 def choose_images(images: ImageDataset) -> dict[str, Path]:
-    """A few of `images` by their recipes, spread evenly over all of them."""
+    """Return a few of `images` by their recipes, spread evenly over all of them."""
     count = min(MOST_IMAGES, len(images.paths))
     positions = [int(i) for i in np.linspace(0, len(images.paths) - 1, count).round()]
     return {f"image:{images.name(i)}": images.paths[i] for i in positions}

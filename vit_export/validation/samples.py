@@ -1,6 +1,6 @@
 """The inputs of a proof, each made from a short recipe, so that any machine can make them again.
 
-A recipe is words between colons. `photo:cat` is a photograph that ships with the package.
+A recipe is words separated by colons. `photo:cat` is a photograph that ships with the package.
 
 Normalized inputs (C, H, W): `photo:cat` through the model's own preprocessing; `normal:7` and
 `saturated:7`, drawn from seed 7; `constant:0.25`, flat.
@@ -33,14 +33,14 @@ PHOTOS = ("astronaut", "cat", "coffee")
 
 
 def choose_recipes(preprocessing: Preprocessing | None) -> list[str]:
-    """Eight recipes of normalized inputs; noise replaces photographs without `preprocessing`."""
+    """Return eight recipes of normalized inputs; without `preprocessing` noise replaces photos."""
     photos = [f"photo:{name}" for name in PHOTOS]
     first = photos if preprocessing else [f"normal:{seed}" for seed in (11, 12, 13)]
     return [*first, "normal:1", "normal:2", "normal:3", "constant:0.25", "saturated:4"]
 
 
 def choose_pixel_recipes(preprocessing: Preprocessing) -> list[str]:
-    """Nine recipes of pixels: the size of the model's input, smaller, larger, odd, wide, tall."""
+    """Return nine recipes of pixels: of the input size, smaller, larger, odd, wide and tall."""
     height, width = preprocessing.crop
     same, small = f"{height}x{width}", f"{2 * height // 3 | 1}x{4 * width // 5 | 1}"
     tall = f"{3 * height | 1}x{5 * width // 4 | 1}"
@@ -54,12 +54,12 @@ def make_samples(
     image_shape: tuple[int, int, int],
     preprocessing: Preprocessing | None,
 ) -> Array:
-    """The normalized inputs of `recipes`, (M, *image_shape); `image_shape` is (C, H, W)."""
+    """Return the normalized inputs of `recipes`, (M, *image_shape); `image_shape` is (C, H, W)."""
     return np.stack([_make_sample(recipe, image_shape, preprocessing) for recipe in recipes])
 
 
 def make_pixels(recipe: str, preprocessing: Preprocessing) -> Pixels:
-    """The pixels (H, W, C) of one recipe, with the channels that `preprocessing` takes."""
+    """Return the pixels (H, W, C) of one recipe, with the channels that `preprocessing` takes."""
     kind, argument, *size = recipe.split(":")
     if kind == "photo":
         return read_pixels(find_photo(argument), preprocessing)
@@ -76,24 +76,24 @@ def make_pixels(recipe: str, preprocessing: Preprocessing) -> Pixels:
 
 
 def find_photo(name: str) -> Path:
-    """The file of one of `PHOTOS`."""
+    """Return the path of one of `PHOTOS`."""
     return Path(str(files("vit_export.data"))) / "photos" / f"{name}.png"
 
 
 def to_pillow(pixels: Pixels) -> "Image":
-    """Pixels (H, W, C) as a Pillow image."""
+    """Return pixels (H, W, C) as a Pillow image."""
     from PIL import Image
 
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def digest(sample: npt.NDArray[Any]) -> str:
-    """SHA-256 of one input's little-endian fp32 bytes: equal where it was made again exactly."""
+    """Return the SHA-256 of one input's little-endian fp32 bytes, in hex."""
     return hashlib.sha256(sample.astype("<f4").tobytes()).hexdigest()
 
 
 def find_identical(samples: FileInputs, digests: Sequence[str]) -> list[int]:
-    """Positions of the `samples` that were made again exactly, by their `digests` from before.
+    """Return the positions of the `samples` that have the same `digests` as before.
 
     Another Pillow or another CPU may make a sample differently; no proof is possible on that one.
     """
@@ -110,8 +110,8 @@ def _make_sample(
         return np.full(shape, float(argument), np.float32)
     random = _random_stream(argument)
     if kind == "normal":
-        # The sum of twelve uniform integers is normal enough, and the same bits on every CPU;
-        # a library's logarithm, which other ways need, is not.
+        # The sum of twelve uniform integers is nearly normal and has the same bits on every CPU;
+        # a library's logarithm, which other methods need, has not.
         uniform = random.randint(0, 2**16, (12, *shape), dtype=np.uint16)
         centred: npt.NDArray[np.int32] = uniform.sum(axis=0, dtype=np.int32) - 6 * (2**16 - 1)
         return centred.astype(np.float32) / np.float32(2**16)
@@ -122,12 +122,15 @@ def _make_sample(
 
 
 def _random_stream(seed: str) -> np.random.RandomState:
-    """RandomState, not Generator, because NumPy promises that its stream never changes (NEP 19)."""
+    """Return a RandomState: NumPy promises that its stream, unlike a Generator's, never changes.
+
+    See NEP 19.
+    """
     return np.random.RandomState(int(seed))
 
 
 def _range(preprocessing: Preprocessing | None) -> tuple[Array, Array]:
-    """The least and the largest normalized value, (C, 1, 1) each."""
+    """Return the least and the largest normalized value of each channel, (C, 1, 1)."""
     if preprocessing is None:
         return np.full((1, 1, 1), -2, np.float32), np.full((1, 1, 1), 2, np.float32)
     mean = np.array(preprocessing.mean, np.float32)[:, None, None]

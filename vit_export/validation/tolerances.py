@@ -48,7 +48,7 @@ TOLERANCES = {
 
 
 def within_budget(least_snr_db: float) -> Tolerance:
-    """The tolerance of a file of precision auto, whose user set its minimum SNR in dB.
+    """Return the tolerance of a file of precision auto, whose user set its minimum SNR in dB.
 
     Two answers within it differ by at most twice the error, which is 6 dB.
     """

@@ -42,7 +42,7 @@ class Expectation:
 
     @classmethod
     def from_manifest(cls, manifest: Manifest, reference: Reference) -> Self:
-        """What `manifest` claims, with `reference` as the right answers."""
+        """Return what `manifest` claims, with `reference` as the right answers."""
         return cls(
             reference=reference,
             batch=manifest.batch,
@@ -64,7 +64,7 @@ def validate_artifact(
     source: str = "eager PyTorch",
     not_run: str = "",
 ) -> Verdict:
-    """The verdict on an artifact by everything that its manifest claims; see `validate`.
+    """Return the verdict on an artifact by all that its manifest claims; see `validate`.
 
     A problem that the backend finds in the open file is a failure too.
     """
@@ -96,24 +96,25 @@ def validate(
     source: str = "eager PyTorch",
     not_run: str = "",
 ) -> Verdict:
-    """The verdict on `session`, which answers M samples alone and in batches.
+    """Return the verdict on `session`, which answers M samples alone and in batches.
 
     A batch size that does not run is a failure like a wrong number.
 
     Args:
         session: the open artifact.
         artifact: its name in the report.
-        expectation: the right answers and what they may differ by.
+        expectation: the right answers, and how far the artifact may be off.
         file_inputs: the M samples. One that differs from the sample that the reference answered
             (another Pillow, another CPU) is left out and named.
         progress: opened for every batch size.
         source: where the reference comes from, in words.
-        not_run: why the artifact cannot run here, where `session` runs the graph it was made of.
+        not_run: why the artifact cannot run here, so that `session` runs the graph it was built
+            from; empty if `session` runs the artifact.
     """
     reference = expectation.reference
     usable = find_identical(file_inputs, reference.digests)
     findings = _compare_all(session, file_inputs, usable, expectation, progress)
-    left_out = set(range(len(file_inputs))) - set(usable)
+    unusable = sorted(set(range(len(file_inputs))) - set(usable))
     return Verdict(
         artifact=str(artifact),
         runtime=session.runtime,
@@ -121,7 +122,7 @@ def validate(
         batches=expectation.batch.proven,
         against_eager=tuple(findings.against_eager),
         against_alone=tuple(findings.against_alone),
-        not_repeated=tuple(reference.recipes[i] for i in sorted(left_out)),
+        not_repeated=tuple(reference.recipes[i] for i in unusable),
         failures=tuple(findings.failures),
         reference=source,
         not_run=not_run,
@@ -144,7 +145,7 @@ def _compare_all(
     expectation: Expectation,
     progress: Progress,
 ) -> _Findings:
-    """Every answer at every batch size; an answer to an image alone is kept for its later rows."""
+    """Compare every answer at every batch size, with eager PyTorch's and with that at size 1."""
     findings = _Findings()
     alone: dict[int, Array] = {}
     sizes, answers = expectation.batch.proven, expectation.reference.answers

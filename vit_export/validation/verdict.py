@@ -30,7 +30,7 @@ class Verdict:
     against_alone: tuple[Comparison, ...]
     """Each row of a batch, compared with the same artifact's answer to the image alone."""
     not_repeated: tuple[str, ...] = ()
-    """Recipes of samples that cannot be made again here; they took no part."""
+    """Recipes of the samples that cannot be made again here and were left out."""
     failures: tuple[str, ...] = ()
     """Failures besides wrong numbers: a batch size that does not run, an answer of another shape,
     arithmetic in another precision. One sentence each."""
@@ -41,11 +41,11 @@ class Verdict:
     not_run: str = ""
     """Why the artifact itself cannot run here, where its graph answered instead; else empty."""
     products: Mapping[str, int] = field(default_factory=dict)
-    """Number of matrix multiplications by arithmetic, from an engine's inspector; else empty."""
+    """Number of matmuls by arithmetic, from an engine's inspector; else empty."""
 
     @classmethod
     def reject(cls, artifact: Path, precision: str, reason: str) -> Self:
-        """The verdict on a file that no runtime opens, for one `reason`."""
+        """Return the verdict on a file that no runtime opens, for one `reason`."""
         return cls(
             artifact=str(artifact),
             runtime="none",
@@ -91,7 +91,7 @@ class Verdict:
         return max(self.against_eager, key=lambda c: c.error_share, default=None)
 
     def apply_budget(self, budget: Budget) -> Self:
-        """The verdict of precision auto: it fails too if the user's images break the `budget`."""
+        """Return the verdict of precision auto, which also fails if the images break `budget`."""
         report, failures = self.images, []
         if report is None:
             return self
@@ -105,7 +105,7 @@ class Verdict:
         return replace(self, failures=(*self.failures, *failures))
 
     def to_mapping(self) -> Mapping[str, Any]:
-        """Plain values, for JSON; `core.to_json` writes infinities as strings."""
+        """Return plain values, for JSON; `core.to_json` writes infinities as strings."""
         images = self.images and self.images.to_mapping()
         return (
             {"status": self.status, "problems": self.problems} | asdict(self) | {"images": images}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # onnx_ir is heavy, and listing targets must be light
     import onnx_ir as ir
 
 
-UNAUDITED = {"operators": "not looked at: onnx_ir is not installed here"}
+UNAUDITED = {"operators": "not audited: onnx_ir is not installed here"}
 """What `inspect` says on a device, where it shows the manifest alone."""
 
 
@@ -40,25 +40,25 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
 
 
 def _add_interface(model: "ir.Model", manifest: Manifest) -> None:
-    """Put in front of and behind the model what the manifest says the file has there."""
+    """Add the preprocessing and the output format that the manifest names to the graph."""
     from vit_export.graph.heads import append_head
     from vit_export.graph.resize import fold_normalization, take_pixels
 
-    steps, plain = manifest.preprocessing, manifest.precision == "fp32"
-    if manifest.takes_pixels and steps is not None:
-        if plain:  # in fewer bits the kernel would lose some: 1/255 of it may be no fp16 number
-            fold_normalization(model, steps)
+    preprocessing, is_fp32 = manifest.preprocessing, manifest.precision == "fp32"
+    if manifest.takes_pixels and preprocessing is not None:
+        if is_fp32:  # with fewer bits, a weight divided by 255 may be lost
+            fold_normalization(model, preprocessing)
         first = columns_may_come_first(manifest.versions["pillow"])
-        take_pixels(model, steps, columns_first=first, normalizes=not plain)
+        take_pixels(model, preprocessing, columns_first=first, normalizes=not is_fp32)
     if manifest.head != "logits":
         append_head(model, manifest.head)
 
 
 def check_request(request: QuantizationRequest, options: Mapping[str, Any]) -> None:
-    """Raise RequestError unless a graph with these options can be in the precision."""
+    """Raise RequestError unless a graph with these options can have the requested precision."""
     check_flavour(request, str(options["flavour"]), int(options["opset"]))
     if options["preprocess"] == "graph" and options["flavour"] == "tensorrt":
-        message = "TensorRT has no 64-bit floats, in which Pillow makes its weights."
+        message = "TensorRT has no 64-bit floats, in which Pillow computes its resize weights."
         raise RequestError(message, "take --preprocess none with --for tensorrt.")
 
 
@@ -69,7 +69,7 @@ def recognize(path: Path) -> bool:
 
 
 def is_artifact(path: Path) -> bool:
-    """Return whether it is a model by its name: a safetensors file may begin with the same byte."""
+    """Return whether a file is not called .safetensors: such files may begin with the same byte."""
     return path.suffix != ".safetensors"
 
 
@@ -86,8 +86,8 @@ def describe(path: Path, manifest: Manifest) -> Description:
 
 
 def open_taps(path: Path, names: ModuleNames, threads: int | None) -> OnnxTaps:
-    """Return an ONNX file whose nodes, called after their modules, answer for those."""
-    return OnnxTaps(path, names.watched, threads)
+    """Return taps on an ONNX file: its nodes are named after their modules."""
+    return OnnxTaps(path, names.modules, threads)
 
 
 ONNX = Backend(

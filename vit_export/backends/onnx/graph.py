@@ -1,4 +1,4 @@
-"""From a job to a finished ONNX graph, which is written or compiled further."""
+"""Builds the ONNX graph of a job, which is then written, or compiled by TensorRT."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # onnx_ir is heavy, and listing backends must be light
     from vit_export.artifact.manifest import Manifest
 
 PACKAGES = ("torch", "onnx", "onnx_ir", "onnxscript", "onnxsim", "onnxruntime")
-"""The packages that this needs, by the names pip knows."""
+"""Required packages, by their pip names."""
 FLAVOURS = ("portable", "onnxruntime", "openvino", "tensorrt")
-"""The runtimes that a graph can be made for."""
+"""The runtimes that a graph can be optimized for."""
 OPSET = Option(
     name="opset", default=20, minimum=18, maximum=22, help="Version of the ONNX operator set."
 )
@@ -28,20 +28,18 @@ SIMPLIFY = Option(
 
 
 def flavour_option(default: str) -> Option:
-    """Return the option for the runtime that a graph is made for."""
+    """Return the option for the runtime that a graph is optimized for."""
     return Option(
         name="flavour",
         flag="for",
         default=default,
         choices=FLAVOURS,
-        help="The runtime that the graph is made for; onnxruntime uses operators of its own.",
+        help="Runtime to optimize the graph for; onnxruntime uses operators of its own.",
     )
 
 
 def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
-    """Return the job's module as an ONNX graph in its precision.
-
-    Return the manifest too, with the record of how the graph came about.
+    """Return the ONNX graph of a job in its precision, and the manifest with the graph's record.
 
     Raises:
         BuildError: a fusion did not happen, or a pass failed.

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
-from vit_export.backends.session import RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 
@@ -59,7 +59,7 @@ class OnnxSession:
             reason = str(error).partition("\n")[0]
             message = f"{path} can't be opened by {self.runtime}: {reason}"
             raise RequestError(
-                message, "copy it again, its .data file too, or export anew."
+                message, "copy it again with its .data file, or export the model again."
             ) from None
         (image,) = self._session.get_inputs()
         self._input = image.name
@@ -72,7 +72,7 @@ class OnnxSession:
             answers = self._session.run(None, {self._input: images.astype(self._dtype)})
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             reason = str(error).partition("\n")[0]
-            raise RunFailedError(reason, "see what the artifact was built for.") from None
+            raise RunFailedError(reason, TAKES) from None
         return stack_outputs(answers)
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
@@ -80,7 +80,7 @@ class OnnxSession:
         return wall_clock_ms(self.run, images)
 
     def matmuls_by_dtype(self) -> Mapping[str, int]:
-        """Return nothing: ONNX Runtime does not say."""
+        """Return an empty mapping: ONNX Runtime does not report it."""
         return {}
 
     def manifest_json(self) -> str | None:

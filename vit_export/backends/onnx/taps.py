@@ -39,7 +39,7 @@ class OnnxTaps:
 
 
 def _values_by_module(graph: Any, modules: Sequence[str]) -> dict[str, str]:
-    """Return by module the output of the last node that stands in it or in a part of it.
+    """Return, by module, the name of the output of the last node inside it.
 
     Nodes are called after their module: `blocks.3.attention.projection/Gemm`.
     """

@@ -1,1 +1,1 @@
-"""TensorRT in its three forms: what is installed, how an engine is built, what is said of it."""
+"""Engines of TensorRT, of TensorRT for RTX and of torch-tensorrt."""

@@ -63,7 +63,7 @@ def check_request(request: QuantizationRequest, options: Mapping[str, Any]) -> N
     check_arithmetic(capabilities, request.precision)
     variant.check_request(request, options)
     if gpu is None and options["require_run"]:
-        fix = "leave --require-run out: the graph is proven, and the engine built."
+        fix = "leave --require-run out: the graph is proven on the CPU, and the engine is built."
         raise MissingError(f"The engine has to be run, and there is {NO_GPU}.", fix)
     if gpu is None and (options["refit"] or options["strip_weights"]):
         message = f"{variant.title} needs a GPU for --refit and --strip-weights."
@@ -136,7 +136,7 @@ def find_stand_in(path: Path) -> Path | None:
 
 
 def find_problems(session: Session, manifest: Manifest) -> Sequence[str]:
-    """Return what is wrong with the arithmetic of an engine, where its inspector tells it."""
+    """Return what is wrong with the arithmetic of an engine, where its inspector reports it."""
     problem = find_wrong_matmuls(session.matmuls_by_dtype(), manifest.precision)
     return (problem,) if problem else ()
 
@@ -156,7 +156,7 @@ def finish(path: Path, facts: RunFacts, options: Mapping[str, Any]) -> Sequence[
 
 
 def keep_rejected(path: Path) -> None:
-    """Give the twin the name of the graph: `locate` runs it on a CPU, which the graph cannot be."""
+    """Give the twin the name of the graph: `locate` runs on a CPU, and only the twin runs there."""
     if twin_path(path).exists():
         _delete_graph(graph_path(path))
         twin_path(path).replace(graph_path(path))

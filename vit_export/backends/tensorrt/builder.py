@@ -1,4 +1,4 @@
-"""An ONNX graph through TensorRT's parser and builder to the bytes of an engine.
+"""Builds the bytes of an engine from an ONNX graph, with TensorRT's parser and builder.
 
 `tensorrt` and `tensorrt_rtx` have the same interface, so the module is passed in.
 """
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 Sizes = tuple[int, int, int]
 """The batch sizes of an optimization profile: min, opt and max."""
 OUT_OF_MEMORY = ("outofmemory", "out of memory", "insufficient memory", "workspace limit")
-"""How TensorRT says it, in lower case."""
+"""Parts of TensorRT's messages about it, in lower case."""
 LOWER = "give --workspace more MB or leave it out, lower --level, or the largest size of --batch."
 
 
@@ -43,7 +43,7 @@ class Network:
     layers: int
     """Number of layers."""
     matmuls: dict[str, int]
-    """Matrix products and convolutions by arithmetic."""
+    """Number of matmuls and convolutions by arithmetic."""
     tensors: tuple[EngineTensor, ...]
     """Inputs and outputs."""
 
@@ -55,7 +55,7 @@ class BuiltEngine:
     content: Any
     """The bytes of the engine, as a buffer."""
     timings: bytes
-    """What the timing cache holds now; empty without one."""
+    """The content of the timing cache after the build; empty without one."""
 
 
 def parse_graph(library: Any, graph: Path, *, precision: str, flavour: str) -> Network:
@@ -90,7 +90,7 @@ def _parse_graph(library: Any, graph: Path, precision: str, flavour: str) -> Net
 
 
 def _strongly_typed(library: Any) -> int:
-    """Return the flag; where a version has it no more, every network is strongly typed."""
+    """Return the flag, or 0 for a version that has strongly typed networks only."""
     flags = library.NetworkDefinitionCreationFlag
     flag = getattr(flags, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
@@ -133,7 +133,7 @@ def serialize(
 
 
 def save_timings(path: Path, timings: bytes) -> str:
-    """Write what was timed for the next build; return why that failed, which harms no engine."""
+    """Write the timing cache for the next build; return why that failed, or an empty text."""
     try:
         path.write_bytes(timings)
     except OSError as error:

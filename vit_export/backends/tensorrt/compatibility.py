@@ -1,4 +1,4 @@
-"""Whether an engine will load on this machine, and if not why: before anything opens it."""
+"""Checks whether an engine loads on this machine, before anything opens it."""
 
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def _check_whole(path: Path, info: EngineInfo) -> None:
         message = f"{path} is {how}: it has {size:,} bytes, and {written:,} were written."
         raise RequestError(message, "copy it again.")
     if hash_file(path) != info.sha256:
-        message = f"{path} is damaged, or not the engine that its manifest is of (SHA-256)."
+        message = f"{path} is damaged, or not the engine that its manifest describes (SHA-256)."
         raise RequestError(message, "copy it and its .json again.")
 
 

@@ -13,7 +13,7 @@ ARCHITECTURES = {
 }
 """The architectures that TensorRT for RTX compiles for (its `ComputeCapability`)."""
 OLDEST = "8.0"
-"""TensorRT for RTX compiles for this and everything later where nothing is requested."""
+"""By default TensorRT for RTX compiles for this capability and later ones."""
 KNOWN = tuple(one for several in ARCHITECTURES.values() for one in several)
 
 
@@ -35,12 +35,14 @@ def parse_capabilities(text: str) -> tuple[str, ...]:
 def check_arithmetic(capabilities: Iterable[str], precision: str) -> None:
     """Raise RequestError unless TensorRT for RTX compiles `precision` for all of these GPUs."""
     if TURING in capabilities and precision != "fp16":
-        message = f"For Turing ({TURING}) products are compiled in fp16 alone, and not {precision}."
+        message = (
+            f"For Turing ({TURING}) matmuls are compiled in fp16 alone, and not in {precision}."
+        )
         raise RequestError(message, "take --fp16, or leave turing out of --gpu.")
 
 
 def parse_version(version: str) -> tuple[int, ...]:
-    """Return `12.0` as (12, 0), for comparisons; the first part that is no number ends it."""
+    """Return `12.0` as (12, 0), for comparisons, up to the first part that is no number."""
     numbers = []
     for part in version.split("."):
         if not part.isdigit():
@@ -50,6 +52,6 @@ def parse_version(version: str) -> tuple[int, ...]:
 
 
 def describe_capabilities(capabilities: Iterable[str]) -> str:
-    """Return `compute capability 8.6, 8.9`, or what is compiled for where none is named."""
+    """Return `compute capability 8.6, 8.9`, or the default where there are none."""
     listed = ", ".join(capabilities)
     return f"compute capability {listed or f'{OLDEST} and later'}"

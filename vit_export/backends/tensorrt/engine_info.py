@@ -1,4 +1,4 @@
-"""What a manifest keeps of an engine (`Manifest.engine`), as a record that is checked when read."""
+"""The record of an engine in a manifest (`Manifest.engine`), which is checked when it is read."""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -14,7 +14,7 @@ KEYS = {
     "tensors": "inputs and outputs",
     "engine_matmuls": "engine_precisions",
 }
-"""The keys in JSON of fields that are called otherwise."""
+"""The JSON keys of those fields that have another name there."""
 COUNTS = ("layers", "size_bytes")
 AGAIN = "export the model again."
 
@@ -43,8 +43,8 @@ class EngineTensor:
 class EngineInfo:
     """How an engine was built, and what it became.
 
-    The fields that default to None become known while it is built; those of torch-tensorrt partly
-    stay unknown.
+    The fields that default to None are filled in while it is built; some stay None for
+    torch-tensorrt.
     """
 
     kind: Kind
@@ -69,7 +69,7 @@ class EngineInfo:
     layers: int | None = None
     """Layers of the parsed network."""
     network_matmuls: Mapping[str, int] | None = None
-    """Matrix products and convolutions of the parsed network, by arithmetic."""
+    """Number of matmuls and convolutions of the parsed network, by arithmetic."""
     tensors: tuple[EngineTensor, ...] | None = None
     """Inputs and outputs of the parsed network."""
     graph_sha256: str | None = None
@@ -81,7 +81,7 @@ class EngineInfo:
     size_bytes: int | None = None
     """Size of the engine's file."""
     engine_matmuls: Mapping[str, int] | None = None
-    """Matrix products of the engine by arithmetic, from its inspector on the GPU."""
+    """Number of the engine's matmuls by arithmetic, from its inspector on the GPU."""
 
     def __post_init__(self) -> None:
         """Raise RequestError unless every count is at least 0."""

@@ -1,4 +1,4 @@
-"""The arithmetic of a finished engine's products, as TensorRT's inspector reports it on a GPU."""
+"""The arithmetic of a finished engine's matmuls, as TensorRT's inspector reports it on a GPU."""
 
 import json
 from collections import Counter
@@ -16,7 +16,7 @@ DTYPES = (
     ("fp32", "fp32"),
     ("float", "fp32"),
 )
-"""Words for a type in the inspector's text, each before those inside it, and our names."""
+"""Words for a dtype in the inspector's text, longer ones first, and our names."""
 UNKNOWN = "unknown"
 MATMULS = ("gemm", "conv", "matrix", "matmul")
 """Words in the type of a layer that multiplies. Layers inside a fused region (ForeignNode) are not
@@ -24,13 +24,13 @@ listed one by one; only the counts of the parsed network include them."""
 
 
 def inspect_matmuls(library: Any, engine: Any) -> dict[str, int]:
-    """Return how many products of an engine have which arithmetic; empty where it does not say."""
+    """Return the number of an engine's matmuls by arithmetic; empty where it is not reported."""
     inspector = engine.create_engine_inspector()
     return count_matmuls(str(inspector.get_engine_information(library.LayerInformationFormat.JSON)))
 
 
 def count_matmuls(document: str) -> dict[str, int]:
-    """Return the products in the inspector's JSON by the smallest type that they read or write."""
+    """Return the matmuls in the inspector's JSON by the smallest dtype that they read or write."""
     try:
         layers = json.loads(document)["Layers"]
     except (ValueError, KeyError, TypeError):
@@ -40,16 +40,16 @@ def count_matmuls(document: str) -> dict[str, int]:
 
 
 def find_wrong_matmuls(matmuls: Mapping[str, int], precision: str) -> str:
-    """Return what is wrong with an engine of these products; empty where nothing is.
+    """Return what is wrong with an engine that has these matmuls; empty if nothing is.
 
-    As large a share has to have the arithmetic of `precision` as in the parsed network. Products of
-    an unknown type neither prove nor refute. Where weights alone are small, either type counts.
+    The share in the arithmetic of `precision` has to be as large as in a parsed network. Matmuls of
+    an unknown dtype do not count. Where only weights have fewer bits, either dtype is right.
     """
     known = {name: count for name, count in matmuls.items() if name != UNKNOWN}
     if not known:
         return ""
     either = PRECISIONS[precision].arithmetic.split(" x ")
-    problem = find_wrong_arithmetic(known, precision, unit="products", accept=either)
+    problem = find_wrong_arithmetic(known, precision, unit="matmuls", accept=either)
     return f"it {problem}" if problem else ""
 
 

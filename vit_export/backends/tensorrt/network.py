@@ -1,4 +1,4 @@
-"""The network that TensorRT's parser makes of an ONNX graph, and the arithmetic of its products."""
+"""The network that TensorRT's parser reads from an ONNX graph, and the dtypes of its matmuls."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from vit_export.core.errors import BuildError, ProofError
 MATMULS = {"MATRIX_MULTIPLY", "CONVOLUTION"}
 """The layers that are counted."""
 TRANSPARENT = {"SHUFFLE", "SQUEEZE", "UNSQUEEZE", "CAST"}
-"""Layers that only rename axes or types between a dequantized number and its product."""
+"""Layers between a dequantized tensor and its matmul that change only its shape or dtype."""
 ARITHMETIC = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "INT4": "int4"}
-"""Our names by the name of a DataType."""
+"""Our names of dtypes, by the names of TensorRT's DataType."""
 
 
 def parse(library: Any, network: Any, path: Path, logger: Any, flavour: str) -> None:
-    """Fill `network` from the file at `path`; by path, so that weights may stand beside it.
+    """Fill `network` from the ONNX file at `path`, whose weights may stand beside it.
 
     Raises:
         BuildError: the parser refuses, with the node and its module where it names one.
@@ -48,9 +48,9 @@ def _explain_refusal(errors: Sequence[Any], logger: Any, flavour: str) -> tuple[
 
 
 def count_matmuls(network: Any) -> dict[str, int]:
-    """Return matrix products and convolutions by arithmetic, the most frequent first.
+    """Return the number of matmuls and convolutions by arithmetic, the most frequent first.
 
-    The arithmetic has the names of `artifact.precision.PRECISIONS`: `fp32 x int8` for a product in
+    The arithmetic has the names of `artifact.precision.PRECISIONS`: `fp32 x int8` for a matmul in
     fp32 whose weights are stored in int8.
     """
     layers = [network.get_layer(i) for i in range(network.num_layers)]
@@ -71,7 +71,7 @@ def _arithmetic(layer: Any, producers: Mapping[str, Any]) -> str:
 
 
 def _stored_integer(tensor: Any, producers: Mapping[str, Any]) -> str:
-    """Return the integer type that a tensor is dequantized from; empty where it is not."""
+    """Return the integer dtype that a tensor is dequantized from; empty if it is not."""
     layer = producers.get(tensor.name)
     while layer is not None and layer.type.name in TRANSPARENT:
         layer = producers.get(layer.get_input(0).name)
@@ -85,8 +85,8 @@ def _our_name(dtype: Any) -> str:
 
 
 def check_arithmetic(matmuls: Mapping[str, int], precision: str) -> None:
-    """Raise ProofError unless most products of a network have the arithmetic of `precision`."""
-    problem = find_wrong_arithmetic(matmuls, precision, unit="products")
+    """Raise ProofError unless most matmuls of a network have the arithmetic of `precision`."""
+    problem = find_wrong_arithmetic(matmuls, precision, unit="matmuls")
     if problem is not None:
         message = f"the network that TensorRT reads {problem}."
         raise ProofError(message, "report this with the model's spec and the version of TensorRT.")

@@ -1,4 +1,4 @@
-"""The options of an engine, and which of them mean nothing to which variant."""
+"""The options of an engine, and the check that the variant supports them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,14 +29,14 @@ OPTIONS = (
         default=0,
         minimum=0,
         maximum=10**6,
-        help="Limit of scratch memory in MB; 0 is no limit.",
+        help="Limit of scratch memory in MB; 0 for no limit.",
     ),
     Option(
         name="level",
         default=DEFAULT_LEVEL,
         minimum=0,
         maximum=5,
-        help="How long tensorrt optimizes.",
+        help="Optimization level of tensorrt: higher builds longer, for a faster engine.",
     ),
     Option(
         name="timing_cache",
@@ -50,22 +50,22 @@ OPTIONS = (
         name="hardware",
         default="none",
         choices=tuple(HARDWARE),
-        help="Other GPUs that an engine of tensorrt has to run on.",
+        help="The GPUs on which an engine of tensorrt runs besides the one it is built on.",
     ),
     Option(
         name="version_compatible",
         flag="version-compatible",
         default=False,
-        help="Let later versions of tensorrt with the same major number load the engine too.",
+        help="Let later versions of tensorrt with the same major version load the engine too.",
     ),
     Option(
         name="gpu",
         default="",
         metavar="NAME,NAME",
         help="GPUs that rtx builds for: turing, ampere, ada, blackwell, or compute capabilities "
-        "(8.6).",
+        "such as 8.6.",
     ),
-    Option(name="refit", default=False, help="Let other weights be put into the engine."),
+    Option(name="refit", default=False, help="Let the engine be refitted with other weights."),
     Option(
         name="strip_weights",
         flag="strip-weights",
@@ -89,11 +89,11 @@ OPTIONS = (
 )
 DEFAULTS: Mapping[str, Any] = {option.name: option.default for option in OPTIONS}
 NEGATED = {"simplify": "no-simplify"}
-"""Flags of options that are on by default, as a user has to write them to change anything."""
+"""The flags that turn off options which are on by default."""
 
 
 def check_options(variant: Variant, options: Mapping[str, Any]) -> None:
-    """Raise RequestError unless every option that was changed means something to `variant`.
+    """Raise RequestError unless `variant` supports every option that is not at its default.
 
     Raises:
         RequestError: one does not, or they contradict each other.
@@ -105,7 +105,7 @@ def check_options(variant: Variant, options: Mapping[str, Any]) -> None:
             message = f"--{flags[name]} means nothing with --engine {variant.name}: {reason}."
             raise RequestError(message, "leave it out.")
     if options["strip_weights"] and not options["save_onnx"]:
-        message = "An engine without weights gets them from its graph when it is opened."
+        message = "An engine without weights reads them from its graph when it is opened."
         raise RequestError(message, "keep the graph beside it: --save-onnx.")
     if options["timing_cache"]:
         check_writable(Path(str(options["timing_cache"])))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.backends.session import RunFailedError
+from vit_export.backends.session import TAKES, RunFailedError
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 
@@ -50,7 +50,7 @@ class ProgramSession:
                 answers: Array = self._module(inputs).float().cpu().numpy()
         except RuntimeError as error:
             reason = str(error).strip().rpartition("\n")[2]
-            raise RunFailedError(reason, "see what the artifact was built for.") from None
+            raise RunFailedError(reason, TAKES) from None
         return answers
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
@@ -65,7 +65,7 @@ class ProgramSession:
         return float(first.elapsed_time(last))
 
     def matmuls_by_dtype(self) -> Mapping[str, int]:
-        """Return nothing: the engines inside name their layers only."""
+        """Return an empty mapping: the engines inside report the names of layers only."""
         return {}
 
     def manifest_json(self) -> str | None:

@@ -1,4 +1,4 @@
-"""How far a build is, and whether it should go on: TensorRT's progress monitor."""
+"""TensorRT's progress monitor: reports how far a build is, and can stop it."""
 
 import threading
 from typing import Any
@@ -9,7 +9,7 @@ from vit_export.core.progress import ReportShare
 def make_monitor(library: Any, report_share: ReportShare, stop: threading.Event) -> Any:
     """Return a progress monitor of `library`.
 
-    It tells the share of the build that is done, and ends the build when `stop` is set.
+    It reports the share of the build that is done, and ends the build when `stop` is set.
     """
 
     class Monitor(library.IProgressMonitor):  # type: ignore[misc]

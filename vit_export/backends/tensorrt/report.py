@@ -16,8 +16,8 @@ from vit_export.backends.tensorrt.variants import find_variant
 from vit_export.core.errors import VitExportError
 
 BF16_ON_CPU = (
-    "bf16 on the CPU: the graph ran in fp32 with every value rounded to bf16, as no CPU runtime "
-    "here computes it"
+    "bf16 on the CPU: the graph ran in fp32 with every value rounded to bf16, because no CPU "
+    "runtime here computes in bf16"
 )
 
 
@@ -70,7 +70,7 @@ def advise(kept: Path, facts: RunFacts) -> str:
     if facts.not_run:
         return f"vit-export locate {graph} says where"
     advice = (
-        "take --engine tensorrt or --engine rtx, which are built of a graph that can be looked at"
+        "take --engine tensorrt or --engine rtx: they build from an ONNX graph that locate can run"
     )
     if graph.is_file():
         advice = (

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
-from vit_export.backends.session import RunFailedError
+from vit_export.backends.session import TAKES, RunFailedError
 from vit_export.backends.tensorrt.cuda import Device, DriverError, find_gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.inspector import inspect_matmuls
@@ -76,13 +76,13 @@ class EngineSession:
         return context
 
     def _refit(self, path: Path, graph_sha256: str | None) -> None:
-        """Give an engine without weights those of the graph beside it."""
+        """Load the weights of the graph beside the engine into it."""
         graph = graph_path(path)
         if not graph.is_file():
             message = f"{path} has no weights of its own, and {graph.name} is not beside it."
             raise RequestError(message, "copy the graph too (--save-onnx).")
         if hash_file(graph) != graph_sha256:
-            message = f"{graph} is not the graph that {path.name} was built of (SHA-256)."
+            message = f"{graph} is not the graph that {path.name} was built from (SHA-256)."
             raise RequestError(message, "copy the graph that was built with it.")
         refitter = self._library.Refitter(self._engine, self._logger)
         parser = self._library.OnnxParserRefitter(refitter, self._logger)
@@ -107,7 +107,7 @@ class EngineSession:
         return milliseconds
 
     def matmuls_by_dtype(self) -> Mapping[str, int]:
-        """Return how many products have which arithmetic, from the engine's inspector."""
+        """Return the number of matmuls by arithmetic, from the engine's inspector."""
         return inspect_matmuls(self._library, self._engine)
 
     def manifest_json(self) -> str | None:
@@ -119,14 +119,14 @@ class EngineSession:
         context = self._contexts[find_profile(self._manifest.batch, len(images))]
         inputs = np.ascontiguousarray(images, self._dtype(self._input))
         if not context.set_input_shape(self._input, inputs.shape):
-            raise RunFailedError(f"it takes no {inputs.shape}", "see its profiles: inspect.")
+            raise RunFailedError(f"it takes no {inputs.shape}", TAKES)
         shape = tuple(int(n) for n in context.get_tensor_shape(self._output))
         answers = np.empty(shape, self._dtype(self._output))
         for name, array in ((self._input, inputs), (self._output, answers)):
             context.set_tensor_address(name, self._device.allocate(name, array.nbytes))
         self._device.write(self._device.allocate(self._input, inputs.nbytes), inputs)
         if not context.execute_async_v3(self._device.stream):
-            raise RunFailedError(last_error(self._logger), "see what it was built for: inspect.")
+            raise RunFailedError(last_error(self._logger), TAKES)
         self._device.read(self._device.allocate(self._output, answers.nbytes), answers)
         return answers
 
@@ -160,12 +160,12 @@ def _open_device() -> Device:
 def find_profile(batch: Batch, size: int) -> int:
     """Return the number of the profile that takes a batch of `size`.
 
-    Where several do, the one whose usual size is nearest.
+    If several do, it is the one whose optimal size is nearest.
 
     Raises:
         RunFailedError: none does.
     """
     fits = [i for i, one in enumerate(batch.profiles) if one.takes(size)]
     if not fits:
-        raise RunFailedError(f"no profile takes batch {size}, it has {batch}", "give such a batch.")
+        raise RunFailedError(f"no profile takes batch {size}: it has {batch}", TAKES)
     return min(fits, key=lambda i: abs(batch.profiles[i].opt - size))

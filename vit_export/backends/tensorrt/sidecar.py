@@ -1,4 +1,4 @@
-"""The files beside an engine: its manifest, for which an engine has no place, and its graph."""
+"""The files beside an engine: its manifest, which an engine cannot hold, and its graph."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def graph_path(engine: Path) -> Path:
 
 
 def twin_path(engine: Path) -> Path:
-    """Return the path of what a CPU runs in place of a bf16 graph: OUT.fp32.onnx.
+    """Return the path of the fp32 graph that a CPU runs in place of a bf16 one: OUT.fp32.onnx.
 
     It is there only while `engine` is proven.
     """
@@ -88,7 +88,7 @@ def _is_program(path: Path) -> bool:
 
 
 def write_sidecar(engine: Path, manifest: Manifest) -> None:
-    """Write `manifest` beside an engine, laid out for people too."""
+    """Write `manifest` beside an engine, indented so that people can read it."""
     text = json.dumps(json.loads(manifest.to_json()), sort_keys=True, indent=1)
     sidecar_path(engine).write_text(f"{text}\n", encoding="utf-8")
 
@@ -108,10 +108,10 @@ def read_sidecar(engine: Path) -> Manifest:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
-        raise RequestError(f"{path} can't be read: it is no text.", COPY) from None
+        raise RequestError(f"{path} can't be read: it is not UTF-8 text.", COPY) from None
     manifest = Manifest.from_json(text, str(path))
     if not manifest.engine:
-        raise RequestError(f"{path} tells of no engine.", COPY)
+        raise RequestError(f"{path} describes no engine.", COPY)
     try:
         info = EngineInfo.from_mapping(manifest.engine, str(path))
     except RequestError as error:
@@ -123,7 +123,7 @@ def read_sidecar(engine: Path) -> Manifest:
 
 
 def _describe_head(engine: Path) -> str:
-    """Return what the first bytes of an engine say of it."""
+    """Return in words what the first bytes of an engine say of it."""
     with engine.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if head[1:4] != MAGIC or len(head) < HEAD_BYTES:

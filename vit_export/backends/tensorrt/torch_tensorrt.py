@@ -1,7 +1,7 @@
 """torch-tensorrt: an ExportedProgram with engines inside, for those who stay in PyTorch.
 
-It is built on a GPU only, so what it answers is always proven there. Nothing here could be run
-where this was written: the calls are those of the documentation of torch-tensorrt 2.10 and later.
+It is built on a GPU only, so its answers are always proven there. This module was written without a
+GPU: its calls follow the documentation of torch-tensorrt 2.10 and later.
 """
 
 import inspect
@@ -25,27 +25,27 @@ PRECISIONS = ("fp32", "fp16")
 DEVICE = "cuda"
 TENSORRT_PACKAGES = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")
 """The names under which pip has TensorRT."""
-OTHERS = "take --engine tensorrt or --engine rtx."
+OTHER_ENGINES = "take --engine tensorrt or --engine rtx."
 NO_GRAPH = "torch-tensorrt takes no ONNX graph"
 
 
 def check_request(request: QuantizationRequest, options: Mapping[str, Any]) -> None:
     """Raise RequestError unless torch-tensorrt can build what is requested."""
     if request.precision not in PRECISIONS:
-        message = f"torch-tensorrt reads no graph, so it has no {request.precision} of ours."
-        raise RequestError(message, OTHERS)
+        message = f"torch-tensorrt reads no quantized graph, so it has no {request.precision}."
+        raise RequestError(message, OTHER_ENGINES)
     if request.io_fp16:
         message = "A program of torch-tensorrt takes fp32: --io-fp16 is not for it."
-        raise RequestError(message, OTHERS)
+        raise RequestError(message, OTHER_ENGINES)
     if options["hardware"] == "same-capability":
-        message = "torch-tensorrt knows no --hardware same-capability."
+        message = "torch-tensorrt has no --hardware same-capability."
         raise RequestError(message, "take --hardware ampere-plus, or --engine tensorrt.")
 
 
 def build(work: EngineJob) -> tuple[Manifest, EngineInfo]:
     """Write the program of a job; return the manifest so far and the program's record.
 
-    The arithmetic of its products is not known: the engines inside name their layers only.
+    The arithmetic of its matmuls is not known: the engines inside report the names of layers only.
 
     Raises:
         RequestError: several ranges of batches are requested; a program has one.
@@ -62,8 +62,8 @@ def build_program(job: Job, path: Path, library: Any, options: BuilderOptions) -
 
     manifest = job.manifest
     shapes = _shapes_by_name(manifest.batch, manifest.signature.image_shape)
-    named = {f"{name}_shape": shape for name, shape in shapes.items()}
-    images = library.Input(**named, dtype=torch.float32)
+    input_shapes = {f"{name}_shape": shape for name, shape in shapes.items()}
+    images = library.Input(**input_shapes, dtype=torch.float32)
     try:
         module = job.lowered.eval().to(DEVICE)
         # torch.export takes a size of 1 for a constant, so the example has the largest batch
@@ -92,7 +92,7 @@ def _shapes_by_name(batch: Batch, image: tuple[int, ...]) -> dict[str, tuple[int
 
 
 def _dynamic_shapes(batch: Batch) -> tuple[dict[int, Any]] | None:
-    """Return which lengths are free for torch.export; None where the batch is fixed."""
+    """Return the free dimensions for torch.export; None where the batch is fixed."""
     import torch
 
     if batch.fixed:
@@ -115,7 +115,7 @@ def _compile_keywords(compile_: Any, options: BuilderOptions, precision: str) ->
         "hardware_compatible": options.hardware == "ampere-plus",
     }
     if "use_explicit_typing" in inspect.signature(compile_).parameters:
-        keywords["use_explicit_typing"] = True  # later versions know nothing else
+        keywords["use_explicit_typing"] = True  # later versions always do, and lack it
     if precision == "fp16":
         aten = torch.ops.aten
         keywords |= {
@@ -138,8 +138,8 @@ def find_tensorrt_version(version: str) -> str:  # noqa: ARG001 it is not that o
 
 
 def describe_network(info: EngineInfo) -> str:  # noqa: ARG001 the record does not know either
-    """Return that nothing is known of the network."""
-    return "torch-tensorrt does not tell what products are done in"
+    """Return a sentence that says that the arithmetic is not known."""
+    return "torch-tensorrt does not report the arithmetic of its matmuls"
 
 
 TORCH_TENSORRT = Variant(

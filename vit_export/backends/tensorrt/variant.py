@@ -46,9 +46,9 @@ def use_own_version(version: str) -> str:
 
 
 def describe_network(info: EngineInfo) -> str:
-    """Return how many layers the parsed network has, and how many products in which arithmetic."""
+    """Return in words the number of layers of the parsed network, and of matmuls by arithmetic."""
     matmuls = ", ".join(f"{n} in {name}" for name, n in (info.network_matmuls or {}).items())
-    return f"{info.layers} layers, products: {matmuls}"
+    return f"{info.layers} layers, matmuls: {matmuls}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,13 +59,13 @@ class Variant:
     title: str
     module: str
     package: str
-    """The name that pip knows."""
+    """The pip name."""
     needs_gpu: bool
-    """Whether it builds on a GPU only. All of them run on a GPU only."""
+    """Whether it needs a GPU to build. Every variant needs one to run."""
     serves_many_gpus: bool = False
     """Whether its engines run on every GPU from Ampere on, or on those of --gpu."""
     refused_options: Mapping[str, str] = field(default_factory=dict)
-    """Options that mean nothing to it, each with the reason."""
+    """Options that it does not support, each with the reason."""
     check_request: Callable[[QuantizationRequest, Mapping[str, Any]], None] = accept_request
     """Raise RequestError unless it can build what is requested."""
     build: Callable[[EngineJob], tuple[Manifest, EngineInfo]]
@@ -75,7 +75,7 @@ class Variant:
     tensorrt_version: Callable[[str], str] = use_own_version
     """Return the version of TensorRT inside a version of the library; empty where it has none."""
     describe_network: Callable[[EngineInfo], str] = describe_network
-    """Return in words what an engine was built from."""
+    """Return in words what the network of an engine consists of."""
 
 
 def load_library(variant: Variant) -> Any:

@@ -19,7 +19,7 @@ from vit_export.core.errors import MissingError
 
 
 def have_no_version(version: str) -> str:  # noqa: ARG001 the signature of Variant.tensorrt_version
-    """Return nothing: TensorRT for RTX counts its versions apart."""
+    """Return an empty text: TensorRT for RTX has version numbers of its own."""
     return ""
 
 
@@ -45,8 +45,8 @@ RTX = Variant(
     refused_options={
         "level": "TensorRT for RTX optimizes in one way",
         "timing_cache": "TensorRT for RTX times nothing while it builds",
-        "hardware": "engines of TensorRT for RTX are for every GPU from Ampere on, or those of "
-        "--gpu",
+        "hardware": "engines of TensorRT for RTX run on every GPU from Ampere on, or on those "
+        "of --gpu",
         "version_compatible": "engines of TensorRT for RTX load in the release that built them, "
         "and no other",
     },
@@ -56,7 +56,7 @@ RTX = Variant(
 )
 VARIANTS: dict[str, Variant] = {one.name: one for one in (TENSORRT, RTX, TORCH_TENSORRT)}
 ANYWHERE = RTX
-"""What to install where nothing is: it builds with and without a GPU."""
+"""The variant to recommend where none is installed: it builds with and without a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ MAGIC = b"PK\x03\x04"
 EXAMPLE_BATCH = 2
 """The batch that is traced, where the file takes more than one size."""
 MANGLED = re.compile(rb"[./]___torch_mangle_\d+")
-"""What LibTorch puts behind a class name when the process has traced before."""
+"""What LibTorch appends to a class name when the process has traced before."""
 
 
 def build(job: Job, path: Path, progress: Progress) -> Manifest:
@@ -50,7 +50,7 @@ def _write_reproducibly(archive: bytes, path: Path) -> None:
     """Write the zip `archive` without what differs between machines and runs.
 
     That is: source positions (with paths), an id hashed over them, and the number that LibTorch
-    puts behind a class name when the process has traced before. Python writes the file for one more
+    appends to a class name when the process has traced before. Python writes the file for one more
     reason: on a full disk LibTorch's own writer aborts the process from a destructor.
     """
     with ZipFile(io.BytesIO(archive)) as source, ZipFile(path, "w") as copy:
@@ -85,7 +85,7 @@ def is_artifact(path: Path) -> bool:
 
 
 def open_taps(path: Path, names: ModuleNames, threads: int | None) -> TorchScriptTaps:
-    """Return an archive whose layers, found by the order in which they run, answer."""
+    """Return taps on an archive: its layers are identified by the order in which they run."""
     return TorchScriptTaps(path, names.layers, threads)
 
 

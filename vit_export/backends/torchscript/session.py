@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
-from vit_export.backends.session import RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 
@@ -58,7 +58,7 @@ class TorchScriptSession:
         except (RuntimeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             message = f"{path} can't be opened by {self.runtime}: {reason}"
-            raise RequestError(message, "copy it again, or export anew.") from None
+            raise RequestError(message, "copy it again, or export the model again.") from None
 
     def run(self, images: npt.NDArray[Any]) -> Array:
         """Return the answers (B, …) to `images` (B, C, H, W), or to pixels (B, H, W, C)."""
@@ -69,7 +69,7 @@ class TorchScriptSession:
                 answer = self._module(torch.from_numpy(np.require(images, requirements="W")))
         except RuntimeError as error:  # its last line is the cause; the others show TorchScript
             reason = str(error).strip().rpartition("\n")[2]
-            raise RunFailedError(reason, "see what the artifact was built for.") from None
+            raise RunFailedError(reason, TAKES) from None
         outputs = answer if isinstance(answer, tuple) else (answer,)
         return stack_outputs([one.numpy() for one in outputs])
 
@@ -78,7 +78,7 @@ class TorchScriptSession:
         return wall_clock_ms(self.run, images)
 
     def matmuls_by_dtype(self) -> Mapping[str, int]:
-        """Return nothing: LibTorch does not say."""
+        """Return an empty mapping: LibTorch does not report it."""
         return {}
 
     def manifest_json(self) -> str | None:

@@ -15,7 +15,7 @@ from vit_export.model.vit.lowering import LoweredVit
 
 
 class InferenceWrapper(nn.Module):
-    """A module from images to the answers of a file.
+    """A module that answers images as the file has to.
 
     It answers logits, probabilities, or the best classes and their scores.
 
@@ -23,12 +23,12 @@ class InferenceWrapper(nn.Module):
         before: takes what the file takes, and returns images (B, C, H, W) for `vit`.
         vit: the lowered model.
         head: an `artifact.outputs.OutputFormat`.
-        answers: number of classes.
+        classes: number of classes.
     """
 
-    def __init__(self, before: nn.Module, vit: nn.Module, head: str, answers: int) -> None:
+    def __init__(self, before: nn.Module, vit: nn.Module, head: str, classes: int) -> None:
         super().__init__()
-        self.best = min(TOP, answers)
+        self.best = min(TOP, classes)
         self.before = before
         self.vit = vit
         self.head = head
@@ -45,19 +45,19 @@ class InferenceWrapper(nn.Module):
 
 
 def wrap(lowered: LoweredVit, manifest: Manifest) -> nn.Module:
-    """Return `lowered` with what `manifest` says stands before and behind it.
+    """Return `lowered` with the preprocessing and the output format that `manifest` names.
 
     The weights are shared with `lowered`.
     """
-    preprocessing, answers = manifest.preprocessing, manifest.signature.answer_shape[-1]
+    preprocessing, classes = manifest.preprocessing, manifest.signature.answer_shape[-1]
     if not manifest.takes_pixels or preprocessing is None:
         if manifest.head == "logits":
             return lowered
-        return InferenceWrapper(nn.Identity(), lowered, manifest.head, answers)
+        return InferenceWrapper(nn.Identity(), lowered, manifest.head, classes)
     first = columns_may_come_first(manifest.versions["pillow"])
     resize = PillowResize(preprocessing, columns_first=first, normalizes=False)
     vit = _fold_normalization(lowered, preprocessing)
-    return InferenceWrapper(resize, vit, manifest.head, answers)
+    return InferenceWrapper(resize, vit, manifest.head, classes)
 
 
 def _fold_normalization(lowered: LoweredVit, preprocessing: Preprocessing) -> LoweredVit:

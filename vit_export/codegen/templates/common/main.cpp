@@ -7,36 +7,38 @@
 
 #include "image.hpp"
 
-int main(int count, char** given) try {
-    const std::vector<std::string> words(given + 1, given + count);
+int main(int argc, char** argv) try {
+    const std::vector<std::string> arguments(argv + 1, argv + argc);
     std::map<std::string, std::string> options{
         {"--top", "5"}, {"--labels", ""}, {"--threads", "0"}, {"--warm-up", "0"}};
-    if (words.size() < 2 || words.size() % 2) throw std::invalid_argument("words");
-    for (std::size_t i = 2; i < words.size(); i += 2) options.at(words[i]) = words[i + 1];
-    const auto number = [&options](const char* name, int least) {
-        const int n = std::stoi(options.at(name));
-        if (n < least || std::to_string(n) != options.at(name)) throw std::out_of_range(name);
-        return n;
+    if (arguments.size() < 2 || arguments.size() % 2) throw std::invalid_argument("arguments");
+    for (std::size_t i = 2; i < arguments.size(); i += 2)
+        options.at(arguments[i]) = arguments[i + 1];
+    const auto parse = [&options](const char* name, int minimum) {
+        const int number = std::stoi(options.at(name));
+        if (number < minimum || std::to_string(number) != options.at(name))
+            throw std::out_of_range(name);
+        return number;
     };
-    const int top = number("--top", 1), threads = number("--threads", 0);
-    const int warm_up = number("--warm-up", 0);
+    const int top = parse("--top", 1), threads = parse("--threads", 0);
+    const int warm_up = parse("--warm-up", 0);
 
-    auto lap = [start = std::chrono::steady_clock::now()](const char* name) mutable {
+    auto print_lap = [start = std::chrono::steady_clock::now()](const char* name) mutable {
         const auto now = std::chrono::steady_clock::now(), begin = std::exchange(start, now);
-        const std::chrono::duration<double, std::milli> taken = now - begin;
-        std::printf("%s %.1f ms\n", name, taken.count());
+        const std::chrono::duration<double, std::milli> elapsed = now - begin;
+        std::printf("%s %.1f ms\n", name, elapsed.count());
     };
-    vit::Model model(words[0], {threads, options.at("--labels")});
-    lap("load");
-    const vit::Picture picture = vit::load_image(words[1]);
-    lap("decode");
-    for (int i = 0; i < warm_up; ++i) model.warm_up(picture.height, picture.width);
-    lap("warm up");
-    const auto found = model.classify(picture.view(), static_cast<std::size_t>(top));
-    lap("classify");
-    for (const vit::Class& one : found)
+    vit::Model model(arguments[0], {threads, options.at("--labels")});
+    print_lap("load");
+    const vit::DecodedImage image = vit::load_image(arguments[1]);
+    print_lap("decode");
+    for (int i = 0; i < warm_up; ++i) model.warm_up(image.height, image.width);
+    print_lap("warm up");
+    const auto classes = model.classify(image.view(), static_cast<std::size_t>(top));
+    print_lap("classify");
+    for (const vit::Class& one : classes)
         std::printf("%6.2f%%  %s\n", 100.0 * one.probability, one.name.c_str());
-} catch (const std::logic_error&) {  // an unknown option, or no number
+} catch (const std::logic_error&) {  // an unknown option, or a value that is no number
     std::fputs("Error: give MODEL IMAGE [--top N] [--labels FILE] [--threads N] [--warm-up N]\n",
                stderr);
     return 2;

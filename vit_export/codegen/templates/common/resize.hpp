@@ -1,5 +1,5 @@
-/// Returns Pillow's weight, before scaling, of a pixel at distance `x` on the coarser grid.
-inline double under_filter(double x) {
+/// Returns the weight of Pillow's filter, before scaling, at distance `x` on the coarser grid.
+inline double filter_weight(double x) {
     x = std::abs(x);
 {%- if interpolation == "bilinear" %}
     return x < 1 ? 1 - x : 0;
@@ -18,14 +18,14 @@ struct Side {
     std::int64_t size, resized, crop;
 };
 
-/// Runs one pass of Pillow's resize: (outer, side.size, inner) to (outer, side.crop, inner).
-inline std::vector<std::uint8_t> pass(const std::uint8_t* levels, std::int64_t outer,
-                                      const Side& side, std::int64_t inner) {
+/// Resizes and crops one side as Pillow: (outer, side.size, inner) to (outer, side.crop, inner).
+inline std::vector<std::uint8_t> resize(const std::uint8_t* pixels, std::int64_t outer,
+                                        const Side& side, std::int64_t inner) {
     const std::int64_t spare = side.resized - side.crop;
     const std::int64_t first = spare / 2@{" + spare % 2 * (spare / 2 % 2)" if centre == "round"}@;
     const double scale = static_cast<double>(side.size) / static_cast<double>(side.resized);
     const double coarser = std::max(scale, 1.0), support = @{support}@ * coarser;
-    std::vector<std::uint8_t> found(static_cast<std::size_t>(outer * side.crop * inner));
+    std::vector<std::uint8_t> output(static_cast<std::size_t>(outer * side.crop * inner));
     std::vector<std::int32_t> totals;
     for (std::int64_t i = 0; i < side.crop; ++i) {
         const double middle = (static_cast<double>(first + i) + 0.5) * scale;
@@ -33,18 +33,18 @@ inline std::vector<std::uint8_t> pass(const std::uint8_t* levels, std::int64_t o
         const auto end = std::min(static_cast<std::int64_t>(middle + support + 0.5), side.size);
         std::vector<double> weights;
         for (std::int64_t x = begin; x < end; ++x)
-            weights.push_back(under_filter((static_cast<double>(x) - middle + 0.5) / coarser));
-        const double all = std::accumulate(weights.begin(), weights.end(), 0.0);
-        for (double& weight : weights) weight = std::round(weight / all * (1 << 22));  // as Pillow
+            weights.push_back(filter_weight((static_cast<double>(x) - middle + 0.5) / coarser));
+        const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+        for (double& weight : weights) weight = std::round(weight / sum * (1 << 22));  // as Pillow
         for (std::int64_t o = 0; o < outer; ++o) {
             totals.assign(static_cast<std::size_t>(inner), 1 << 21);
-            const std::uint8_t* level = levels + (o * side.size + begin) * inner;
+            const std::uint8_t* pixel = pixels + (o * side.size + begin) * inner;
             for (const double weight : weights)
-                for (std::int32_t& total : totals) total += std::int32_t(weight) * *level++;
-            std::uint8_t* to = found.data() + (o * side.crop + i) * inner;
+                for (std::int32_t& total : totals) total += std::int32_t(weight) * *pixel++;
+            std::uint8_t* out = output.data() + (o * side.crop + i) * inner;
             for (const std::int32_t total : totals)
-                *to++ = static_cast<std::uint8_t>(std::clamp(total >> 22, 0, 255));
+                *out++ = static_cast<std::uint8_t>(std::clamp(total >> 22, 0, 255));
         }
     }
-    return found;
+    return output;
 }

@@ -5,11 +5,11 @@ public:
         if (!std::ifstream(path) || !std::filesystem::is_regular_file(path))
             throw Error(path + ": no such model file");
         if (threads > 0) at::set_num_threads(threads);
-        torch::jit::ExtraFilesMap told{{"@{interface_key}@", ""}};
-        module_ = torch::jit::load(path, torch::kCPU, told);
-        const std::string found = told["@{interface_key}@"];
-        if (found != kInterface)
-            throw Error(path + " has interface '" + found + "', this needs '" + kInterface + "'");
+        torch::jit::ExtraFilesMap extra_files{{"@{interface_key}@", ""}};
+        module_ = torch::jit::load(path, torch::kCPU, extra_files);
+        const std::string actual = extra_files["@{interface_key}@"];
+        if (actual != kInterface)
+            throw Error(path + " has interface '" + actual + "', this needs '" + kInterface + "'");
     } catch (const c10::Error& error) {
         throw Error(path + " can't be opened: " + error.what_without_backtrace());
     }
@@ -17,16 +17,16 @@ public:
     Session& operator=(Session&&) = default;
 
     /// Returns the scores@{" and classes" if head == "top5"}@ of a batch, image by image, without a copy of the batch.
-    @{answers}@ run(@{"
+    @{output_type}@ run(@{"
         " if head == "top5"}@const @{number}@* input, std::array<std::int64_t, 4> shape) try {
         const c10::InferenceMode no_gradients;
         const auto image = at::from_blob(const_cast<@{number}@*>(input), shape, @{"at::kFloat" if preprocess else "at::kByte"}@);
-        const auto found = module_.forward({image});
+        const auto output = module_.forward({image});
 {%- if head == "top5" %}
-        const auto& both = found.toTupleRef().elements();
+        const auto& both = output.toTupleRef().elements();
         return {copy<float>(both[1].toTensor()), copy<std::int64_t>(both[0].toTensor())};
 {%- else %}
-        const at::Tensor scores = found.toTensor().contiguous();
+        const at::Tensor scores = output.toTensor().contiguous();
         return {scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel()};
 {%- endif %}
     } catch (const std::runtime_error& error) {  // the interpreter throws these besides c10::Error
@@ -38,8 +38,8 @@ public:
 private:
 {%- if head == "top5" %}
     template <typename Number>
-    static std::vector<Number> copy(const at::Tensor& from) {
-        const at::Tensor rows = from.contiguous();
+    static std::vector<Number> copy(const at::Tensor& output) {
+        const at::Tensor rows = output.contiguous();
         return {rows.data_ptr<Number>(), rows.data_ptr<Number>() + rows.numel()};
     }
 {% endif %}
