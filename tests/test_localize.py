@@ -84,7 +84,7 @@ def test_a_right_file_has_no_mismatch(fashion_file):
     manifest = read_manifest(open_artifact(fashion_file), fashion_file)
     assert printed["first"] is None
     assert [one["name"] for one in printed["modules"]] == list_taps(manifest.spec)
-    assert "answer as eager PyTorch's" in run("locate", fashion_file, "-q").stdout
+    assert "answer as those of eager PyTorch" in run("locate", fashion_file, "-q").stdout
 
 
 def write_toml(spec, path):

@@ -232,7 +232,7 @@ def test_the_export_counts_images_that_both_calibrate_and_judge(tmp_path):
     options = ("--precision", "int8-static", "--calibration", CALIBRATION, "--images", CALIBRATION)
     out = tmp_path / "f.onnx"
     document = run_json("onnx", "--model", "fashion_mnist", *options, "--out", out, "-q")
-    assert "20 of its images judge the file too" in document["calibration"]
+    assert "20 of its images measure the accuracy too" in document["calibration"]
 
 
 @pytest.mark.parametrize("scales", ["batch", "token"])

@@ -1,4 +1,4 @@
-"""The verdict on a file that was just written, and what becomes of the file."""
+"""Validates a file that was just written, and commits or rejects it."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from vit_export.validation.validate import validate_artifact
 from vit_export.validation.verdict import RejectedError, Verdict
 
 
-def judge(
+def validate_staged(
     stage: Staging,
     request: ExportRequest,
     manifest: Manifest,
@@ -30,11 +30,11 @@ def judge(
     *,
     progress: Progress,
 ) -> Verdict:
-    """The verdict on the staged file, opened as its user will open it, and its worth on images.
+    """Return the verdict on the staged file, opened as its user will, with its accuracy on images.
 
     Args:
         stage: the file, under the name that it will have.
-        request: what was asked for.
+        request: the export request.
         manifest: the one that was written with the file.
         expected: the eager model's answers, and the samples as the file takes them.
         evaluation: the user's images.
@@ -54,7 +54,7 @@ def judge(
 
 
 def _open(stage: Staging, request: ExportRequest) -> tuple[Session, str]:
-    """A session on the staged file, or on its stand-in with the reason why it can't run itself."""
+    """Return a session on the staged file, or on its stand-in and why the file can't run here."""
     try:
         return open_artifact(stage.file, request.threads), ""
     except NotHereError as error:
@@ -67,9 +67,9 @@ def _open(stage: Staging, request: ExportRequest) -> tuple[Session, str]:
 def accept(
     stage: Staging, request: ExportRequest, verdict: Verdict, origin: Origin
 ) -> ExportResult:
-    """The staged file takes its name, or is kept as a rejected one.
+    """Give the staged file its name, or keep it as a rejected one.
 
-    For precision auto the user's images have to be within the budget too.
+    For precision auto the user's images have to stay within the budget too.
 
     Raises:
         RejectedError: the file is not the model.
@@ -82,8 +82,8 @@ def accept(
     if not verdict.accepted:
         kept = _keep_rejected(stage, backend, verdict)
         fix = f"{backend.advise(kept, facts)}; {stage.out.name} is as it was."
-        if origin.search is not None:  # it may be the model, and not as near as was asked
-            fix = f"ask for less, or --calibration on images like these; or {fix}"
+        if origin.search is not None:  # it may be the model, only less exact than requested
+            fix = f"allow more error, or give images like these to --calibration; or {fix}"
         raise RejectedError(verdict, fix)
     if verdict.not_run and request.options.get("require_run"):
         kept = _keep_rejected(stage, backend, verdict)
@@ -103,7 +103,7 @@ def _keep_rejected(stage: Staging, backend: Backend, verdict: Verdict) -> Path:
 
 
 def _former_files(out: Path, backend: Backend) -> list[Path]:
-    """Return what belongs to the OUT before this one, and to one that was rejected, by anyone."""
+    """Return the companions of an earlier OUT, and of an earlier rejected one of any backend."""
     rejected, _ = rejected_names(out)
-    left = [file for one in BACKENDS.values() for file in one.companions(rejected)]
-    return [*backend.companions(out), *left]
+    of_rejected = [file for one in BACKENDS.values() for file in one.companions(rejected)]
+    return [*backend.companions(out), *of_rejected]

@@ -1,4 +1,4 @@
-"""The speed of artifacts, beside baselines and the limit of this machine."""
+"""Measures the speed of artifacts beside baselines and the roofline of this machine."""
 
 import re
 from collections.abc import Sequence
@@ -23,22 +23,22 @@ def bench(
     plot: str | Path | None = None,
     progress: Progress = silent,
 ) -> Bench:
-    """The latency of artifacts and baselines in milliseconds, measured in alternating bursts.
+    """Measure the latency of artifacts and baselines in milliseconds, in alternating bursts.
 
     Args:
         artifacts: files that vit-export wrote; ratios are relative to the first.
         batch: batch sizes, such as "1,8".
         weights: the checkpoint of the first artifact, for the baselines. Shipped and random weights
-            need none; without others the baselines run on random ones, and have no accuracy.
+            need none. Without the others the baselines have random weights and no accuracy.
         threads: threads of every candidate; None for the default of each runtime.
         against: baselines, such as "eager,openvino"; `vit_export.bench.baselines` lists them.
         rounds: bursts per candidate, 5 or more.
-        plot: a figure to write, of the latencies.
+        plot: a figure file to write, of the latencies.
         progress: opened around every stage.
 
     Raises:
-        RequestError: a file is no artifact of ours, a baseline is unknown, or a file does not take
-            one of the batch sizes.
+        RequestError: vit-export did not write a file, a baseline is unknown, or a file does not
+            take one of the batch sizes.
         MissingError: the package of a baseline is not installed.
         BuildError: a candidate failed, or was faster than this machine can be.
     """

@@ -1,4 +1,4 @@
-"""The Python twin of every building command: the function of each target is made from it."""
+"""The function behind every export: `vit_export.onnx` and the others are made from it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +60,7 @@ def build(
     progress: Progress = silent,
     **options: Any,
 ) -> ExportResult:
-    """A file of `model` for `target`, proven against eager PyTorch before it takes the name `out`.
+    """Export `model` for `target` to `out`, and prove the file against eager PyTorch.
 
     Args:
         target: a name in `backends.BACKENDS`.
@@ -72,18 +72,18 @@ def build(
         heads: number of attention heads, if the checkpoint does not record it.
         activation: activation of the MLPs, if the checkpoint does not record it: `gelu`,
             `gelu_tanh` or `quick_gelu`.
-        pool: how the model pools its tokens, if not as its family does: a value of `VitSpec.pool`.
+        pool: a value of `VitSpec.pool`, if the model does not pool its tokens as its family does.
         norm_eps: epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
-        classes: number of classes. With trained weights it is only checked.
+        classes: number of classes. Trained weights accept only their own number.
         outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
-        labels: a file that names the classes, one a line or as JSON.
+        labels: a file of class names, one per line or as JSON.
         mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
         std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
         resize: the shorter side before the crop in pixels, or "HxW".
-        crop: what the model takes in pixels, or as a share of the resized image (0.875, 1.0).
+        crop: size of the crop in pixels, or its share of the resized image (0.875, 1.0).
         interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
         batch: `dynamic`, N or MIN:OPT:MAX. Targets with optimization profiles take several.
         precision: a name in `artifact.precision.PRECISIONS`; None means fp32.
@@ -94,19 +94,19 @@ def build(
         io_fp16: inputs and outputs of an fp16 file are fp16 too.
         min_snr: for auto, the least signal-to-noise ratio of every sample in dB; None means 35.
         min_top1: for auto, the least share of images that keep their top class; None means 0.99.
-        plot: for auto, a picture of latency against accuracy.
-        images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
-            a class, by name or index. Some images join the proof's samples.
-        labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
-        threads: threads of the runtime that proves the file; None is the runtime's default.
+        plot: for auto, a figure file to write, of latency against accuracy.
+        images: a folder of images to measure accuracy on, for `ExportResult.images`. A sub-folder
+            is called after the class of its images, by name or index. Some images join the proof.
+        labels_csv: a CSV file with the labels of `images`: a file name and a class in each row.
+        threads: threads of the runtime that runs the file; None for the runtime's default.
         progress: opened around every stage.
         options: the target's own options (`Backend.options`).
 
     Raises:
         RequestError: the request makes no sense.
-        MissingError: a package or a GPU that the request needs is not here.
-        BuildError: the file could not be made or written.
-        RejectedError: the file was made, and is not the model. It is kept as OUT.rejected.
+        MissingError: this machine lacks a package or a GPU that the request needs.
+        BuildError: the file could not be built or written.
+        RejectedError: the file does not answer as the model does. It is kept as OUT.rejected.
     """
     backend = find_installed_backend(target)
     request = ExportRequest(

@@ -1,4 +1,4 @@
-"""A C++ project around an artifact."""
+"""Writes a C++ project around an artifact."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ def cpp(
     force: bool = False,
     progress: Progress = silent,
 ) -> CppProject:
-    """A C++ project that classifies images with an artifact, and whose tests hold it to PyTorch.
+    """Write a C++ project that classifies images with an artifact, tested against eager PyTorch.
 
     Args:
         artifact: a file that vit-export wrote.
         out: the folder of the project.
-        preprocess: where images are resized, `graph` (in the model file) or `cpp`; None for the
+        preprocess: where images are resized: `graph` (in the model file) or `cpp`. None takes the
             one that the artifact was built for.
         weights: the checkpoint the artifact came from. An artifact that preprocesses by itself
             needs none, nor do shipped and random weights.
@@ -28,9 +28,9 @@ def cpp(
         progress: opened around every stage.
 
     Raises:
-        RequestError: the file is no artifact of ours, or C++ cannot classify with it; it was not
-            built for this preprocessing, or by a Pillow that resizes otherwise; `weights` are not
-            those it was built from; or `out` is not empty.
+        RequestError: vit-export did not write the file; C++ cannot classify with it; it was not
+            built for `preprocess`, or it resizes as another Pillow; `weights` are not those it was
+            built from; or `out` is not empty.
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
     checkpoint = None if weights is None else Path(weights)

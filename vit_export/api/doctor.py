@@ -1,4 +1,4 @@
-"""What works on this machine."""
+"""Checks which backends work on this machine."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from vit_export.core.packages import versions_of
 
 @dataclass(frozen=True)
 class Health:
-    """What one backend finds on this machine. Field names are keys of --json."""
+    """Whether one backend works on this machine. Field names are keys of --json."""
 
     target: str
     """Name of the backend."""
     versions: dict[str, str]
     """Versions of its packages that are installed."""
     missing: tuple[str, ...]
-    """Packages to install, by the names pip knows."""
+    """Packages to install, by their pip names."""
     note: str
     """What to know about the backend, and about this machine."""
     fix: str
@@ -29,7 +29,7 @@ class Health:
 
 
 def doctor() -> list[Health]:
-    """The health of each backend, in the order in which they are listed; imports none of them."""
+    """Check each backend, in the order in which they are listed, without importing any."""
     return [_check(backend) for backend in BACKENDS.values()]
 
 

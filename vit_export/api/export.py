@@ -2,15 +2,15 @@
 
 import gc
 
-from vit_export.api.accept import accept, judge
-from vit_export.api.quantize import Quantized, quantize
+from vit_export.api.accept import accept, validate_staged
+from vit_export.api.quantize import QuantizationResult, quantize
 from vit_export.api.request import ExportRequest
 from vit_export.api.result import ExportResult, Origin
 from vit_export.api.stages import (
     answer_samples,
-    describe,
     load_model,
-    lower_checked,
+    lower_and_check,
+    make_manifest,
     read_dataset,
 )
 from vit_export.artifact.manifest import Manifest
@@ -26,12 +26,12 @@ from vit_export.validation.accuracy import AccuracyEvaluation
 
 
 def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
-    """The file of a request, proven against eager PyTorch before it takes its name.
+    """Build the file of a request, and prove it against eager PyTorch before it takes its name.
 
     Raises:
         RequestError: the model can't be exported as the request says.
-        BuildError: the file could not be made or written.
-        RejectedError: it was made, and is not the model; it is kept as OUT.rejected.
+        BuildError: the file could not be built or written.
+        RejectedError: it does not answer as the model does; it is kept as OUT.rejected.
     """
     model = load_model(request, progress)
     dataset = read_dataset(request, model, progress)
@@ -43,8 +43,8 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
             request, model, stage, (reference, samples.inputs, dataset), progress
         )
         del model
-        gc.collect()  # the weights are in the file: nobody holds them twice while it runs
-        verdict = judge(
+        gc.collect()  # the weights are in the file: memory need not hold them twice while it runs
+        verdict = validate_staged(
             stage,
             request,
             manifest,
@@ -62,10 +62,10 @@ def _build(
     expected: tuple[Reference, Array, ImageDataset | None],
     progress: Progress,
 ) -> tuple[Origin, Manifest]:
-    """Lowers, quantizes and writes the staged file; its origin, and the manifest in it."""
+    """Lower, quantize and write the staged file; return its origin and its manifest."""
     reference, samples, dataset = expected
-    manifest = describe(request, model, reference)
-    lowered = lower_checked(request, model, reference, samples, progress)
+    manifest = make_manifest(request, model, reference)
+    lowered = lower_and_check(request, model, reference, samples, progress)
     quantized = quantize(lowered, request, manifest, samples, progress)
     if request.quantization.plot is not None and quantized.search is not None:
         write_search_plot(request.quantization.plot, quantized.search)
@@ -78,10 +78,12 @@ def _build(
         options=request.options,
     )
     manifest = request.backend.build(job, stage.file, progress)
-    return _origin(model, quantized, dataset), manifest
+    return _make_origin(model, quantized, dataset), manifest
 
 
-def _origin(model: Model, quantized: Quantized, dataset: ImageDataset | None) -> Origin:
+def _make_origin(
+    model: Model, quantized: QuantizationResult, dataset: ImageDataset | None
+) -> Origin:
     return Origin(
         weights_from=model.provenance.weights_from,
         random_weights=model.provenance.random_weights,

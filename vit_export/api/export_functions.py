@@ -1,6 +1,6 @@
 """One export function per backend: `build` with the options of that backend in its signature.
 
-A backend says what its options are, so its function, like its command, comes from the registry.
+Each backend lists its own options, so its function is made from the registry, as its command is.
 """
 
 import inspect
@@ -19,11 +19,11 @@ from vit_export.backends.option import Option
 
 WIDTH = 96
 LAST = ("threads", "progress")
-"""Parameters that stand behind the backend's own."""
+"""Parameters that come after the backend's own."""
 
 
 def make_export_function(backend: Backend) -> Callable[..., ExportResult]:
-    """The public function of a backend, which `vit_export` offers under the backend's name."""
+    """Return the function that `vit_export` offers under the name of a backend."""
 
     def function(model: Any, out: str | Path, **keywords: Any) -> ExportResult:
         return build(backend.name, model, out, **keywords)
@@ -40,11 +40,11 @@ def make_export_function(backend: Backend) -> Callable[..., ExportResult]:
 
 
 def _list_parameters(backend: Backend) -> Iterator[Parameter]:
-    """The parameters of `build` that mean something with this backend, and the backend's own."""
+    """Yield the parameters of `build` that this backend supports, and the backend's own."""
     common = dict(inspect.signature(build).parameters)
-    offers = {*backend.precisions}
+    precisions = {*backend.precisions}
     for name, parameter in common.items():
-        applies = name not in OPTION_PRECISIONS or OPTION_PRECISIONS[name] & offers
+        applies = name not in OPTION_PRECISIONS or OPTION_PRECISIONS[name] & precisions
         is_fixed = name == "target" or parameter.kind is Parameter.VAR_KEYWORD
         if applies and not is_fixed and name not in LAST:
             yield parameter
@@ -61,14 +61,14 @@ def _list_parameters(backend: Backend) -> Iterator[Parameter]:
 
 
 def _annotate(option: Option) -> Any:
-    """The type of the values that an option takes."""
+    """Return the type of the values that an option takes."""
     if option.choices:
         return Literal[option.choices]
     return str | Path if isinstance(option.default, str) else type(option.default)
 
 
 def _write_docstring(backend: Backend, parameters: Mapping[str, Parameter]) -> str:
-    """A summary, the note of the backend, and the parameters as `build` and the backend explain."""
+    """Return a summary, the backend's note, and the parameters as `build` and it explain them."""
     _, arguments, errors = re.split(r"(?:Args|Raises):\n", inspect.getdoc(build) or "")
     texts = {text.partition(":")[0].strip(): text for text in _split_entries(arguments)}
     for flag, precision in backend.precision_flags.items():
@@ -85,7 +85,7 @@ def _write_docstring(backend: Backend, parameters: Mapping[str, Parameter]) -> s
 
 
 def _split_entries(section: str) -> list[str]:
-    """The entries of a section `Args:`, each with its further lines."""
+    """Return the entries of a section `Args:`, each with its continuation lines."""
     return [entry.rstrip() for entry in re.split(r"^(?=    \w+:)", section, flags=re.MULTILINE)[1:]]
 
 

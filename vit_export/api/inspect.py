@@ -1,4 +1,4 @@
-"""What a file is by its content: a checkpoint that could be exported, or an artifact."""
+"""Describes a file by its content: a checkpoint that could be exported, or an artifact."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -29,16 +29,16 @@ class Inspection:
     parameters: int
     """Number of parameters of the model."""
     spec: Mapping[str, Any] | None
-    """Fields of the model's spec; None for a checkpoint that `missing` says how to complete."""
+    """Fields of the model's spec; None for a checkpoint that lacks what `missing` lists."""
     preprocessing: Mapping[str, Any] | None
     labels: int
     """Number of classes that have a name."""
     preprocessing_note: str = ""
-    """The part of the preprocessing that is assumed or was brought to another size."""
+    """A note on the preprocessing: that it is assumed, or adapted to another image size."""
     unused: Mapping[str, str] = field(default_factory=dict)
     """Tensors that the model does not use, each with the reason."""
     missing: tuple[str, ...] = ()
-    """What the user has to add before a checkpoint can be exported, a sentence each."""
+    """What the user has to add before a checkpoint can be exported, one sentence each."""
     size_bytes: int = 0
     """Size of all files of an artifact; 0 for a checkpoint."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -57,21 +57,21 @@ def inspect(
     norm_eps: float | None = None,
     trained_size: str | None = None,
 ) -> Inspection:
-    """What a checkpoint or an artifact holds; nothing is exported.
+    """Describe a checkpoint or an artifact, without exporting anything.
 
     Args:
-        path: a checkpoint, file or folder, or a file that vit-export wrote. The options below are
+        path: a checkpoint (file or folder), or a file that vit-export wrote. The options below are
             for checkpoints.
         model: a preset of the same architecture, for what the checkpoint does not record.
         heads: the number of attention heads, if the checkpoint does not record it.
         activation: `gelu`, `gelu_tanh` or `quick_gelu`, if the checkpoint does not record it.
         pool: a value of `VitSpec.pool`, if the model does not pool as its family does.
-        norm_eps: the epsilon of the LayerNorms, if it is not the usual one.
+        norm_eps: the epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
 
     Raises:
-        RequestError: it is neither a checkpoint of a known family nor an artifact of ours.
-        MissingError: what reads such an artifact is not installed.
+        RequestError: it is neither a checkpoint of a known family nor a file of vit-export.
+        MissingError: the package that reads such an artifact is not installed.
     """
     file = Path(path)
     hints = CheckpointHints(
@@ -82,14 +82,15 @@ def inspect(
     if not _is_artifact(file):
         return _inspect_checkpoint(file, None if model is None else load_preset(model), hints)
     if model is not None or hints:
-        raise RequestError(f"{file} is an artifact, and tells all of itself.", "name it alone.")
+        message = f"{file} is an artifact, which records everything itself."
+        raise RequestError(message, "name it alone.")
     return _inspect_artifact(file)
 
 
 def _is_artifact(path: Path) -> bool:
-    """Whether a file is an artifact by its content, or is called as only artifacts are.
+    """Return whether a file is an artifact by its content, or has a suffix of artifacts only.
 
-    A damaged file of that name is then reported as what it should be.
+    A damaged file with such a suffix is then reported as a damaged artifact.
     """
     if not path.is_file():
         return False
@@ -102,7 +103,7 @@ def _is_artifact(path: Path) -> bool:
 def _inspect_artifact(path: Path) -> Inspection:
     backend = find_backend_of(path)
     manifest = backend.read_manifest(path)
-    steps = manifest.preprocessing
+    preprocessing = manifest.preprocessing
     files = [path, *data_files(path)]
     description = backend.describe(path, manifest)
     return Inspection(
@@ -111,7 +112,7 @@ def _inspect_artifact(path: Path) -> Inspection:
         family=f"{manifest.target}, {manifest.precision}, batch {manifest.batch}",
         parameters=count_parameters(manifest.require_spec()),
         spec=asdict(manifest.require_spec()),
-        preprocessing=steps.to_mapping() if steps else None,
+        preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(manifest.labels),
         size_bytes=sum(file.stat().st_size for file in files),
         metadata={
@@ -141,7 +142,7 @@ def _fp16_metadata(manifest: Manifest) -> dict[str, str]:
 
 
 def summarize_value(value: Any) -> str:
-    """A value of the manifest in one line."""
+    """Return a value of the manifest as one line."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {summarize_value(one)}" for name, one in value.items())
     if isinstance(value, list):
@@ -172,11 +173,11 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: dict[str, Any]
         model = load_checkpoint(checkpoint, preset, hints)
     except RequestError as error:
         return replace(inspection, missing=(f"{error.message} Fix: {error.fix}",))
-    steps = model.preprocessing
+    preprocessing = model.preprocessing
     return replace(
         inspection,
         spec=asdict(model.vit.spec),
         preprocessing_note=model.preprocessing_note,
-        preprocessing=steps.to_mapping() if steps else None,
+        preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(model.labels),
     )

@@ -1,4 +1,4 @@
-"""The first module of an artifact that is not the model's."""
+"""Finds the first module of an artifact that differs from the model."""
 
 from pathlib import Path
 
@@ -16,17 +16,18 @@ def locate(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Localization:
-    """The error of an artifact in every module, against eager PyTorch on the artifact's samples.
+    """Compare every module of an artifact with eager PyTorch, on the artifact's samples.
 
     Args:
         artifact: a file that vit-export wrote.
         weights: the checkpoint it came from; shipped and random weights need none.
-        plot: a figure to write, of the error along the modules.
+        plot: a figure file to write, of the error from module to module.
         threads: intra-op threads of the runtime; None for the runtime's default.
         progress: opened around every stage.
 
     Raises:
-        RequestError: the file is no artifact of ours, or `weights` are not those it was built from.
+        RequestError: vit-export did not write the file, its modules cannot answer one by one, it
+            takes no single image, or `weights` are not those it was built from.
         MissingError: the file's runtime is not installed, or no sample can be made again here.
         MismatchError: a module exceeds its tolerance. The error names the first such module and
             carries all of them.

@@ -1,4 +1,4 @@
-"""Class names of image files, through the preprocessing that an artifact carries."""
+"""Classifies image files with an artifact and the preprocessing that it carries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class Prediction:
 def predict(
     artifact: str | Path, images: Sequence[str | Path], *, top: int = 5, threads: int | None = None
 ) -> list[Prediction]:
-    """The most probable classes of each image, in the order of `images`. ONNX needs no torch.
+    """Classify each image, and return the most probable classes in the order of `images`.
 
-    Each image runs alone, at the smallest batch size that the file takes.
+    Each image runs alone, at the smallest batch size that the file takes. ONNX files need no torch.
 
     Args:
         artifact: a file that vit-export wrote.
@@ -38,8 +38,8 @@ def predict(
         threads: intra-op threads of the runtime; None for the runtime's default.
 
     Raises:
-        RequestError: the file is no artifact of ours, has no classes or no preprocessing, or an
-            image cannot be read.
+        RequestError: vit-export did not write the file, it has no classes or no preprocessing, or
+            an image cannot be read.
         MissingError: the file's runtime is not installed.
         ProofError: an answer is not finite.
     """
@@ -48,7 +48,7 @@ def predict(
     path = Path(artifact)
     session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
-    preprocessing = _check_predicts(manifest, top)
+    preprocessing = _require_preprocessing(manifest, top)
     read = read_pixels if manifest.takes_pixels else read_input
     files = [Path(image) for image in images]
     inputs = [read(file, preprocessing) for file in files]
@@ -61,8 +61,8 @@ def predict(
     return predictions
 
 
-def _check_predicts(manifest: Manifest, top: int) -> Preprocessing:
-    """The file's preprocessing. Raise RequestError unless it answers `top` classes of an image."""
+def _require_preprocessing(manifest: Manifest, top: int) -> Preprocessing:
+    """Return the file's preprocessing; raise RequestError unless it answers `top` classes."""
     if not manifest.signature.classifies:
         message = f"{manifest.model} has no classes: it answers {manifest.signature.answer}."
         raise RequestError(message, "export it with its classifier, or run it in its runtime.")

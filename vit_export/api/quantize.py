@@ -1,4 +1,4 @@
-"""The quantization stage: which layers get which precision, from what they compute on images."""
+"""The quantization stage: chooses each layer's precision, from activation statistics on images."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -27,38 +27,38 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
     Observe = Callable[[NamedImages], tuple[LayerStats, dict[str, int]]]
 
-MOST_TRIED = 16
-"""Images of the calibration folder that mixtures of precisions are tried on."""
+MAX_TRIAL_IMAGES = 16
+"""Most images of the calibration folder on which mixtures of precisions are tried."""
 UNQUANTIZED = frozenset({"fp32", "fp16", "bf16"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantized:
+class QuantizationResult:
     """How each layer is quantized, and what the manifest says about it."""
 
     plan: "QuantizationPlan"
     manifest: Manifest
     images: "CalibrationImages | None" = None
-    """The user's calibration images; None where the proof's samples served."""
+    """The user's calibration images; None if only the samples of the proof were used."""
     classes: frozenset[int] = frozenset()
     """Top classes of the model on these images."""
     search: SearchResult | None = None
-    """How precision auto was decided."""
+    """How the search for precision auto decided."""
 
     def notes(self, dataset: ImageDataset | None) -> list[str]:
-        """What the user should know about the calibration.
+        """Return notes for the user on the calibration, one sentence each.
 
         Args:
-            dataset: the images that judge the file; images in both flatter it.
+            dataset: the images that accuracy is measured on; images in both make it look better.
         """
         if self.images is None:
             return []
         notes = self.images.notes()
         if len(self.classes) == 1 and self.manifest.signature.classifies:
             notes.append("all images are of one class, by the model's own answers")
-        both = _resolve(dataset.paths if dataset else ()) & _resolve(self.images.paths)
-        if both:
-            notes.append(f"{len(both)} of its images judge the file too, which flatters it")
+        shared = _resolve(dataset.paths if dataset else ()) & _resolve(self.images.paths)
+        if shared:
+            notes.append(f"{len(shared)} of its images measure the accuracy too, which flatters it")
         return notes
 
 
@@ -68,16 +68,16 @@ def quantize(
     manifest: Manifest,
     samples: Array,
     progress: Progress,
-) -> Quantized:
-    """The plan for `lowered`, whose layers are changed in place where they are quantized.
+) -> QuantizationResult:
+    """Return the plan for `lowered`, whose layers are changed in place where they are quantized.
 
     Ranges come from `samples` (M, C, H, W), which the proof runs too, and from the calibration
     images.
 
     Raises:
-        RequestError: no calibration images, too many unreadable ones, an activation that is not
-            finite, a part that the model lacks, or weights that do not divide into blocks.
-        BudgetError: nothing quantized keeps the budget of auto.
+        RequestError: there are no calibration images or too many unreadable ones, an activation is
+            not finite, the model lacks a part, or weights do not divide into blocks.
+        BudgetError: no quantized layer stays within the budget of auto.
     """
     from vit_export.quantization.plan import QuantizationPlan
 
@@ -85,7 +85,7 @@ def quantize(
     tolerance = _tolerance(quantization)
     manifest = replace(manifest, precision=quantization.precision, tolerance=tolerance)
     if quantization.precision in UNQUANTIZED:
-        return Quantized(plan=QuantizationPlan(), manifest=manifest)
+        return QuantizationResult(plan=QuantizationPlan(), manifest=manifest)
     _check_possible(lowered, manifest, quantization)
     return _plan(lowered, request, manifest, samples, progress)
 
@@ -96,31 +96,36 @@ def _plan(
     manifest: Manifest,
     samples: Array,
     progress: Progress,
-) -> Quantized:
+) -> QuantizationResult:
     from vit_export.data.calibration import CalibrationImages
     from vit_export.quantization.layers import add_biases
     from vit_export.quantization.observer import collect_stats
 
     quantization = request.quantization
     add_biases(lowered, quantization.include)
-    named = list(zip(manifest.reference.recipes, samples, strict=False))
+    named_samples = list(zip(manifest.reference.recipes, samples, strict=False))
     images = None
     if quantization.calibration is not None:
-        images = CalibrationImages.find(quantization.calibration, manifest.preprocessing, named)
-    with progress(f"observe layers on {len(images or named)} images") as report_share:
+        images = CalibrationImages.find(
+            quantization.calibration, manifest.preprocessing, named_samples
+        )
+    with progress(f"observe layers on {len(images or named_samples)} images") as report_share:
         run = partial(
             collect_stats, lowered, include=quantization.include, report_share=report_share
         )
-        stats, tops = _observe(run, manifest, quantization, images, named)
+        stats, top_classes = _observe(run, manifest, quantization, images, named_samples)
     plan, result = _decide(lowered, request, manifest, stats, (samples, images), progress=progress)
     manifest = replace(manifest, layers=plan.schemes)
     if images is None:
-        return Quantized(plan=plan, manifest=manifest, search=result)
+        return QuantizationResult(plan=plan, manifest=manifest, search=result)
     count = len(images.paths) - len(images.unreadable)
     calibration = CalibrationInfo(images=count, sha256=images.digest)
     manifest = replace(manifest, calibration=calibration)
-    classes = frozenset(top for name, top in tops.items() if name not in dict(named))
-    return Quantized(plan=plan, manifest=manifest, images=images, classes=classes, search=result)
+    samples_by_name = dict(named_samples)
+    classes = frozenset(top for name, top in top_classes.items() if name not in samples_by_name)
+    return QuantizationResult(
+        plan=plan, manifest=manifest, images=images, classes=classes, search=result
+    )
 
 
 def _decide(
@@ -132,14 +137,14 @@ def _decide(
     *,
     progress: Progress,
 ) -> tuple["QuantizationPlan", SearchResult | None]:
-    """The plan of one precision, or the one that a search for auto returns."""
+    """Return the plan of one precision, or the result of the search for auto."""
     from vit_export.bench.layer_timing import time_layers
     from vit_export.quantization.mixed_precision import SearchSettings, search
     from vit_export.quantization.plan import make_plan
 
     quantization, (samples, calibration) = request.quantization, images
     if quantization.precision == "auto":
-        extra = calibration.pick(MOST_TRIED) if calibration else []
+        extra = calibration.pick(MAX_TRIAL_IMAGES) if calibration else []
         settings = SearchSettings.from_manifest(quantization, manifest, request.threads)
         return search(
             lowered, settings, stats, samples, extra, time_layers=time_layers, progress=progress
@@ -168,24 +173,24 @@ def _observe(
     images: "CalibrationImages | None",
     samples: list[tuple[str, Array]],
 ) -> tuple["LayerStats", dict[str, int]]:
-    """Activation statistics of every layer, and the top class of each image.
+    """Return activation statistics of every layer, and the top class of each image.
 
-    For the user's images they are kept on disk and read from there the next time.
+    For the user's images both are cached on disk.
     """
     from vit_export.quantization import calibration_cache as cache
 
     if images is None:
         return run(samples)
     spec = asdict(manifest.spec) if manifest.spec else None
-    depends = (manifest.weights_sha256, spec, manifest.versions, cache.LAYOUT)
-    key = sha256(repr((*depends, sorted(quantization.include), images.digest)).encode()).hexdigest()
-    known = cache.load(key)
-    if known is not None:
-        images.restore(known[1]["pictures"])
-        return known[0], known[1]["tops"]
-    stats, tops = run(images)
-    cache.store(key, stats, {"pictures": images.findings(), "tops": tops})
-    return stats, tops
+    inputs = (manifest.weights_sha256, spec, manifest.versions, cache.LAYOUT)
+    key = sha256(repr((*inputs, sorted(quantization.include), images.digest)).encode()).hexdigest()
+    entry = cache.load(key)
+    if entry is not None:
+        images.restore(entry[1]["pictures"])
+        return entry[0], entry[1]["tops"]
+    stats, top_classes = run(images)
+    cache.store(key, stats, {"pictures": images.findings(), "tops": top_classes})
+    return stats, top_classes
 
 
 def _tolerance(quantization: QuantizationRequest) -> Tolerance:

@@ -1,4 +1,4 @@
-"""A user's request for an export: complete, checked, and never changed."""
+"""A user's request for an export: complete, checked and immutable."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExportRequest:
-    """Everything that a user said about one export.
+    """Everything that a user requests of one export.
 
     Raises:
         RequestError: the request makes no sense, or files that it names are missing.
@@ -34,7 +34,7 @@ class ExportRequest:
     backend: Backend
     out: Path
     model: "ModelLike | None" = None
-    """A preset's name or TOML, a module, or (VitSpec, state dict); None: the checkpoint decides."""
+    """A preset's name or TOML, a module, (VitSpec, state dict), or None for the checkpoint's own."""
     weights: Path | None = None
     seed: int = 0
     """Seed of random weights."""
@@ -45,9 +45,9 @@ class ExportRequest:
     options: Mapping[str, Value]
     """A value for every option of the backend."""
     images: Annotations | None = None
-    """Images to judge the file on."""
+    """Images to measure accuracy on."""
     threads: int | None = None
-    """Threads of the runtime that proves the file; None for the runtime's default."""
+    """Threads of the runtime that runs the file; None for the runtime's default."""
 
     def __post_init__(self) -> None:
         self.backend.check(self.quantization, self.options)
@@ -60,5 +60,5 @@ class ExportRequest:
             check_figure(plot)
             if plot.resolve() == self.out.resolve():
                 raise RequestError(
-                    f"{self.out} can't be the picture too.", "give --plot another name."
+                    f"{self.out} can't be the figure too.", "give --plot another name."
                 )

@@ -1,4 +1,4 @@
-"""The outcome of an export: a proven file, and what its user has to know about it."""
+"""The outcome of an export: a proven file, and notes for its user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from vit_export.validation.verdict import Verdict
 
 @dataclass(frozen=True)
 class Origin:
-    """Whose weights a file holds, and notes on what it was made of."""
+    """Where the weights of a file come from, and notes on how it was built."""
 
     weights_from: str
     """In words: shipped, random from a seed, or the name of a file."""
@@ -20,11 +20,11 @@ class Origin:
     unused: Mapping[str, str]
     """Tensors of the checkpoint that the model does not use, with the reason."""
     preprocessing: str = ""
-    """A note on the preprocessing: that it is assumed, or moved to another image size."""
+    """A note on the preprocessing: that it is assumed, or adapted to another image size."""
     calibration: str = ""
     """A note on the images of the calibration."""
     search: SearchResult | None = None
-    """How precision auto was decided."""
+    """How the search for precision auto decided."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class ExportResult:
     origin: Origin
     verdict: Verdict
     notes: tuple[str, ...] = ()
-    """What the user has to know besides, one sentence each."""
+    """Further notes for the user, one sentence each."""
 
     @property
     def images(self) -> AccuracyReport | None:

@@ -29,17 +29,17 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.model.vit.lowering import LoweredVit
 
 STAGE_SAMPLES = [0, 3]
-"""Samples that the lowered module is tried on: two of different kinds."""
+"""Positions of the samples on which the lowered module is checked: two of different kinds."""
 STAGE_BATCH = Batch(1, 1, 2)
-"""Alone and together. The saved file gets all samples and batch sizes."""
+"""One image and two images. The saved file is validated on all samples and batch sizes."""
 
 
 def load_model(request: ExportRequest, progress: Progress) -> Model:
-    """The eager model of the request, held against the user's own module where there is one.
+    """Return the eager model of the request, compared with the user's own module if there is one.
 
     Raises:
-        RequestError: no such model, weights or overrides that do not fit, or options of the file
-            that this model can't have.
+        RequestError: there is no such model, weights or overrides do not fit, or the model does not
+            suit an option of the file.
     """
     with progress("load"):
         model = load(
@@ -60,10 +60,10 @@ def load_model(request: ExportRequest, progress: Progress) -> Model:
 
 
 def read_dataset(request: ExportRequest, model: Model, progress: Progress) -> ImageDataset | None:
-    """The images to judge on, read once; None where the user gave none.
+    """Return the images to measure accuracy on, read once; None if the request has none.
 
     Raises:
-        RequestError: images or labels that do not fit the model, or too many unreadable ones.
+        RequestError: images or labels do not fit the model, or too many images are unreadable.
     """
     return open_dataset(
         request.images,
@@ -78,7 +78,7 @@ def read_dataset(request: ExportRequest, model: Model, progress: Progress) -> Im
 def answer_samples(
     request: ExportRequest, model: Model, dataset: ImageDataset | None, progress: Progress
 ) -> tuple[Reference, SampleSet]:
-    """The samples of the proof, and what the eager model answers to them."""
+    """Return the eager model's answers to the samples of the proof, and the samples."""
     from vit_export.validation.reference import compute_reference
 
     with progress("answer in eager PyTorch"):
@@ -88,10 +88,10 @@ def answer_samples(
         return compute_reference(model.module, samples), samples
 
 
-def lower_checked(
+def lower_and_check(
     request: ExportRequest, model: Model, reference: Reference, samples: Array, progress: Progress
 ) -> "LoweredVit":
-    """The export-friendly module, which answers as the eager one before anything is built from it.
+    """Return the export-friendly module, after checking that it answers as the eager one.
 
     Raises:
         RejectedError: it answers something else.
@@ -113,8 +113,8 @@ def lower_checked(
     return lowered
 
 
-def describe(request: ExportRequest, model: Model, reference: Reference) -> Manifest:
-    """What the file will say about itself, before quantization and before it is built."""
+def make_manifest(request: ExportRequest, model: Model, reference: Reference) -> Manifest:
+    """Return the manifest of the file, as far as it is known before quantization and build."""
     from vit_export.model.vit.state import hash_weights
 
     backend = request.backend

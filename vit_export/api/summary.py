@@ -1,4 +1,4 @@
-"""The layers of a model."""
+"""Lists the layers of a model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +22,9 @@ def summary(
     image_size: str | None = None,
     classes: int | None = None,
 ) -> Summary:
-    """The table of layers of a preset or a checkpoint: output shape and parameters of each.
+    """List the layers of a preset or a checkpoint: output shape and parameters of each.
 
-    A preset needs no weights for it, and none are made.
+    A preset needs no weights for this.
 
     Args:
         model: a preset's name or TOML file; None for the default, or with `weights` for the
@@ -33,14 +33,14 @@ def summary(
         heads: the number of attention heads, if the checkpoint does not record it.
         activation: `gelu`, `gelu_tanh` or `quick_gelu`, if the checkpoint does not record it.
         pool: a value of `VitSpec.pool`, if the model does not pool as its family does.
-        norm_eps: the epsilon of the LayerNorms, if it is not the usual one.
+        norm_eps: the epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
-        image_size: "HxW" of the images that the model shall take.
-        classes: the number of classes; only random weights take another than their model's.
+        image_size: "HxW" of the images that the model takes.
+        classes: number of classes. Trained weights accept only their own number.
 
     Raises:
         RequestError: there is no such preset, the checkpoint cannot be read or does not fit, or a
-            size is none.
+            size is invalid.
     """
     hints = CheckpointHints(
         heads=heads, activation=activation, pool=pool, norm_eps=norm_eps, trained_size=trained_size

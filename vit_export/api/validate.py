@@ -1,4 +1,4 @@
-"""The proof of a file that exists: repeated from its manifest, or afresh from its checkpoint."""
+"""Validates an existing file: against the answers in its manifest, or against its checkpoint."""
 
 from pathlib import Path
 
@@ -29,22 +29,23 @@ def validate(
     threads: int | None = None,
     progress: Progress = silent,
 ) -> Verdict:
-    """The verdict on a file that exists. An ONNX file needs no torch, unless `weights` are given.
+    """Validate an existing file, and return the verdict. ONNX needs no torch without `weights`.
 
     Args:
         artifact: a file that vit-export wrote.
-        weights: the checkpoint it came from. Eager PyTorch answers afresh; without it the right
-            answers are those in the file's manifest.
-        images: a folder of images, for `Verdict.images`. A sub-folder labels its images with a
-            class, by name or index.
-        labels_csv: the labels of `images` instead: rows of a file name in the folder and a class.
+        weights: the checkpoint it came from, to compute the right answers in eager PyTorch. Without
+            it the right answers are those in the file's manifest.
+        images: a folder of images to measure accuracy on, for `Verdict.images`. A sub-folder is
+            called after the class of its images, by name or index.
+        labels_csv: a CSV file with the labels of `images`: a file name and a class in each row.
         report: an HTML file to write, with the verdict and its plots.
         threads: intra-op threads of the runtime; None for the runtime's default.
         progress: opened around every stage.
 
     Raises:
-        RequestError: the file is no artifact of ours, `weights` do not fit, or the images cannot
-            be used: none, unreadable, labelled with unknown classes, or nothing to compare with.
+        RequestError: vit-export did not write the file, `weights` do not fit, or the images cannot
+            be used: there are none, they are unreadable, their classes are unknown, or there is
+            nothing to compare with.
         MissingError: the file's runtime is not installed, or no sample can be made again here.
     """
     path, checkpoint = Path(artifact), None if weights is None else Path(weights)
@@ -64,7 +65,7 @@ def validate(
     _check_comparable(dataset, checkpoint, manifest)
     tokens = manifest.spec.tokens if manifest.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation:
-        verdict = _prove(session, path, manifest, checkpoint, evaluation, progress=progress)
+        verdict = _validate(session, path, manifest, checkpoint, evaluation, progress=progress)
         verdict = evaluation.run_artifact(verdict, session, manifest, progress)
     if report is not None:
         write_report(Path(report), verdict, manifest)
@@ -74,14 +75,14 @@ def validate(
 def _check_comparable(
     dataset: ImageDataset | None, weights: Path | None, manifest: Manifest
 ) -> None:
-    """Raise RequestError unless labels or eager PyTorch say what is right for the images."""
+    """Raise RequestError unless the images have labels, or eager PyTorch can answer them."""
     if dataset is not None and dataset.labels is None and weights is None:
         message = f"The images in {dataset.folder} have no labels to compare answers with."
-        by_label = ", or label them: sub-folders or --labels-csv" * manifest.signature.classifies
+        by_label = ", or label them by sub-folders or --labels-csv" * manifest.signature.classifies
         raise RequestError(message, f"give --weights for eager PyTorch's answers{by_label}.")
 
 
-def _prove(
+def _validate(
     session: Session,
     path: Path,
     manifest: Manifest,
@@ -90,29 +91,30 @@ def _prove(
     *,
     progress: Progress,
 ) -> Verdict:
-    with progress("make the samples again"):
+    with progress("remake the samples"):
         samples = remake_sample_set(manifest)
     reference, source = manifest.reference, Verdict.reference
     if weights is not None:
-        reference = _answer_afresh(manifest, weights, samples, evaluation, progress)
+        reference = _answer_in_eager(manifest, weights, samples, evaluation, progress)
         source = f"eager PyTorch, afresh from {weights.name}"
     verdict = validate_artifact(
         session, path, manifest, reference, samples.file_inputs, progress=progress, source=source
     )
     if len(verdict.not_repeated) == len(samples.recipes):
         message = f"{path}: none of its samples could be made again here."
-        raise MissingError(message, f"install {dict(manifest.versions)}.")
+        versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+        raise MissingError(message, f"install the versions that made the file: {versions}.")
     return verdict
 
 
-def _answer_afresh(
+def _answer_in_eager(
     manifest: Manifest,
     weights: Path,
     samples: SampleSet,
     evaluation: AccuracyEvaluation,
     progress: Progress,
 ) -> Reference:
-    """The answers of eager PyTorch to the samples; those to the user's images are stored."""
+    """Return the answers of eager PyTorch to the samples, and store those to the user's images."""
     from vit_export.validation.reference import compute_reference
 
     with progress("answer in eager PyTorch"):

@@ -39,7 +39,7 @@ for _command in (
 def run(argv: Sequence[str]) -> int:
     """Run one command line, such as `["models", "--json"]`, and return its exit code.
 
-    A fault of the program itself is raised; every other error is printed with its fix.
+    A bug in the program itself is raised; every other error is printed with its fix.
     """
     try:
         cli.main(args=list(argv), prog_name="vit-export", standalone_mode=False)
@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def main() -> NoReturn:
-    """Run the command line of this process and end it at once: taking torch down costs a second."""
+    """Run the command line and end the process at once, because unloading torch takes a second."""
     exit_code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, AttributeError):  # one may be closed or full

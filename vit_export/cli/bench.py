@@ -18,10 +18,10 @@ AGAINST = click.option(
     "--against",
     default="",
     metavar="NAME,NAME",
-    help="Baselines that run the same model: eager, compile, openvino, ort-dynamic and others.",
+    help="Baselines to run beside them: eager, compile, openvino, ort-dynamic and others.",
 )
 ROUNDS = click.option(
-    "--rounds", default=7, show_default=True, metavar="N", help="Rounds of every candidate."
+    "--rounds", default=7, show_default=True, metavar="N", help="Number of bursts per candidate."
 )
 
 

@@ -1,4 +1,4 @@
-"""How a command that failed ends: every error in words, with its exit code."""
+"""Turns an error into a message, a fix and an exit code."""
 
 import sys
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class _InterruptionError(VitExportError):
 
 
 def describe_error(error: BaseException) -> VitExportError | None:
-    """The error with a message, a fix and an exit code; None for a fault of the program itself."""
+    """Return the error with a message, a fix and an exit code; None for a bug in the program."""
     if isinstance(error, VitExportError):
         return error
     if isinstance(error, click.ClickException):
@@ -32,8 +32,8 @@ def describe_error(error: BaseException) -> VitExportError | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, NumPy, PyTorch on a GPU or PyTorch on a CPU ran out of memory."""
-    torch = sys.modules.get("torch")  # it can't be the cause where nobody imported it
+    """Return whether Python, NumPy, PyTorch on a GPU or PyTorch on a CPU ran out of memory."""
+    torch = sys.modules.get("torch")  # it can't be the cause if it is not imported
     types = (MemoryError, *([torch.OutOfMemoryError] if torch else []))
     if isinstance(error, types):
         return True
@@ -53,10 +53,10 @@ def report_error(error: VitExportError, *, as_json: bool) -> None:
 
 
 def is_json_requested(group: click.Group, argv: Sequence[str]) -> bool:
-    """Whether --json stands among the options of a command line, however wrong the others are."""
+    """Return whether --json is one of the options of a command line, even if others are wrong."""
     name = next((word for word in argv if not word.startswith("-")), "")
     command = group.commands.get(name)
-    if command is None:  # no command says what its options are
+    if command is None:  # without a command its options are unknown
         return "--json" in argv
     context = click.Context(
         command, resilient_parsing=True, ignore_unknown_options=True, allow_extra_args=True

@@ -1,4 +1,4 @@
-"""`vit-export onnx`, `torchscript`, …: one command per backend, from what it says of itself."""
+"""`vit-export onnx`, `torchscript` and others: one command per backend, made from its fields."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def export_command(backend: Backend) -> click.Command:
-    """The command that exports to a backend; --help shows its summary and its note."""
+    """Return the command that exports to a backend; --help shows its summary and its note."""
 
     @options(
         *(common.OUT, model.MODEL, model.WEIGHTS, *model.HINTS),
@@ -35,38 +35,38 @@ def export_command(backend: Backend) -> click.Command:
 
         progress = show_progress(quiet=quiet)
         try:
-            built = api.build(backend.name, request.pop("model"), progress=progress, **request)
+            result = api.build(backend.name, request.pop("model"), progress=progress, **request)
         except RejectedError as error:
             if not as_json:
                 show(describe_verdict(error.verdict, verbose=verbose))
             raise
-        _show_export(built, as_json=as_json, verbose=verbose)
+        _show_export(result, as_json=as_json, verbose=verbose)
 
     text = f"{backend.summary}\n\n{backend.note}"
     return click.command(backend.name, help=text, short_help=backend.summary)(command)
 
 
-def _show_export(built: "ExportResult", *, as_json: bool, verbose: bool) -> None:
+def _show_export(result: "ExportResult", *, as_json: bool, verbose: bool) -> None:
     from vit_export.cli.render.export import describe_export, describe_random_weights
     from vit_export.cli.render.output import show, show_json, show_notice
     from vit_export.cli.render.verdict import describe_verdict
 
     if as_json:
-        show_json(_to_mapping(built))
+        show_json(_to_mapping(result))
     else:
-        show(describe_verdict(built.verdict, verbose=verbose))
-        show(describe_export(built))
-    if built.origin.random_weights:
+        show(describe_verdict(result.verdict, verbose=verbose))
+        show(describe_export(result))
+    if result.origin.random_weights:
         show_notice(describe_random_weights())
 
 
-def _to_mapping(built: "ExportResult") -> dict[str, Any]:
-    verdict = dict(built.verdict.to_mapping())
+def _to_mapping(result: "ExportResult") -> dict[str, Any]:
+    verdict = dict(result.verdict.to_mapping())
     return {
-        "path": str(built.path),
-        "size_bytes": built.size_bytes,
-        **asdict(built.origin),
-        "notes": built.notes,
+        "path": str(result.path),
+        "size_bytes": result.size_bytes,
+        **asdict(result.origin),
+        "notes": result.notes,
         "images": verdict.pop("images"),
         "verdict": verdict,
     }

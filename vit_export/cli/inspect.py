@@ -16,7 +16,7 @@ FILE = click.argument("path", type=click.Path(path_type=Path))
 @click.command()
 @options(FILE, SAME_ARCHITECTURE, *HINTS, JSON)
 def inspect(path: Path, *, as_json: bool, **request: Any) -> None:
-    """Show what PATH, a checkpoint or an artifact, holds: family, spec, preprocessing and more."""
+    """Describe PATH, a checkpoint or an artifact: family, spec, preprocessing and more."""
     from vit_export import api
     from vit_export.cli.render.inspection import describe_inspection
     from vit_export.cli.render.output import show, show_json

@@ -1,4 +1,4 @@
-"""`vit-export predict`: images to class names."""
+"""`vit-export predict`: the classes of images."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -24,7 +24,7 @@ TOP = click.option(
 def predict(
     artifact: Path, images: tuple[Path, ...], top: int, threads: int | None, *, as_json: bool
 ) -> None:
-    """Classify image files with ARTIFACT, through the preprocessing that it carries."""
+    """Classify image files with ARTIFACT and the preprocessing that it carries."""
     from vit_export import api
     from vit_export.cli.render.output import show, show_json
     from vit_export.cli.render.predictions import describe_predictions

@@ -13,7 +13,7 @@ from vit_export.cli.options.model import CLASSES, HINTS, IMAGE_SIZE, MODEL, WEIG
 @click.command()
 @options(MODEL, WEIGHTS, *HINTS, IMAGE_SIZE, CLASSES, JSON)
 def summary(model: str | None, *, as_json: bool, **request: Any) -> None:
-    """List the model's layers: output shape and parameters of each."""
+    """List the layers of a model, with output shape and parameters of each."""
     from vit_export import api
     from vit_export.cli.render.output import show, show_json
     from vit_export.cli.render.summary import describe_summary

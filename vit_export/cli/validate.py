@@ -1,4 +1,4 @@
-"""`vit-export validate`: the proof of a file, repeated."""
+"""`vit-export validate`: the proof of an existing file."""
 
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ REPORT = click.option(
     "--report",
     type=click.Path(path_type=Path),
     metavar="FILE.html",
-    help="Write the verdict as one page with its plots.",
+    help="Write the verdict and its plots as an HTML page.",
 )
 
 
 @click.command()
 @options(ARTIFACT, WEIGHTS, IMAGES, LABELS_CSV, REPORT, THREADS, JSON, QUIET, VERBOSE)
 def validate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
-    """Repeat the proof of ARTIFACT, from the answers it carries or afresh with --weights."""
+    """Validate ARTIFACT against the answers it carries, or --weights against eager PyTorch."""
     from vit_export import api
     from vit_export.cli.render.output import show, show_json, show_progress
     from vit_export.cli.render.verdict import describe_verdict

@@ -8,7 +8,7 @@ Decorator = Callable[[Command], Command]
 
 
 def options(*decorators: Decorator) -> Decorator:
-    """All of the decorators as one, in the order in which --help lists them."""
+    """Return all decorators as one, in the order in which --help lists them."""
 
     def apply(command: Command) -> Command:
         for decorator in reversed(decorators):

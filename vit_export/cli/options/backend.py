@@ -1,4 +1,4 @@
-"""The options of one backend, from its own list of settings."""
+"""The command-line options of one backend, made from its own list."""
 
 import click
 
@@ -11,17 +11,17 @@ BATCH = click.option(
     default=("dynamic",),
     show_default="dynamic",
     metavar="dynamic|N|MIN:OPT:MAX",
-    help="Batch sizes of the file; repeat it for more optimization profiles of an engine.",
+    help="Batch sizes of the file; repeat the option for several optimization profiles.",
 )
 
 
 def backend_option(option: Option) -> Decorator:
-    """A flag for a setting: a switch, a number in its range, or a word."""
+    """Return the command-line form of an option: a switch, a number in a range, or a text."""
     if isinstance(option.default, bool):
         flags = f"--{option.flag_name}/--no-{option.flag_name}"
         return click.option(flags, default=option.default, show_default=True, help=option.help)
     if isinstance(option.default, str):
-        return _word_option(option)
+        return _text_option(option)
     return click.option(
         *(f"--{option.flag_name}", option.name),
         default=option.default,
@@ -31,7 +31,7 @@ def backend_option(option: Option) -> Decorator:
     )
 
 
-def _word_option(option: Option) -> Decorator:
+def _text_option(option: Option) -> Decorator:
     return click.option(
         *(f"--{option.flag_name}", option.name),
         default=option.default,

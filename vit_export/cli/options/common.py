@@ -12,7 +12,7 @@ IMAGES = click.option(
     "--images",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Images to measure accuracy on; sub-folders are their labels, and eight join the proof.",
+    help="Images to measure accuracy on, in a sub-folder for each class; up to 8 join the proof.",
 )
 LABELS_CSV = click.option(
     "--labels-csv",
@@ -24,7 +24,7 @@ PLOT = click.option(
     "--plot",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Write the numbers as a figure.",
+    help="Write the results as a figure.",
 )
 THREADS = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of the runtime."

@@ -39,18 +39,18 @@ ACTIVATION = click.option(
 POOL = click.option(
     "--pool",
     type=click.Choice(["token", "mean", "patch_mean", "token_patch_mean", "map"]),
-    help="Pooling that the model was trained with, if it is not its family's.",
+    help="Pooling of the model, if it is not its family's.",
 )
 NORM_EPS = click.option(
     "--norm-eps",
     type=float,
     metavar="X",
-    help="Epsilon of the LayerNorms, if it is not the usual one.",
+    help="Epsilon of the LayerNorms, if it is not its family's.",
 )
 TRAINED_SIZE = click.option(
     "--trained-size",
     metavar="HxW",
-    help="Image size that the model was trained with, if it was not square.",
+    help="Image size of the training, if it was not square.",
 )
 HINTS = (HEADS, ACTIVATION, POOL, NORM_EPS, TRAINED_SIZE)
 """Facts about a checkpoint that it may not record itself."""
@@ -71,12 +71,12 @@ CLASSES = click.option(
     "--classes",
     type=int,
     metavar="N",
-    help="Number of classes; only random weights take another than their model's.",
+    help="Number of classes; trained weights accept only their own number.",
 )
 OUTPUTS = click.option(
     "--outputs",
     type=click.Choice(["logits", "features", "tokens"]),
-    help="The pooled features or all tokens instead of the model's own output.",
+    help="Export logits, pooled features or all tokens; default: the model's own output.",
 )
 LABELS = click.option(
     "--labels",
@@ -87,12 +87,12 @@ LABELS = click.option(
 MEAN = click.option(
     "--mean",
     metavar="X,X,X",
-    help="Mean of pixel values 0..1; one number stands for every channel.",
+    help="Mean of pixels scaled to 0..1: one number, or one per channel.",
 )
 STD = click.option(
     "--std",
     metavar="X,X,X",
-    help="Standard deviation of pixel values 0..1; one number stands for every channel.",
+    help="Standard deviation of pixels scaled to 0..1: one number, or one per channel.",
 )
 RESIZE = click.option(
     "--resize", metavar="N|HxW", help="Size of the shorter side before the crop, or of both sides."

@@ -1,4 +1,4 @@
-"""The options of a precision: which one, and what only some of them have."""
+"""The option for the precision, and those that only some precisions have."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ CALIBRATION = click.option(
     "--calibration",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Images for calibrating ranges and rounding; int8-static needs them.",
+    help="Images to calibrate ranges and rounding on; required for int8-static.",
 )
 INCLUDE = click.option(
     "--include",
@@ -41,7 +41,7 @@ MIN_TOP1 = click.option(
     help="auto: least share of images that keep their top class.",
 )
 IO_FP16 = click.option(
-    "--io-fp16", is_flag=True, help="fp16: inputs and outputs of the file in fp16 too."
+    "--io-fp16", is_flag=True, help="fp16: make the inputs and outputs of the file fp16 too."
 )
 SEARCH_PLOT = click.option(
     "--plot",
@@ -61,17 +61,19 @@ BY_NAME = {
 """An option for each name in `OPTION_PRECISIONS`."""
 
 
-def precision_options(offers: tuple[str, ...]) -> tuple[Decorator, ...]:
-    """--precision with the precisions that a backend offers, and the options that they have."""
+def precision_options(precisions: tuple[str, ...]) -> tuple[Decorator, ...]:
+    """Return --precision with the precisions of a backend, and the options that they have."""
     precision = click.option(
         "--precision",
         show_default="fp32",
-        metavar="|".join(offers),
-        help="Type of the weights and of the multiplications.",
+        metavar="|".join(precisions),
+        help="Data type of weights and matmuls.",
     )
-    return precision, *(BY_NAME[name] for name in BY_NAME if OPTION_PRECISIONS[name] & {*offers})
+    return precision, *(
+        BY_NAME[name] for name in BY_NAME if OPTION_PRECISIONS[name] & {*precisions}
+    )
 
 
 def precision_flag(flag: str, precision: str) -> Decorator:
-    """A flag that stands for one precision, such as `trt --fp16`."""
+    """Return a flag that stands for one precision, such as `trt --fp16`."""
     return click.option(f"--{flag}", is_flag=True, help=f"Short for --precision {precision}.")

@@ -1,1 +1,1 @@
-"""Everything that is printed. A report is lines and tables first; `output` prints them."""
+"""Everything that is printed: reports are made of lines and tables, and `output` prints those."""

@@ -8,7 +8,7 @@ from vit_export.validation.metrics import AccuracyReport, Proportion
 
 
 def describe_accuracy(report: AccuracyReport, runtime: str) -> Iterator[Block]:
-    """Accuracy before and after in a table, agreement in a sentence, images that were left out."""
+    """Yield accuracy before and after, agreement with eager PyTorch, and images left out."""
     accuracies = {"eager PyTorch": report.accuracy_before, runtime: report.accuracy_after}
     rows = [
         row(name, str(share.hits), f"{share.value:.2%}", _interval(share))
@@ -25,7 +25,7 @@ def describe_accuracy(report: AccuracyReport, runtime: str) -> Iterator[Block]:
 
 
 def _comparisons(report: AccuracyReport) -> Iterator[str]:
-    """Sentences that compare the artifact with eager PyTorch."""
+    """Yield sentences that compare the artifact with eager PyTorch."""
     if report.agreement is not None:
         same = report.agreement
         yield (

@@ -1,4 +1,4 @@
-"""The speed of artifacts and of what they are compared with."""
+"""The speed of artifacts and baselines."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,13 @@ from vit_export.bench.results import Row as Timing
 from vit_export.cli.render.blocks import Block, Row, Table, line, row
 
 COLUMNS = (
-    *("candidate", "p50 ms", "p90", "min", "images/s", "takes x first", "of limit"),
+    *("candidate", "p50 ms", "p90", "min", "images/s", "x first", "of limit"),
     *("load ms", "peak MB", "file MB", "worst SNR dB"),
 )
 
 
 def describe_bench(bench: Bench) -> Iterator[Block]:
-    """The limit of the machine and a table of times for each batch size."""
+    """Yield the limit of the machine and a table of times for each batch size."""
     for batch, rates in bench.gflops_per_s.items():
         limits = ", ".join(
             f"{limit_ms:.2f} ms in {name} at {rates[name]:.0f} GFLOP/s"

@@ -1,4 +1,4 @@
-"""The content of a report: lines and tables of styled text, whatever prints them."""
+"""The content of a report: lines and tables of styled text, independent of what prints them."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Line:
-    """One line; a terminal wraps it, and nothing cuts it."""
+    """One line; a terminal wraps it, and it is never truncated."""
 
     spans: tuple[Span, ...]
     highlight: bool = True
@@ -41,15 +41,15 @@ Block = Line | Table
 
 
 def line(text: str, style: str = "", *, highlight: bool = True) -> Line:
-    """A line in one style."""
+    """Return a line in one style."""
     return Line((Span(text, style),), highlight)
 
 
 def marked_line(mark: str, style: str, text: str) -> Line:
-    """A line behind a styled mark."""
+    """Return a line that begins with a styled mark."""
     return Line((Span(mark, style), Span(f" {text}")))
 
 
 def row(*cells: str | Span, style: str = "") -> Row:
-    """A row of cells, of which most have no style of their own."""
+    """Return a row; cells that are plain strings have no style of their own."""
     return Row(tuple(Span(cell) if isinstance(cell, str) else cell for cell in cells), style)

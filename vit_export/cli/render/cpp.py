@@ -1,4 +1,4 @@
-"""A C++ project that was written."""
+"""A new C++ project."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ from vit_export.codegen.generate import CppProject
 
 
 def describe_project(project: CppProject) -> Iterator[Block]:
-    """Where the project is, and the commands that build and test it."""
+    """Yield where the project is, and the commands that build and test it."""
     place = "in the model file" if project.preprocess == "graph" else "in C++"
-    yield line(f"{project.path}: images are resized {place}; {project.images} golden ones.")
+    yield line(f"{project.path}: images are resized {place}; {project.images} golden images.")
     for command in project.commands:
         yield line(command, highlight=False)

@@ -7,7 +7,7 @@ from vit_export.cli.render.blocks import Block, Row, Span, Table, row
 
 
 def describe_health(backends: Sequence[Health]) -> Iterator[Block]:
-    """One row per backend: whether it works here, with which versions, what to install."""
+    """Yield one row per backend: whether it works here, with which versions, what to install."""
     yield Table(("target", "works", "versions", "note"), tuple(map(_row, backends)))
 
 

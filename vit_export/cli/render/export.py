@@ -1,4 +1,4 @@
-"""A file that was exported."""
+"""An exported file."""
 
 from collections.abc import Iterator
 
@@ -8,22 +8,22 @@ from vit_export.cli.render.mixed_precision import describe_search
 from vit_export.cli.render.unused import describe_unused
 
 
-def describe_export(built: ExportResult) -> Iterator[Block]:
-    """Where the file is, how large it is, whose weights it holds, and what to know about it."""
-    origin = built.origin
-    yield line(f"{built.path}: {built.size_bytes / 1e6:.1f} MB, weights: {origin.weights_from}")
+def describe_export(result: ExportResult) -> Iterator[Block]:
+    """Yield where the file is, its size, the origin of its weights, and notes on it."""
+    origin = result.origin
+    yield line(f"{result.path}: {result.size_bytes / 1e6:.1f} MB, weights: {origin.weights_from}")
     if origin.preprocessing:
         yield line(f"preprocessing: {origin.preprocessing}")
     if origin.calibration:
         yield line(f"calibration: {origin.calibration}")
     if origin.search is not None:
         yield from describe_search(origin.search)
-    yield from map(line, built.notes)
+    yield from map(line, result.notes)
     yield from describe_unused(origin.unused)
 
 
 def describe_random_weights() -> Iterator[Block]:
-    """A loud warning: random weights are right for speed and size, and worthless for answers."""
+    """Yield a loud warning: with random weights only speed and size are meaningful."""
     text = (
         " the weights are RANDOM: the file is right for speed and size, its answers mean nothing. "
         "Fix: --weights FILE, or a model that ships them."

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # it comes from a heavy module, and only inspect has one
 
 
 def describe_inspection(inspection: Inspection) -> Iterator[Block]:
-    """What is known of a file; then which tensors are unused, and which facts are missing."""
+    """Yield what is known of a file, the unused tensors, and the missing facts."""
     yield line(f"{inspection.path}: {inspection.kind}, {inspection.family}")
     counts = f"{inspection.parameters:,} parameters, {inspection.labels} labels"
     yield line(counts, highlight=False)
@@ -30,7 +30,7 @@ def describe_inspection(inspection: Inspection) -> Iterator[Block]:
 
 
 def _describe_audit(audit: "Audit", size_bytes: int) -> Iterator[Block]:
-    """Fusions, operators, arithmetic and types of an ONNX file, a line each."""
+    """Yield fusions, operators, arithmetic and dtypes of an ONNX file, one line each."""
     for fusion in audit.fusions:
         yield line(str(fusion), "green" if fusion.complete else "yellow", highlight=False)
     operators = ", ".join(f"{count} {name}" for name, count in audit.operators.items())
@@ -38,7 +38,7 @@ def _describe_audit(audit: "Audit", size_bytes: int) -> Iterator[Block]:
     total = max(sum(audit.macs.values()), 1)
     macs = ", ".join(f"{count / total:.1%} {name}" for name, count in audit.macs.items())
     types = ", ".join(f"{count:,} {name}" for name, count in audit.dtypes.items())
-    gflop = f"{audit.flops / 1e9:.2f} GFLOP an image in products ({macs})"
+    gflop = f"{audit.flops / 1e9:.2f} GFLOP per image in matmuls ({macs})"
     yield line(f"{gflop}; numbers: {types}", highlight=False)
     domains = "".join(f", {name}" for name in audit.domains)
     size = f"{size_bytes / 1e6:.1f} MB, dynamic: {', '.join(audit.dynamic_axes) or 'nothing'}"

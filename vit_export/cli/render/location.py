@@ -9,7 +9,7 @@ COLUMNS = ("module", "max error", "allowed", "SNR dB", "worst sample")
 
 
 def describe_location(location: Localization, *, verbose: bool = False) -> Iterator[Block]:
-    """The error in each block, and in each module of the first one that exceeds its tolerance."""
+    """Yield the error of each block, and of each module of the first block that is wrong."""
     first = location.first
     yield Table(
         COLUMNS,
@@ -24,10 +24,10 @@ def describe_location(location: Localization, *, verbose: bool = False) -> Itera
         ),
     )
     if first is None:
-        text = f"{len(location.modules)} modules of {location.artifact} answer as eager PyTorch's"
-        yield line(f"{text}, in {location.runtime}.")
+        modules = f"{len(location.modules)} modules of {location.artifact}"
+        yield line(f"{modules} answer as those of eager PyTorch, in {location.runtime}.")
 
 
 def _is_shown(module: ModuleComparison, first: ModuleComparison | None) -> bool:
-    """Whether it is a block, stands in none, or stands in the block of the first mismatch."""
+    """Return whether it is a block, is outside of blocks, or is in the first wrong block."""
     return not module.block or (first is not None and module.block == first.block)

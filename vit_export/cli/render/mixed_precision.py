@@ -9,12 +9,12 @@ COLUMNS = ("layer", "precision", "alone dB", "cost dB", "gain ms")
 
 
 def describe_search(search: SearchResult) -> Iterator[Block]:
-    """What each layer costs and gains in its precision, and what all of them do together."""
+    """Yield the cost and gain of each layer in its precision, and those of all together."""
     yield Table(COLUMNS, tuple(map(_row, search.choices)))
     result, gain_ms = search.tried[-1], sum(choice.gain_ms for choice in search.choices)
     yield line(
-        f"{result.layers} of {len(search.choices)} layers are quantized: {result.ms:.1f} ms in "
-        f"place of {result.ms + gain_ms:.1f} for all of them in {search.runtime}; "
+        f"{result.layers} of {len(search.choices)} layers are quantized: {result.ms:.1f} ms "
+        f"instead of {result.ms + gain_ms:.1f} for all of them in {search.runtime}; "
         f"{result.worst_snr_db:.1f} dB is the worst of {search.images} images, "
         f"{search.budget.min_snr_db:g} dB is required"
     )

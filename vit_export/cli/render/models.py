@@ -9,7 +9,7 @@ COLUMNS = ("model", "parameters", "image", "classes", "weights")
 
 
 def describe_models(presets: Sequence[tuple[Preset, int]]) -> Iterator[Block]:
-    """One row per preset with its number of parameters."""
+    """Yield one row per preset with its number of parameters."""
     yield Table(COLUMNS, tuple(_row(preset, parameters) for preset, parameters in presets))
 
 

@@ -1,4 +1,4 @@
-"""Where reports and progress go: stdout and stderr, in colour on a terminal that has rich."""
+"""Prints reports to stdout and progress to stderr, in colour if rich is installed."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ def show(blocks: Iterable[Block]) -> None:
 
 
 def show_notice(blocks: Iterable[Block]) -> None:
-    """Print to stderr what does not belong to the report."""
+    """Print to stderr what is not part of the report."""
     _print(blocks, sys.stderr)
 
 
@@ -38,7 +38,7 @@ def show_error(error: VitExportError) -> None:
 
 
 def show_progress(*, quiet: bool) -> Progress:
-    """Progress that prints the stages of long work to stderr."""
+    """Return a progress that prints the stages of long work to stderr."""
     return silent if quiet else _show_stage
 
 
@@ -68,13 +68,13 @@ def _print(blocks: Iterable[Block], stream: TextIO | None) -> None:
 
 
 def _has_colour(stream: TextIO | None) -> TypeGuard[TextIO]:
-    """Whether to print with rich: where it is installed, and the stream is a terminal."""
+    """Return whether to print with rich: it is installed, and the stream is a terminal."""
     if stream is None or find_spec("rich") is None:
         return False
     return stream.isatty() or os.environ.get("FORCE_COLOR", "") != ""
 
 
 def _encodable(text: str, stream: TextIO | None) -> str:
-    """The text with a question mark for what the encoding of the stream lacks."""
+    """Return the text with a question mark for each character that the stream cannot encode."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)

@@ -10,7 +10,7 @@ LONGEST_RULE = 80
 
 
 def format_plainly(block: Block) -> str:
-    """The text of a block; no width cuts it."""
+    """Return the text of a block, whatever its width."""
     if isinstance(block, Line):
         return "".join(span.text for span in block.spans)
     return "\n".join(_table_lines(block))

@@ -7,12 +7,12 @@ from vit_export.model.vit.summary import Summary
 
 
 def describe_summary(summary: Summary) -> Iterator[Block]:
-    """The table of layers, and the parameters that the seed document's own count leaves out."""
+    """Yield the table of layers, and the number of parameters as torchsummary counts them."""
     yield line(summary.table, highlight=False)
-    counted = summary.parameters - summary.token_parameters
+    torchsummary_count = summary.parameters - summary.token_parameters
     text = (
         f"{summary.model}: {summary.parameters:,} parameters. torchsummary, which the seed "
-        f"document uses, counts {counted:,}: it leaves out prefix tokens and positions "
+        f"document uses, counts {torchsummary_count:,}: it leaves out prefix tokens and positions "
         f"({summary.token_parameters:,})."
     )
     yield line(text, highlight=False)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from vit_export.cli.render.blocks import Block, line
 
 MOST_NAMES = 3
-"""Names in a line that stands for many tensors."""
+"""Most tensor names in one line."""
 
 
 def describe_unused(unused: Mapping[str, str]) -> Iterator[Block]:
-    """One line per reason: a whole CLIP has hundreds of tensors for text."""
+    """Yield one line per reason: a whole CLIP has hundreds of tensors for text."""
     for reason in dict.fromkeys(unused.values()):
         names = [name for name, its_reason in unused.items() if its_reason == reason]
         more = f", … ({len(names)})" if len(names) > MOST_NAMES else ""

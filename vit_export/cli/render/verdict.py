@@ -18,13 +18,13 @@ MOST_PROBLEMS = 8
 
 
 def describe_verdict(verdict: Verdict, *, verbose: bool = False) -> Iterator[Block]:
-    """The worst answer of each sample (with `verbose`, every answer), and the status in words."""
+    """Yield the worst answer of each sample (with `verbose`, every answer), and the status."""
     rows = _answers(verdict) if verbose else _worst_answers(verdict)
     yield Table(COLUMNS, tuple(rows))
     for problem in verdict.problems[:MOST_PROBLEMS]:
         yield marked_line("✗", "red", problem)
     for recipe in verdict.not_repeated:
-        yield marked_line("!", "yellow", f"{recipe} could not be made again here exactly")
+        yield marked_line("!", "yellow", f"{recipe} can't be made again exactly on this machine")
     yield marked_line(verdict.status, STYLES[verdict.status], _summary(verdict))
     if verdict.images is not None:
         yield from describe_accuracy(verdict.images, verdict.runtime)
