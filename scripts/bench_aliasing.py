@@ -1,9 +1,9 @@
-"""Why hidden widths are padded: the rate of a matrix product by its inner width, in ONNX Runtime.
+"""Shows why hidden widths are padded: the rate of a matmul by its inner width, in ONNX Runtime.
 
     python scripts/bench_aliasing.py
 
 Rows whose starts lie a multiple of 2048 bytes apart share sets of the first-level cache. The widths
-run interleaved, so that other work of the machine slows all of them alike.
+run interleaved, so that other work of the machine slows them all equally.
 """
 
 import statistics
@@ -20,7 +20,7 @@ GRAPH = "g (float[{rows}, {width}] x) => ({outputs}) {{{body}}}"
 
 
 def open_session(width: int) -> onnxruntime.InferenceSession:
-    """Open a graph of several products; each has its own weights, so that no cache keeps them."""
+    """Open a graph of several matmuls, each with its own weights, which exceed the cache."""
     numbers = range(GEMMS)
     model = onnx.parser.parse_model(
         HEAD

@@ -1,4 +1,4 @@
-"""Our files beside baselines with the same weights: writes tables of docs/benchmarks.md.
+"""Exported files beside baselines with the same weights: writes tables of docs/benchmarks.md.
 
     python scripts/bench_baselines.py                 # latency in fp32, half an hour
     python scripts/bench_baselines.py --model vit_tiny_patch16_224 --batch 1 --print
@@ -31,7 +31,7 @@ MODELS = (
 )
 PRECISION_MODELS = MODELS[:2]
 PHOTOS = ROOT / "vit_export" / "data" / "photos"
-FLAVOURS = {"ours": "portable", "ours, `--for onnxruntime`": "onnxruntime"}
+FLAVOURS = {"vit-export": "portable", "vit-export, `--for onnxruntime`": "onnxruntime"}
 """The value of `--for`, by the name of the row."""
 FP32_BASELINES = tuple(name for name in BASELINES if name not in INT8_BASELINES)
 STARTS = 7
@@ -39,7 +39,7 @@ STARTS = 7
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Our files beside baselines.")
+    parser = argparse.ArgumentParser(description="Exported files beside baselines.")
     parser.add_argument("--model", action="append", help="a preset; may be repeated")
     parser.add_argument("--batch", default="1,8")
     parser.add_argument("--rounds", type=int, default=7)
@@ -74,13 +74,13 @@ def compare_latencies(models: list[str] | tuple[str, ...], batch: str, rounds: i
             for size in bench.gflops_per_s:
                 rows = [row for row in bench.rows if row.batch == size]
                 column = {names.get(row.name, row.name): format_time(row) for row in rows}
-                column["ours, of the machine's limit"] = f"{rows[0].limit_share:.0%}"
-                column["ours, ms"] = f"{rows[0].p50_ms:.1f}"
+                column["vit-export, share of the machine's limit"] = f"{rows[0].limit_share:.0%}"
+                column["vit-export, ms"] = f"{rows[0].p50_ms:.1f}"
                 column["worst SNR of all rows, dB"] = f"{find_least_snr_db(rows):.0f}"
-                column["plain file's session start, of ours"] = starts
+                column["session start, plain file / vit-export's"] = starts
                 columns[f"`{model}`, batch {size}"] = column
                 print(f"{model} batch {size}: {column}", file=sys.stderr, flush=True)
-    return format_table("takes x ours, median (95% interval)", columns)
+    return format_table("latency / vit-export's, median (95% interval)", columns)
 
 
 def compare_precisions(
@@ -97,10 +97,10 @@ def compare_precisions(
         rows = {names.get(row.name, row.name): row for row in bench.rows}
         first = bench.rows[0]
         columns |= {
-            f"`{model}`, takes x the first (95% interval)": {
+            f"`{model}`, latency / the first (95% interval)": {
                 **{name: format_time(row) for name, row in rows.items()},
                 "the first, ms": f"{first.p50_ms:.1f}",
-                "the first, of the machine's limit": f"{first.limit_share:.0%}",
+                "the first, share of the machine's limit": f"{first.limit_share:.0%}",
             },
             f"`{model}`, worst SNR, dB": {name: format_snr(row) for name, row in rows.items()},
             f"`{model}`, file MB": {name: format_size(row) for name, row in rows.items()},
@@ -120,28 +120,28 @@ def export_precisions(model: str, precisions: list[str], folder: Path) -> dict[P
         shutil.copy(photo, photos)
     files = {}
     for number, precision in enumerate(sorted(precisions, key=lambda name: name != "int8")):
-        for words, flavour in reversed(FLAVOURS.items()):
+        for name, flavour in reversed(FLAVOURS.items()):
             path = folder / f"{number}-{flavour}.onnx"
             options = {"calibration": photos} if precision == "int8-static" else {}
             vit_export.onnx(model, path, precision=precision, flavour=flavour, **options)
-            files[path] = words.replace("ours", f"ours, {precision}")
+            files[path] = name.replace("vit-export", f"vit-export, {precision}")
     return files
 
 
-def compare_starts(ours: Path, folder: Path, model: str) -> Ratio:
-    """Return the session start of the plain export over the session start of `ours`."""
+def compare_starts(exported: Path, folder: Path, model: str) -> Ratio:
+    """Return the session start of the plain export over that of the `exported` file."""
     from vit_export.graph.capture import export_plainly
     from vit_export.model.vit.presets import load_preset
     from vit_export.model.vit.state import random_vit
 
     spec, plain = load_preset(model).spec, folder / "plain.onnx"
     export_plainly(random_vit(spec, 0), spec.signature.image_shape, plain)
-    times_ms: dict[Path, list[float]] = {ours: [], plain: []}
+    times_ms: dict[Path, list[float]] = {exported: [], plain: []}
     for _ in range(STARTS):
         for path, starts in times_ms.items():
             with Worker(Candidate(name=path.name, kind="onnxruntime", path=str(path))) as worker:
                 starts.append(worker.load_ms)
-    return compare_rounds(times_ms[plain], times_ms[ours])
+    return compare_rounds(times_ms[plain], times_ms[exported])
 
 
 def find_least_snr_db(rows: list[Row]) -> float:

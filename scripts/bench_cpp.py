@@ -1,4 +1,4 @@
-"""The generated C++ beside Python's ONNX Runtime and a C++ program of thirty lines, on one file.
+"""Generated C++ beside ONNX Runtime in Python and a minimal C++ program, all on one file.
 
 python scripts/bench_cpp.py --onnxruntime-root DIR    # writes its table into docs/cpp.md
 
@@ -38,11 +38,11 @@ from vit_export.data.images import read_pixels
 from vit_export.backends.open import open_artifact, read_manifest
 from pathlib import Path
 model, image, threads = sys.argv[1:]
-steps = read_manifest(open_artifact(Path(model)), model).preprocessing
+preprocessing = read_manifest(open_artifact(Path(model)), model).preprocessing
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = int(threads)
 session = onnxruntime.InferenceSession(model, options)
-feed = {"image": read_pixels(Path(image), steps)[None]}
+feed = {"image": read_pixels(Path(image), preprocessing)[None]}
 print("ready", flush=True)
 for line in sys.stdin:
     times_ms = []
@@ -84,7 +84,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    columns = ("C++ takes x Python (95% interval)", "C++ ms", "MB over a plain program", "cold ms")
+    columns = (
+        "C++ / Python latency (95% interval)",
+        "C++ ms",
+        "MB above a minimal program",
+        "cold ms",
+    )
     lines = [f"| model | {' | '.join(columns)} |", "| --- |" + " ---: |" * len(columns)]
     for model in MODELS:
         with tempfile.TemporaryDirectory() as folder:
@@ -153,9 +158,9 @@ def measure_peak_mb(command: list[object]) -> float:
     """
     sizes_mb = []
     for _ in range(MEMORY_RUNS):
-        timed = ["/usr/bin/time", "-f", "%M", *map(str, command)]
-        done = subprocess.run(timed, capture_output=True, text=True, check=True)
-        sizes_mb.append(int(done.stderr.split()[-1]) / 1024)
+        timing = ["/usr/bin/time", "-f", "%M", *map(str, command)]
+        process = subprocess.run(timing, capture_output=True, text=True, check=True)
+        sizes_mb.append(int(process.stderr.split()[-1]) / 1024)
     return min(sizes_mb)
 
 

@@ -25,7 +25,7 @@ MODEL = "vit_base_patch16_224"
 ROUNDS = 5
 FIRST = "timmx export onnx"
 HEAD = [
-    "| whole command, ViT-B/16 | wall s | peak MB | of timmx's wall | of its peak |",
+    "| whole command, ViT-B/16 | wall s | peak MB | wall / timmx's | peak / timmx's |",
     "| --- | ---: | ---: | ---: | ---: |",
 ]
 
@@ -64,8 +64,8 @@ def install_timmx() -> bool:
     if not (TIMMX / "bin" / "timmx").exists():
         subprocess.run([sys.executable, "-m", "venv", TIMMX], check=True)
         pip = [TIMMX / "bin" / "python", "-m", "pip", "install", "--quiet"]
-        done = subprocess.run([*pip, "timmx[onnx]", "onnxruntime"], check=False)
-        return done.returncode == 0
+        process = subprocess.run([*pip, "timmx[onnx]", "onnxruntime"], check=False)
+        return process.returncode == 0
     return True
 
 

@@ -18,11 +18,11 @@ from vit_export.backends import BACKENDS
 from vit_export.cli import cli
 
 WIDTH = 80
-Here = partial(Region, script="scripts/docs_commands.py")
+CommandsRegion = partial(Region, script="scripts/docs_commands.py")
 
 
-def targets() -> str:
-    """One row a target: its command, the suffix of its file, its precisions."""
+def format_targets() -> str:
+    """Return a row per target: its command, the suffix of its file, its precisions."""
     rows = ["| command | file | precisions |", "| --- | --- | --- |"]
     for backend in BACKENDS.values():
         precisions = ", ".join(f"`{name}`" for name in backend.precisions)
@@ -30,8 +30,8 @@ def targets() -> str:
     return "\n".join(rows)
 
 
-def commands() -> str:
-    """One row a command, with a link to its section."""
+def format_commands() -> str:
+    """Return a row per command, with a link to its section."""
     rows = ["| command | what it does |", "| --- | --- |"]
     for name, command in cli.commands.items():
         link = f"[`vit-export {name}`](#vit-export-{name})"
@@ -39,32 +39,32 @@ def commands() -> str:
     return "\n".join(rows)
 
 
-def reference() -> str:
-    """One section a command: its --help."""
-    return "\n\n".join(_section(name, command) for name, command in cli.commands.items())
+def format_reference() -> str:
+    """Return a section per command: its --help."""
+    return "\n\n".join(_format_section(name, command) for name, command in cli.commands.items())
 
 
-def _section(name: str, command: click.Command) -> str:
+def _format_section(name: str, command: click.Command) -> str:
     settings = cli.context_settings | {"terminal_width": WIDTH}
     context = click.Context(command, info_name=f"vit-export {name}", **settings)
     return f"### vit-export {name}\n\n```text\n{command.get_help(context)}\n```"
 
 
-def functions() -> str:
-    """One section a command, in the order of the commands: its Python function."""
+def format_functions() -> str:
+    """Return a section per command, in the order of the commands: its Python function."""
     return "\n\n".join(
-        f"### vit_export.{name}\n\n```text\n{_usage(name)}\n\n{_docstring(name)}\n```"
+        f"### vit_export.{name}\n\n```text\n{_format_call(name)}\n\n{_read_docstring(name)}\n```"
         for name in cli.commands
     )
 
 
-def _usage(name: str) -> str:
-    """The call with the name and the default of every parameter."""
-    parameters = ", ".join(_parameters(getattr(vit_export, name)))
+def _format_call(name: str) -> str:
+    """Return the call with the name and the default of every parameter."""
+    parameters = ", ".join(_list_parameters(getattr(vit_export, name)))
     return textwrap.fill(f"{name}({parameters})", WIDTH, subsequent_indent="    ")
 
 
-def _parameters(function: Callable[..., Any]) -> Iterator[str]:
+def _list_parameters(function: Callable[..., Any]) -> Iterator[str]:
     star = False
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY and not star:
@@ -74,12 +74,12 @@ def _parameters(function: Callable[..., Any]) -> Iterator[str]:
         yield name if parameter.default is parameter.empty else f"{name}={default}"
 
 
-def _docstring(name: str) -> str:
+def _read_docstring(name: str) -> str:
     return inspect.getdoc(getattr(vit_export, name)) or ""
 
 
 if __name__ == "__main__":
-    Here(page="README.md", name="targets").write_or_check(targets())
-    Here(page="docs/cli.md", name="commands").write_or_check(commands())
-    Here(page="docs/cli.md", name="reference").write_or_check(reference())
-    Here(page="docs/python.md", name="functions").write_or_check(functions())
+    CommandsRegion(page="README.md", name="targets").write_or_check(format_targets())
+    CommandsRegion(page="docs/cli.md", name="commands").write_or_check(format_commands())
+    CommandsRegion(page="docs/cli.md", name="reference").write_or_check(format_reference())
+    CommandsRegion(page="docs/python.md", name="functions").write_or_check(format_functions())

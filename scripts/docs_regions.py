@@ -1,4 +1,4 @@
-"""The generated parts of README.md and docs/: a script writes what stands between two comments.
+"""The generated parts of README.md and docs/: a script writes the text between two comments.
 
 <!-- commands: scripts/docs_commands.py -->
 ...
@@ -20,7 +20,7 @@ class Region:
     """Path from the root of the repository."""
     name: str
     script: str
-    """What writes the region, and what to run when the region is stale."""
+    """The script that writes the region."""
 
     def write(self, text: str) -> None:
         """Replace the content of the region by `text`."""
@@ -46,7 +46,7 @@ class Region:
         page = self._path.read_text(encoding="utf-8")
         begin, end = f"<!-- {self.name}: {self.script} -->\n", f"<!-- end of {self.name} -->"
         if begin not in page or end not in page:
-            sys.exit(f"{self.page}: no place for {self.name}. Fix: put {begin.strip()} and {end}")
+            sys.exit(f"{self.page}: no place for {self.name}. Fix: add {begin.strip()} and {end}")
         before, _, rest = page.partition(begin)
         _, _, after = rest.partition(end)
         return before + begin + text.strip("\n") + "\n" + end + after

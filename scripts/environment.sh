@@ -1,6 +1,6 @@
 # Sourced by demo, check and test: makes .venv with the tested versions and puts it on PATH.
-# make_environment EXTRA   where EXTRA is "", "[docs]" or "[test]"; done again only when a version
-# changed.
+# make_environment EXTRA   where EXTRA is "", "[docs]" or "[test]"; it installs only after a change of
+# versions.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -21,21 +21,21 @@ find_python() {
 }
 
 make_environment() {
-    local python wanted
+    local python versions
     python=$(find_python)
-    wanted=$(cat pyproject.toml scripts/constraints.txt)
+    versions=$(cat pyproject.toml scripts/constraints.txt)
     # what the tests need includes what the demo and the documentation need
-    if [ "$wanted" != "$(cat ".venv/installed$1" 2>/dev/null)" ] &&
-        [ "$wanted" != "$(cat ".venv/installed[test]" 2>/dev/null)" ]; then
+    if [ "$versions" != "$(cat ".venv/installed$1" 2>/dev/null)" ] &&
+        [ "$versions" != "$(cat ".venv/installed[test]" 2>/dev/null)" ]; then
         echo "Installing the tested versions into .venv (a few minutes the first time) ..." >&2
         "$python" -m venv .venv ||
             fail "Python can't make a virtual environment." "on Debian: apt-get install python3-venv" 3
         .venv/bin/python -m pip install --quiet --disable-pip-version-check \
             --constraint scripts/constraints.txt --editable ".$1"
-        # timm asks for torchvision, which the tests do without (tests/timm_models.py)
+        # timm requires torchvision, which the tests do without (tests/timm_models.py)
         [ "$1" != "[test]" ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check \
             --constraint scripts/constraints.txt --no-deps timm
-        echo "$wanted" >".venv/installed$1"
+        echo "$versions" >".venv/installed$1"
     fi
     PATH="$PWD/.venv/bin:$PATH"
 }

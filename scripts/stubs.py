@@ -25,22 +25,22 @@ DOCSTRING = '"""Written by scripts/stubs.py from the signatures of the functions
 IMPORTS = ("from pathlib import Path", "from typing import Literal")
 
 
-def stub() -> str:
-    """The whole file."""
+def write_stub() -> str:
+    """Return the text of the whole file."""
     module = ast.parse(inspect.getsource(sys.modules[build.__module__]))
-    annotations = annotations_of(module, build.__name__)
+    annotations = find_annotations(module, build.__name__)
     exported = [name for name in vit_export.__all__ if name not in BACKENDS]
     exports = [
         f"from {getattr(vit_export, name).__module__} import {name} as {name}" for name in exported
     ]
     functions = [write_function(getattr(vit_export, name), annotations) for name in BACKENDS]
     names = f"__all__ = {sorted(vit_export.__all__)}"
-    imports = [*IMPORTS, *(text for name, text in imports_of(module) if name not in exported)]
+    imports = [*IMPORTS, *(text for name, text in find_imports(module) if name not in exported)]
     return tidy("\n".join([DOCSTRING, *imports, *exports, names, *functions]))
 
 
-def annotations_of(module: ast.Module, name: str) -> dict[str, str]:
-    """The annotation of each parameter of a function, as it is written."""
+def find_annotations(module: ast.Module, name: str) -> dict[str, str]:
+    """Return the annotation of each parameter of a function, as the source has it."""
     functions = (node for node in module.body if isinstance(node, ast.FunctionDef))
     (function,) = (node for node in functions if node.name == name)
     parameters = (*function.args.args, *function.args.kwonlyargs)
@@ -48,8 +48,8 @@ def annotations_of(module: ast.Module, name: str) -> dict[str, str]:
     return {name: text.strip("'") for name, text in texts.items()}
 
 
-def imports_of(module: ast.Module) -> list[tuple[str, str]]:
-    """The names that a module imports, also for type checkers only, and how."""
+def find_imports(module: ast.Module) -> list[tuple[str, str]]:
+    """Return each name that a module imports, also for type checkers only, with its import."""
     nodes = (node for node in ast.walk(module) if isinstance(node, ast.ImportFrom))
     return [
         (alias.name, f"from {node.module} import {alias.name}")
@@ -59,7 +59,7 @@ def imports_of(module: ast.Module) -> list[tuple[str, str]]:
 
 
 def write_function(function: Callable[..., Any], annotations: dict[str, str]) -> str:
-    """A function without its body."""
+    """Return the text of a function without its body."""
     parameters = inspect.signature(function).parameters.values()
     positional = [one for one in parameters if one.kind is Parameter.POSITIONAL_OR_KEYWORD]
     keywords = [one for one in parameters if one.kind is Parameter.KEYWORD_ONLY]
@@ -70,7 +70,7 @@ def write_function(function: Callable[..., Any], annotations: dict[str, str]) ->
 
 
 def write_parameter(parameter: Parameter, annotations: dict[str, str]) -> str:
-    """A parameter with its type, and its default where that is a plain value."""
+    """Return a parameter with its type, and its default where that is a plain value."""
     annotation = annotations.get(parameter.name) or describe_type(parameter.annotation)
     if parameter.default is Parameter.empty:
         return f"{parameter.name}: {annotation}"
@@ -85,21 +85,21 @@ def describe_type(annotation: Any) -> str:
 
 
 def tidy(text: str) -> str:
-    """`text` as ruff sorts and formats it, without the imports that it does not need."""
+    """Return `text` as ruff sorts and formats it, without the imports that it does not need."""
     for command in (["check", "--fix-only", "--quiet", "--select", "F401,I"], ["format"]):
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "ruff", *command, "--stdin-filename", STUB, "-"],
             input=text,
             capture_output=True,
             text=True,
             check=True,
         )
-        text = done.stdout
+        text = process.stdout
     return text
 
 
 if __name__ == "__main__":
     if "--check" not in sys.argv:
-        STUB.write_text(stub(), encoding="utf-8")
-    elif not STUB.exists() or STUB.read_text(encoding="utf-8") != stub():
+        STUB.write_text(write_stub(), encoding="utf-8")
+    elif not STUB.exists() or STUB.read_text(encoding="utf-8") != write_stub():
         sys.exit(f"{STUB.name} is out of date. Fix: python scripts/stubs.py")

@@ -4,7 +4,7 @@
     python scripts/train_fashion_mnist.py                 # trains, then writes the weights
     python scripts/train_fashion_mnist.py --epochs 0      # only measures the weights that are there
 
-The weights of the last epoch are kept: the test images choose nothing.
+The weights are those of the last epoch: no choice is made on the test images.
 """
 
 import gzip
@@ -32,7 +32,7 @@ console = Console()
 
 
 def read_split(split: str) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 28, 28) as uint8 and labels (N,) of `train` or `t10k`, from the IDX files."""
+    """Return uint8 images (N, 1, 28, 28) and labels (N,) of `train` or `t10k`, from IDX files."""
     with gzip.open(DATASET / f"{split}-images-idx3-ubyte.gz") as file:
         images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
     with gzip.open(DATASET / f"{split}-labels-idx1-ubyte.gz") as file:
@@ -41,12 +41,12 @@ def read_split(split: str) -> tuple[Tensor, Tensor]:
 
 
 def normalize(images: Tensor, preprocessing: dict[str, list[float]]) -> Tensor:
-    """uint8 images to the model's input; the images are 28x28 already."""
+    """Return uint8 images as the model's input; the images are 28x28 already."""
     return (images / 255 - preprocessing["mean"][0]) / preprocessing["std"][0]
 
 
 def augment(images: Tensor) -> Tensor:
-    """Each image flipped at random, shifted by up to two pixels, with one patch erased."""
+    """Flip each image at random, shift it by up to two pixels, and erase one patch."""
     count = len(images)
     flip = torch.rand(count) < EVEN_ODDS
     images = torch.where(flip[:, None, None, None], images.flip(-1), images)
@@ -63,8 +63,8 @@ def augment(images: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Fraction of images whose top class is the label."""
+def measure_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the fraction of images whose top class is the label."""
     model.eval()
     right = sum(
         int((model(batch).argmax(1) == answer).sum())
@@ -74,7 +74,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def train(model: Vit, images: Tensor, labels: Tensor, epochs: int, batch: int) -> None:
-    """Trains in place: AdamW, one cycle of learning rate, label smoothing."""
+    """Train in place: AdamW, one cycle of learning rate, label smoothing."""
     steps = len(images) // batch
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -88,10 +88,10 @@ def train(model: Vit, images: Tensor, labels: Tensor, epochs: int, batch: int) -
         model.train()
         order = torch.randperm(len(images))[: steps * batch].split(batch)
         total = 0.0
-        for chosen in track(order, f"epoch {epoch + 1}/{epochs}", console=console):
+        for indices in track(order, f"epoch {epoch + 1}/{epochs}", console=console):
             optimizer.zero_grad()
-            logits = model(augment(images[chosen]))
-            loss = functional.cross_entropy(logits, labels[chosen], label_smoothing=SMOOTHING)
+            logits = model(augment(images[indices]))
+            loss = functional.cross_entropy(logits, labels[indices], label_smoothing=SMOOTHING)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -117,8 +117,8 @@ def main(epochs: int, batch: int, seed: int) -> None:
         save_file(model.state_dict(), weights)
     model.load_state_dict(load_file(weights))
     images, labels = read_split("t10k")
-    measured = accuracy(model, normalize(images, config["preprocessing"]), labels)
-    console.print(f"accuracy on {len(labels):,} test images: {measured:.2%}")
+    accuracy = measure_accuracy(model, normalize(images, config["preprocessing"]), labels)
+    console.print(f"accuracy on {len(labels):,} test images: {accuracy:.2%}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// plain MODEL HEIGHT WIDTH CHANNELS THREADS: the least program that runs such a file once.
+// plain MODEL HEIGHT WIDTH CHANNELS THREADS: a minimal program that runs such a file once.
 
 #include <onnxruntime_cxx_api.h>
 

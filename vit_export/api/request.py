@@ -34,7 +34,7 @@ class ExportRequest:
     backend: Backend
     out: Path
     model: "ModelLike | None" = None
-    """A preset's name or TOML, a module, (VitSpec, state dict), or None for the checkpoint's own."""
+    """A preset's name or TOML, a module, (VitSpec, state dict), or None for that of `weights`."""
     weights: Path | None = None
     seed: int = 0
     """Seed of random weights."""
