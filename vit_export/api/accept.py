@@ -41,7 +41,7 @@ def validate_staged(
         progress: opened around every stage.
 
     Raises:
-        MissingError: the file can't run here, and nothing stands in for it.
+        MissingError: the file can't run here, and no other file can run in its place.
     """
     try:
         session, not_run = _open(stage, request)
@@ -80,15 +80,15 @@ def accept(
     backend = request.backend
     facts = RunFacts(not_run=verdict.not_run, matmuls_by_dtype=verdict.products)
     if not verdict.accepted:
-        kept = _keep_rejected(stage, backend, verdict)
-        fix = f"{backend.advise(kept, facts)}; {stage.out.name} is as it was."
+        rejected = _keep_rejected(stage, backend, verdict)
+        fix = f"{backend.advise(rejected, facts)}; {stage.out.name} is as it was."
         if origin.search is not None:  # it may be the model, only less exact than requested
             fix = f"allow more error, or give images like these to --calibration; or {fix}"
         raise RejectedError(verdict, fix)
     if verdict.not_run and request.options.get("require_run"):
-        kept = _keep_rejected(stage, backend, verdict)
+        rejected = _keep_rejected(stage, backend, verdict)
         message = f"{stage.out.name} could not be run: {verdict.not_run}."
-        raise MissingError(message, f"it is kept as {kept}; leave --require-run out.")
+        raise MissingError(message, f"it is kept as {rejected}; leave --require-run out.")
     notes = tuple(backend.finish(stage.file, facts, request.options))
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
     stage.commit(_former_files(stage.out, backend))

@@ -94,7 +94,7 @@ class Backend:
     and MissingError where the runtime is not installed.
     """
     read_sidecar: Callable[[Path], Manifest] | None = None
-    """Return the manifest from beside a file; None where the manifest stands inside the file."""
+    """Return the manifest beside a file; None where the manifest is inside the file."""
     companions: Callable[[Path], Sequence[Path]] = defaults.stand_alone
     """Return the files beside an artifact that belong to it and are of no use without it."""
     warnings: Callable[[Manifest], Sequence[str]] = defaults.warn_of_nothing
@@ -113,7 +113,7 @@ class Backend:
 
         Raises:
             RequestError: the file is damaged, or carries no manifest of ours.
-            MissingError: the manifest stands inside, and what reads such files is not installed.
+            MissingError: the manifest is inside, and the package that reads such files is missing.
         """
         if self.read_sidecar is not None:
             return self.read_sidecar(path)
@@ -130,12 +130,12 @@ class Backend:
             raise RequestError(message, self.locate_instead)
         return self.open_taps
 
-    def advise(self, kept: Path, facts: RunFacts) -> str:
+    def advise(self, rejected: Path, facts: RunFacts) -> str:
         """Return what to do about a rejected artifact, kept at a path, without a full stop."""
         if self.remedy is not None:
-            return self.remedy(kept, facts)
+            return self.remedy(rejected, facts)
         if self.open_taps is not None:
-            return f"vit-export locate {kept} says where"
+            return f"vit-export locate {rejected} says where"
         return self.locate_instead.rstrip(".")
 
     def parse_options(self, values: Mapping[str, Any]) -> dict[str, Value]:
@@ -146,13 +146,13 @@ class Backend:
         Raises:
             RequestError: an option is unknown, or its value has a wrong type or range.
         """
-        known = {option.name: option for option in self.options}
+        options = {option.name: option for option in self.options}
         for name in values:
-            if name not in known and name not in self.precision_flags:
-                fix = did_you_mean(name, known)
+            if name not in options and name not in self.precision_flags:
+                fix = did_you_mean(name, options)
                 raise RequestError(f"{self.name} has no option {name!r}.", fix)
         return {
-            name: option.check(values.get(name, option.default)) for name, option in known.items()
+            name: option.check(values.get(name, option.default)) for name, option in options.items()
         }
 
     def recorded_options(self, options: Mapping[str, Any]) -> dict[str, Any]:

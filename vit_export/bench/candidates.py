@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 INT8_PRECISIONS = frozenset({"int8", "int8-static", "weights-int8", "weights-int4", "auto"})
-"""Precisions of artifacts that compute some or all of their matrix products in int8.
+"""Precisions of artifacts that compute some or all of their matmuls in int8.
 
 `weights-int8` and `weights-int4` belong here because ONNX Runtime quantizes their activations too
 (MatMulNBits, accuracy level 4). fp16 does not: a CPU computes it in fp32.
@@ -27,7 +27,7 @@ class Candidate:
     kind: str
     """A key of `runners.RUNNERS`."""
     arithmetic: str = "fp32"
-    """Arithmetic of the matrix products: "fp32", "int8" (also where fp32 is mixed in) or `GPU`."""
+    """Arithmetic of the matmuls: "fp32", "int8" (also where fp32 is mixed in) or `GPU`."""
     path: str = ""
     """The file to open; empty if the candidate is built in memory."""
     spec: Mapping[str, Any] | None = None

@@ -1,8 +1,8 @@
-"""ONNX files that hold nothing but matrix products (GEMMs) of one shape.
+"""ONNX files that hold nothing but matmuls (GEMMs) of one shape.
 
-The products of a file are independent and read the same input (rows, inner). In fp32 each is a
+The matmuls of a file are independent and read the same input (rows, inner). In fp32 each is a
 Gemm; in int8 each is a MatMulInteger of unsigned activations and signed weights, which is the
-fastest integer product of ONNX Runtime.
+fastest integer matmul of ONNX Runtime.
 """
 
 from pathlib import Path
@@ -15,15 +15,15 @@ if TYPE_CHECKING:  # the process of an artifact needs no onnx_ir
     import onnx_ir as ir
 
 Gemm = tuple[int, int, int]
-"""Sizes of one product: rows, inner, columns; (rows, inner) times (inner, columns)."""
+"""Sizes of one matmul: rows, inner, columns; (rows, inner) times (inner, columns)."""
 GEMMS_PER_FILE = 4
-"""Number of products of one file; each has its own weights, as in a model, to exceed the cache."""
+"""Number of matmuls of one file; each has its own weights, as in a model, to exceed the cache."""
 ZERO_POINT = 128
 """Zero point of int8 activations; scales are left out because they do not change the time."""
 
 
 def write_gemms(path: Path, gemm: Gemm, arithmetic: str) -> None:
-    """Write `GEMMS_PER_FILE` products of one shape as an ONNX file, in "fp32" or "int8"."""
+    """Write `GEMMS_PER_FILE` matmuls of one shape as an ONNX file, in "fp32" or "int8"."""
     import onnx_ir as ir
 
     rows, inner, _ = gemm
@@ -41,7 +41,7 @@ def write_gemms(path: Path, gemm: Gemm, arithmetic: str) -> None:
 
 
 def read_gemms(path: str) -> tuple[npt.NDArray[np.uint8], list[npt.NDArray[Any]]]:
-    """Return a random integer input (rows, inner) for a file of products, and its weights."""
+    """Return a random integer input (rows, inner) for a file of matmuls, and its weights."""
     import onnx
 
     graph = onnx.load(path).graph

@@ -62,7 +62,7 @@ def time_layers(
 def write_layers(path: Path, gemm: Gemm, scheme: str, flavour: str) -> None:
     """Write `GEMMS_PER_FILE` layers of one size and scheme as an ONNX file.
 
-    Each layer reads its own product of the input with 1; otherwise they would share the cost of
+    Each layer reads its own copy of the input (times 1); otherwise they would share the cost of
     quantizing the input.
     """
     rows, inner, columns = gemm
@@ -89,11 +89,11 @@ def _append_layer(graph: ir.Graph, name: str, weight: Floats, rows: int) -> None
     copy.outputs[0].shape, copy.outputs[0].type = x.shape, x.type
     constants = {"weight": weight, "bias": np.zeros(len(weight), np.float32)}
     inputs = [add_initializer(graph, f"{name}/{word}", array) for word, array in constants.items()]
-    product = ir.node("Gemm", [copy.outputs[0], *inputs], {"transB": 1}, name=f"{name}/Gemm")
-    y = product.outputs[0]
+    gemm = ir.node("Gemm", [copy.outputs[0], *inputs], {"transB": 1}, name=f"{name}/Gemm")
+    y = gemm.outputs[0]
     y.name, y.type = f"{name}/y", ir.TensorType(ir.DataType.FLOAT)
     y.shape = ir.Shape([rows, len(weight)])
-    graph.extend([copy, product])
+    graph.extend([copy, gemm])
     graph.outputs.append(y)
 
 

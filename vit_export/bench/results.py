@@ -27,7 +27,7 @@ class Row:
     name: str
     batch: int
     arithmetic: str
-    """Arithmetic of the matrix products: "fp32" or "int8"; "gpu" for an engine."""
+    """Arithmetic of the matmuls: "fp32" or "int8"; "gpu" for an engine."""
     version: str
     """Name and version of the runtime."""
     rounds_ms: tuple[float, ...]
@@ -56,7 +56,7 @@ class Bench:
 
     rows: tuple[Row, ...]
     gflops_per_s: dict[int, dict[str, float]]
-    """The roofline, by batch size and arithmetic: best rate of products at the model's shapes."""
+    """The roofline, by batch size and arithmetic: best rate of matmuls at the model's shapes."""
     flops: int
     """FLOPs of the answer to one image."""
     machine: dict[str, str]

@@ -1,9 +1,9 @@
-"""The roofline of this machine: the best rate of matrix products at the shapes of a model.
+"""The roofline of this machine: the best rate of matmuls at the shapes of a model.
 
 A bench measures the rate in the same run as the candidates, in the runtime of each of them, in fp32
 and, where a candidate computes in int8, in int8 too. The best rate of each arithmetic counts.
 
-No runtime can answer without these products, so a row above the roofline is an error of the bench.
+No runtime can answer without these matmuls, so a row above the roofline is an error of the bench.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,12 +30,12 @@ GEMM_KINDS = {
         "torchao": "torch-int8-gemm",
     },
 }
-"""The kind that runs only matrix products in the same runtime, by arithmetic and candidate kind."""
+"""The kind that runs only matmuls in the same runtime, by arithmetic and candidate kind."""
 
 
 @dataclass(frozen=True)
 class GemmCandidate:
-    """A candidate that runs the matrix products of one shape and nothing else."""
+    """A candidate that runs the matmuls of one shape and nothing else."""
 
     candidate: Candidate
     shape: tuple[int, int]
@@ -45,9 +45,9 @@ class GemmCandidate:
 
 
 def choose_gemm_kinds(candidates: Iterable[Candidate]) -> list[tuple[str, str]]:
-    """Return the arithmetics and kinds in which to measure products beside CPU `candidates`.
+    """Return the arithmetics and kinds in which to measure matmuls beside CPU `candidates`.
 
-    ONNX Runtime comes first. It always runs fp32, because an int8 row has fp32 products too.
+    ONNX Runtime comes first. It always runs fp32, because an int8 row has fp32 matmuls too.
     """
     present = list(candidates)
     arithmetics = {"fp32", *(one.arithmetic for one in present)}
@@ -62,7 +62,7 @@ def write_gemm_candidates(
     """Write the files of `gemms` into `folder`, and return a candidate per distinct shape and kind.
 
     Args:
-        gemms: sizes of the products of a model.
+        gemms: sizes of the matmuls of a model.
         kinds: arithmetic and kind of each runtime, as `choose_gemm_kinds` returns them.
         folder: where the ONNX files go.
         threads: number of threads; None leaves each runtime its default.

@@ -37,7 +37,7 @@ class Workload:
     shape: tuple[int, ...]
     """Shape of a batch of images: (B, C, H, W)."""
     gemms: Sequence[Gemm]
-    """Matrix products of one transformer block."""
+    """Matmuls of one transformer block."""
     gflop: float
     """Arithmetic of the answers to a batch, in GFLOP."""
 

@@ -101,7 +101,7 @@ def _open_openvino(candidate: Candidate) -> Runner:
 
 
 def _open_torch_gemm(candidate: Candidate) -> Runner:
-    """Return a runner of a file's fp32 products in PyTorch."""
+    """Return a runner of a file's fp32 matmuls in PyTorch."""
     import torch
     from torch.nn.functional import linear
 
@@ -112,7 +112,7 @@ def _open_torch_gemm(candidate: Candidate) -> Runner:
 
 
 def _open_int8_gemm(candidate: Candidate) -> Runner:
-    """Return a runner of a file's int8 products; its input is fixed, whatever images come."""
+    """Return a runner of a file's int8 matmuls; its input is fixed, whatever images come."""
     runner = _open_onnxruntime(candidate)
     x: Any = read_gemms(candidate.path)[0]
     return Runner(lambda _: runner.run(x), runner.version)

@@ -51,11 +51,11 @@ def run(argv: Sequence[str]) -> int:
     except (BrokenPipeError, SystemExit):  # click exits when its reader is gone, as in `| head -1`
         return BuildError.exit_code
     except (Exception, KeyboardInterrupt) as error:
-        known = describe_error(error)
-        if known is None:
+        failure = describe_error(error)
+        if failure is None:
             raise
-        report_error(known, as_json=is_json_requested(cli, argv))
-        return known.exit_code
+        report_error(failure, as_json=is_json_requested(cli, argv))
+        return failure.exit_code
     return 0
 
 

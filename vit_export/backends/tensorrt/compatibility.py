@@ -52,33 +52,33 @@ def check_loads(path: Path, info: EngineInfo, variant: Variant) -> Any:
 
 def _check_version(path: Path, info: EngineInfo, variant: Variant) -> Any:
     """Return the variant's module if its version loads the engine."""
-    built = info.version
-    fix = f"pip install {variant.package}=={built}"
+    version = info.version
+    fix = f"pip install {variant.package}=={version}"
     try:
         library = load_library(variant)
     except MissingError as error:
-        reason = f"it needs {variant.title} {built}: {error.message}"
+        reason = f"it needs {variant.title} {version}: {error.message}"
         raise NotHereError(f"{path} will not load here: {reason}", fix, reason) from None
     installed = str(library.__version__)
-    if installed == built or (info.version_compatible and _is_later(installed, built)):
+    if installed == version or (info.version_compatible and _is_later(installed, version)):
         return library
-    reason = f"it was built by {variant.title} {built}, and {installed} is here"
+    reason = f"it was built by {variant.title} {version}, and {installed} is here"
     fix = f"{fix}, or build it again with {installed}."
     raise NotHereError(f"{path} will not load here: {reason}.", fix, reason)
 
 
-def _is_later(installed: str, built: str) -> bool:
-    """Return whether `installed` is at least `built`, with the same major number."""
-    here, there = parse_version(installed), parse_version(built)
+def _is_later(installed: str, version: str) -> bool:
+    """Return whether `installed` is at least `version`, with the same major number."""
+    here, there = parse_version(installed), parse_version(version)
     return here[:1] == there[:1] and here >= there
 
 
 def _check_whole(path: Path, info: EngineInfo) -> None:
     """Raise RequestError unless the file has the size and the SHA-256 of its manifest."""
-    size, written = path.stat().st_size, info.size_bytes or 0
-    if size != written:
-        how = "cut off" if size < written else "another file"
-        message = f"{path} is {how}: it has {size:,} bytes, and {written:,} were written."
+    size, expected = path.stat().st_size, info.size_bytes or 0
+    if size != expected:
+        how = "cut off" if size < expected else "another file"
+        message = f"{path} is {how}: it has {size:,} bytes, and {expected:,} were written."
         raise RequestError(message, "copy it again.")
     if hash_file(path) != info.sha256:
         message = f"{path} is damaged, or not the engine that its manifest describes (SHA-256)."

@@ -46,7 +46,7 @@ def build_engine(work: EngineJob) -> tuple[Manifest, EngineInfo]:
 
 
 def _write_graph(work: EngineJob) -> Manifest:
-    """Write the graph; in bf16 also a twin in fp32 that rounds alike, for a CPU to run."""
+    """Write the graph; in bf16 also a twin in fp32 with the same rounding, for a CPU to run."""
     from vit_export.graph.save import save
     from vit_export.quantization.bfloat16_emulation import emulate_bf16
 

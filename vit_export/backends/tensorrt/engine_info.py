@@ -105,12 +105,12 @@ class EngineInfo:
         for key, field in keys.items():
             if field.default is MISSING and key not in values:
                 raise RequestError(f"{where}: engine.{key} is missing.", AGAIN)
-        read = {
+        values_by_field = {
             keys[key].name: read_value(types[keys[key].name], value, f"{where}: engine.{key}")
             for key, value in values.items()
         }
         try:
-            return cls(**read)
+            return cls(**values_by_field)
         except RequestError as error:
             raise RequestError(f"{where}: engine.{error.message}", error.fix) from None
 

@@ -45,11 +45,11 @@ def find_wrong_matmuls(matmuls: Mapping[str, int], precision: str) -> str:
     The share in the arithmetic of `precision` has to be as large as in a parsed network. Matmuls of
     an unknown dtype do not count. Where only weights have fewer bits, either dtype is right.
     """
-    known = {name: count for name, count in matmuls.items() if name != UNKNOWN}
-    if not known:
+    counts = {name: count for name, count in matmuls.items() if name != UNKNOWN}
+    if not counts:
         return ""
     either = PRECISIONS[precision].arithmetic.split(" x ")
-    problem = find_wrong_arithmetic(known, precision, unit="matmuls", accept=either)
+    problem = find_wrong_arithmetic(counts, precision, unit="matmuls", accept=either)
     return f"it {problem}" if problem else ""
 
 

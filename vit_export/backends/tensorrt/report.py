@@ -45,13 +45,13 @@ def write_notes(manifest: Manifest, graph: Path | None) -> tuple[str, ...]:
 
 def _describe_range(fp16_range: Fp16Range) -> str:
     """Return how large the numbers of an fp16 graph get on the samples."""
-    largest, limit, kept = fp16_range.largest, fp16_range.limit, fp16_range.kept
-    still = f"; {kept} nodes stay in fp32" if kept else ""
-    return f"at most {largest:,.1f} of {limit} in {fp16_range.worst}{still}"
+    largest, limit, fp32_nodes = fp16_range.largest, fp16_range.limit, fp16_range.kept
+    rest = f"; {fp32_nodes} nodes stay in fp32" if fp32_nodes else ""
+    return f"at most {largest:,.1f} of {limit} in {fp16_range.worst}{rest}"
 
 
 def find_version_issue(info: EngineInfo) -> str:
-    """Return what is known to be wrong with the TensorRT inside an engine's library; or nothing."""
+    """Return the known issue of the TensorRT in an engine's library; empty if there is none."""
     return find_known_issue(find_variant(info).tensorrt_version(info.version))
 
 
@@ -61,12 +61,12 @@ def list_warnings(manifest: Manifest) -> tuple[str, ...]:
     return (warning,) if warning else ()
 
 
-def advise(kept: Path, facts: RunFacts) -> str:
+def advise(rejected: Path, facts: RunFacts) -> str:
     """Return what to do about a rejected engine, kept at a path with its manifest and its graph.
 
     An engine that ran may be wrong where its graph is right.
     """
-    graph = graph_path(kept)
+    graph = graph_path(rejected)
     if facts.not_run:
         return f"vit-export locate {graph} says where"
     advice = (
@@ -76,7 +76,7 @@ def advise(kept: Path, facts: RunFacts) -> str:
         advice = (
             f"vit-export validate {graph}: if that is proven, TensorRT is wrong, and not the graph"
         )
-    return "; ".join((advice, *list_warnings(read_sidecar(kept))))
+    return "; ".join((advice, *list_warnings(read_sidecar(rejected))))
 
 
 def describe(path: Path, manifest: Manifest) -> Description:
