@@ -101,18 +101,18 @@ def onnx(
         heads: number of attention heads, if the checkpoint does not record it.
         activation: activation of the MLPs, if the checkpoint does not record it: `gelu`,
             `gelu_tanh` or `quick_gelu`.
-        pool: how the model pools its tokens, if not as its family does: a value of `VitSpec.pool`.
+        pool: a value of `VitSpec.pool`, if the model does not pool its tokens as its family does.
         norm_eps: epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
-        classes: number of classes. With trained weights it is only checked.
+        classes: number of classes. Trained weights accept only their own number.
         outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
-        labels: a file that names the classes, one a line or as JSON.
+        labels: a file of class names, one per line or as JSON.
         mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
         std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
         resize: the shorter side before the crop in pixels, or "HxW".
-        crop: what the model takes in pixels, or as a share of the resized image (0.875, 1.0).
+        crop: size of the crop in pixels, or its share of the resized image (0.875, 1.0).
         interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
         batch: `dynamic`, N or MIN:OPT:MAX. Targets with optimization profiles take several.
         precision: a name in `artifact.precision.PRECISIONS`; None means fp32.
@@ -123,23 +123,23 @@ def onnx(
         io_fp16: inputs and outputs of an fp16 file are fp16 too.
         min_snr: for auto, the least signal-to-noise ratio of every sample in dB; None means 35.
         min_top1: for auto, the least share of images that keep their top class; None means 0.99.
-        plot: for auto, a picture of latency against accuracy.
-        images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
-            a class, by name or index. Some images join the proof's samples.
-        labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
+        plot: for auto, a figure file to write, of latency against accuracy.
+        images: a folder of images to measure accuracy on, for `ExportResult.images`. A sub-folder
+            is called after the class of its images, by name or index. Some images join the proof.
+        labels_csv: a CSV file with the labels of `images`: a file name and a class in each row.
         opset: Version of the ONNX operator set. 18 to 22.
-        flavour: The runtime that the graph is made for; onnxruntime uses operators of its own.
+        flavour: Runtime to optimize the graph for; onnxruntime uses operators of its own.
         simplify: Simplify the graph with onnxsim; the result is proven.
         preprocess: graph: the file takes 8-bit images of any size and resizes them as Pillow does.
-        head: What the file answers: logits, probabilities, or the five best classes with theirs.
-        threads: threads of the runtime that proves the file; None is the runtime's default.
+        head: What the file answers: logits, probabilities, or the five best classes and scores.
+        threads: threads of the runtime that runs the file; None for the runtime's default.
         progress: opened around every stage.
 
     Raises:
         RequestError: the request makes no sense.
-        MissingError: a package or a GPU that the request needs is not here.
-        BuildError: the file could not be made or written.
-        RejectedError: the file was made, and is not the model. It is kept as OUT.rejected.
+        MissingError: this machine lacks a package or a GPU that the request needs.
+        BuildError: the file could not be built or written.
+        RejectedError: the file does not answer as the model does. It is kept as OUT.rejected.
     """
 
 def torchscript(
@@ -187,34 +187,34 @@ def torchscript(
         heads: number of attention heads, if the checkpoint does not record it.
         activation: activation of the MLPs, if the checkpoint does not record it: `gelu`,
             `gelu_tanh` or `quick_gelu`.
-        pool: how the model pools its tokens, if not as its family does: a value of `VitSpec.pool`.
+        pool: a value of `VitSpec.pool`, if the model does not pool its tokens as its family does.
         norm_eps: epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
-        classes: number of classes. With trained weights it is only checked.
+        classes: number of classes. Trained weights accept only their own number.
         outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
-        labels: a file that names the classes, one a line or as JSON.
+        labels: a file of class names, one per line or as JSON.
         mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
         std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
         resize: the shorter side before the crop in pixels, or "HxW".
-        crop: what the model takes in pixels, or as a share of the resized image (0.875, 1.0).
+        crop: size of the crop in pixels, or its share of the resized image (0.875, 1.0).
         interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
         batch: `dynamic`, N or MIN:OPT:MAX. Targets with optimization profiles take several.
         precision: a name in `artifact.precision.PRECISIONS`; None means fp32.
-        images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
-            a class, by name or index. Some images join the proof's samples.
-        labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
+        images: a folder of images to measure accuracy on, for `ExportResult.images`. A sub-folder
+            is called after the class of its images, by name or index. Some images join the proof.
+        labels_csv: a CSV file with the labels of `images`: a file name and a class in each row.
         preprocess: graph: the file takes 8-bit images of any size and resizes them as Pillow does.
-        head: What the file answers: logits, probabilities, or the five best classes with theirs.
-        threads: threads of the runtime that proves the file; None is the runtime's default.
+        head: What the file answers: logits, probabilities, or the five best classes and scores.
+        threads: threads of the runtime that runs the file; None for the runtime's default.
         progress: opened around every stage.
 
     Raises:
         RequestError: the request makes no sense.
-        MissingError: a package or a GPU that the request needs is not here.
-        BuildError: the file could not be made or written.
-        RejectedError: the file was made, and is not the model. It is kept as OUT.rejected.
+        MissingError: this machine lacks a package or a GPU that the request needs.
+        BuildError: the file could not be built or written.
+        RejectedError: the file does not answer as the model does. It is kept as OUT.rejected.
     """
 
 def trt(
@@ -280,18 +280,18 @@ def trt(
         heads: number of attention heads, if the checkpoint does not record it.
         activation: activation of the MLPs, if the checkpoint does not record it: `gelu`,
             `gelu_tanh` or `quick_gelu`.
-        pool: how the model pools its tokens, if not as its family does: a value of `VitSpec.pool`.
+        pool: a value of `VitSpec.pool`, if the model does not pool its tokens as its family does.
         norm_eps: epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
-        classes: number of classes. With trained weights it is only checked.
+        classes: number of classes. Trained weights accept only their own number.
         outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
-        labels: a file that names the classes, one a line or as JSON.
+        labels: a file of class names, one per line or as JSON.
         mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
         std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
         resize: the shorter side before the crop in pixels, or "HxW".
-        crop: what the model takes in pixels, or as a share of the resized image (0.875, 1.0).
+        crop: size of the crop in pixels, or its share of the resized image (0.875, 1.0).
         interpolation: `bilinear`, `bicubic`, `lanczos` or `nearest`.
         batch: `dynamic`, N or MIN:OPT:MAX. Targets with optimization profiles take several.
         precision: a name in `artifact.precision.PRECISIONS`; None means fp32.
@@ -299,9 +299,9 @@ def trt(
         include: parts to quantize besides the blocks' linear layers: `patches`, `head` and
             `attention`.
         io_fp16: inputs and outputs of an fp16 file are fp16 too.
-        images: a folder of images, for `ExportResult.images`. A sub-folder labels its images with
-            a class, by name or index. Some images join the proof's samples.
-        labels_csv: labels of `images` instead: rows of a file name in the folder and a class.
+        images: a folder of images to measure accuracy on, for `ExportResult.images`. A sub-folder
+            is called after the class of its images, by name or index. Some images join the proof.
+        labels_csv: a CSV file with the labels of `images`: a file name and a class in each row.
         fp16: short for precision 'fp16'.
         bf16: short for precision 'bf16'.
         int8: short for precision 'int8-static'.
@@ -309,27 +309,27 @@ def trt(
             TensorRT for RTX (needs none); auto takes the first of tensorrt, rtx, torch that works
             here.
         opset: Version of the ONNX operator set. 18 to 22.
-        flavour: The runtime that the graph is made for; onnxruntime uses operators of its own.
+        flavour: Runtime to optimize the graph for; onnxruntime uses operators of its own.
         simplify: Simplify the graph with onnxsim; the result is proven.
-        workspace: Limit of scratch memory in MB; 0 is no limit. 0 to 1000000.
-        level: How long tensorrt optimizes. 0 to 5.
+        workspace: Limit of scratch memory in MB; 0 for no limit. 0 to 1000000.
+        level: Optimization level of tensorrt: higher builds longer, for a faster engine. 0 to 5.
         timing_cache: A file of kernel timings that tensorrt reads and writes.
-        hardware: Other GPUs that an engine of tensorrt has to run on.
-        version_compatible: Let later versions of tensorrt with the same major number load the
+        hardware: The GPUs on which an engine of tensorrt runs besides the one it is built on.
+        version_compatible: Let later versions of tensorrt with the same major version load the
             engine too.
-        gpu: GPUs that rtx builds for: turing, ampere, ada, blackwell, or compute capabilities
-            (8.6).
-        refit: Let other weights be put into the engine.
+        gpu: GPUs that rtx builds for: turing, ampere, ada, blackwell, or compute capabilities such
+            as 8.6.
+        refit: Let the engine be refitted with other weights.
         strip_weights: Leave the weights out; the engine reads them from the graph beside it when
             opened.
         save_onnx: Keep the graph that the engine is built from, as OUT.onnx.
         require_run: Fail with exit code 3 if the engine can't run here.
-        threads: threads of the runtime that proves the file; None is the runtime's default.
+        threads: threads of the runtime that runs the file; None for the runtime's default.
         progress: opened around every stage.
 
     Raises:
         RequestError: the request makes no sense.
-        MissingError: a package or a GPU that the request needs is not here.
-        BuildError: the file could not be made or written.
-        RejectedError: the file was made, and is not the model. It is kept as OUT.rejected.
+        MissingError: this machine lacks a package or a GPU that the request needs.
+        BuildError: the file could not be built or written.
+        RejectedError: the file does not answer as the model does. It is kept as OUT.rejected.
     """
