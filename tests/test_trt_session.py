@@ -98,7 +98,7 @@ def test_a_bench_uses_the_clock_of_the_gpu(open_engine):
 
 def test_a_batch_outside_of_every_profile(open_engine):
     session, _ = open_engine()
-    with pytest.raises(RunFailedError, match="no profile takes batch 17, it has 1:1:4,5:8:16"):
+    with pytest.raises(RunFailedError, match="no profile takes batch 17: it has 1:1:4,5:8:16"):
         session.run(images_of(17))
     assert find_profile(Batch.parse("1:1:8,1:8:16"), 7) == 1
 

@@ -28,7 +28,7 @@ REPORT = click.option(
 @click.command()
 @options(ARTIFACT, WEIGHTS, IMAGES, LABELS_CSV, REPORT, THREADS, JSON, QUIET, VERBOSE)
 def validate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
-    """Validate ARTIFACT against the answers it carries, or --weights against eager PyTorch."""
+    """Validate ARTIFACT against the answers it carries, or against eager PyTorch (--weights)."""
     from vit_export import api
     from vit_export.cli.render.output import show, show_json, show_progress
     from vit_export.cli.render.verdict import describe_verdict

@@ -29,17 +29,16 @@ inline std::string find_problem(const std::string& file, const stbi_uc* bytes, i
     if (std::int64_t{width} * height > 89'478'485) return "has too many pixels";  // as Pillow says
     if (stbi_is_16_bit_from_memory(bytes, size)) return "has 16 bits per channel; save it with 8";
     // The orientation in EXIF of either byte order, or in XMP: 0 and 1 are upright.
-    const auto is_rotated = [&file](const std::string& mark, char zero) {
+    const auto rotates = [&file](const std::string& mark, char zero) {
         const std::size_t at = file.find(mark);
         return at != file.npos && file[at + mark.size()] - zero > 1;
     };
-    if (is_rotated({"\x12\x01\x03\0\x01\0\0\0", 8}, 0) ||
-        is_rotated({"\x01\x12\0\x03\0\0\0\x01\0", 9}, 0) ||
-        is_rotated("tiff:Orientation=\"", '0') || is_rotated("tiff:Orientation>", '0') ||
-        file.find("Raw profile type exif") != file.npos)
+    if (rotates({"\x12\x01\x03\0\x01\0\0\0", 8}, 0) ||
+        rotates({"\x01\x12\0\x03\0\0\0\x01\0", 9}, 0) || rotates("tiff:Orientation=\"", '0') ||
+        rotates("tiff:Orientation>", '0') || file.find("Raw profile type exif") != file.npos)
         return "may be rotated by its EXIF or XMP data; save it upright, without that data";
     if (file[0] == 'P') {  // stb_image checks neither the maximum nor the length
-        const std::int64_t pixel_bytes = std::int64_t{width} * height * channels;
+        const std::int64_t length = std::int64_t{width} * height * channels;
         std::istringstream header(file.substr(2, 1024));
         int highest = 0;
         for (int* number : {&width, &height, &highest}) {
@@ -47,8 +46,7 @@ inline std::string find_problem(const std::string& file, const stbi_uc* bytes, i
             header >> *number;
         }
         if (highest != 255) return "has another maximum than 255";
-        if (header.get() == EOF || size - 2 - header.tellg() < pixel_bytes)
-            return "is truncated";
+        if (header.get() == EOF || size - 2 - header.tellg() < length) return "is truncated";
     }
     // stb_image fills the missing part of a truncated JPEG with grey. A whole JPEG has an end
     // marker after its last scan. In a motion photo a video may hide it, so that is refused too.

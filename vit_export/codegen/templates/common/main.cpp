@@ -8,17 +8,15 @@
 #include "image.hpp"
 
 int main(int argc, char** argv) try {
-    const std::vector<std::string> arguments(argv + 1, argv + argc);
+    const std::vector<std::string> args(argv + 1, argv + argc);
     std::map<std::string, std::string> options{
         {"--top", "5"}, {"--labels", ""}, {"--threads", "0"}, {"--warm-up", "0"}};
-    if (arguments.size() < 2 || arguments.size() % 2) throw std::invalid_argument("arguments");
-    for (std::size_t i = 2; i < arguments.size(); i += 2)
-        options.at(arguments[i]) = arguments[i + 1];
+    if (args.size() < 2 || args.size() % 2) throw std::invalid_argument("arguments");
+    for (std::size_t i = 2; i < args.size(); i += 2) options.at(args[i]) = args[i + 1];
     const auto parse = [&options](const char* name, int minimum) {
-        const int number = std::stoi(options.at(name));
-        if (number < minimum || std::to_string(number) != options.at(name))
-            throw std::out_of_range(name);
-        return number;
+        const int n = std::stoi(options.at(name));
+        if (n < minimum || std::to_string(n) != options.at(name)) throw std::out_of_range(name);
+        return n;
     };
     const int top = parse("--top", 1), threads = parse("--threads", 0);
     const int warm_up = parse("--warm-up", 0);
@@ -28,9 +26,9 @@ int main(int argc, char** argv) try {
         const std::chrono::duration<double, std::milli> elapsed = now - begin;
         std::printf("%s %.1f ms\n", name, elapsed.count());
     };
-    vit::Model model(arguments[0], {threads, options.at("--labels")});
+    vit::Model model(args[0], {threads, options.at("--labels")});
     print_lap("load");
-    const vit::DecodedImage image = vit::load_image(arguments[1]);
+    const vit::DecodedImage image = vit::load_image(args[1]);
     print_lap("decode");
     for (int i = 0; i < warm_up; ++i) model.warm_up(image.height, image.width);
     print_lap("warm up");

@@ -8,9 +8,8 @@ inline void preprocess(const Image& image, float* input) {
     const detail::Side rows{image.height, @{resize[0]}@, kHeight}, columns{image.width, @{resize[1]}@, kWidth};
 {%- endif %}
 {%- if columns_first %}
-    const std::int64_t saved = rows.size - rows.resized;
-    const bool rows_first =
-        saved > 0 && saved > 2 * (columns.size - columns.resized);  // as in Pillow
+    const std::int64_t saved = rows.size - rows.resized;  // Pillow's own rule
+    const bool rows_first = saved > 0 && saved > 2 * (columns.size - columns.resized);
     auto pixels = rows_first ? detail::resize(image.pixels, 1, rows, image.width * kChannels)
                              : detail::resize(image.pixels, image.height, columns, kChannels);
     pixels = rows_first ? detail::resize(pixels.data(), kHeight, columns, kChannels)

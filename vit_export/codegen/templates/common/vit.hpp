@@ -112,10 +112,10 @@ public:
         std::vector<std::vector<Class>> answers;
 {%- if head == "top5" %}
         for (std::int64_t i = 0; i < count * kBest; i += kBest)
-            answers.push_back(find_best(&scores[i], &classes[i], top));
+            answers.push_back(rank(&scores[i], &classes[i], top));
 {%- else %}
         for (std::int64_t i = 0; i < count; ++i)
-            answers.push_back(find_best(&scores[i * kClasses], top));
+            answers.push_back(rank(&scores[i * kClasses], top));
 {%- endif %}
         return answers;
     }
@@ -128,8 +128,7 @@ public:
 
 private:
 {%- if head == "top5" %}
-    std::vector<Class> find_best(const float* scores, const std::int64_t* classes,
-                                 std::size_t top) {
+    std::vector<Class> rank(const float* scores, const std::int64_t* classes, std::size_t top) {
         std::vector<Class> best;
         for (std::size_t i = 0; i < std::min<std::size_t>(top, kBest); ++i) {
             if (!std::isfinite(scores[i]) || classes[i] < 0 || classes[i] >= kClasses)
@@ -139,7 +138,7 @@ private:
         return best;
     }
 {%- else %}
-    std::vector<Class> find_best(const float* scores, std::size_t top) {
+    std::vector<Class> rank(const float* scores, std::size_t top) {
 {%- if head == "logits" %}
         const float highest = *std::max_element(scores, scores + kClasses);
         const auto weight = [&](auto i) { return std::exp(double{scores[i]} - highest); };

@@ -18,7 +18,6 @@ std::vector<Number> read(const std::string& path, std::size_t count) {
     return numbers;
 }
 
-/// Returns the largest error of the model's input.
 double input_error(const vit::DecodedImage& image, const std::string& path) {
 {%- if preprocess %}
     std::vector<float> input(vit::kChannels * vit::kHeight * vit::kWidth);
