@@ -121,11 +121,11 @@ def test_the_speed_of_the_readme_is_that_of_the_benchmarks():
     rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| (\d+%) \| (.*) \|$", README, re.MULTILINE)
     assert len(rows) == 3
     table = _rows_of("baselines", PAGES["benchmarks.md"])
-    models = table["takes x ours, median (95% interval)"]
+    models = table["latency / vit-export's, median (95% interval)"]
     for model, latency_ms, of_limit, ratios in rows:
         column = models.index(f"`{model}`, batch 1")
-        assert table["ours, ms"][column] == latency_ms
-        assert table["ours, of the machine's limit"][column] == of_limit
+        assert table["vit-export, ms"][column] == latency_ms
+        assert table["vit-export, share of the machine's limit"][column] == of_limit
         others = ("eager", "compile", "onnxruntime-plain", "openvino")
         assert ratios.split(" | ") == [table[name][column].split()[0] for name in others]
 
