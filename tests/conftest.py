@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from captured_graphs import shared_captures
 from fashion_images import write_images
 from PIL import Image
-from support import LazyDict, run
+from support import LazyDict, predict_classes, run
 
 from vit_export.backends import BACKENDS
 from vit_export.data.preprocessing import preprocess
@@ -51,6 +52,13 @@ def shared_root(tmp_path_factory) -> Path:
 def _own_cache(shared_root):
     """What the commands keep between runs is kept between tests, and not between test runs."""
     os.environ["VIT_EXPORT_CACHE"] = str(shared_root / "cache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _captured_graphs(shared_root):
+    """Each module is captured once for all tests that export it."""
+    with shared_captures(shared_root / "captured"):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +144,12 @@ def fashion_inputs(fashion_subset) -> np.ndarray:
     """The inputs (500, 1, 28, 28) of the model for these images."""
     steps = load_preset("fashion_mnist").preprocessing
     return np.stack([preprocess(Image.fromarray(image), steps) for image in fashion_subset[0]])
+
+
+@pytest.fixture(scope="session")
+def fashion_classes(fashion, fashion_inputs) -> np.ndarray:
+    """The class (500,) that the fp32 file predicts for each of these images."""
+    return predict_classes(fashion.path["onnx"], fashion_inputs)
 
 
 @pytest.fixture

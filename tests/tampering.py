@@ -1,6 +1,6 @@
 """`python tampering.py KIND COMMAND…`: the command line, with a builder that makes one mistake.
 
-test_tampering.py runs it: the file that comes out has to be rejected.
+The file that comes out has to be rejected: test_tampering.py shows that.
 """
 
 import copy

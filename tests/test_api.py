@@ -135,13 +135,13 @@ def test_a_live_seed_module(tmp_path, target):
 
 
 def test_a_spec_with_its_state_dict(tmp_path):
-    spec = tiny_spec(depth=1, **SEED_STYLE)
-    built = vit_export.onnx((spec, Vit(spec).state_dict()), tmp_path / "f.onnx", opset=18)
+    spec = tiny_spec(**SEED_STYLE)
+    built = vit_export.onnx((spec, Vit(spec).state_dict()), tmp_path / "f.onnx")
     assert built.verdict.status == "PROVEN"
 
 
 def test_features_are_proven_and_not_classified(tmp_path):
-    spec = tiny_spec(depth=1, classes=None)
+    spec = tiny_spec(classes=None)
     model = (spec, random_vit(spec, 0).state_dict())
     built = vit_export.onnx(model, tmp_path / "f.onnx")
     assert {one.top1 for one in built.verdict.against_eager} == {None}
@@ -170,7 +170,7 @@ def test_validate_returns_what_the_command_prints(fashion_file):
 
 
 def test_the_manifest_records_the_options(tmp_path):
-    spec = tiny_spec(depth=1)
+    spec = tiny_spec(depth=1, **SEED_STYLE)
     model = (spec, random_vit(spec, 0).state_dict())
     built = vit_export.onnx(model, tmp_path / "f.onnx", opset=19, batch="1:2:4", simplify=False)
     manifest = read_manifest(open_artifact(built.path), built.path)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import onnx_ir as ir
 import pytest
 import torch
-from support import run, run_json, tiny_spec
+from support import VARIANTS, run, run_json, tiny_spec
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -54,9 +54,11 @@ def test_every_fusion_of_every_preset_succeeds(name):
 
 
 @pytest.mark.parametrize("opset", [18, 20])
-@pytest.mark.parametrize("mlp", ["gelu", "gelu_tanh", "quick_gelu", "swiglu"])
-def test_every_activation_is_recognised_at_every_opset(opset, mlp):
-    spec = tiny_spec(mlp=mlp)
+@pytest.mark.parametrize(
+    "kind", ["paper", "gelu tanh", "quick gelu, no biases", "swiglu, layer scale"]
+)
+def test_every_activation_is_recognised_at_every_opset(opset, kind):
+    spec = tiny_spec(**VARIANTS[kind])
     assert audit(build(spec, opset=opset), spec.expected_fusions).missing == []
 
 
@@ -94,9 +96,9 @@ def test_a_missing_fusion_fails_the_build_of_a_preset(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("changes", [{}, {"pool": "map"}, {"pool": "none", "classes": None}])
-def test_the_audit_counts_the_flops_that_pytorch_counts(changes):
-    spec = tiny_spec(**changes)
+@pytest.mark.parametrize("kind", ["paper", "attention pooling", "tokens"])
+def test_the_audit_counts_the_flops_that_pytorch_counts(kind):
+    spec = tiny_spec(**VARIANTS[kind])
     lowered = lower(random_vit(spec, 0))
     plain_attention = sdpa_kernel(SDPBackend.MATH)  # the counter ignores the CPU's fused attention
     with FlopCounterMode(display=False) as counter, torch.no_grad(), plain_attention:

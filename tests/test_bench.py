@@ -24,7 +24,7 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench import baselines, roofline
 from vit_export.bench.baselines import BASELINES, INT8_BASELINES, build_baselines, check_baselines
 from vit_export.bench.candidates import Candidate, infer_arithmetic
-from vit_export.bench.interleave import Worker
+from vit_export.bench.interleave import Worker, time_interleaved
 from vit_export.bench.launch import choose_calibration_batches, remake_samples
 from vit_export.bench.ort_quantizers import quantize_dynamic
 from vit_export.bench.results import compare_rounds, find_percentile
@@ -36,6 +36,12 @@ from vit_export.model.vit.state import random_vit
 
 NOISE = np.random.default_rng(3).standard_normal((4, 2, 3, 16, 24), np.float32)
 """Batches to calibrate on (M, B, C, H, W)."""
+
+
+@pytest.fixture(autouse=True)
+def _short_bursts(monkeypatch):
+    """Nothing here depends on how exact the times are."""
+    monkeypatch.setattr(time_interleaved, "__defaults__", (20,))
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +66,12 @@ def int8_artifact(artifact):
     return path
 
 
-def test_an_artifact_beside_two_baselines(artifact, tmp_path):
+def test_an_artifact_beside_a_baseline(artifact, tmp_path):
     plot = tmp_path / "plot.png"
-    request = ["--against", "eager,onnxruntime-plain", "--batch", "1,3", "--rounds", "5"]
+    request = ["--against", "onnxruntime-plain", "--batch", "1,3", "--rounds", "5"]
     results = run_json("bench", artifact, *request, "--plot", plot, "-q")
     rows = [(row["name"], row["batch"]) for row in results["rows"]]
-    names = ("tiny.onnx", "eager", "onnxruntime-plain")
+    names = ("tiny.onnx", "onnxruntime-plain")
     assert rows == [(name, batch) for batch in (1, 3) for name in names]
     for row in results["rows"]:
         assert 0 < row["min_ms"] <= row["p50_ms"] <= row["p90_ms"]
@@ -75,16 +81,21 @@ def test_an_artifact_beside_two_baselines(artifact, tmp_path):
         assert len(row["rounds_ms"]) == 5
         assert 0 < row["limit_share"] <= 1.02
         assert row["load_ms"] > 0
-    ours, eager, plain = results["rows"][:3]
+    ours, plain = results["rows"][:2]
     assert ours["against_first"] == {"median": 1, "low": 1, "high": 1}
     assert ours["size_bytes"] == artifact.stat().st_size
     assert ours["worst_snr_db"] > 90
-    assert eager["worst_snr_db"] is None  # the weights of the artifact are nowhere to be found
-    assert "torch" in eager["version"]
+    assert plain["worst_snr_db"] is None  # the weights of the artifact are nowhere to be found
     assert "ONNX Runtime" in plain["version"]
-    # the process that serves an ONNX file holds no torch
-    assert ours["peak_bytes"] < eager["peak_bytes"]
     assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_process_that_serves_an_onnx_file_holds_no_torch(artifact):
+    results = run_json("bench", artifact, "--against", "eager", "--rounds", "5", "-q")
+    ours, eager = results["rows"]
+    assert "torch" in eager["version"]
+    assert ours["peak_bytes"] < eager["peak_bytes"]
 
 
 def test_the_table(artifact):
@@ -110,9 +121,8 @@ def test_senseless_requests_are_refused(artifact, arguments, words, exit_code):
     assert [word for word in words if word not in message] == []
 
 
-def test_a_batch_that_a_file_does_not_take_is_refused(tmp_path):
-    spec = tiny_spec(depth=1)
-    onnx((spec, random_vit(spec, 0).state_dict()), tmp_path / "f.onnx", batch="2")
+def test_a_batch_that_a_file_does_not_take_is_refused(tmp_path, tiny_toml):
+    onnx(tiny_toml, tmp_path / "f.onnx", batch="2")
     message = expect_error("bench", tmp_path / "f.onnx", "--batch", "2,4", exit_code=2)
     assert "takes batch 2, not 4" in message
 
@@ -350,9 +360,8 @@ def test_percentiles():
     assert find_percentile([5], 90) == 5
 
 
-def test_files_for_images_of_different_sizes_are_refused(artifact, tmp_path):
-    spec = tiny_spec(depth=1, image_size=(16, 16))
-    onnx((spec, random_vit(spec, 0).state_dict()), tmp_path / "f.onnx")
+def test_files_for_images_of_different_sizes_are_refused(artifact, tmp_path, tiny_toml):
+    onnx(tiny_toml, tmp_path / "f.onnx")
     with pytest.raises(RequestError, match="different sizes"):
         bench([artifact, tmp_path / "f.onnx"])
 

@@ -109,9 +109,9 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("export", "arguments", "message"), REFUSALS.values(), ids=REFUSALS)
-def test_unsuitable_artifacts_are_refused(tmp_path, export, arguments, message):
-    artifact, out = tmp_path / "f.onnx", tmp_path / "app"
-    run("onnx", *TRAINED, *export, "--out", artifact, "-q")
+def test_unsuitable_artifacts_are_refused(tiny_toml, export, arguments, message):
+    artifact, out = tiny_toml.with_name("f.onnx"), tiny_toml.with_name("app")
+    run("onnx", "--model", tiny_toml, *export, "--out", artifact, "-q")
     assert message in expect_error("cpp", artifact, "--out", out, "-q", *arguments, exit_code=2)
     assert not out.exists()
 
@@ -178,8 +178,8 @@ def test_a_missing_artifact_is_refused(tmp_path):
     )
 
 
-def test_fp16_inputs_are_refused(tmp_path):
+def test_fp16_inputs_are_refused(tmp_path, tiny_toml):
     artifact = tmp_path / "f.onnx"
-    run("onnx", *TRAINED, "--precision", "fp16", "--io-fp16", "--out", artifact, "-q")
+    run("onnx", "--model", tiny_toml, "--precision", "fp16", "--io-fp16", "--out", artifact, "-q")
     message = expect_error("cpp", artifact, "--out", tmp_path / "app", "-q", exit_code=2)
     assert "--io-fp16" in message

@@ -121,14 +121,14 @@ def assert_answers_like(vit, path, size=3):
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 def test_every_kind_of_vit_is_captured(tmp_path, changes):
-    spec = tiny_spec(depth=1, **changes)
+    spec = tiny_spec(**changes)
     vit, model = captured(spec)
     model = simplify(model)
     for runtime_flavor in ("portable", "onnxruntime"):
         optimize(model, runtime_flavor)
         save(model, tmp_path / "f.onnx", opset=20)
         assert_answers_like(vit, tmp_path / "f.onnx")
-    assert operators(model)["MultiHeadAttention"] == 1
+    assert operators(model)["MultiHeadAttention"] == spec.depth
     assert operators(model)["Split"] == 0
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from quantized_models import WIDE, make_batch, plan_without_calibration
-from support import FASHION, expect_error, run, run_json, tiny_spec
+from support import FASHION, LazyDict, expect_error, run, run_json, tiny_spec
 
 import vit_export
 from vit_export.artifact.budget import Budget, BudgetError, Point
@@ -114,16 +114,28 @@ def test_a_layer_is_timed_with_all_nodes_of_its_scheme(tmp_path, scheme, operato
     assert [answer.shape for answer in answers] == [(7, 96)] * GEMMS_PER_FILE
 
 
-@pytest.mark.usefixtures("fixed_times")
+@pytest.fixture(scope="module")
+def within_budget(tmp_path_factory):
+    """`within_budget[min_snr]`: the trained model, exported within a budget."""
+    folder = tmp_path_factory.mktemp("budgets")
+
+    def export(min_snr):
+        options = {"precision": "auto", "calibration": CALIBRATION, "flavour": "onnxruntime"}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(layer_timing, "time_layers", time_layers)
+            out = folder / f"{min_snr}.onnx"
+            return vit_export.onnx("fashion_mnist", out, min_snr=min_snr, **options)
+
+    return LazyDict(export)
+
+
 @pytest.mark.parametrize("min_snr", [30.0, 40.0, 50.0])
-def test_the_file_keeps_the_budget(tmp_path, min_snr):
-    out = tmp_path / "f.onnx"
-    options = {"precision": "auto", "calibration": CALIBRATION, "flavour": "onnxruntime"}
-    built = vit_export.onnx("fashion_mnist", out, min_snr=min_snr, **options)
+def test_the_file_keeps_the_budget(within_budget, min_snr):
+    built = within_budget[min_snr]
     assert min(one.snr_db for one in built.verdict.against_eager) >= min_snr
     search = built.origin.search
     assert search.tried[-1].worst_snr_db >= min_snr
-    manifest = read_manifest(open_artifact(out), out)
+    manifest = read_manifest(open_artifact(built.path), built.path)
     quantized = {one.layer: one.scheme for one in search.choices if one.scheme != "fp32"}
     assert manifest.layers == quantized
     assert len(quantized) == search.tried[-1].layers
@@ -136,33 +148,45 @@ def test_the_file_keeps_the_budget(tmp_path, min_snr):
     assert len(schemes) > 1 or min_snr < 40
 
 
-@pytest.mark.usefixtures("fixed_times")
-def test_a_stricter_budget_takes_more_time(tmp_path):
-    options = {"precision": "auto", "calibration": CALIBRATION}
-    loose, strict = (
-        vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", min_snr=min_snr, **options)
-        for min_snr in (30, 50)
-    )
+def test_a_stricter_budget_takes_more_time(within_budget):
+    loose, strict = within_budget[30.0], within_budget[50.0]
     assert loose.origin.search.tried[-1].ms < strict.origin.search.tried[-1].ms
 
 
+@pytest.mark.usefixtures("fixed_times")
 def test_the_command_prints_a_row_per_layer_and_writes_the_plot(tmp_path):
-    """Layers are really timed here, in a model large enough for int8 to be faster."""
-    model, out, plot = (tmp_path / name for name in ("m.toml", "f.onnx", "p.png"))
-    model.write_text(
-        "[vit]\nimage_size = 112\npatch_size = 8\nwidth = 384\ndepth = 2\nheads = 6\nclasses = 5\n"
-    )
-    options = ("--model", model, "--precision", "auto", "--min-snr", "25", "--plot", plot)
-    stdout = run("onnx", *options, "--out", out).stdout
+    out, plot = (tmp_path / name for name in ("f.onnx", "p.png"))
+    options = ("--precision", "auto", "--min-snr", "25", "--plot", plot)
+    stdout = run("onnx", "--model", "fashion_mnist", *options, "--out", out).stdout
     assert "blocks.1.mlp.contract" in stdout
     assert "25 dB" in stdout
     with Image.open(plot) as picture:
         assert picture.width > 500
+
+
+@pytest.mark.slow
+def test_layers_are_timed_here(tmp_path):
+    """In a model large enough for int8 to be faster than fp32."""
+    model, out = tmp_path / "m.toml", tmp_path / "f.onnx"
+    model.write_text(
+        "[vit]\nimage_size = 112\npatch_size = 8\nwidth = 384\ndepth = 2\nheads = 6\nclasses = 5\n"
+    )
+    options = ("--model", model, "--precision", "auto", "--min-snr", "25")
+    assert run_json("onnx", *options, "--out", out, "-q")["search"]["choices"]
     document = run_json("validate", out, "-q")
     assert document["status"] == "PROVEN"
     assert min(one["snr_db"] for one in document["against_eager"]) >= 25
 
 
+def test_a_layer_is_timed_in_each_scheme(monkeypatch):
+    monkeypatch.setattr(layer_timing, "BURST_MS", 5)
+    gemm = (8, 32, 64)
+    layer_ms = layer_timing.time_layers([gemm], ["int8"], "portable", threads=1)
+    assert layer_ms.keys() == {(gemm, "fp32"), (gemm, "int8")}
+    assert all(0 < ms < 1000 for ms in layer_ms.values())
+
+
+@pytest.mark.usefixtures("fixed_times")
 def test_a_budget_that_nothing_meets_is_exit_code_4(tmp_path):
     out = tmp_path / "f.onnx"
     options = ("--model", "fashion_mnist", "--precision", "auto", "--min-snr", "150", "--json")
@@ -171,10 +195,9 @@ def test_a_budget_that_nothing_meets_is_exit_code_4(tmp_path):
     assert "150 dB" in document["error"]
     assert document["exit_code"] == 4
     nearest = document["nearest"]
-    if nearest is not None:  # it is None where int8 is slower than fp32
-        worst = [one["worst_snr_db"] for one in document["tried"]]
-        assert worst[0] < nearest["worst_snr_db"] == max(worst) < 150
-        assert nearest["layers"] == 1
+    worst = [one["worst_snr_db"] for one in document["tried"]]
+    assert worst[0] < nearest["worst_snr_db"] == max(worst) < 150
+    assert nearest["layers"] == 1
     assert not list(tmp_path.iterdir())
 
 

@@ -54,7 +54,7 @@ def python(copy):
             text=True,
             check=False,
             cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy), "COLUMNS": "200"},
+            env={**os.environ, "PYTHONPATH": f"{copy}:{ROOT / 'tests'}", "COLUMNS": "200"},
         )
         assert done.returncode == exit_code, done.stdout + done.stderr
         return done
@@ -62,24 +62,44 @@ def python(copy):
     return python
 
 
-@pytest.fixture(scope="module")
-def command(python):
-    """`command(*arguments)`: the document that `vit-export ARGUMENTS --json` prints."""
+COMMANDS = {
+    "help": "--help",
+    "toy help": "toy --help",
+    "export": "toy --model small.toml --padding 3 --out f.toy --json -q",
+    "refused": "toy --model small.toml --padding 65 --out refused.toy --json -q",
+    "doctor": "doctor --json",
+    "validate": "validate f.toy --json -q",
+    "predict": f"predict f.toy {FASHION}/images/bag_1.png --json",
+    "inspect": "inspect f.toy --json",
+    "bench": "bench f.toy --rounds 5 --json -q",
+    "locate": "locate f.toy --json -q",
+    "foreign": "validate foreign --json -q",
+}
+RUN_ALL = """
+import json, sys
+from in_process import run_here
+done = {name: run_here(words.split(), {}, ".") for name, words in json.loads(sys.argv[1]).items()}
+print(json.dumps({name: (one.returncode, one.stdout) for name, one in done.items()}))
+"""
 
-    def command(*arguments, exit_code=0):
-        return json.loads(python("-m", "vit_export", *arguments, exit_code=exit_code).stdout)
+
+@pytest.fixture(scope="module")
+def answers(copy, python):
+    """Exit code and standard output of each of `COMMANDS`, which one process runs in turn."""
+    (copy / "foreign").write_bytes(b"nothing")
+    return json.loads(python("-c", RUN_ALL, json.dumps(COMMANDS)).stdout)
+
+
+@pytest.fixture(scope="module")
+def command(answers):
+    """`command(name)`: the document that one of `COMMANDS` printed."""
+
+    def command(name, exit_code=0):
+        code, stdout = answers[name]
+        assert code == exit_code, stdout
+        return json.loads(stdout)
 
     return command
-
-
-@pytest.fixture(scope="module")
-def toy(copy, command):
-    """A toy file, exported with an option of its own, and what the export printed."""
-    out = copy / "f.toy"
-    report = command(
-        *("toy", "--model", "small.toml", "--padding", "3", "--out", out, "--json", "-q")
-    )
-    return out, report
 
 
 def test_the_copy_is_what_runs(copy, python):
@@ -87,13 +107,13 @@ def test_the_copy_is_what_runs(copy, python):
     assert Path(printed.strip()).is_relative_to(copy)
 
 
-def test_the_command_has_the_help_and_the_options_of_the_backend(python):
-    text = python("-m", "vit_export", "toy", "--help").stdout
+def test_the_command_has_the_help_and_the_options_of_the_backend(answers):
+    _, text = answers["toy help"]
     assert "A toy for eager PyTorch" in text
     assert "Nobody ships toys." in text
     assert re.search(r"--padding N .*Zeros in front of the weights\. 0 to 64\.", text)
     assert "--calibration" not in text  # it has no quantized precision
-    assert "  toy " in python("-m", "vit_export", "--help").stdout
+    assert "  toy " in answers["help"][1]
 
 
 def test_the_python_function_has_them_too(python):
@@ -103,14 +123,14 @@ def test_the_python_function_has_them_too(python):
 
 
 def test_doctor_knows_it(command):
-    (health,) = [one for one in command("doctor", "--json") if one["target"] == "toy"]
+    (health,) = [one for one in command("doctor") if one["target"] == "toy"]
     assert health["missing"] == []
     assert health["versions"].keys() == {"torch", "safetensors"}
     assert "Toys run anywhere." in health["note"]
 
 
-def test_it_is_exported_and_proven(toy):
-    out, report = toy
+def test_it_is_exported_and_proven(copy, command):
+    out, report = copy / "f.toy", command("export")
     assert report["verdict"]["status"] == "PROVEN"
     assert report["verdict"]["runtime"] == "toy runtime 1.0"
     assert out.read_bytes().startswith(b"TOY1\0\0\0")
@@ -119,38 +139,36 @@ def test_it_is_exported_and_proven(toy):
 
 
 def test_options_out_of_range_are_refused(copy, command):
-    out = copy / "refused.toy"
-    arguments = ("toy", "--model", "small.toml", "--padding", "65", "--out", out, "--json", "-q")
-    assert "take 0 to 64" in command(*arguments, exit_code=2)["fix"]
+    assert "take 0 to 64" in command("refused", exit_code=2)["fix"]
     assert not list(copy.glob("refused.toy*"))
 
 
-def test_validate_opens_it(toy, command):
-    assert command("validate", toy[0], "--json", "-q")["status"] == "PROVEN"
+def test_validate_opens_it(command):
+    assert command("validate")["status"] == "PROVEN"
 
 
-def test_predict_opens_it(toy, command):
-    (answer,) = command("predict", toy[0], FASHION / "images" / "bag_1.png", "--json")
+def test_predict_opens_it(command):
+    (answer,) = command("predict")
     assert len(answer["classes"]) == 5
 
 
-def test_inspect_describes_it(toy, command):
-    report = command("inspect", toy[0], "--json")
+def test_inspect_describes_it(copy, command):
+    report = command("inspect")
     assert report["family"] == "toy, fp32, batch dynamic"
-    size_bytes = toy[0].stat().st_size
+    size_bytes = (copy / "f.toy").stat().st_size
     assert report["metadata"]["toy: padding"] == f"3 of {size_bytes} bytes"
 
 
-def test_bench_times_it(toy, command):
-    rows = command("bench", toy[0], "--rounds", "5", "--json", "-q")["rows"]
+def test_bench_times_it(command):
+    rows = command("bench")["rows"]
     (row,) = [row for row in rows if row["name"] == "f.toy"]
     assert row["version"] == "toy runtime 1.0"
     assert row["p50_ms"] > 0
     assert row["worst_snr_db"] > 100 or row["worst_snr_db"] == "inf"
 
 
-def test_locate_says_what_to_do_instead(toy, command):
-    error = command("locate", toy[0], "--json", "-q", exit_code=2)
+def test_locate_says_what_to_do_instead(command):
+    error = command("locate", exit_code=2)
     assert "is a toy file" in error["error"]
     assert "vit-export onnx" in error["fix"]
 
@@ -164,9 +182,8 @@ def test_a_toy_that_is_not_the_model_is_rejected(copy, python):
     assert files == {f"wrong.toy.rejected{s}" for s in ("", ".manifest", ".report.json")}
 
 
-def test_a_missing_toy_is_missed_in_the_message_on_foreign_files(copy, command):
-    (copy / "foreign").write_bytes(b"nothing")
-    error = command("validate", "foreign", "--json", "-q", exit_code=2)["error"]
+def test_a_missing_toy_is_missed_in_the_message_on_foreign_files(command):
+    error = command("foreign", exit_code=2)["error"]
     assert "is no ONNX, TorchScript, TensorRT or toy" in error
 
 

@@ -78,8 +78,10 @@ def test_a_file_is_proven_in_its_precision(name, built, fashion):
 
 
 @EVERY_NAME
-def test_top_classes_on_500_test_images_stay(name, built, fashion, fashion_subset, fashion_inputs):
-    before, labels = predict_classes(fashion.path["onnx"], fashion_inputs), fashion_subset[1]
+def test_top_classes_on_500_test_images_stay(
+    name, built, fashion_classes, fashion_subset, fashion_inputs
+):
+    before, labels = fashion_classes, fashion_subset[1]
     after = predict_classes(built[name][0], fashion_inputs)
     precision = name.split()[0]
     assert (after == before).mean() >= MIN_AGREEMENT.get(precision, 0.99)

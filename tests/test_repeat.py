@@ -47,7 +47,7 @@ def to_constant(value):
 KINDS = ["paper", "seed", "swiglu, layer scale", "distilled", "attention pooling", "tokens"]
 
 
-@pytest.mark.parametrize("kind", mark_slow_except(KINDS, "paper", "distilled", "tokens"))
+@pytest.mark.parametrize("kind", mark_slow_except(KINDS, "distilled"))
 def test_a_repeated_graph_equals_a_whole_one(monkeypatch, kind):
     spec = tiny_spec(depth=DEPTH, **VARIANTS[kind])
     repeated = captured(spec)

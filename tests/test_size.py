@@ -11,6 +11,7 @@ from export_costs import COMMAND, watch, write_checkpoint
 
 
 @pytest.mark.slow
+@pytest.mark.sweep("two-gigabytes")
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_a_vit_of_two_and_a_half_gigabytes(tmp_path):
     """ViT-H/14 needs at most 2.5 times its weights plus 1 GB; weights get a file of their own."""

@@ -10,6 +10,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from support import (
     COMMAND,
@@ -24,6 +25,7 @@ from support import (
 
 import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.backends.tensorrt import engine as engine_module
 from vit_export.backends.tensorrt.builder import parse_graph
 from vit_export.backends.tensorrt.cuda import find_gpu
 from vit_export.backends.tensorrt.sidecar import graph_path, read_sidecar
@@ -366,39 +368,23 @@ def test_no_variant_is_installed(tmp_path):
     assert "Fix: pip install tensorrt-rtx" in done.stderr
 
 
-def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path):
+def test_a_graph_that_is_not_the_model_is_rejected_for_locate(tmp_path, monkeypatch):
     """One weight of the graph is changed after its last pass."""
-    script = (
-        "import sys, numpy as np, onnx_ir as ir\n"
-        "import vit_export.backends.tensorrt.engine as trt\n"
-        "build_graph = trt.build_graph\n"
-        "def build_wrong_graph(job, progress):\n"
-        "    model, manifest = build_graph(job, progress)\n"
-        "    value = model.graph.initializers['blocks.1.mlp.expand.weight']\n"
-        "    rolled = np.roll(value.const_value.numpy(), 7)\n"
-        "    value.const_value = ir.tensor(rolled, name=value.name)\n"
-        "    return model, manifest\n"
-        "trt.build_graph = build_wrong_graph\n"
-        "from vit_export.cli import main; sys.argv = sys.argv[1:]; main()"
-    )
-    arguments = (
-        "vit-export",
-        "trt",
-        "--model",
-        "fashion_mnist",
-        "--out",
-        tmp_path / "f.engine",
-        "-q",
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 4, done.stderr
+    build_graph = engine_module.build_graph
+
+    def build_wrong_graph(job, progress):
+        model, manifest = build_graph(job, progress)
+        value = model.graph.initializers["blocks.1.mlp.expand.weight"]
+        rolled = np.roll(value.const_value.numpy(), 7)
+        value.const_value = ir.tensor(rolled, name=value.name)
+        return model, manifest
+
+    monkeypatch.setattr(engine_module, "build_graph", build_wrong_graph)
+    command = ("trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")
+    error = expect_error(*command, exit_code=4)
+    monkeypatch.undo()
     rejected = tmp_path / "f.engine.rejected.onnx"
-    assert f"vit-export locate {rejected}" in done.stderr
+    assert f"vit-export locate {rejected}" in error
     assert not (tmp_path / "f.engine").exists()
     location = json.loads(run("locate", rejected, "--json", "-q", exit_code=4).stdout)
     assert location["location"]["first"] == "blocks.1.mlp"
@@ -469,6 +455,7 @@ PRESETS = (
 
 
 @pytest.mark.slow
+@pytest.mark.sweep("presets", core=("[vit_tiny", "[einops_vit_base_patch16_224-fp16"))
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8-static"])
 @pytest.mark.parametrize("model", PRESETS)
 def test_every_preset_is_built(tmp_path, model, precision):

@@ -126,7 +126,7 @@ def _measure_error(
 def _transform_norm(lowered: LoweredVit, name: str, shift: Tensor, scale: Tensor) -> nn.LayerNorm:
     """The LayerNorm with an output of (x - shift) / scale."""
     norm = cast("nn.LayerNorm", lowered.get_submodule(name))
-    transformed = nn.LayerNorm(norm.normalized_shape, eps=norm.eps)
+    transformed = nn.LayerNorm(norm.normalized_shape, eps=norm.eps).eval()
     transformed.weight = nn.Parameter(norm.weight / scale, requires_grad=False)
     transformed.bias = nn.Parameter((norm.bias - shift) / scale, requires_grad=False)
     return transformed

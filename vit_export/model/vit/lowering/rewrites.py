@@ -100,9 +100,9 @@ def select_rows(linear: nn.Linear, first: int, end: int | None) -> nn.Linear:
 
 
 def make_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """Return a linear layer with these tensors: (out, in), and (out,) or None."""
+    """Return a linear layer for inference with these tensors: (out, in), and (out,) or None."""
     rows, columns = weight.shape
-    linear = nn.Linear(columns, rows, bias=bias is not None, device="meta")
+    linear = nn.Linear(columns, rows, bias=bias is not None, device="meta").eval()
     linear.weight = nn.Parameter(weight, requires_grad=False)
     if bias is not None:
         linear.bias = nn.Parameter(bias, requires_grad=False)
