@@ -55,9 +55,9 @@ def _own_cache(shared_root):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _captured_graphs(shared_root):
+def _captured_graphs(pytestconfig):
     """Each module is captured once for all tests that export it."""
-    with shared_captures(shared_root / "captured"):
+    with shared_captures(pytestconfig.cache.mkdir("captured")):
         yield
 
 
