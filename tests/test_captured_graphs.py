@@ -1,5 +1,6 @@
 """One capture serves all tests that export the same module, and no others."""
 
+import captured_graphs
 import pytest
 from captured_graphs import CapturedGraphs, fingerprint
 from support import tiny_spec
@@ -23,6 +24,12 @@ def test_weights_make_no_difference():
 )
 def test_everything_else_does(changes):
     assert fingerprint(lowered()) != fingerprint(lowered(**changes))
+
+
+def test_other_code_captures_again(monkeypatch):
+    before = fingerprint(lowered())
+    monkeypatch.setattr(captured_graphs, "own_code", lambda: "changed")
+    assert fingerprint(lowered()) != before
 
 
 def test_a_graph_is_captured_once_for_the_same_request(tmp_path, monkeypatch):
