@@ -21,7 +21,7 @@ from vit_export.bench.baselines import BASELINES, EAGER_BASELINES, INT8_BASELINE
 from vit_export.bench.candidates import Candidate
 from vit_export.bench.interleave import Worker
 from vit_export.bench.results import Ratio, Row, compare_rounds
-from vit_export.core.packages import versions_of
+from vit_export.core.packages import find_versions
 
 MODELS = (
     "einops_vit_tiny_patch16_224",
@@ -109,7 +109,7 @@ def compare_precisions(
 
 
 def is_installed(baseline: str) -> bool:
-    return bool(versions_of([EAGER_BASELINES.get(baseline, "onnxruntime")]))
+    return bool(find_versions([EAGER_BASELINES.get(baseline, "onnxruntime")]))
 
 
 def export_precisions(model: str, precisions: list[str], folder: Path) -> dict[Path, str]:

@@ -4,7 +4,7 @@ import datetime as dt
 
 from vit_export.bench.results import Ratio
 from vit_export.bench.run import describe_machine
-from vit_export.core.packages import versions_of
+from vit_export.core.packages import find_versions
 
 PACKAGES = ("torch", "onnxruntime", "openvino", "onnxsim", "torchao")
 
@@ -12,7 +12,7 @@ PACKAGES = ("torch", "onnxruntime", "openvino", "onnxsim", "torchao")
 def describe_conditions() -> str:
     """Return machine, versions and date: what the numbers hold for."""
     machine = describe_machine(None)
-    versions = ", ".join(f"{name} {version}" for name, version in versions_of(PACKAGES).items())
+    versions = ", ".join(f"{name} {version}" for name, version in find_versions(PACKAGES).items())
     today = dt.datetime.now(tz=dt.UTC).date()
     hardware = f"{machine['processor']}, {machine['cores']} cores, {machine['system']}"
     return f"{hardware}; {versions}; {today}."

@@ -18,7 +18,7 @@ from vit_export.checkpoints.load import load
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import silent
 from vit_export.data.annotations import read_annotations
-from vit_export.data.dataset import Skipped, open_dataset
+from vit_export.data.dataset import SkippedImages, open_dataset
 from vit_export.data.preprocessing import preprocess
 from vit_export.model.vit.presets import load_preset
 from vit_export.model.vit.state import random_vit
@@ -238,7 +238,7 @@ def test_sub_folders_mean_nothing_to_a_model_without_classes(tmp_path, tiny_toml
 def test_an_elongated_image_is_left_out(tmp_path, tiny):
     Image.new("RGB", (2000, 1)).save(tmp_path / "noise" / "thin.png")
     report = tiny().images
-    assert (report.count, report.unreadable) == (21, Skipped(1, ("thin.png",)))
+    assert (report.count, report.unreadable) == (21, SkippedImages(1, ("thin.png",)))
 
 
 @pytest.mark.parametrize("spool", [1, 10**9])

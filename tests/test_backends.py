@@ -286,7 +286,7 @@ def test_a_package_of_several_names_is_found_by_its_module():
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    monkeypatch.setattr("vit_export.backends.base.versions_of", lambda _: {})
+    monkeypatch.setattr("vit_export.backends.base.find_versions", lambda _: {})
     with pytest.raises(MissingError) as error:
         find_installed_backend("torchscript")
     assert error.value.fix == "pip install torch"

@@ -251,7 +251,7 @@ def test_the_fastest_arithmetic_of_a_precision(precision, arithmetic):
 
 
 def test_a_baseline_without_its_package_is_refused(monkeypatch):
-    monkeypatch.setattr(baselines, "versions_of", lambda _: {})
+    monkeypatch.setattr(baselines, "find_versions", lambda _: {})
     with pytest.raises(MissingError, match="torchao needs torchao") as error:
         check_baselines(["torchao"])
     assert error.value.fix == "pip install torchao"

@@ -161,13 +161,13 @@ def test_a_shard_that_lacks_what_the_index_promises(tmp_path):
     index.write_text(json.dumps({"weight_map": names}))
     load_file(tmp_path)
     index.write_text(json.dumps({"weight_map": names | {"blocks.2.norm1.bias": "a.safetensors"}}))
-    assert "promises 1 tensors that its files do not hold: blocks.2.norm1.bias" in refusal(index)
+    assert "lists 1 tensors that its files do not hold: blocks.2.norm1.bias" in refusal(index)
 
 
 HEAD = STATE["head.weight"]
 ODD_TENSORS = {
     "sparse": (HEAD.to_sparse(), "head.weight is sparse or quantized"),
-    "meta": (HEAD.to("meta"), "head.weight has a shape and no numbers"),
+    "meta": (HEAD.to("meta"), "head.weight has a shape but no values"),
     "NaN": (torch.full_like(HEAD, torch.nan), "head.weight holds NaN or infinite"),
     "infinite": (torch.full_like(HEAD, torch.inf), "holds NaN or infinite numbers"),
     "too large": (torch.full_like(HEAD, 1e300, dtype=torch.float64), "holds NaN or infinite"),

@@ -283,11 +283,11 @@ def test_a_module_that_computes_something_else_is_refused():
 
 def test_an_unknown_activation_is_refused(tmp_path):
     model = VisionTransformer(**TIMM_SIZES, num_classes=5, act_layer=nn.ReLU)
-    with pytest.raises(RequestError, match="activation, 'ReLU', is not built yet"):
+    with pytest.raises(RequestError, match="activation, 'ReLU', is not supported yet"):
         load(model)
     config = transformers.ViTConfig(**SIZES, intermediate_size=96, hidden_act="relu")
     transformers.ViTForImageClassification(config).save_pretrained(tmp_path)
-    with pytest.raises(RequestError, match="activation, 'relu', is not built yet"):
+    with pytest.raises(RequestError, match="activation, 'relu', is not supported yet"):
         load(weights=tmp_path)
 
 

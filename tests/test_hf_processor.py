@@ -158,10 +158,10 @@ NOT_BUILT = {
     "unresized": ("CLIP", {"do_resize": False}, "do_resize is false"),
     "uncropped": ("CLIP", {"do_center_crop": False}, "224 without a crop"),
     "SigLIP of one number": ("Siglip", {"size": 224}, "224 without a crop"),
-    "two edges": ("Bit", {"size": {"shortest_edge": 9, "longest_edge": 12}}, "is not built"),
-    "longest edge": ("Bit", {"size": {"longest_edge": 12}}, "is not built"),
+    "two edges": ("Bit", {"size": {"shortest_edge": 9, "longest_edge": 12}}, "is not supported"),
+    "longest edge": ("Bit", {"size": {"longest_edge": 12}}, "is not supported"),
     "padded": ("CLIP", {"size": {"shortest_edge": 200}}, "less than the crop"),
-    "another class": ("ConvNext", {}, "is of ConvNextImageProcessor. Known are those of ViT,"),
+    "another class": ("ConvNext", {}, "is a ConvNextImageProcessor. Known: ViT,"),
     "another filter": ("ViT", {"resample": 4}, "interpolation"),
     "one channel": ("ViT", {"image_mean": [0.5]}, "the model takes 3 channels"),
 }
@@ -222,7 +222,7 @@ def test_options_replace_a_processor_that_is_not_built(tmp_path):
     )
     assert loaded.preprocessing_note == ""
     del fields["resize"]
-    with pytest.raises(RequestError, match="Known are those of"):
+    with pytest.raises(RequestError, match="Known: ViT"):
         load(weights=path, overrides=ModelOverrides(preprocessing=PreprocessingOverrides(**fields)))
 
 
@@ -238,7 +238,7 @@ def test_a_processor_for_another_size_is_reported(tmp_path, processor, size):
     """The crop keeps its share of the image: a resize to 32 becomes a resize to 16."""
     path = folder(tmp_path / "mine", processor | {"image_processor_type": "ViTImageProcessor"})
     loaded = load(weights=path)
-    note = f"that of mine is for {size}, and was brought to 16x16"
+    note = f"that of mine is for {size}, and was adapted to 16x16"
     assert loaded.preprocessing_note == note
     assert loaded.preprocessing.resize == ((20, 20) if "crop_size" in processor else (16, 16))
 
@@ -305,7 +305,7 @@ def test_a_note_is_printed(tmp_path):
     assert report["preprocessing"] == "assumed, the default of Hugging Face ViT"
     folder(path, {"image_processor_type": "ViTImageProcessor", "size": 32})
     done = run("onnx", "--weights", path, "--out", out, "-q")
-    assert "preprocessing: that of mine is for 32x32, and was brought to 16x16" in done.stdout
+    assert "preprocessing: that of mine is for 32x32, and was adapted to 16x16" in done.stdout
 
 
 def test_every_class_of_processor_is_tested():

@@ -74,7 +74,7 @@ def test_the_summary_of_a_checkpoint(tmp_path, timm_state):
     larger = summary(weights=path, heads=3, image_size="32")
     assert larger.token_parameters == report["token_parameters"] + 12 * 24
     assert "don't show heads" in expect_error("summary", "--weights", path, exit_code=2)
-    assert "go with a checkpoint" in expect_error("summary", "--heads", "3", exit_code=2)
+    assert "no checkpoint for --heads" in expect_error("summary", "--heads", "3", exit_code=2)
 
 
 def test_unused_tensors_are_listed_with_their_reason(tmp_path):

@@ -9,7 +9,7 @@ from support import expect_error, run, run_json
 
 import vit_export
 from vit_export.core.errors import RequestError
-from vit_export.data.dataset import Skipped
+from vit_export.data.dataset import SkippedImages
 from vit_export.data.labels import find_class
 from vit_export.validation.metrics import AccuracyReport, Proportion
 
@@ -60,7 +60,7 @@ def test_images_that_are_not_in_the_csv_take_no_part(tmp_path, fashion, flat, fe
     report = evaluate(fashion.path["onnx"], images=flat, labels_csv=labels)
     rest = [part[5:] for part in few]
     assert report.accuracy_after == Proportion(count_right(fashion.path["onnx"], *rest), FEW - 5)
-    assert report.unlabelled == Skipped(5, ("000.png", "001.png", "002.png"))
+    assert report.unlabelled == SkippedImages(5, ("000.png", "001.png", "002.png"))
 
 
 def test_images_beside_class_folders_take_no_part(fashion, by_folder, few):

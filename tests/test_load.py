@@ -100,7 +100,7 @@ def test_an_object_that_is_no_model(model):
 
 
 def test_a_module_in_memory_has_its_own_weights():
-    with pytest.raises(RequestError, match="go with a preset"):
+    with pytest.raises(RequestError, match="has its own weights"):
         load(Vit(tiny_spec()), hints=CheckpointHints(heads=3))
     with pytest.raises(RequestError, match="is for 5 classes, not 3"):
         load(Vit(tiny_spec()), overrides=ModelOverrides(classes=3))

@@ -20,12 +20,12 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench import layer_timing
 from vit_export.bench.gemm import GEMMS_PER_FILE
 from vit_export.core.errors import RequestError
-from vit_export.data.dataset import Skipped
+from vit_export.data.dataset import SkippedImages
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
 from vit_export.quantization import calibration_cache, observer
 from vit_export.quantization.fake_quant import fake_quantize
-from vit_export.quantization.mixed_precision import SearchSettings, find_first_within
+from vit_export.quantization.mixed_precision import SearchSettings, find_first_within_budget
 from vit_export.quantization.pareto import Assignment, walk_frontier
 from vit_export.quantization.plan import QuantizationPlan
 from vit_export.quantization.sensitivity import AccuracyTest, enlarge_quarters
@@ -215,8 +215,8 @@ def test_the_budget_holds_for_the_users_images_too(hits, worst_db, message):
         worst_snr_db=worst_db,
         worst_image="x.png",
         not_finite=0,
-        unreadable=Skipped(),
-        unlabelled=Skipped(),
+        unreadable=SkippedImages(),
+        unlabelled=SkippedImages(),
     )
     verdict = Verdict(
         artifact="f",
@@ -322,7 +322,7 @@ def test_a_miss_of_top_classes_does_not_end_the_search():
         classifies=True,
         threads=None,
     )
-    best, points, _ = find_first_within(FakeTest(), frontier, plans, settings)
+    best, points, _ = find_first_within_budget(FakeTest(), frontier, plans, settings)
     assert best is frontier[1]
     assert [point.agreement for point in points] == [0.95, 1.0]
 

@@ -256,4 +256,4 @@ def test_an_error_names_the_pass_and_those_before_it(monkeypatch):
     with pytest.raises(BuildError) as failure:
         optimize(captured(depth=1)[1])
     assert "pass breaks_the_graph failed: ValidationError" in failure.value.message
-    assert "Before it ran: lift_constants, fix_reshapes." in failure.value.message
+    assert "Passes before it: lift_constants, fix_reshapes." in failure.value.message

@@ -170,7 +170,7 @@ def test_openvino_gives_the_same_answers(name, built):
         (("--precision", "auto", "--min-snr", "-3"), "--min-snr is -3.0 dB"),
         (("--precision", "auto", "--min-snr", "nan"), "--min-snr is nan dB"),
         (("--precision", "auto", "--min-top1", "99"), "give a share"),
-        (("--precision", "auto", "--plot", "p.xyz"), "no format of pictures"),
+        (("--precision", "auto", "--plot", "p.xyz"), "no image format"),
         (("--precision", "auto", "--for", "openvino"), "times layers in ONNX Runtime"),
     ],
 )
@@ -193,7 +193,7 @@ def test_unknown_scales_are_an_error(tmp_path):
 
 def test_torchscript_supports_fp32_only(tmp_path):
     options = ("--model", "fashion_mnist", "--precision", "int8", "--out", tmp_path / "f.pt")
-    assert "built in fp32" in expect_error("torchscript", *options, exit_code=2)
+    assert "take fp32" in expect_error("torchscript", *options, exit_code=2)
 
 
 def make_calibration(folder, good=20, bad=0, flat=0):

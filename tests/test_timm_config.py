@@ -89,7 +89,7 @@ def test_a_probe_for_the_patches_alone_is_refused():
 
 
 def test_arguments_that_are_code_are_refused():
-    with pytest.raises(RequestError, match="norm_layer of model_args, which is not built"):
+    with pytest.raises(RequestError, match="norm_layer of model_args, which is not supported"):
         timm_config.read_facts(
             {"architecture": "vit_tiny", "model_args": {"norm_layer": "rmsnorm"}}
         )
@@ -128,7 +128,7 @@ def infer(model, name):
         RequestError: it is refused by name, or its tensors do not fit.
     """
     state = model.state_dict()
-    family = next((one for one in FAMILIES if one.recognises(state.keys())), None)
+    family = next((one for one in FAMILIES if one.recognizes(state.keys())), None)
     if family is None:
         raise RequestError(f"{name} is of no family.", "take another.")
     tensors = translate(family, state).tensors
@@ -211,7 +211,7 @@ def test_preprocessing_from_a_config(mode, resize):
 
 @pytest.mark.parametrize("changes", [{"crop_mode": "border"}, {"input_size": [3, 16, 24]}])
 def test_preprocessing_that_is_not_built(changes):
-    with pytest.raises(RequestError, match="is not built yet"):
+    with pytest.raises(RequestError, match="is not supported yet"):
         timm_config.read_preprocessing({"pretrained_cfg": STEPS | changes})
 
 
@@ -225,5 +225,5 @@ def test_a_config_that_makes_no_sense(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     for changes in ({"model_args": 3}, {"pretrained_cfg": "x"}, {"label_names": 3}):
         (tmp_path / "config.json").write_text(json.dumps(config | changes))
-        with pytest.raises(RequestError, match="can't be understood"):
+        with pytest.raises(RequestError, match="have an unexpected structure"):
             load(weights=tmp_path)

@@ -50,9 +50,9 @@ def test_versions_that_get_vits_wrong():
 
 
 def test_torch_tensorrt_builds_with_the_installed_tensorrt(monkeypatch):
-    monkeypatch.setattr(torch_tensorrt, "versions_of", lambda _: {"tensorrt-cu12": "10.3.0.26"})
+    monkeypatch.setattr(torch_tensorrt, "find_versions", lambda _: {"tensorrt-cu12": "10.3.0.26"})
     assert "TensorRT 10.3.0.26 is known to be wrong" in known_issue("torch", "2.10.0")
-    monkeypatch.setattr(torch_tensorrt, "versions_of", lambda _: {})
+    monkeypatch.setattr(torch_tensorrt, "find_versions", lambda _: {})
     assert known_issue("torch", "10.3.0") == ""
 
 

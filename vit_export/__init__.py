@@ -1,4 +1,4 @@
-"""Vision Transformers from PyTorch to the file a device runs, with proof.
+"""Export vision models from PyTorch to the file that a device runs, and prove that file.
 
 Every command has a function of the same name here: one per backend (`onnx`, `torchscript`, `trt`),
 `predict`, `validate`, `locate`, `bench`, `cpp`, `inspect`, `summary`, `models`, `doctor`. They load

@@ -16,14 +16,14 @@ from vit_export.backends.session import RunFailedError, wall_clock_ms
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress
-from vit_export.core.staging import beside
+from vit_export.core.staging import companion_path
 
 MAGIC = b"TOY1"
 
 
 def sidecar_path(path: Path) -> Path:
     """Return the path of the manifest beside a toy file."""
-    return beside(path, ".manifest")
+    return companion_path(path, ".manifest")
 
 
 def build(job: Job, path: Path, progress: Progress) -> Manifest:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vit_export.backends import BACKENDS
 from vit_export.backends.base import Backend
-from vit_export.core.packages import versions_of
+from vit_export.core.packages import find_versions
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def _check(backend: Backend) -> Health:
     missing = backend.missing_packages()
     return Health(
         target=backend.name,
-        versions=versions_of((*backend.packages, *backend.one_of)),
+        versions=find_versions((*backend.packages, *backend.one_of)),
         missing=missing,
         note=" ".join(filter(None, (backend.note, backend.describe_machine()))),
         fix=f"pip install {' '.join(missing)}" if missing else "",

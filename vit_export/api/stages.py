@@ -13,7 +13,7 @@ from vit_export.backends.interface import check_interface
 from vit_export.backends.module_session import ModuleSession
 from vit_export.checkpoints.load import load
 from vit_export.core.numerics import Array
-from vit_export.core.packages import versions_of
+from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.model.lower import lower
@@ -101,7 +101,7 @@ def lower_and_check(
         inputs = samples[STAGE_SAMPLES]
         digests = tuple(map(digest, inputs))
         expectation = Expectation(
-            reference=replace(reference.only(STAGE_SAMPLES), digests=digests),
+            reference=replace(reference.select(STAGE_SAMPLES), digests=digests),
             batch=STAGE_BATCH,
             precision="fp32",
             tolerance=TOLERANCES["fp32"],
@@ -131,7 +131,7 @@ def make_manifest(request: ExportRequest, model: Model, reference: Reference) ->
         weights_from=model.provenance.weights_from,
         preprocessing=model.preprocessing,
         labels=model.labels,
-        versions=versions_of(packages),
+        versions=find_versions(packages),
         settings=BuildSettings(backend.recorded_options(request.options)),
         tolerance=TOLERANCES["fp32"],
         reference=reference.without_user_images(),

@@ -1,1 +1,1 @@
-"""What a file says of itself. Neither torch nor onnx is needed to read it."""
+"""What an exported file records about itself; reading it needs neither torch nor onnx."""

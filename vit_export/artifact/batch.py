@@ -1,4 +1,4 @@
-"""`--batch dynamic|N|MIN:OPT:MAX`: what a file accepts, and at which sizes that is proven."""
+"""`--batch dynamic|N|MIN:OPT:MAX`: the batch sizes that a file accepts, and those of its proof."""
 
 import re
 from collections.abc import Sequence
@@ -7,49 +7,50 @@ from typing import Self
 
 from vit_export.core.errors import RequestError
 
-LARGEST_PROVEN = 16
+MAX_PROVEN_BATCH = 16
+"""Largest batch that the proof of a dynamic file runs."""
 FIX = "give dynamic, a number, or MIN:OPT:MAX as in 1:8:16."
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The batch sizes that a file takes: from `min` to `max`, and `opt` most of the time."""
+    """The batch sizes that a file accepts: from `min` to `max`, optimized for `opt`."""
 
     min: int = 1
     opt: int = 1
     max: int | None = None
-    """None for any size."""
+    """None if there is no upper limit."""
     several: tuple[Self, ...] = ()
-    """The ranges of a file with more than one profile; they need not touch.
+    """The ranges of a file with several optimization profiles, which may leave gaps.
 
-    `min` and `max` are then the ends of all ranges, and `opt` is that of the first.
+    Then `min` and `max` are the ends of all ranges together, and `opt` is that of the first.
     """
 
     @property
     def profiles(self) -> tuple[Self, ...]:
-        """Every range. Most files have one, which is the batch itself."""
+        """All ranges; most files have a single one, which is this batch itself."""
         return self.several or (self,)
 
     @property
     def fixed(self) -> int | None:
-        """The one size of a static file; None for any other file."""
+        """The only size of a file with a fixed batch; None for any other file."""
         return self.min if self.min == self.max and not self.several else None
 
     @property
     def proven(self) -> tuple[int, ...]:
-        """The sizes that a proof runs: 1, 2, an odd one and 16, as far as the profiles allow."""
+        """The sizes that a proof runs: `min`, `opt`, `max` or 16, and 1, 2 and 3 where accepted."""
         if self.several:
             return tuple(sorted({size for one in self.several for size in one.proven}))
-        largest = self.max or LARGEST_PROVEN
+        largest = self.max or MAX_PROVEN_BATCH
         sizes = {self.min, self.opt, largest, 1, 2, 3}
         return tuple(sorted(size for size in sizes if self.min <= size <= largest))
 
     def takes(self, size: int) -> bool:
-        """Whether a file takes a batch of `size`."""
+        """Whether a file accepts a batch of `size`."""
         return any(one.min <= size <= (one.max or size) for one in self.profiles)
 
     def nearest(self, size: int) -> int:
-        """The size nearest to `size` that a file takes."""
+        """The size nearest to `size` that a file accepts."""
         near = [max(one.min, min(size, one.max or size)) for one in self.profiles]
         return min(near, key=lambda candidate: abs(candidate - size))
 
@@ -62,7 +63,7 @@ class Batch:
 
     @classmethod
     def parse(cls, batch: str | Sequence[str]) -> Self:
-        """The batch of a text; several ranges are several texts, or have commas between them.
+        """Parse `dynamic`, N or MIN:OPT:MAX; several ranges are a list, or separated by commas.
 
         Raises:
             RequestError: a text is not `dynamic`, N, or MIN:OPT:MAX in rising order.
@@ -82,17 +83,17 @@ class Batch:
             return cls()
         if not re.fullmatch(r"[1-9]\d{0,5}(:[1-9]\d{0,5}:[1-9]\d{0,5})?", text):
             raise RequestError(f"batch {text!r} is not a batch.", FIX)
-        smallest, usual, largest = (int(size) for size in (text.split(":") * 3)[:3])
-        if not smallest <= usual <= largest:
+        smallest, optimum, largest = (int(size) for size in (text.split(":") * 3)[:3])
+        if not smallest <= optimum <= largest:
             raise RequestError(f"batch {text}: the sizes must rise.", FIX)
-        return cls(smallest, usual, largest)
+        return cls(smallest, optimum, largest)
 
 
 def order_samples(samples: Sequence[int], size: int, sizes: Sequence[int]) -> list[int]:
-    """The samples that a proof runs in batches of `size`, which is one of `sizes`, in their order.
+    """The samples that a proof runs in batches of `size`, in order.
 
-    The smallest size runs every sample, some of them twice to fill the last batch. A larger size
-    runs one batch, each size of other samples.
+    The smallest of `sizes` runs every sample, and repeats the first ones to fill the last batch.
+    Each larger size runs a single batch, which starts at another sample.
     """
     if size == min(sizes):
         count = -(-len(samples) // size) * size

@@ -1,4 +1,4 @@
-"""The accuracy that --precision auto has to keep, and the result of its search: no arrays."""
+"""The accuracy budget of --precision auto, and the result of its search."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -7,9 +7,9 @@ from vit_export.core.errors import ProofError, RequestError
 
 FP32 = "fp32"
 MARGIN_DB = 1.0
-"""Decibels that fake quantization has to keep above the budget.
+"""Margin in decibels by which fake quantization has to exceed the budget.
 
-A runtime adds in another order, so that a few numbers round to the other side."""
+A runtime adds in another order, so that a few numbers are rounded differently."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +26,16 @@ class Budget:
             if not isinstance(value, int | float):
                 raise RequestError(f"--{name} is {value!r}.", "give a number.")
         if not 0 < self.min_snr_db < float("inf"):
-            raise RequestError(f"--min-snr is {self.min_snr_db} dB.", "take 20 to 60, 35 for one.")
+            raise RequestError(
+                f"--min-snr is {self.min_snr_db} dB.", "take 20 to 60, for example 35."
+            )
         if not 0 <= self.min_top1 <= 1:
-            raise RequestError(f"--min-top1 is {self.min_top1}.", "give a share, 0.99 for one.")
+            raise RequestError(f"--min-top1 is {self.min_top1}.", "give a share, such as 0.99.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The scheme of one layer, with its cost and its gain."""
+    """The scheme of one layer, with what it costs in accuracy and saves in time."""
 
     layer: str
     scheme: str
@@ -60,7 +62,7 @@ class Point:
     """Number of quantized layers."""
 
     def meets(self, budget: Budget) -> bool:
-        """Whether both numbers keep `budget`."""
+        """Whether signal-to-noise ratio and agreement keep `budget`."""
         same = self.agreement is None or self.agreement >= budget.min_top1
         return self.worst_snr_db >= budget.min_snr_db and same
 
@@ -95,7 +97,7 @@ class BudgetError(ProofError):
             same = "" if nearest.agreement is None else f", {nearest.agreement:.2%} of top classes"
             reason = f"the nearest has {nearest.worst_snr_db:.1f} dB{same}"
             reason += f" with {nearest.layers} layers quantized"
-            fix = f"ask for less, as {_lower_options(budget, nearest)}, or keep fp32."
+            fix = f"ask for less: {_lower_options(budget, nearest)}; or keep fp32."
         super().__init__(f"No mixture of precisions keeps {limits}: {reason}.", fix)
         self.details = {"nearest": nearest and asdict(nearest), "tried": [asdict(p) for p in tried]}
 

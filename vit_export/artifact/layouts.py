@@ -12,14 +12,14 @@ from vit_export.core.from_json import read_value
 from vit_export.model.vit.spec import VitSpec
 
 LAYOUT = 2
-"""Rises when a field changes its meaning."""
+"""The present layout; it rises when a field changes its meaning."""
 
 
 def upgrade(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The manifest in the present layout.
 
     Raises:
-        RequestError: the layout is newer than this version, or no layout at all.
+        RequestError: the layout is newer than this version, or is no layout number.
     """
     layout = read_value(int, values.get("layout"), f"{where}: layout")
     if layout > LAYOUT:

@@ -1,8 +1,8 @@
-"""What an artifact says about itself: where it comes from and what it has to answer.
+"""What an artifact says about itself: its origin, its interface, and the eager model's answers.
 
 The manifest is JSON inside the file, so that a device with neither torch nor the weights can read
-the preprocessing and the labels, and can repeat the proof. It holds no time and no path: the same
-request gives the same bytes.
+the preprocessing and the labels, and can repeat the proof. It holds neither times nor paths: the
+same request gives the same bytes.
 """
 
 import json
@@ -25,13 +25,13 @@ from vit_export.model.signature import Signature
 from vit_export.model.vit.spec import VitSpec
 
 KEY = "vit_export"
-"""The name of the manifest inside a file."""
+"""The key of the manifest in a file's metadata."""
 INTERFACE_KEY = f"{KEY}_interface"
-"""The name of `Manifest.interface` inside a file, for programs that read no JSON."""
+"""The key of `Manifest.interface` in a file's metadata, for programs that read no JSON."""
 INTERFACE = 2
-"""Rises when what goes in or comes out changes its meaning."""
+"""Version of the interface; it rises when an input or output changes its meaning."""
 KEYS = {"fp16_range": "reach"}
-"""Fields that stand in the JSON under an older name."""
+"""Fields with another key in the JSON: their former names."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,31 +41,31 @@ class Manifest:
     target: str
     model: str
     signature: Signature
-    """What the model takes and answers, before anything is put around it."""
+    """Inputs and outputs of the model itself, without a preprocessing or head in the file."""
     spec: VitSpec | None = None
     """The spec of a known Vision Transformer; None for any other module."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """What the request changed of the model's own values."""
+    """Settings of the model that the request changed."""
     precision: str
     batch: Batch
     weights_sha256: str
     weights_from: str
-    """In words: shipped, random from a seed, or the name of a file."""
+    """A phrase: the name of a file, `random, seed 0`, or a module in memory."""
     preprocessing: Preprocessing | None
     labels: tuple[str, ...]
     versions: Mapping[str, str]
     """Versions of the packages that made the file, by name."""
     settings: BuildSettings = field(default_factory=BuildSettings)
     graph: GraphInfo | None = None
-    """How an ONNX graph came about; None for other files."""
+    """How an ONNX graph was made; None for other files."""
     layers: Mapping[str, str] = field(default_factory=dict)
-    """How each quantized layer is quantized."""
+    """The scheme of each quantized layer, by layer name."""
     fp16_range: Fp16Range | None = None
-    """How large the numbers get; None unless the file is in fp16."""
+    """The magnitudes inside an fp16 file; None for other precisions."""
     calibration: CalibrationInfo | None = None
-    """The images that scales come from; None where the user gave none."""
+    """The images that static scales were computed on; None without calibration images."""
     engine: Mapping[str, Any] = field(default_factory=dict)
-    """What a backend's compiler made of the graph. The backend checks it when it reads it."""
+    """The record of a backend's compiler, which that backend checks when it reads it."""
     engine_run: bool | None = None
     """Whether the compiled file ran where it was built; None where nothing is compiled."""
     tolerance: Tolerance
@@ -74,19 +74,19 @@ class Manifest:
 
     @property
     def takes_pixels(self) -> bool:
-        """Whether the file preprocesses by itself: pixels (B, H, W, C) in uint8 go in."""
+        """Whether the file preprocesses by itself: its input is pixels, uint8 (B, H, W, C)."""
         return self.settings.preprocess == "graph"
 
     @property
     def head(self) -> OutputFormat:
-        """What stands behind the model."""
+        """What the file returns: logits, their softmax, or the top five classes."""
         return self.settings.head
 
     @property
     def interface(self) -> str:
-        """What goes into the file and comes out, in one line that a program can compare.
+        """Input and output of the file in one line, which a program compares with its own.
 
-        It ends with the shape of the model's answer, so that other classes are noticed.
+        It ends with the shape of the model's answer, so that another number of classes is noticed.
         """
         takes = "levels" if self.takes_pixels else "normalized"
         shape = "x".join(map(str, self.signature.answer_shape))
@@ -96,7 +96,7 @@ class Manifest:
         """The spec of a known Vision Transformer.
 
         Raises:
-            RequestError: the file holds another model, of which no spec is known.
+            RequestError: the model has no spec.
         """
         if self.spec is None:
             message = f"{self.model} is no Vision Transformer that vit-export knows."
@@ -104,13 +104,13 @@ class Manifest:
         return self.spec
 
     def check_plain(self, path: Path) -> None:
-        """Raise RequestError unless the file at `path` takes and answers what the model does."""
+        """Raise RequestError unless the file at `path` has the input and output of its model."""
         if self.takes_pixels or self.head != "logits":
-            message = f"{path} is more than the model: it preprocesses, or answers no logits."
-            raise RequestError(message, "export it with --preprocess none --head logits, too.")
+            message = f"{path} preprocesses by itself, or does not answer logits."
+            raise RequestError(message, "export another file with --preprocess none --head logits.")
 
     def to_json(self) -> str:
-        """One line of JSON, the same for the same manifest."""
+        """One line of JSON; equal manifests give equal text."""
         values = {KEYS.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
         if not self.engine:
             del values["engine"], values["engine_run"]
@@ -137,8 +137,8 @@ class Manifest:
             where: the file's name, for errors.
 
         Raises:
-            RequestError: no manifest, one of a newer layout, or a field that is missing, unknown or
-                of another type or range; the message names the field.
+            RequestError: the text is no manifest, its layout is newer, or a field is missing,
+                unknown, or of another type or range; the message names the field.
         """
         try:
             values = json.loads(text)

@@ -15,8 +15,8 @@ OutputFormat = Literal["logits", "softmax", "top5"]
 """A value of `--head`. A model without classes has only `logits`: its answer as it is."""
 
 TOP = 5
-LEAST_LOG = -80.0
-"""Smallest logarithm of a probability that is compared; smaller ones round to zero in fp32."""
+MIN_LOG = -80.0
+"""Smallest logarithm of a probability that is compared; smaller ones are raised to it."""
 OUTPUT_NAMES = {"softmax": ("probabilities",), "top5": ("classes", "scores")}
 """Names of a file's outputs; a file that answers `logits` names them after the model's answer."""
 
@@ -24,9 +24,9 @@ OUTPUT_NAMES = {"softmax": ("probabilities",), "top5": ("classes", "scores")}
 def infer_output_shape(
     output_format: OutputFormat, answer_shape: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """Shape of a session's answer to one image; `answer_shape` is that of the model.
+    """Shape of a file's answer to one image; `answer_shape` is that of the model.
 
-    The best classes are (k, 2): class and probability, the best first.
+    For `top5` it is (k, 2): class and probability, the best first.
     """
     return (min(TOP, *answer_shape), 2) if output_format == "top5" else answer_shape
 
@@ -34,14 +34,19 @@ def infer_output_shape(
 def align_for_comparison(
     output_format: OutputFormat, logits: Array, answer: Array
 ) -> tuple[Array, Array]:
-    """Two arrays that a right file has equal: from the reference's `logits`, and its `answer`.
+    """Two arrays that are equal for a correct file: of the reference, and of the file.
 
-    Five best classes make ten numbers: the probabilities of the classes that the file names, and
-    its probabilities in order beside the largest ones of the reference.
+    For `top5` they have ten numbers each. The first five compare the probabilities of the classes
+    that the file names, the last five its probabilities with the largest ones of the reference.
+
+    Args:
+        output_format: what the file returns.
+        logits: the reference's answer to one image.
+        answer: the file's answer to the same image.
     """
     if output_format == "logits":
         return logits, answer
-    expected = np.maximum(log_softmax(logits), LEAST_LOG)
+    expected = np.maximum(log_softmax(logits), MIN_LOG)
     if output_format == "softmax":
         return expected, _log(answer)
     classes, scores = answer[:, 0], _log(answer[:, 1])
@@ -56,7 +61,7 @@ def align_for_comparison(
 
 
 def align_rows(output_format: OutputFormat, alone: Array, answer: Array) -> tuple[Array, Array]:
-    """Two arrays that a right file has equal: from its answer to an image alone, and in a batch."""
+    """Two arrays that are equal for a correct file: of an image alone, and of it in a batch."""
     if output_format == "logits":
         return alone, answer
     if output_format == "softmax":
@@ -65,12 +70,12 @@ def align_rows(output_format: OutputFormat, alone: Array, answer: Array) -> tupl
 
 
 def find_top_class(output_format: OutputFormat, answer: Array) -> int:
-    """The class that `answer`, that of one image, puts first."""
+    """The most probable class in the `answer` to one image."""
     return int(answer[0, 0]) if output_format == "top5" else int(answer.argmax())
 
 
 def rank_classes(output_format: OutputFormat, answer: Array) -> tuple[list[int], list[float]]:
-    """Classes and their probabilities in `answer`, that of one image, the best first."""
+    """Classes and probabilities in the `answer` to one image, the most probable first."""
     if output_format == "top5":
         return [int(one) for one in answer[:, 0]], [float(one) for one in answer[:, 1]]
     exact = answer.astype(np.float64)
@@ -81,5 +86,5 @@ def rank_classes(output_format: OutputFormat, answer: Array) -> tuple[list[int],
 
 def _log(probabilities: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):  # a negative one becomes NaN: a failure
-        logs: Array = np.maximum(np.log(probabilities), np.float32(LEAST_LOG))
+        logs: Array = np.maximum(np.log(probabilities), np.float32(MIN_LOG))
     return logs

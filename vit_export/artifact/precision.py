@@ -1,4 +1,4 @@
-"""The values of --precision, the options that belong to them, and which request is refused why."""
+"""The values of --precision, the options that apply to them, and the checks of a request."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ Scales = Literal["batch", "token"]
 Part = Literal["patches", "head", "attention"]
 PARTS: tuple[Part, ...] = ("patches", "head", "attention")
 """Values of --include: parts of a model that are quantized on request only."""
-BLOCKED_OPSET = 21
-"""The first opset whose DequantizeLinear supports blocks and int4."""
+BLOCKWISE_OPSET = 21
+"""The first opset whose DequantizeLinear supports blockwise scales and int4."""
 MIN_SHARE = 0.5
-"""Minimum share of multiply-adds in the arithmetic of a precision."""
+"""Minimum share of a file's multiply-adds that have to be in the requested precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,9 @@ class Precision:
 
     name: str
     arithmetic: str = "fp32"
-    """Arithmetic of most multiply-adds, in the words of `graph.cost`; empty: any."""
+    """Arithmetic of most multiply-adds, as `graph.cost` names it; empty if any will do."""
     refusals: Mapping[str, str] = field(default_factory=dict)
-    """Why a flavour does not support this precision, by flavour."""
+    """The reason why a flavour (`--for`) does not support this precision, by flavour."""
 
 
 FP16_ON_ONNXRUNTIME = (
@@ -95,11 +95,11 @@ class QuantizationRequest:
     include: tuple[Part, ...] = ()
     """Parts to quantize besides the linear layers of the blocks."""
     io_fp16: bool = False
-    """Whether inputs and outputs of an fp16 file are fp16, too."""
+    """Whether the inputs and outputs of an fp16 file are fp16 as well."""
     min_snr: float | None = None
-    """Minimum signal-to-noise ratio of auto, in dB."""
+    """Minimum signal-to-noise ratio that auto has to keep, in dB."""
     min_top1: float | None = None
-    """Minimum share of images whose top class auto keeps, 0 to 1."""
+    """Minimum share of images whose top class auto has to keep, 0 to 1."""
     plot: Path | None = None
     """File for the plot of auto's search."""
 
@@ -108,7 +108,7 @@ class QuantizationRequest:
         """The accuracy that a file in auto has to keep.
 
         Raises:
-            RequestError: a number out of range.
+            RequestError: a number is out of range.
         """
         limits = {"min_snr_db": self.min_snr, "min_top1": self.min_top1}
         return Budget(**{name: value for name, value in limits.items() if value is not None})
@@ -118,14 +118,15 @@ def check_precision(request: QuantizationRequest, target: str, offers: tuple[str
     """Raise RequestError unless `target`, which offers these precisions, supports `request`.
 
     Raises:
-        RequestError: an unknown precision, one that the target does not offer, or an option that
-            has no effect with it.
+        RequestError: the precision is unknown, the target does not offer it, or an option has no
+            effect with it.
     """
     _check_name(request.precision, target, offers)
     if request.precision == "int8-static" and request.calibration is None:
         other = ", or take int8" if "int8" in offers else ""
         raise RequestError(
-            "int8-static finds its scales on images.", f"name a folder: --calibration DIR{other}."
+            "int8-static computes its scales on images.",
+            f"name a folder: --calibration DIR{other}.",
         )
     if request.scales not in get_args(Scales):
         fix = did_you_mean(request.scales, get_args(Scales))
@@ -137,14 +138,14 @@ def check_precision(request: QuantizationRequest, target: str, offers: tuple[str
 
 def _check_name(precision: str, target: str, offers: tuple[str, ...]) -> None:
     if precision == "bf16" and "bf16" not in offers:
-        message = f"{target} has no bf16: ONNX Runtime proves it, and {NO_BF16}."
+        message = f"{target} has no bf16: ONNX Runtime runs the proof, and {NO_BF16}."
         raise RequestError(message, "take fp16, or trt --bf16.")
     if precision not in PRECISIONS:
         fix = did_you_mean(precision, PRECISIONS)
         raise RequestError(f"There is no precision {precision!r}.", fix)
     if precision not in offers:
         message = f"{target} has no {precision}."
-        raise RequestError(message, f"it is built in {', '.join(offers)}.")
+        raise RequestError(message, f"take {' or '.join(offers)}.")
 
 
 def _check_options(request: QuantizationRequest, offers: tuple[str, ...]) -> None:
@@ -169,23 +170,23 @@ def _check_parts(request: QuantizationRequest) -> None:
         message = f"{request.precision} is for layers with weights, which attention's matmuls lack."
         raise RequestError(message, "leave --include attention out, or take int8 or int8-static.")
     if request.scales == "token":
-        message = "A scale for each token does not fit attention: its sums run over tokens."
+        message = "A scale per token does not fit attention, whose sums run over tokens."
         raise RequestError(message, "leave --include attention or --scales token out.")
 
 
 def check_flavour(request: QuantizationRequest, flavour: str, opset: int) -> None:
-    """Raise RequestError unless a graph of `flavour` and `opset` gains by this precision."""
+    """Raise RequestError unless a graph of `flavour` and `opset` supports this precision."""
     precision = request.precision
     reason = PRECISIONS[precision].refusals.get(flavour)
     if request.scales == "token":
         reason = NO_ZERO_POINTS if flavour == "tensorrt" else None
     if reason is not None:
-        message = f"{precision} is not built for {flavour}: {reason}."
+        message = f"{precision} is not supported for {flavour}: {reason}."
         raise RequestError(message, "leave --for out, or take another precision.")
-    if precision == "weights-int4" and flavour != "onnxruntime" and opset < BLOCKED_OPSET:
+    if precision == "weights-int4" and flavour != "onnxruntime" and opset < BLOCKWISE_OPSET:
         other = "" if flavour == "tensorrt" else ", or --for onnxruntime"
         raise RequestError(
-            f"opset {opset} has no weights of four bits.", f"take --opset {BLOCKED_OPSET}{other}."
+            f"opset {opset} has no 4-bit weights.", f"take --opset {BLOCKWISE_OPSET}{other}."
         )
     if "attention" in request.include and flavour == "onnxruntime":
         message = "ONNX Runtime's own attention operator computes in fp32."
@@ -199,13 +200,13 @@ def find_wrong_arithmetic(
     unit: str = "multiply-adds",
     accept: Collection[str] = (),
 ) -> str | None:
-    """Why `counts` by arithmetic do not fit `precision`, as the end of a sentence; None if they do.
+    """The end of a sentence that says why a file is not in `precision`; None if it is.
 
     Args:
-        counts: multiply-adds or products by the arithmetic they are done in.
+        counts: number of multiply-adds or products by their arithmetic.
         precision: a name in `PRECISIONS`.
         unit: what `counts` counts.
-        accept: arithmetic that fits as well as that of `precision`.
+        accept: further arithmetic that counts as `precision`.
     """
     expected = PRECISIONS[precision].arithmetic
     fitting = sum(counts.get(arithmetic, 0) for arithmetic in {expected, *accept})

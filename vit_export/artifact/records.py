@@ -1,4 +1,4 @@
-"""The parts of a manifest that say how a file was built. Each is JSON at the edge only."""
+"""The records in a manifest that say how a file was built."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ NODES_CAPTURED, NODES_SIMPLIFIED = "nodes captured", "nodes after onnxsim"
 
 @dataclass(frozen=True)
 class BuildSettings:
-    """The options that a file was built with, as its target recorded them."""
+    """The options that a file was built with, as its backend recorded them."""
 
     values: Mapping[str, Scalar] = field(default_factory=dict)
-    """By name: those that targets share, which have a property here, and the target's own."""
+    """Options by name: those with a property here, and further ones of the backend."""
 
     @property
     def opset(self) -> int | None:
@@ -32,12 +32,12 @@ class BuildSettings:
 
     @property
     def preprocess(self) -> Preprocess:
-        """Whether the file preprocesses by itself (`graph`)."""
+        """`graph` if the file preprocesses by itself, else `none`."""
         return cast("Preprocess", self.values.get("preprocess", "none"))
 
     @property
     def head(self) -> OutputFormat:
-        """What stands behind the model."""
+        """What the file returns (`--head`)."""
         return cast("OutputFormat", self.values.get("head", "logits"))
 
     @classmethod
@@ -45,7 +45,7 @@ class BuildSettings:
         """The settings of a flat JSON object.
 
         Raises:
-            RequestError: an option of the wrong type; the message names it.
+            RequestError: an option is of the wrong type; the message names it.
         """
         types = {"opset": int, "flavour": str, "preprocess": Preprocess, "head": OutputFormat}
         return cls(
@@ -58,20 +58,20 @@ class BuildSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphInfo:
-    """How an ONNX graph came about."""
+    """How an ONNX graph was made."""
 
     nodes_captured: int
     nodes_simplified: int | None
     """After onnxsim; None where it did not run."""
     changes: Mapping[str, int]
-    """By pass: how often it changed the graph."""
+    """Number of changes by pass."""
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
         """The record of a flat JSON object of counts.
 
         Raises:
-            RequestError: a count that is not a whole number of at least 0.
+            RequestError: a count is not a whole number of at least 0.
         """
         counts = {name: _read_count(value, f"{where}.{name}") for name, value in values.items()}
         return cls(
@@ -95,20 +95,21 @@ class Fp16Range:
     largest: float
     """The largest |value| of any tensor in fp16."""
     limit: float
-    """What it has to stay under."""
+    """The maximum of fp16."""
     worst: str
-    """The tensor that it belongs to."""
+    """Name of the tensor that has the largest |value|."""
     kept: int
-    """Nodes that stay in fp32 because their numbers are too large."""
+    """Number of nodes that stay in fp32 because their numbers are too large."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationInfo:
-    """The images that scales were computed on."""
+    """The user's images that scales were computed on."""
 
     images: int
+    """Number of readable images."""
     sha256: str
-    """Over all of them, in order."""
+    """SHA-256 over the images, their preprocessing and the proof's samples."""
 
 
 def _read_count(value: object, where: str) -> int:

@@ -1,4 +1,4 @@
-"""The eager model's answers, as a manifest carries them."""
+"""The eager model's answers, as a manifest stores them."""
 
 import base64
 import math
@@ -22,25 +22,26 @@ class Reference:
     recipes: tuple[str, ...]
     """How each sample is made (`validation.samples`)."""
     digests: tuple[str, ...]
-    """SHA-256 of each sample, to recognise whether it was made again exactly."""
+    """SHA-256 of each sample, which shows whether it was recreated exactly."""
     answers: Array
     """(M, *answer_shape)"""
     floors: tuple[float, ...]
     """Largest |fp32 - fp64| of each answer."""
 
-    def only(self, kept: Sequence[int]) -> Self:
-        """The part about the samples at these positions."""
+    def select(self, positions: Sequence[int]) -> Self:
+        """The reference of the samples at these positions."""
         return replace(
             self,
-            recipes=tuple(self.recipes[i] for i in kept),
-            digests=tuple(self.digests[i] for i in kept),
-            answers=self.answers[list(kept)],
-            floors=tuple(self.floors[i] for i in kept),
+            recipes=tuple(self.recipes[i] for i in positions),
+            digests=tuple(self.digests[i] for i in positions),
+            answers=self.answers[list(positions)],
+            floors=tuple(self.floors[i] for i in positions),
         )
 
     def without_user_images(self) -> Self:
-        """The part whose samples can be made anywhere, since they need no file of the user's."""
-        return self.only([i for i, one in enumerate(self.recipes) if not one.startswith("image:")])
+        """The reference of the samples that need no file of the user."""
+        recipes = enumerate(self.recipes)
+        return self.select([i for i, recipe in recipes if not recipe.startswith("image:")])
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; the answers as base64 of little-endian fp32, bit for bit."""
@@ -51,7 +52,7 @@ class Reference:
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
         """The reference that `to_mapping` wrote.
 
-        Answers that are not finite are kept, since it is the verdict that rejects them.
+        It accepts answers that are not finite: the verdict rejects them.
 
         Raises:
             RequestError: a field is missing, of another type or length, or not finite.

@@ -1,6 +1,6 @@
-"""How far an answer may be from its reference: one record, which a manifest carries.
+"""How far an answer may be from its reference: one record, which a manifest stores.
 
-The record has no numbers of its own; `validation/tolerances.py` has the table. NumPy only, no I/O.
+The numbers stand in the table of `validation/tolerances.py`. NumPy only, no I/O.
 """
 
 import math
@@ -27,16 +27,16 @@ class Tolerance:
     relative: float = 0
     """Maximum error as a share of the largest |reference|, added to `floors`."""
     least_snr_db: float | None = None
-    """Minimum signal-to-noise ratio of one sample; replaces `floors` and `relative`."""
+    """Minimum signal-to-noise ratio of one sample in dB; it replaces `floors` and `relative`."""
     alone_snr_db: float | None = None
-    """Minimum signal-to-noise ratio of a row of a batch against the same image alone."""
+    """Minimum signal-to-noise ratio in dB of a row of a batch against the same image alone."""
     reason: str
 
     def __post_init__(self) -> None:
-        """Raise RequestError unless no error is allowed to be negative."""
+        """Raise RequestError if `floors` or `relative` is negative."""
         for name in ("floors", "relative"):
             if getattr(self, name) < 0:
-                message = f"{name} is {getattr(self, name)}, which no error can be."
+                message = f"{name} is {getattr(self, name)}, and an error can't be negative."
                 raise RequestError(message, "export the model again.")
 
     def max_error(self, reference: Array, floor: float) -> float:
@@ -50,7 +50,7 @@ class Tolerance:
         return float(np.linalg.norm(reference.astype(np.float64))) * noise_share
 
     def noise(self, reference: Array, floor: float) -> float:
-        """The error that any correct answer may have; a smaller margin between classes is a tie."""
+        """The error of a correct answer; two classes whose margin is smaller are tied."""
         if self.least_snr_db is None:
             return floor
         return self.max_error(reference, floor) / math.sqrt(reference.size)

@@ -19,7 +19,7 @@ from vit_export.backends.option import Option, Value
 from vit_export.backends.records import Description, ModuleNames, RunFacts
 from vit_export.backends.session import Session, Taps, read_manifest
 from vit_export.core.errors import RequestError, did_you_mean
-from vit_export.core.packages import versions_of
+from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress
 
 OpenTaps = Callable[[Path, ModuleNames, int | None], Taps]
@@ -171,7 +171,7 @@ class Backend:
 
     def missing_packages(self) -> tuple[str, ...]:
         """Return what has to be installed before this backend works, by pip names."""
-        installed = versions_of(self.packages)
+        installed = find_versions(self.packages)
         missing = tuple(name for name in self.packages if name not in installed)
         if not self.one_of or any(find_spec(module) for module in self.one_of.values()):
             return missing

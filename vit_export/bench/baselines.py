@@ -15,7 +15,7 @@ from vit_export.bench.candidates import Candidate
 from vit_export.bench.ort_quantizers import QUANTIZERS
 from vit_export.core.errors import MissingError, RequestError, did_you_mean
 from vit_export.core.numerics import Array
-from vit_export.core.packages import versions_of
+from vit_export.core.packages import find_versions
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def check_baselines(names: Sequence[str]) -> None:
             raise RequestError(f"There is no baseline {name!r}.", did_you_mean(name, BASELINES))
         eager = EAGER_BASELINES.get(name)
         package = PLAIN_EXPORTS[name].runtime if eager is None else eager
-        if not versions_of([package]):
+        if not find_versions([package]):
             raise MissingError(f"{name} needs {package}.", f"pip install {package}")
 
 

@@ -14,7 +14,7 @@ from vit_export.backends.session import Session, wall_clock_ms
 from vit_export.bench.candidates import Candidate
 from vit_export.bench.gemm import ZERO_POINT, read_gemms
 from vit_export.core.numerics import Array
-from vit_export.core.packages import versions_of
+from vit_export.core.packages import find_versions
 
 if TYPE_CHECKING:  # torch is heavy, and an artifact is served without it
     from torch import nn
@@ -76,7 +76,7 @@ def _open_torchao(candidate: Candidate) -> Runner:
     from vit_export.bench.torchao import compile_int8
 
     session = compile_int8(_build_module(candidate), np.load(candidate.calibration))
-    version = f"torchao {versions_of(['torchao'])['torchao']}, torch {torch.__version__}"
+    version = f"torchao {find_versions(['torchao'])['torchao']}, torch {torch.__version__}"
     return Runner(session.run, version)
 
 
@@ -84,7 +84,7 @@ def _open_onnxruntime(candidate: Candidate) -> Runner:
     """Return a runner of any ONNX file; it answers with the first output, as it comes."""
     session = open_inference_session(Path(candidate.path), candidate.threads)
     name = session.get_inputs()[0].name
-    version = f"ONNX Runtime {versions_of(['onnxruntime'])['onnxruntime']}"
+    version = f"ONNX Runtime {find_versions(['onnxruntime'])['onnxruntime']}"
     return Runner(lambda images: session.run(None, {name: images})[0], version)
 
 

@@ -1,1 +1,1 @@
-"""Anything a user has, read into an eager model."""
+"""Checkpoints, modules in memory and presets, read into an eager model."""

@@ -1,4 +1,4 @@
-"""A model as the user wants it: another size, other outputs, other labels and preprocessing."""
+"""The user's overrides applied to a model: image size, outputs, labels and preprocessing."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -13,14 +13,15 @@ from vit_export.model.model import Model
 from vit_export.model.signature import Signature
 
 MAX_RESIZE = 16
-"""Largest resize, in longer sides of the model's input; evaluation resizes to less than two."""
+"""Maximum resize as a multiple of the input's longer side; usual transforms stay below two."""
 
 
 def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
-    """Return `model` with the overrides; weights that need no change are shared with it.
+    """Return `model` with the overrides; unchanged weights are shared with it.
 
     Raises:
-        RequestError: the model can't have these classes, outputs, labels or preprocessing.
+        RequestError: the model can't have this size, or these classes, outputs, labels or
+            preprocessing.
     """
     changes = overrides.spec_changes(model.vit.spec)
     if "classes" in changes:
@@ -71,9 +72,9 @@ def _set_outputs(model: Model, outputs: str) -> Model:
 
 
 def _remember_trained(model: Model, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changes and, before them, the spec that the weights were trained as.
+    """Return `changes` together with the spec that the weights were trained with.
 
-    A later proof starts from that spec.
+    A later proof rebuilds the model from that spec.
     """
     trained = model.provenance.overrides.get("trained", asdict(model.vit.spec))
     return {"trained": trained, **changes}
@@ -81,25 +82,25 @@ def _remember_trained(model: Model, changes: Mapping[str, Any]) -> dict[str, Any
 
 def _set_preprocessing(model: Model, overrides: PreprocessingOverrides) -> Model:
     preprocessing = override_preprocessing(model.preprocessing, model.signature, overrides)
-    recorded = {name: value for name, value in overrides.values().items() if name != "crop"}
+    fields = {name: value for name, value in overrides.values().items() if name != "crop"}
     note = "" if overrides.complete else model.preprocessing_note
-    return model.with_overrides(recorded, preprocessing=preprocessing, preprocessing_note=note)
+    return model.with_overrides(fields, preprocessing=preprocessing, preprocessing_note=note)
 
 
 def override_preprocessing(
     preprocessing: Preprocessing | None, signature: Signature, overrides: PreprocessingOverrides
 ) -> Preprocessing:
-    """Return `preprocessing` with the overridden fields, for images as `signature` takes them.
+    """Return `preprocessing` with the overridden fields, for the images of `signature`.
 
-    A model without preprocessing needs all fields.
+    A model without preprocessing needs mean, std and resize.
 
     Raises:
         RequestError: the crop is not the size of the model's images, or fields are missing.
     """
     fields = overrides.values()
     if fields.setdefault("crop", signature.image_size) != signature.image_size:
-        (height, width), (high, wide) = signature.image_size, fields["crop"]
-        message = f"The model takes images of {height}x{width}, not of {high}x{wide}."
+        (height, width), (rows, columns) = signature.image_size, fields["crop"]
+        message = f"The model takes images of {height}x{width}, not of {rows}x{columns}."
         fix = f"crop to {height}x{width} or to a share (0.875), or give --image-size."
         raise RequestError(message, fix)
     share = fields.pop("share", None)

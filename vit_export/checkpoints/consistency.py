@@ -1,6 +1,6 @@
 """Checks of a checkpoint against its family, its config.json and the user's hints.
 
-A file that lost tensors still looks like a smaller model; these checks find it.
+A file that lacks tensors may look like a smaller model; these checks detect that.
 """
 
 import re
@@ -18,7 +18,7 @@ FIELDS_OF_ARCHITECTURES = {
     r".*ForImageClassification.*": "classes",
     r".*WithProjection|CLIPModel": "projection",
 }
-"""Names of architectures in a config.json to a field of VitSpec that such a model has."""
+"""Names of architectures in a config.json to the field of VitSpec that such a model must have."""
 OPTIONS = {
     "heads": "--heads",
     "mlp": "--activation",
@@ -26,7 +26,7 @@ OPTIONS = {
     "norm_eps": "--norm-eps",
     "image_size": "--trained-size",
 }
-"""Fields of VitSpec to the options that give them as hints."""
+"""Fields of VitSpec to the options that set them as hints."""
 CLASSIFIER = "head.classifier"
 
 
@@ -39,7 +39,7 @@ def check_model_type(config: Mapping[str, Any], family: "Family", path: Path) ->
         message = f"The config.json of {path} describes a {known[0]!r}, "
         raise RequestError(
             f"{message}the weights are {family.name}.",
-            "put its own config.json beside it, or the file alone in a folder.",
+            "put their own config.json beside the weights, or move the weights to another folder.",
         )
 
 
@@ -47,31 +47,36 @@ def check_complete(
     names: Collection[str],
     family: "Family",
     config: Mapping[str, Any],
-    original: Callable[[str], str],
+    original_name: Callable[[str], str],
     where: str,
 ) -> None:
-    """Raise RequestError unless everything that all models of the family have is among `names`.
+    """Raise RequestError unless `names` has every tensor that all models of the family have.
 
-    `names` are ours; the error has the names of the checkpoint.
+    Args:
+        names: names in `Vit` of the tensors.
+        family: the family of the checkpoint.
+        config: content of the config.json; empty without one.
+        original_name: maps a name in `Vit` to the name in the checkpoint, for the error.
+        where: the checkpoint, for the error.
     """
     has_norm = not family.lacks_norm(config)
     required = [name for name in family.required if has_norm or not name.startswith("head")]
     if family.head_has_bias and f"{CLASSIFIER}.weight" in names:
         required.append(f"{CLASSIFIER}.bias")
-    lost = [one for one in required if not any(re.fullmatch(one, name) for name in names)]
-    if lost:
-        missing = ", ".join(original(_first_alternative(one)) for one in lost)
-        message = f"{where}: every model of this family has {missing}."
+    missing = [one for one in required if not any(re.fullmatch(one, name) for name in names)]
+    if missing:
+        listing = ", ".join(original_name(_first_alternative(one)) for one in missing)
+        message = f"{where}: every model of this family has {listing}."
         raise RequestError(message, "give a whole checkpoint; this one lost tensors.")
 
 
 def _first_alternative(pattern: str) -> str:
-    """Return the name that `pattern` matches, with the first alternative of each group."""
+    """Return a name that `pattern` matches, with the first alternative of each group."""
     return re.sub(r"\((\w+)\|\w+\)", r"\1", pattern).replace("\\", "")
 
 
 def check_config(spec: VitSpec, family: "Family", config: Mapping[str, Any], where: str) -> None:
-    """Raise RequestError unless the tensors have the sizes and parts that the config.json names."""
+    """Raise RequestError unless the tensors have the sizes and parts in the config.json."""
     inner = config.get("vision_config", config)
     for theirs, ours in family.config_sizes.items():
         expected, actual = inner.get(theirs), getattr(spec, ours)
@@ -89,7 +94,7 @@ def check_config(spec: VitSpec, family: "Family", config: Mapping[str, Any], whe
 
 
 def check_hints(spec: VitSpec, hints: Mapping[str, Any], where: str) -> None:
-    """Raise RequestError unless the spec has the value of each hint: none is ignored."""
+    """Raise RequestError unless the spec has the value of each hint, so that none is ignored."""
     for name, value in hints.items():
         actual = getattr(spec, name)
         if actual != value:

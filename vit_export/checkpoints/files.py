@@ -1,7 +1,7 @@
-"""Checkpoints as people have them, a file or a folder with JSON files beside it, read safely.
+"""Checkpoints read safely: a weights file, or a folder with JSON files beside the weights.
 
-A weights file is safetensors, whole or in shards, or a pickle read with `weights_only=True`, which
-can't execute anything. Both are mapped into memory, not copied.
+Weights are safetensors, in one file or in shards, or a pickle, which is read with
+`weights_only=True` and so can't execute anything. Both are mapped into memory, not copied.
 """
 
 import json
@@ -22,11 +22,11 @@ WEIGHTS_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""Names that a folder is searched for, in this order; otherwise its only weights file is read."""
+"""Names that a folder is searched for, in this order; else its only weights file is read."""
 MAX_NAMES = 3
 """Number of tensors that one error lists."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "timm_model.")
-"""Prefixes of every name in files of DataParallel, torch.compile, Lightning and TimmWrapper."""
+"""Prefixes that DataParallel, torch.compile, Lightning and TimmWrapper put before every name."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,8 +51,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Return the checkpoint at `path`, a file or a folder.
 
     Raises:
-        RequestError: the checkpoint is missing, truncated or no weights file, or it is a pickle
-            that would execute code.
+        RequestError: the checkpoint is missing, truncated or no weights file, or it is a pickle of
+            more than tensors.
     """
     file = _find_weights_file(path) if path.is_dir() else path
     weights = _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
@@ -68,7 +68,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of the checkpoint at `path`; errors are those of `read_checkpoint`."""
+    """Return the tensors of the checkpoint at `path`.
+
+    Raises:
+        RequestError: as in `read_checkpoint`.
+    """
     return read_checkpoint(path).tensors
 
 
@@ -109,10 +113,10 @@ def _read_shards(index: Path) -> Weights:
     tensors: dict[str, Tensor] = {}
     for shard in sorted(set(names.values())):
         tensors |= _read_file(index.parent / Path(shard).name).tensors
-    lost = [name for name in names if name not in tensors]
-    if lost:
-        missing = ", ".join(lost[:MAX_NAMES]) + (", …" if len(lost) > MAX_NAMES else "")
-        message = f"{index} promises {len(lost)} tensors that its files do not hold: {missing}."
+    missing = [name for name in names if name not in tensors]
+    if missing:
+        listing = ", ".join(missing[:MAX_NAMES]) + (", …" if len(missing) > MAX_NAMES else "")
+        message = f"{index} lists {len(missing)} tensors that its files do not hold: {listing}."
         raise RequestError(message, "copy the files again, all from one place.")
     return Weights(tensors)
 

@@ -1,6 +1,6 @@
 """The trained model of a checkpoint: its tensors, the JSON files beside them, and hints.
 
-A preset of the same architecture, or options, provide what no file records.
+A preset of the same architecture, or hints, provide what no file records.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.checkpoints.files import Checkpoint
 
 INVISIBLE = ("heads", "mlp")
-"""Fields of VitSpec that neither tensors nor the conventions of most families determine."""
+"""Fields of VitSpec that neither tensors nor the conventions of every family determine."""
 CONVENTIONS = (*INVISIBLE, "qkv_layout", "attention_scale", "norm_eps", "pool")
 """Fields of VitSpec that no tensor determines."""
 ARCHITECTURE = ("width", "depth", "patch_size", "channels", "mlp_hidden")
@@ -49,13 +49,14 @@ def load_checkpoint(
     Args:
         checkpoint: tensors and the JSON files beside them.
         preset: a model of the same architecture, for what the checkpoint does not record.
-        hints: fields of VitSpec that the user gave.
-        needs_preprocessing: False if the request replaces the preprocessing, so that a file
-            with an unknown one is no obstacle.
-        needs_labels: False if the request replaces the labels, or if the model gets none.
+        hints: fields of VitSpec that the user set.
+        needs_preprocessing: False if the request replaces the preprocessing; then one that is not
+            supported is ignored.
+        needs_labels: False if the request replaces the labels, or the exported model has none.
 
     Raises:
-        RequestError: the checkpoint is of no known family, is incomplete or does not fit.
+        RequestError: the checkpoint is of no known family or incomplete, or contradicts its JSON
+            files, the preset or the hints.
     """
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.naming import build_name_lookup
@@ -68,17 +69,17 @@ def load_checkpoint(
     check_model_type(config, family, path)
     where = f"{path} ({family.name})"
     translation = translate(family, checkpoint.tensors)
-    tensors, original = translation.tensors, build_name_lookup(family, translation)
+    tensors, original_name = translation.tensors, build_name_lookup(family, translation)
     if preset is not None:
-        _check_architecture(infer_sizes(tensors, where, original), preset, path)
+        _check_architecture(infer_sizes(tensors, where, original_name), preset, path)
     with _refuse_foreign_json(path):
         facts = _facts_from_preset(preset, family) | family.conventions
         facts |= {**family.config_facts(config), **hints}
-    spec = infer_spec(tensors, facts, where, original)
+    spec = infer_spec(tensors, facts, where, original_name)
     check_hints(spec, hints, where)
-    vit = fill(spec, tensors, where, original, _fix_misfit(hints))
+    vit = fill(spec, tensors, where, original_name, _fix_misfit(hints))
     with _refuse_foreign_json(path):
-        check_complete(tensors, family, config, original, where)
+        check_complete(tensors, family, config, original_name, where)
         check_config(spec, family, config, where)
         preprocessing, note = find_preprocessing(
             checkpoint, family, preset, spec, needed=needs_preprocessing
@@ -101,7 +102,7 @@ def load_checkpoint(
 
 def _fix_misfit(hints: Mapping[str, Any]) -> str:
     options = " and ".join(OPTIONS[name] for name in hints)
-    fix = "give a whole checkpoint of this family, without what another model adds"
+    fix = "give a whole checkpoint of this family, without tensors of other models"
     return f"{fix}; or leave {options} out." if options else f"{fix}."
 
 
@@ -114,12 +115,12 @@ def _refuse_foreign_json(path: Path) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        message = f"{path}: its JSON files hold what can't be understood ({error!r})."
+        message = f"{path}: its JSON files have an unexpected structure ({error!r})."
         raise RequestError(message, "copy them again, or give the weights file alone.") from None
 
 
 def _describe_weights(checkpoint: "Checkpoint", unused: Mapping[str, str]) -> str:
-    """Return the file's name, the keys in it, and the types that were converted to fp32."""
+    """Return the file's name, the keys around the tensors, and the types converted to fp32."""
     keys = "".join(f"[{key}]" for key in checkpoint.keys)
     dtypes = {tensor.dtype for name, tensor in checkpoint.tensors.items() if name not in unused}
     conversions = [
@@ -141,7 +142,7 @@ def _labels_from_preset(preset: Preset | None, spec: VitSpec) -> tuple[str, ...]
 
 
 def _facts_from_preset(preset: Preset | None, family: "Family") -> dict[str, Any]:
-    """Return the facts that a preset adds; a family's own conventions come before a preset's."""
+    """Return the facts that a preset adds; a family's own conventions take precedence."""
     names = INVISIBLE if family.conventions else CONVENTIONS
     return {name: getattr(preset.spec, name) for name in names} if preset else {}
 
@@ -154,5 +155,5 @@ def _check_architecture(sizes: "Facts", preset: Preset, path: Path) -> None:
             raise RequestError(
                 f"{path} does not fit {preset.name}: {name} is {sizes[name]}, "
                 f"not {expected[name]}.",
-                "give the --model these weights were trained as, or none.",
+                "give the --model that these weights were trained as, or leave --model out.",
             )

@@ -1,4 +1,4 @@
-"""The eager model that an artifact was made of, rebuilt from its manifest and its weights."""
+"""The eager model of an artifact, rebuilt from its manifest and its weights."""
 
 import re
 from dataclasses import asdict
@@ -19,10 +19,12 @@ RANDOM = re.compile(r"random, seed (\d+)")
 def rebuild_vit(manifest: Manifest, weights: Path | None) -> "Vit":
     """Return the eager model of `manifest` with the weights of a checkpoint.
 
-    Without `weights` it has the preset's shipped weights, or random ones from the manifest's seed.
+    Without `weights` it has the weights that ship with the preset, or random ones from the
+    manifest's seed.
 
     Raises:
-        RequestError: the weights do not fit, or there are none.
+        RequestError: the model is no known Vision Transformer, the weights do not fit, or there are
+            none.
     """
     from vit_export.model.vit.adapt import Resampling, change_outputs, resize_positions
 
@@ -38,10 +40,10 @@ def rebuild_vit(manifest: Manifest, weights: Path | None) -> "Vit":
 
 
 def rebuild_identical_vit(manifest: Manifest, weights: Path | None) -> "Vit":
-    """Return the eager model of `manifest` with the very weights that the artifact was made of.
+    """Return the eager model of `manifest`, with exactly the weights of the artifact.
 
     Raises:
-        RequestError: as in `rebuild_vit`, or the weights are others.
+        RequestError: as in `rebuild_vit`, or the weights differ from those of the artifact.
     """
     from vit_export.model.vit.state import hash_weights
 

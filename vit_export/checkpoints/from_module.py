@@ -18,7 +18,7 @@ def load_module(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Mo
     `validation.reading` checks whether the module computes what its names and attributes say.
 
     Raises:
-        RequestError: `model` is neither, or a module of no known family.
+        RequestError: `model` is neither, or is of no known family.
     """
     from torch import nn
 
@@ -32,7 +32,7 @@ def load_module(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Mo
         return Model.from_vit(vit, name="VitSpec", provenance=provenance)
     raise RequestError(
         f"{type(model).__name__} is not a model.",
-        "give a preset's name, a live module, or (VitSpec, state dict).",
+        "give the name of a preset, an nn.Module, or (VitSpec, state dict).",
     )
 
 
@@ -46,9 +46,9 @@ def _read_module(module: "nn.Module") -> Model:
     name, state = type(module).__name__, module.state_dict()
     family = find_family(state, name)
     translation = translate(family, state)
-    tensors, original = translation.tensors, build_name_lookup(family, translation)
+    tensors, original_name = translation.tensors, build_name_lookup(family, translation)
     facts = family.conventions | family.module_facts(module)
-    spec = facts["spec"] if "spec" in facts else infer_spec(tensors, facts, name, original)
-    vit = fill(spec, tensors, f"{name} ({family.name})", original)
+    spec = facts["spec"] if "spec" in facts else infer_spec(tensors, facts, name, original_name)
+    vit = fill(spec, tensors, f"{name} ({family.name})", original_name)
     provenance = Provenance(weights_from="a live module", unused=translation.unused)
     return Model.from_vit(vit, name=name, provenance=provenance, resampling=family.resampling)

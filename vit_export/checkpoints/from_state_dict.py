@@ -1,4 +1,4 @@
-"""A state dict of a known family into a model whose spec is known."""
+"""From a state dict of a known family to the eager model of a spec."""
 
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
 
 def load_vit(spec: VitSpec, state: "StateDict", where: str) -> "Vit":
-    """Return the eager model of `spec` with exactly the tensors of `state`, for evaluation.
+    """Return the eager model of `spec` with exactly the tensors of `state`, in evaluation mode.
 
-    Errors name `where`, the origin of `state`, and use the names that its tensors have there.
+    Errors name `where`, the origin of `state`, and the tensors as `state` names them.
 
     Raises:
         RequestError: no family has these names, or a tensor is missing, unexpected or mis-shaped.
@@ -24,5 +24,5 @@ def load_vit(spec: VitSpec, state: "StateDict", where: str) -> "Vit":
 
     family = find_family(state, where)
     translation = translate(family, state)
-    original = build_name_lookup(family, translation)
-    return fill(spec, translation.tensors, f"{where} ({family.name})", original)
+    original_name = build_name_lookup(family, translation)
+    return fill(spec, translation.tensors, f"{where} ({family.name})", original_name)

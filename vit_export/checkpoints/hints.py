@@ -1,4 +1,4 @@
-"""What a user says about a checkpoint that its own files do not record."""
+"""Hints: facts about a checkpoint that its own files do not record and the user provides."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,21 +8,21 @@ from vit_export.data.sizes import parse_image_size
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointHints:
-    """Facts about the checkpoint's model. None leaves a fact to the checkpoint."""
+    """Facts about the model of a checkpoint; None leaves a fact to the files."""
 
     heads: int | None = None
     """Number of attention heads."""
     activation: str | None = None
-    """`gelu`, `gelu_tanh` or `quick_gelu`."""
+    """Activation of the MLP: `gelu`, `gelu_tanh` or `quick_gelu`."""
     pool: str | None = None
     """A value of `VitSpec.pool`."""
     norm_eps: float | None = None
     """Epsilon of the LayerNorms."""
     trained_size: str | None = None
-    """HEIGHTxWIDTH of the training images."""
+    """HEIGHTxWIDTH of the training images, in pixels."""
 
     def spec_fields(self) -> dict[str, Any]:
-        """Return the hints that the user gave, as fields of `VitSpec`.
+        """Return the hints that are set, as fields of `VitSpec`.
 
         Raises:
             RequestError: `trained_size` is not an image size.

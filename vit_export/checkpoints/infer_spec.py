@@ -1,8 +1,8 @@
 """The spec of a checkpoint: what its tensors show, completed by facts from elsewhere.
 
-Shapes show the sizes. Nothing shows the number of heads, the activation or the epsilon of the
-norms: these come from a preset, the family's conventions, a config.json or an option, where later
-ones win. They are never guessed.
+The shapes of tensors show the sizes. No tensor shows the number of heads, the activation or the
+epsilon of the norms: these facts come from a preset, the family's conventions, a config.json or an
+option, and a later source overrides an earlier one. They are never guessed.
 """
 
 import re
@@ -19,7 +19,7 @@ from vit_export.model.vit.spec import Mlp, VitSpec
 
 Tensors = Mapping[str, Tensor]
 
-HIDDEN_FIELDS = {
+UNRECORDED_FIELDS = {
     "heads": "--heads N",
     "mlp": "--activation gelu|gelu_tanh|quick_gelu",
     "norm_eps": "--norm-eps X",
@@ -27,7 +27,7 @@ HIDDEN_FIELDS = {
     "attention_scale": None,
     "pool": "--pool token|mean|patch_mean|token_patch_mean",
 }
-"""Fields that no tensor shows, and the option that gives each; None if only a preset does."""
+"""Fields that no tensor shows, each with the option that sets it; None if only a preset does."""
 ANCHORS = {
     "embedding.projection.weight": 4,
     "embedding.positions": 2,
@@ -40,21 +40,21 @@ MATRIX = 2
 
 
 def infer_spec(
-    tensors: Tensors, facts: Facts, where: str, original: Callable[[str], str] = str
+    tensors: Tensors, facts: Facts, where: str, original_name: Callable[[str], str] = str
 ) -> VitSpec:
     """Return the spec of a model with these tensors.
 
     Args:
         tensors: tensors of the checkpoint under our names.
-        facts: fields of VitSpec that are known from elsewhere. `image_size` decides where positions
-            are not square; `heads` may be a mapping from width.
+        facts: fields of VitSpec that are known from elsewhere. `image_size` settles the grid where
+            the number of positions is not a square; `heads` may be a mapping from width.
         where: the checkpoint, for errors.
-        original: function from our name of a tensor to the checkpoint's, for errors.
+        original_name: function from our name of a tensor to the checkpoint's, for errors.
 
     Raises:
-        RequestError: tensors that every size is inferred from are missing, or facts are.
+        RequestError: a tensor that sizes are inferred from is missing, or a fact is.
     """
-    sizes = infer_sizes(tensors, where, original)
+    sizes = infer_sizes(tensors, where, original_name)
     known = {name: value for name, value in facts.items() if name in _FIELDS}
     known |= sizes | _infer_parts(tensors)
     known["heads"] = _find_heads(facts.get("heads"), sizes["width"])
@@ -75,19 +75,19 @@ _FIELDS = {field.name for field in fields(VitSpec)}
 
 
 def _check_known(known: Facts, where: str) -> None:
-    """Raise RequestError unless every field that no tensor shows has a value that is built."""
-    unknown = [name for name in HIDDEN_FIELDS if known.get(name) is None]
+    """Raise RequestError unless every field that no tensor shows has a supported value."""
+    unknown = [name for name in UNRECORDED_FIELDS if known.get(name) is None]
     if unknown:
-        options = list(dict.fromkeys(filter(None, (HIDDEN_FIELDS[name] for name in unknown))))
-        single = f"{' '.join(options)}, or " if all(HIDDEN_FIELDS[name] for name in unknown) else ""
+        options = [option for name in unknown if (option := UNRECORDED_FIELDS[name]) is not None]
+        alternative = f"{' '.join(options)}, or " if len(options) == len(unknown) else ""
         message = f"{where}: its tensors don't show {', '.join(unknown)}."
-        raise RequestError(message, f"give {single}--model NAME of the same architecture.")
+        raise RequestError(message, f"give {alternative}--model NAME of the same architecture.")
     if known["mlp"] not in get_args(Mlp):
-        message = f"{where}: its MLP's activation, {known['mlp']!r}, is not built yet."
-        raise RequestError(message, f"export another model; built: {', '.join(get_args(Mlp))}.")
+        message = f"{where}: its MLP's activation, {known['mlp']!r}, is not supported yet."
+        raise RequestError(message, f"export another model; supported: {', '.join(get_args(Mlp))}.")
 
 
-def infer_sizes(tensors: Tensors, where: str, original: Callable[[str], str] = str) -> Facts:
+def infer_sizes(tensors: Tensors, where: str, original_name: Callable[[str], str] = str) -> Facts:
     """Return the sizes that the shapes of a checkpoint show.
 
     Raises:
@@ -95,7 +95,7 @@ def infer_sizes(tensors: Tensors, where: str, original: Callable[[str], str] = s
     """
     for name, axes in ANCHORS.items():
         if name not in tensors or tensors[name].ndim != axes or not tensors[name].numel():
-            message = f"{where}: {original(name)} is missing or has no {axes} axes."
+            message = f"{where}: {original_name(name)} is missing or has no {axes} axes."
             raise RequestError(message, "give a whole checkpoint.")
     width, channels, patch, _ = tensors["embedding.projection.weight"].shape
     classifier = tensors.get("head.classifier.weight")
@@ -114,12 +114,12 @@ def infer_sizes(tensors: Tensors, where: str, original: Callable[[str], str] = s
 
 
 def _infer_depth(tensors: Tensors, where: str) -> int:
-    """Return the number of blocks, which have to be there without a gap."""
+    """Return the number of blocks; raise RequestError if one before the last is missing."""
     numbers = {int(match[1]) for name in tensors if (match := re.match(BLOCK, name))}
     depth = max(numbers) + 1
     if len(numbers) < depth:
-        lost = next(number for number in range(depth) if number not in numbers)
-        message = f"{where}: block {lost} is missing, and block {depth - 1} is there."
+        gap = next(number for number in range(depth) if number not in numbers)
+        message = f"{where}: block {gap} is missing, and block {depth - 1} is there."
         raise RequestError(message, "give a whole checkpoint.")
     return depth
 
@@ -129,7 +129,7 @@ def _count_rows(tensor: Tensor) -> int:
 
 
 def _infer_parts(tensors: Tensors) -> Facts:
-    """Return which parts the model has."""
+    """Return the fields of VitSpec that say which parts the model has."""
     registers = tensors.get("embedding.register_tokens")
     return {
         "patch_bias": "embedding.projection.bias" in tensors,
@@ -177,22 +177,23 @@ def _infer_positions(tensors: Tensors, known: Facts, size: Any, where: str) -> F
     count, patch = len(tensors["embedding.positions"]), known["patch_size"]
     registers = known["register_tokens"]
     prefix = known["class_token"] + known["distillation_token"] + registers
-    covered = {"all": prefix, "no_registers": prefix - registers, "patches": 0}
-    kinds = (known["positions"],) if "positions" in known else tuple(covered)
+    prefix_lengths = {"all": prefix, "no_registers": prefix - registers, "patches": 0}
+    kinds = (known["positions"],) if "positions" in known else tuple(prefix_lengths)
+    patch_counts = {kind: count - prefix_lengths[kind] for kind in kinds}
     if size is not None:
         patches = (size[0] // patch) * (size[1] // patch)
-        fitting = [(kind, size) for kind in kinds if count - covered[kind] == patches]
+        candidates = [(kind, size) for kind, number in patch_counts.items() if number == patches]
     else:
-        fitting = [
+        candidates = [
             (kind, (side * patch, side * patch))
-            for kind in kinds
-            if (side := isqrt(max(count - covered[kind], 0))) ** 2 == count - covered[kind]
+            for kind, number in patch_counts.items()
+            if (side := isqrt(max(number, 0))) ** 2 == number
         ]
-    # with few tokens several kinds cover the same tokens, and mean the same
-    if len({covered[kind] for kind, _ in fitting}) != 1:
+    # with few prefix tokens, several kinds cover the same tokens and are equivalent
+    if len({patch_counts[kind] for kind, _ in candidates}) != 1:
         message = f"{where}: {count} positions don't show the size of the images."
         if size is not None:
             message = f"{where}: {count} positions are not those of {size[0]}x{size[1]} images."
         raise RequestError(message, "give --trained-size HxW.")
-    kind, size = fitting[0]
+    kind, size = candidates[0]
     return {"positions": kind, "image_size": tuple(size)}

@@ -1,10 +1,11 @@
-"""From a user's words to the eager model: a preset, a checkpoint, or a model in memory."""
+"""From a request to the eager model: of a preset, a checkpoint, or a module in memory."""
 
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.checkpoints.apply_overrides import apply_overrides
+from vit_export.checkpoints.consistency import OPTIONS
 from vit_export.checkpoints.from_file import load_checkpoint
 from vit_export.checkpoints.from_module import load_module
 from vit_export.checkpoints.hints import CheckpointHints
@@ -39,16 +40,17 @@ def load(
 
     Args:
         model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
-            state dict). None leaves the choice to the checkpoint, and without a checkpoint it is
-            the default preset.
+            state dict). None leaves the choice to the checkpoint; without a checkpoint it means the
+            default preset.
         weights: a checkpoint file or folder. None takes the weights that ship with the preset, or
             else random ones.
         seed: seed of random weights.
-        hints: what the checkpoint's own files do not record; for `weights` only.
-        overrides: what the exported model shall be instead. Trained position embeddings are
-            resampled to another image size. Another number of classes needs random weights.
+        hints: facts that the checkpoint's own files do not record; they need `weights`.
+        overrides: properties that the exported model has instead of the checkpoint's. Trained
+            position embeddings are resampled to another image size. Another number of classes needs
+            random weights.
         check_reading: called with a module in memory and the model that was read from it, before
-            any overrides; raises RequestError where they differ.
+            any overrides; it raises RequestError where they differ.
 
     Raises:
         RequestError: there is no such model, or weights, hints or overrides do not fit it.
@@ -70,13 +72,15 @@ def _load_as_is(
     if model is not None and not isinstance(model, str | Path):
         if weights or fields:
             raise RequestError(
-                "Weights and hints about them go with a preset.", "the model has its own already."
+                "A model in memory has its own weights and needs no hints about them.",
+                "leave both out.",
             )
         return load_module(model)
     if weights is not None:
         return _from_weights(weights, None if model is None else str(model), fields, overrides)
     if fields:
-        raise RequestError(f"{', '.join(fields)} go with a checkpoint.", "give --weights too.")
+        options = " and ".join(OPTIONS[name] for name in fields)
+        raise RequestError(f"There is no checkpoint for {options}.", "give --weights too.")
     preset = load_preset(str(model or DEFAULT))
     if preset.weights is not None:
         return _load_shipped(preset, preset.weights)
@@ -88,13 +92,13 @@ def _from_weights(
 ) -> Model:
     from vit_export.checkpoints.files import read_checkpoint
 
-    replaced = overrides.labels is not None or overrides.outputs in {"features", "tokens"}
+    needs_labels = overrides.labels is None and overrides.outputs not in {"features", "tokens"}
     return load_checkpoint(
         read_checkpoint(weights),
         None if preset is None else load_preset(preset),
         fields,
         needs_preprocessing=not overrides.preprocessing.complete,
-        needs_labels=not replaced,
+        needs_labels=needs_labels,
     )
 
 

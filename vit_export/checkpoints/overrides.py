@@ -1,4 +1,4 @@
-"""What a user wants to be different in the exported model: size, outputs, labels, preprocessing."""
+"""Overrides: size, outputs, labels and preprocessing that the user sets for the exported model."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +13,7 @@ Outputs = Literal["logits", "features", "tokens"]
 Numbers = str | float | Sequence[float]
 """One number, several numbers, or several as text: "0.485,0.456,0.406"."""
 MIN_SHARE = 1e-3
+"""Minimum crop as a share of the resized image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class PreprocessingOverrides:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to assume, except perhaps the interpolation."""
+        """Whether resize, mean and std are set, so that no other preprocessing is needed."""
         sized = self.resize is not None or self.share is not None
         return sized and self.mean is not None and self.std is not None
 
@@ -53,12 +54,12 @@ class PreprocessingOverrides:
         crop: str | float | None = None,
         interpolation: str | None = None,
     ) -> Self:
-        """Return the overrides from what the command line and the Python functions take.
+        """Return the overrides from the options of the command line and the Python functions.
 
-        A crop with a decimal point is a share of the resized image; one without is in pixels.
+        A crop with a decimal point is a share of the resized image; one without it is in pixels.
 
         Raises:
-            RequestError: a text holds no numbers or no size, or a share comes with a resize.
+            RequestError: a text is no number or no size, or both a share and a resize are set.
         """
         pixels, share = (None, None) if crop is None else _parse_crop(str(crop))
         if share is not None and resize is not None:
@@ -76,11 +77,12 @@ class PreprocessingOverrides:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOverrides:
-    """What the exported model shall be, where that differs from its checkpoint or preset."""
+    """Properties of the exported model that differ from its checkpoint or preset."""
 
     image_size: str | None = None
     """HEIGHTxWIDTH, or one side."""
     classes: int | None = None
+    """Number of classes."""
     outputs: Outputs | None = None
     labels: Path | None = None
     """A file that names the classes."""
@@ -120,7 +122,7 @@ def _parse_resize(text: str) -> int | tuple[int, int]:
 
 
 def _parse_crop(text: str) -> tuple[tuple[int, int] | None, float | None]:
-    """Return pixels, or a share of the resized side such as 0.875 or 1.0; the other is None."""
+    """Return (height, width) in pixels, and a share of the resized image; one of them is None."""
     try:
         if "." not in text:
             return parse_image_size(text), None

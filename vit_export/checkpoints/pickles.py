@@ -1,7 +1,7 @@
 """State dicts in pickles, read by torch's own `weights_only` reader, which executes nothing.
 
-Anybody may have written a file: its pickle may name classes, be cut off, or be damaged in any byte.
-Each of these ends in an error of ours, since torch's own errors advise to run the code in the file.
+A file may come from anybody: its pickle may name classes, be cut off, or be damaged in any byte.
+Each case ends in a RequestError, since torch's own errors advise to run the code in the file.
 """
 
 import re
@@ -21,10 +21,10 @@ PICKLE_SUFFIXES = {".pt", ".pth", ".bin"}
 WRAPPERS = ("model_ema", "state_dict_ema", "state_dict", "model", "model_state_dict")
 """Keys under which training scripts keep the tensors; averaged weights come first."""
 MAX_DEPTH = 4
-"""Number of nested wrappers that are opened: a pickle may contain itself."""
+"""Maximum number of nested wrappers, since a pickle may contain itself."""
 MAX_NAMES = 5
 """Number of keys that one error lists."""
-COPY_AGAIN = "copy it again; what can be read is torch.save(model.state_dict(), …)."
+COPY_AGAIN = "copy it again; a readable file is written by torch.save(model.state_dict(), …)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,10 @@ class Weights:
 
 
 def is_pickle(path: Path) -> bool:
-    """Return whether torch.save wrote the file, by its name or (since torch 1.6) its content."""
+    """Return whether the name of the file, or its content, is that of a torch.save file.
+
+    Only files since torch 1.6, which are zip archives, are recognized by their content.
+    """
     return path.suffix in PICKLE_SUFFIXES or zipfile.is_zipfile(path)
 
 
@@ -47,14 +50,14 @@ def read_pickle(path: Path) -> Weights:
         RequestError: the file is cut off or damaged, is a TorchScript archive, or holds more than
             tensors.
     """
-    mapped = zipfile.is_zipfile(path)  # the format before torch 1.6 can't be mapped
-    if mapped:
+    is_zip = zipfile.is_zipfile(path)  # the format before torch 1.6 can't be mapped
+    if is_zip:
         _check_no_program(path)
     try:
         with warnings.catch_warnings():
             # torch warns of pickle protocols that it may be unable to read, and then raises
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
         raise _explain(path, error) from None
     return _unwrap(loaded, path)
@@ -73,16 +76,16 @@ def _check_no_program(path: Path) -> None:
         raise _explain(path, error) from None
     if "constants.pkl" in members or any(name.startswith("code/") for name in members):
         message = f"{path} is a TorchScript archive: a program with its weights, not weights alone."
-        saved = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
-        raise RequestError(message, f"if you trust where it comes from: {saved}.")
+        code = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
+        raise RequestError(message, f"if you trust its origin, extract the weights: {code}.")
 
 
 def _explain(path: Path, error: Exception) -> RequestError:
-    """Return our error for torch's: the pickle names a class, or it is damaged."""
-    named = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
-    if named:
-        message = f"{path} holds more than tensors, {named[1]}, and reading it could execute code."
-        fix = "save the tensors alone, where it was made: torch.save(model.state_dict(), …)."
+    """Return the error for one of torch's: the pickle names a class, or it is damaged."""
+    match = re.search(r"(?:GLOBAL|class) ([\w.]+)", str(error))
+    if match:
+        message = f"{path} holds more than tensors, {match[1]}, and reading it could execute code."
+        fix = "save the tensors alone, where the file was made: torch.save(model.state_dict(), …)."
         return RequestError(message, fix)
     message = f"{path} can't be read as plain tensors: it is cut off, damaged or something else."
     return RequestError(message, COPY_AGAIN)

@@ -1,4 +1,4 @@
-"""The preprocessing that belongs to a checkpoint: of a file beside it, a preset or its family."""
+"""The preprocessing of a checkpoint: from a file beside it, a preset, or its family's default."""
 
 from typing import TYPE_CHECKING
 
@@ -21,19 +21,20 @@ def find_preprocessing(
     *,
     needed: bool,
 ) -> tuple[Preprocessing | None, str]:
-    """Return the preprocessing for images of `spec`, and a note where the user should know more.
+    """Return the preprocessing for images of `spec`, and a note for reports.
 
-    The note says that it is assumed, or that it was brought to another size of image.
+    The note says that the preprocessing is assumed, or adapted to another image size; else it is
+    empty.
 
     Args:
-        checkpoint: its JSON files come first.
-        family: its documented default comes last.
-        preset: its preprocessing comes second, in place of the default.
-        spec: of the model.
-        needed: False if an unknown preprocessing in a file is no obstacle.
+        checkpoint: its JSON files take precedence.
+        family: its documented default applies if nothing else does.
+        preset: its preprocessing applies if the files have none; None leaves that to the default.
+        spec: the spec of the model.
+        needed: False ignores a preprocessing in the files that is not supported.
 
     Raises:
-        RequestError: a file has a preprocessing that is not built, and it is needed.
+        RequestError: the files have a preprocessing that is not supported, and it is needed.
     """
     preprocessing, origin = _read_beside(checkpoint, family, spec, needed=needed), ""
     if preprocessing is not None:
@@ -47,14 +48,14 @@ def find_preprocessing(
     if preprocessing is None or preprocessing.crop == spec.image_size:
         return preprocessing, ""
     old, new = ("x".join(map(str, size)) for size in (preprocessing.crop, spec.image_size))
-    note = f"that of {origin} is for {old}, and was brought to {new}"
+    note = f"that of {origin} is for {old}, and was adapted to {new}"
     return preprocessing.adapt_to(spec.image_size), note
 
 
 def _read_beside(
     checkpoint: "Checkpoint", family: "Family", spec: VitSpec, *, needed: bool
 ) -> Preprocessing | None:
-    """Return what the JSON files beside the weights say, for the image size that they say."""
+    """Return the preprocessing in the JSON files beside the weights, for their image size."""
     path, kind = checkpoint.path, family.processor
     try:
         if checkpoint.processor:

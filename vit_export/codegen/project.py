@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
-from vit_export.artifact.outputs import LEAST_LOG, OUTPUT_NAMES, TOP
+from vit_export.artifact.outputs import MIN_LOG, OUTPUT_NAMES, TOP
 from vit_export.backends import find_backend
 from vit_export.codegen.golden import INPUT_ERROR, JPEG_ERROR
 from vit_export.codegen.runtimes import TEMPLATES, load_runtime
@@ -115,7 +115,7 @@ def _make_output_values(manifest: Manifest) -> dict[str, Any]:
         "output_type": TOP_CLASSES if top5 else "std::vector<float>",
         "quoted_output_names": ", ".join(f'"{name}"' for name in outputs),
         "rms": manifest.tolerance.least_snr_db is not None,
-        "least_log": LEAST_LOG,
+        "least_log": MIN_LOG,
     }
 
 

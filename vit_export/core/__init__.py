@@ -1,1 +1,1 @@
-"""What everything stands on: errors, progress, numbers, and files that appear whole."""
+"""What every other folder uses: errors, progress, numerics, JSON, and atomic files."""

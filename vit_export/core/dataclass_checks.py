@@ -1,4 +1,4 @@
-"""Whether a dataclass holds what its annotations say: values from TOML and JSON come unchecked."""
+"""Checks of a dataclass's fields against their annotations, for values from TOML or JSON."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -7,19 +7,20 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vit_export.core.errors import RequestError, did_you_mean
 
-WORDS = {
+TYPE_NAMES = {
     bool: "true or false",
     float: "a number",
     int: "a whole number",
     str: "text",
     type(None): "nothing",
 }
+"""How errors name a type."""
 
 
 def check_names(values: Mapping[str, Any], kind: type, where: str) -> None:
     """Raise RequestError unless every key of `values` is a field of the dataclass `kind`.
 
-    `where` names the origin of the values in the message.
+    The message names `where`, the origin of the values.
     """
     known = {field.name for field in fields(kind)}
     for name in values:
@@ -40,17 +41,17 @@ def _fix(name: str, value: object, expected: Mapping[str, Any]) -> str:
     known = get_args(expected[name])
     if get_origin(expected[name]) is Literal and isinstance(value, str):
         return did_you_mean(value, known)
-    return f"give {name} as {_in_words(expected[name])}."
+    return f"give {name} as {_describe_type(expected[name])}."
 
 
-def _in_words(expected: Any) -> str:
+def _describe_type(expected: Any) -> str:
     parts = get_args(expected)
     if get_origin(expected) is tuple:
         length = "several" if parts[-1] is Ellipsis else str(len(parts))
-        return f"a list of {length}, each {_in_words(parts[0])}"
+        return f"a list of {length}, each {_describe_type(parts[0])}"
     if parts:
-        return " or ".join(repr(p) if isinstance(p, str) else _in_words(p) for p in parts)
-    return WORDS[expected]
+        return " or ".join(repr(p) if isinstance(p, str) else _describe_type(p) for p in parts)
+    return TYPE_NAMES[expected]
 
 
 def _is_a(value: object, expected: Any) -> bool:

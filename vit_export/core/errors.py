@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-MOST_LISTED = 40
+MAX_NAMES = 40
 
 
 class VitExportError(Exception):
@@ -65,5 +65,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {close[0]!r}?"
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
-    return f"Known: {', '.join(names[:MOST_LISTED])}{more}."
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"Known: {', '.join(names[:MAX_NAMES])}{more}."

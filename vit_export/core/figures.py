@@ -1,4 +1,4 @@
-"""Figures as files: refused before the work that they show, and written whole or not at all."""
+"""Matplotlib figures as files: checked before the work starts, and written whole or not at all."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,19 +16,25 @@ def check_figure(path: Path) -> None:
     """Raise an error unless a figure can be written to `path`.
 
     Raises:
-        RequestError: matplotlib writes no format of this suffix, or the folder is missing.
+        RequestError: matplotlib has no format for this suffix, `path` is a folder, or its folder is
+            missing.
         BuildError: the folder cannot be written to.
     """
     from matplotlib.figure import Figure
 
     if _format(path) not in Figure().canvas.get_supported_filetypes():
-        message = f"{path}: {path.suffix} is no format of pictures."
-        raise RequestError(message, "name a .png, .svg or .pdf.")
+        message = f"{path}: {path.suffix} is no image format that matplotlib writes."
+        raise RequestError(message, "name a .png, .svg or .pdf file.")
     check_writable(path)
 
 
 def save_figure(path: Path, figure: "Figure") -> None:
-    """Write a figure in the format of the suffix; PNG if `path` has none."""
+    """Write `figure` to `path`, in the format of the suffix; without a suffix it is PNG.
+
+    Raises:
+        RequestError: `path` is a folder, or its folder is missing.
+        BuildError: the folder cannot be written to, or the disk is full.
+    """
     with stage_file(path) as stage:
         figure.savefig(stage.file, format=_format(path), dpi=DOTS_PER_INCH)
         stage.commit()

@@ -6,25 +6,28 @@ from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from vit_export.core import dataclass_checks
 from vit_export.core.errors import RequestError
 
 Record = TypeVar("Record")
-NAMES = {bool: "true or false", float: "a finite number", int: "a whole number", str: "text"}
+TYPE_NAMES = {**dataclass_checks.TYPE_NAMES, float: "a finite number"}
+"""How errors name a type."""
 
 
 def read_record(kind: type[Record], value: object, where: str) -> Record:
-    """The dataclass `kind` with the fields of a JSON object, checked one by one.
+    """The dataclass `kind` with the fields of a JSON object, each of them checked.
 
     Lists become tuples. Numbers have to be finite. A field whose annotation is a dataclass is read
-    the same way.
+    in the same way.
 
     Args:
         kind: a dataclass; its annotations say what each field may hold.
         value: the JSON value.
-        where: what the value is, for errors: `vit.onnx: tolerance`.
+        where: place of the value, for errors: `vit.onnx: tolerance`.
 
     Raises:
-        RequestError: no JSON object, an unknown or missing field, or a value of another type.
+        RequestError: the value is no JSON object, or a field is unknown, missing or of another
+            type; the message names the field.
     """
     if not isinstance(value, Mapping):
         _refuse(where, value, "an object")
@@ -48,7 +51,7 @@ def read_record(kind: type[Record], value: object, where: str) -> Record:
 def read_value(kind: Any, value: object, where: str) -> Any:
     """`value` as the type that an annotation names.
 
-    Known are plain types, Literal, unions, tuples, `Mapping[str, ...]` and dataclasses.
+    It reads plain types, Literal, unions, tuples, `Mapping[str, ...]` and dataclasses.
 
     Raises:
         RequestError: the value is of another type; the message names `where`.
@@ -63,12 +66,12 @@ def read_value(kind: Any, value: object, where: str) -> Any:
     if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
         return {str(k): read_value(parts[1], one, f"{where}.{k}") for k, one in value.items()}
     if kind is not Any and not _is_a(kind, value):
-        _refuse(where, value, _describe(kind))
+        _refuse(where, value, _describe_type(kind))
     return value
 
 
 def _is_a(kind: Any, value: object) -> bool:
-    """Whether the value is one of a Literal, or of a plain type."""
+    """Whether the value is one of a Literal's values, or an instance of a plain type."""
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     return get_origin(kind) is None and _is_plain(kind, value)
@@ -95,7 +98,7 @@ def _read_union(parts: tuple[Any, ...], value: object, where: str) -> Any:
     options = [part for part in parts if part is not NoneType]
     if len(options) == 1:
         return read_value(options[0], value, where)  # its error names the field inside
-    return _refuse(where, value, " or ".join(map(_describe, options)))
+    return _refuse(where, value, " or ".join(map(_describe_type, options)))
 
 
 def _read_tuple(parts: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
@@ -108,13 +111,13 @@ def _read_tuple(parts: tuple[Any, ...], value: object, where: str) -> tuple[Any,
     return tuple(read_value(kind, one, f"{where}[{i}]") for i, (kind, one) in pairs)
 
 
-def _describe(kind: Any) -> str:
+def _describe_type(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(map(repr, get_args(kind)))
     origin = get_origin(kind)
     if origin is tuple:
         return "a list"
-    return NAMES.get(kind, "an object")
+    return TYPE_NAMES.get(kind, "an object")
 
 
 def _refuse(where: str, value: object, expected: str) -> NoReturn:

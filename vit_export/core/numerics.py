@@ -1,4 +1,4 @@
-"""Arrays of answers, and what is computed of them in more than one folder. NumPy only, no I/O."""
+"""Arrays of answers, and computations on them that several folders share. NumPy only, no I/O."""
 
 import math
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 
-def versions_of(packages: Iterable[str]) -> dict[str, str]:
-    """The versions of those packages that are installed, by the names pip knows."""
+def find_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the versions of those `packages` that are installed, by their names on PyPI."""
     versions = {}
     for name in packages:
         try:

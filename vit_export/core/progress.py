@@ -6,9 +6,9 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 ReportShare = Callable[[float], None]
-"""Takes the share of a stage that is done, from 0 to 1."""
+"""Receives the finished share of a stage, from 0 to 1."""
 Progress = Callable[[str], AbstractContextManager[ReportShare | None]]
-"""Opens a stage. Its context is what shares are reported to, or None if nobody shows them."""
+"""Opens a stage by its name. The context yields the callback for shares, or None without one."""
 
 
 def silent(stage: str) -> AbstractContextManager[None]:  # noqa: ARG001 the signature of Progress
@@ -24,11 +24,11 @@ def warn(progress: Progress, sentence: str) -> None:
 
 
 def ignore_share(share: float) -> None:
-    """Show no share of a stage."""
+    """Accept a share and do nothing with it."""
 
 
 def track(items: Iterable[Item], total: int, report_share: ReportShare | None) -> Iterator[Item]:
-    """Yield the items, and report before each one which share of `total` is done."""
+    """Yield the items; before each one, report the share of `total` that is finished."""
     for number, item in enumerate(items):
         if report_share is not None:
             report_share(number / total)

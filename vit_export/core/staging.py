@@ -1,9 +1,9 @@
 """Files that appear whole or not at all.
 
-Work happens in a hidden folder beside OUT, where names and relative references are already final.
-`Staging.commit` moves it into place: data files first, then OUT, then the data files of the OUT
-before it go. All of this happens under a lock on the folder, so that OUT is complete at every
-instant and two runs cannot mix.
+Files are written to a hidden folder beside OUT, under their final names, so that references between
+them stay valid. `Staging.commit` moves them into place, data files first and then OUT, and deletes
+the data files of the previous OUT. It holds a lock on the folder of OUT, so that OUT is complete at
+every instant and two runs cannot mix.
 """
 
 import fcntl
@@ -20,16 +20,16 @@ from pathlib import Path
 from vit_export.core.errors import BuildError, RequestError
 
 PARTIAL = ".partial"
-"""How a staging folder ends."""
+"""Suffix of a staging folder."""
 DATA = ".data"
-"""How a file of weights ends; what needs it names it, so it keeps its name."""
+"""Suffix of a file of external weights, which keeps its name: the artifact refers to it."""
 
 
 @dataclass(frozen=True)
 class Staging:
-    """A private folder in which `file` stands under its final name, its companions beside it.
+    """A private folder for `file` and its companions, all under their final names.
 
-    A companion is called after it: OUT.json, OUT.<12 hex>.data.
+    A companion's name begins with that of the artifact: OUT.json, OUT.<12 hex>.data.
     """
 
     out: Path
@@ -37,14 +37,14 @@ class Staging:
 
     @property
     def file(self) -> Path:
-        """Where the artifact is to be written."""
+        """Path to write the artifact to."""
         return self.folder / self.out.name
 
     def commit(self, earlier: Iterable[Path] = ()) -> None:
-        """Give what is staged the name OUT; delete what an earlier attempt left.
+        """Move the staged files into place, and delete OUT.rejected and its report.
 
-        The `earlier` files, which belonged to the OUT before it, are deleted unless they are staged
-        anew.
+        The `earlier` files, which belonged to the previous OUT, are deleted too, unless the staging
+        folder has a new version of them.
         """
         with _lock(self.out.parent):
             moved = {self._move_home(companion) for companion in self._companions()}
@@ -54,9 +54,9 @@ class Staging:
                 leftover.unlink(missing_ok=True)
 
     def reject(self, report: str) -> Path:
-        """Keep what is staged as OUT.rejected with its companions, and write the report beside it.
+        """Keep the staged files as OUT.rejected and its companions, and write `report` beside it.
 
-        OUT stays as it is. Return the path of OUT.rejected.
+        OUT does not change. Return the path of OUT.rejected.
         """
         rejected, report_file = rejected_names(self.out)
         with _lock(self.out.parent):
@@ -65,7 +65,7 @@ class Staging:
                     self._move_home(companion)
                 else:
                     suffix = companion.name.removeprefix(self.out.name)
-                    companion.replace(beside(rejected, suffix))
+                    companion.replace(companion_path(rejected, suffix))
             if self.file.exists():
                 self.file.replace(rejected)
             report_file.write_text(report, encoding="utf-8")
@@ -83,22 +83,22 @@ class Staging:
 
 
 def rejected_names(out: Path) -> tuple[Path, Path]:
-    """Return where a rejected artifact and its report are kept."""
+    """Return the paths of a rejected artifact and of its report."""
     return Path(f"{out}.rejected"), Path(f"{out}.rejected.report.json")
 
 
 def check_writable(out: Path) -> None:
-    """Raise RequestError unless OUT can be a file here.
+    """Raise an error unless OUT can be written as a file.
 
     Raises:
-        RequestError: its folder is missing, or OUT is a folder.
-        BuildError: its folder cannot be written.
+        RequestError: the folder of OUT is missing, or OUT is a folder.
+        BuildError: the folder of OUT cannot be written to.
     """
     if out.is_dir():
         raise RequestError(f"{out} is a folder.", "name a file.")
     if not out.parent.is_dir():
         raise RequestError(f"The folder {out.parent} does not exist.", f"mkdir -p {out.parent}")
-    try:  # only making something there is a sure test: access() says yes to root anywhere
+    try:  # only creating something there is a sure test: access() is always true for root
         tempfile.TemporaryDirectory(
             prefix=f".{out.name}.", suffix=PARTIAL, dir=out.parent
         ).cleanup()
@@ -109,33 +109,34 @@ def check_writable(out: Path) -> None:
 
 @contextmanager
 def stage_file(out: Path) -> Iterator[Staging]:
-    """Open a staging folder for OUT, which is gone afterwards whatever happens.
+    """Open a staging folder for OUT, and delete it afterwards in any case.
 
     Raises:
         RequestError: the folder of OUT is missing, or OUT is a folder.
-        BuildError: the folder cannot be written, or the disk is full.
+        BuildError: the folder of OUT cannot be written to, or the disk is full.
     """
     check_writable(out)
     try:
-        with _private(out) as folder:
+        with _open_private_folder(out) as folder:
             yield Staging(out, folder)
     except OSError as error:
         message = f"{out} can't be written: {error.strerror or error}."
         raise BuildError(message, "free space or choose another place; OUT is untouched.") from None
 
 
-def beside(out: Path, suffix: str) -> Path:
-    """Return the path of a file that is called after `out`: OUT.json, OUT.onnx."""
+def companion_path(out: Path, suffix: str) -> Path:
+    """Return the path of a companion of `out`, whose name it extends: OUT.json, OUT.onnx."""
     return out.with_name(f"{out.name}{suffix}")
 
 
 @contextmanager
 def stage_folder(out: Path, *, force: bool) -> Iterator[Path]:
-    """Open a folder beside OUT whose files move into OUT at the end; others in OUT stay.
+    """Open a folder beside OUT whose files move into OUT at the end; other files in OUT stay.
 
     Raises:
-        RequestError: OUT is a file, or a folder that is not empty and `force` is not given.
-        BuildError: it cannot be written.
+        RequestError: OUT is a file, or a folder that is not empty while `force` is false, or its
+            parent folder is missing.
+        BuildError: OUT cannot be written to, or the disk is full.
     """
     if out.exists() and not out.is_dir():
         raise RequestError(f"{out} is a file.", "name a folder.")
@@ -144,7 +145,7 @@ def stage_folder(out: Path, *, force: bool) -> Iterator[Path]:
     if not out.absolute().parent.is_dir():
         raise RequestError(f"The folder {out.parent} does not exist.", f"mkdir -p {out.parent}")
     try:
-        with _private(out.absolute()) as folder:
+        with _open_private_folder(out.absolute()) as folder:
             yield folder
             for file in sorted(path for path in folder.rglob("*") if path.is_file()):
                 home = out / file.relative_to(folder)
@@ -156,8 +157,8 @@ def stage_folder(out: Path, *, force: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def _private(out: Path) -> Iterator[Path]:
-    """Open a folder beside OUT for one run; delete what killed runs left there."""
+def _open_private_folder(out: Path) -> Iterator[Path]:
+    """Open a staging folder for one run; delete the staging folders of killed runs."""
     with ExitStack() as cleanup:
         with _lock(out.parent):  # so that no other run takes the new folder for a leftover
             _sweep(out)
@@ -168,7 +169,7 @@ def _private(out: Path) -> Iterator[Path]:
 
 
 def data_files(out: Path) -> list[Path]:
-    """Return the external weights of `out`: every OUT.<12 hex>.data beside it."""
+    """Return the files of external weights of `out`: every OUT.<12 hex>.data beside it."""
     pattern = re.compile(re.escape(out.name) + r"\.[0-9a-f]{12}" + re.escape(DATA))
     return [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def to_json(values: Any) -> str:
-    """One JSON document; infinities and NaN, which JSON lacks, as strings."""
+    """Return `values` as one JSON document; infinities and NaN become text, as JSON lacks them."""
     return json.dumps(_finite(values), indent=2, sort_keys=True, allow_nan=False)
 
 

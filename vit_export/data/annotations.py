@@ -1,4 +1,4 @@
-"""Labels of the images in a folder, by sub-folder or CSV; a folder may have none."""
+"""Labels of the images in a folder, from the names of its sub-folders or from a CSV file."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,14 @@ COLUMNS = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """Image files and their labels. No file has been opened yet."""
+    """The paths of image files and their labels. No image is opened."""
 
     folder: Path
     paths: tuple[Path, ...]
     labels: tuple[str, ...] | None
-    """Name or index of each image's class; None if no image has a label."""
+    """Class of each of `paths`, by name or index; None if no image has a label."""
     origins: Mapping[str, str]
-    """Place where each label occurs first, for errors."""
+    """The place where each label first occurs, for errors."""
     unlabelled: tuple[Path, ...] = ()
     """Images without a label, in a folder where others have one."""
     labels_csv: Path | None = None
@@ -29,16 +29,19 @@ class Annotations:
 def read_annotations(
     images: str | Path | None, labels_csv: str | Path | None
 ) -> Annotations | None:
-    """Return the images in a folder with their labels from `labels_csv`, else from sub-folders.
+    """Return the images in a folder, labelled by `labels_csv` or else by sub-folder.
 
-    It returns None without `images`.
+    Args:
+        images: the folder; None returns None.
+        labels_csv: a file with the name and the class of one image per row.
 
     Raises:
-        RequestError: there are no images, or the CSV can't be read or names other files.
+        RequestError: the folder holds no images, there is a CSV without a folder, or the CSV can't
+            be read, is malformed, or names a file outside the folder.
     """
     if images is None:
         if labels_csv is not None:
-            message = f"{labels_csv} labels images, and there are none."
+            message = f"{labels_csv} labels images, but no images are named."
             raise RequestError(message, "give --images DIR too.")
         return None
     folder = Path(images)
@@ -49,7 +52,7 @@ def read_annotations(
 
 
 def _label_by_folder(folder: Path, paths: list[Path]) -> Annotations:
-    """Return labels from the outermost sub-folders; without sub-folders there are no labels."""
+    """Take the outermost sub-folders as labels; without sub-folders there are no labels."""
     inner = [path for path in paths if path.parent != folder]
     if not inner:
         return Annotations(folder=folder, paths=tuple(paths), labels=None, origins={})
@@ -88,7 +91,7 @@ def _label_by_csv(folder: Path, paths: list[Path], labels_csv: Path) -> Annotati
 
 
 def _read_rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield line number, file name and label of each row; a header names no image file."""
+    """Yield line number, file name and label of each row, without a header."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: Excel writes a BOM
             reader = csv.reader(file, skipinitialspace=True, strict=True)
@@ -102,5 +105,5 @@ def _read_rows(path: Path) -> Iterator[tuple[int, str, str]]:
             message = f"{path} line {line}: {len(row)} columns, {len([*filter(None, row)])} filled."
             fix = "give two, with a comma between: file name, class; quote a name that has commas."
             raise RequestError(message, fix)
-        if number or Path(row[0]).suffix.lower() in IMAGE_SUFFIXES:
+        if number or Path(row[0]).suffix.lower() in IMAGE_SUFFIXES:  # a header names no image
             yield line, row[0], row[1]

@@ -1,4 +1,4 @@
-"""The images of a calibration: read one at a time, with a record of what is wrong with them."""
+"""Calibration images, read one at a time, with a record of those that are unreadable or uniform."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,20 +12,20 @@ import numpy as np
 
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
-from vit_export.data.dataset import MAX_UNREADABLE, Skipped
+from vit_export.data.dataset import MAX_UNREADABLE, SkippedImages
 from vit_export.data.images import find_images, read_input
 from vit_export.data.preprocessing import Preprocessing
 
 
 @dataclass(eq=False)
 class CalibrationImages:
-    """Model inputs of the images in a folder, one after the other."""
+    """The model inputs of the proof's samples and then of the images in a folder, one at a time."""
 
     folder: Path
     paths: tuple[Path, ...]
     preprocessing: Preprocessing
     samples: Sequence[tuple[str, Array]]
-    """Samples of the proof, yielded first: the ranges have to cover them."""
+    """Samples of the proof, which come first: the calibrated ranges have to cover them."""
     unreadable: list[Path] = field(default_factory=list)
     uniform: list[Path] = field(default_factory=list)
     """Images of a single colour."""
@@ -48,7 +48,7 @@ class CalibrationImages:
         return len(self.samples) + len(self.paths)
 
     def __iter__(self) -> Iterator[tuple[str, Array]]:
-        """Yield name and input (C, H, W) of each readable image.
+        """Yield name and input (C, H, W) of each sample and each readable image.
 
         Raises:
             RequestError: more than a tenth of the images can't be read.
@@ -68,7 +68,7 @@ class CalibrationImages:
     def _check_readable(self) -> None:
         """Raise RequestError unless most images could be read so far."""
         if len(self.unreadable) > MAX_UNREADABLE * len(self.paths):
-            skipped = Skipped.of(self.unreadable, self.folder)
+            skipped = SkippedImages.from_paths(self.unreadable, self.folder)
             message = f"{self.folder}: more than a tenth of {len(self.paths)} files can't be read"
             raise RequestError(f"{message} ({skipped.names}).", "name a folder of whole images.")
 
@@ -86,26 +86,30 @@ class CalibrationImages:
         return digest.hexdigest()
 
     def pick(self, count: int) -> list[Array]:
-        """Return at most `count` inputs (C, H, W) of readable images, spread over the folder."""
+        """Return at most `count` inputs (C, H, W) of readable images from all over the folder."""
         readable = [path for path in self.paths if path not in set(self.unreadable)]
         step = -(-len(readable) // count)
         return [read_input(path, self.preprocessing) for path in readable[::step]]
 
     def findings(self) -> dict[str, Any]:
-        """Return the names of unreadable and uniform images, once all have been read."""
+        """Return the names of unreadable and uniform images; all images have to be read before."""
         lists = {"unreadable": self.unreadable, "flat": self.uniform}
-        return {word: [self._name(path) for path in paths] for word, paths in lists.items()}
+        return {key: [self._name(path) for path in paths] for key, paths in lists.items()}
 
     def restore(self, findings: Mapping[str, Any]) -> None:
-        """Take `findings` of an earlier reading of the same images in place of reading them."""
+        """Take over the `findings` of an earlier run on these images, in place of reading them."""
         self.unreadable = [self.folder / name for name in findings["unreadable"]]
         self.uniform = [self.folder / name for name in findings["flat"]]
 
     def notes(self) -> list[str]:
-        """Return a phrase for each thing that is wrong, once all images have been read."""
+        """Return a phrase for each kind of bad image; all images have to be read before."""
         problems = (("can't be read", self.unreadable), ("show one colour", self.uniform))
-        skipped = [(what, Skipped.of(paths, self.folder)) for what, paths in problems if paths]
-        return [f"{s.count} of {len(self.paths)} {what} ({s.names})" for what, s in skipped]
+        return [
+            f"{len(paths)} of {len(self.paths)} {problem} "
+            f"({SkippedImages.from_paths(paths, self.folder).names})"
+            for problem, paths in problems
+            if paths
+        ]
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()

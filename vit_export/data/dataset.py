@@ -1,4 +1,4 @@
-"""A user's images, known to be readable, with the class of each if the user labelled them."""
+"""A user's readable images, each with its class if the user labelled them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from vit_export.data.labels import find_class
 from vit_export.data.preprocessing import Preprocessing
 
 MAX_UNREADABLE = 0.1
-"""Largest share of unreadable images: the accuracy of the rest would not be the dataset's."""
+"""Maximum share of unreadable images: beyond it, the rest does not represent the dataset."""
 MAX_NAMES = 3
 """Number of skipped images that a report names."""
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """Images that are not used."""
+class SkippedImages:
+    """Images that are left out: how many, and the first of their names."""
 
     count: int = 0
     first: tuple[str, ...] = ()
     """Names of the first three."""
 
     @classmethod
-    def of(cls, paths: Iterable[Path], folder: Path) -> Self:
-        """Return the images at `paths`, named relative to `folder`."""
+    def from_paths(cls, paths: Iterable[Path], folder: Path) -> Self:
+        """Return the record of the images at `paths`, named relative to `folder`."""
         names = [path.relative_to(folder).as_posix() for path in paths]
         return cls(len(names), tuple(names[:MAX_NAMES]))
 
@@ -48,8 +48,8 @@ class ImageDataset:
     paths: tuple[Path, ...]
     labels: tuple[int, ...] | None
     """Class of each image; None without labels, or if the model has no classes."""
-    unreadable: Skipped
-    unlabelled: Skipped
+    unreadable: SkippedImages
+    unlabelled: SkippedImages
 
     def name(self, index: int) -> str:
         """Return the name of one image, relative to the folder."""
@@ -75,11 +75,11 @@ def open_dataset(
 
     Args:
         annotations: the image files and their labels.
-        preprocessing: of the model.
+        preprocessing: that of the model; None if it has none.
         answer: meaning of the model's output, for errors.
-        classes: number of the model's classes, if it has any.
-        names: names of the classes; empty if they have none.
-        progress: opened while the files are read.
+        classes: number of the model's classes; None if it does not classify.
+        names: names of the classes in order; empty if they have none.
+        progress: shows the reading of the files.
 
     Raises:
         RequestError: the model has no preprocessing, a label is no class of the model, or more than
@@ -94,15 +94,15 @@ def open_dataset(
         paths = track(annotations.paths, len(annotations.paths), report_share)
         errors = [_try_to_read(path, preprocessing) for path in paths]
     _check_readable(annotations, [error for error in errors if error])
-    kept = [i for i, error in enumerate(errors) if error is None]
-    lost = [path for path, error in zip(annotations.paths, errors, strict=True) if error]
+    readable = [i for i, error in enumerate(errors) if error is None]
+    unreadable = [path for path, error in zip(annotations.paths, errors, strict=True) if error]
     return ImageDataset(
         folder=annotations.folder,
         preprocessing=preprocessing,
-        paths=tuple(annotations.paths[i] for i in kept),
-        labels=None if labels is None else tuple(labels[i] for i in kept),
-        unreadable=Skipped.of(lost, annotations.folder),
-        unlabelled=Skipped.of(annotations.unlabelled, annotations.folder),
+        paths=tuple(annotations.paths[i] for i in readable),
+        labels=None if labels is None else tuple(labels[i] for i in readable),
+        unreadable=SkippedImages.from_paths(unreadable, annotations.folder),
+        unlabelled=SkippedImages.from_paths(annotations.unlabelled, annotations.folder),
     )
 
 
@@ -124,7 +124,7 @@ def _find_classes(
 
 
 def _try_to_read(path: Path, preprocessing: Preprocessing) -> RequestError | None:
-    """Return why an image can't be read, if so; it is decoded whole, as any part may be missing."""
+    """Decode a whole image, as any part may be damaged; return the error, or None."""
     try:
         read_input(path, preprocessing)
     except RequestError as error:
@@ -136,6 +136,6 @@ def _check_readable(annotations: Annotations, errors: Sequence[RequestError]) ->
     """Raise RequestError unless most images can be read."""
     count, folder = len(annotations.paths), annotations.folder
     if len(errors) > MAX_UNREADABLE * count:
-        lost = f"{len(errors)} of {count} images in {folder} can't be read"
+        message = f"{len(errors)} of {count} images in {folder} can't be read"
         fix = f"repair or remove them; up to {MAX_UNREADABLE:.0%} are left out and named."
-        raise RequestError(f"{lost}: {errors[0].message}", fix)
+        raise RequestError(f"{message}: {errors[0].message}", fix)

@@ -1,7 +1,7 @@
 """`Preprocessing` from Hugging Face's image-processor files and from a family's defaults.
 
-A file of a `transformers` image processor may leave values out: the class attributes in
-transformers/models/*/image_processing_*.py apply then.
+The file of a `transformers` image processor may leave values out. Then the class attributes in
+transformers/models/*/image_processing_*.py apply.
 """
 
 import math
@@ -16,7 +16,7 @@ RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of its filters, which preprocessor_config.json uses."""
 RESCALE = 1 / 255
 DEFAULT_CROP = 224
-"""Size of input that a family's documented default is for."""
+"""Side in pixels of the input that a family's documented default is for."""
 
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 OPENAI = {
@@ -39,10 +39,10 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     "Bit": {**COMMON, **SHORTER, **CROP, **OPENAI},  # DINOv2's
     "Siglip": {**COMMON, "size": {"height": 224, "width": 224}, "resample": 3, **HALF},
 }
-"""Class of image processor to the values that its files may leave out."""
+"""Values that the files of an image processor may leave out, by its class."""
 RESIZES_SHORTER_SIDE = {"CLIP", "Bit", "Siglip"}
 """Classes that read a single number in `size` as the shorter side; the others read both sides."""
-OVERRIDE = "give --mean, --std and --resize, which then count instead."
+OVERRIDE = "give --mean, --std and --resize, which replace it."
 
 
 def parse_processor(
@@ -51,13 +51,13 @@ def parse_processor(
     """Return the preprocessing that the file of an image processor describes.
 
     Args:
-        values: content of the file; null means that a value is left out, as in `transformers`.
+        values: content of the file; null counts as left out, as in `transformers`.
         where: the file, for errors.
-        kind: class in `PROCESSORS`, for a file that does not name one.
+        kind: a class in `PROCESSORS`, for a file that does not name its class.
         channels: number of channels of the model's images.
 
     Raises:
-        RequestError: the file does not determine a step, or has one that is not built.
+        RequestError: a step is unknown or not supported, or a value is invalid.
     """
     kind = _find_kind(values, kind, where)
     settings = {**PROCESSORS[kind], **{k: v for k, v in values.items() if v is not None}}
@@ -65,12 +65,12 @@ def parse_processor(
     resize = _parse_size(settings["size"], kind, where)
     crop = _parse_pair(settings["crop_size"]) if settings["do_center_crop"] else resize
     if isinstance(crop, int):
-        message = f"{where}: a shorter side of {crop} without a crop: images of any size come out."
+        message = f"{where}: a shorter side of {crop} without a crop leaves images of any size."
         raise RequestError(message, OVERRIDE)
-    if len(settings["image_mean"]) != channels and settings["do_normalize"]:
-        message = f"{where}: image_mean has {len(settings['image_mean'])} values, the model takes "
-        raise RequestError(f"{message}{channels} channels.", OVERRIDE)
     mean, std = settings["image_mean"], settings["image_std"]
+    if len(mean) != channels and settings["do_normalize"]:
+        message = f"{where}: image_mean has {len(mean)} values, the model takes {channels} channels"
+        raise RequestError(f"{message}.", OVERRIDE)
     if not settings["do_normalize"]:
         mean, std = [0.0] * channels, [1.0] * channels
     fields = {
@@ -88,7 +88,14 @@ def parse_processor(
 def build_default(
     values: Mapping[str, Any] | None, size: tuple[int, int], channels: int, where: str
 ) -> Preprocessing | None:
-    """Return a family's documented default for images of `size`, if it has one for `channels`."""
+    """Return a family's documented default for images of `size`; None if it has none.
+
+    Args:
+        values: fields of Preprocessing for a crop of 224; None if nothing is documented.
+        size: (height, width) in pixels.
+        channels: number of channels; a default for another number does not apply.
+        where: the family, for errors.
+    """
     if values is None or len(values["mean"]) != channels:
         return None
     crop = (DEFAULT_CROP, DEFAULT_CROP)
@@ -101,8 +108,8 @@ def _find_kind(values: Mapping[str, Any], kind: str | None, where: str) -> str:
     if name is not None:
         kind = re.sub(r"(ImageProcessor(Fast|Pil)?|FeatureExtractor)$", "", str(name))
     if kind is None or kind not in PROCESSORS:
-        message = f"{where} is of {name}." if name else f"{where} names no image_processor_type."
-        raise RequestError(f"{message} Known are those of {', '.join(PROCESSORS)}.", OVERRIDE)
+        message = f"{where} is a {name}." if name else f"{where} names no image_processor_type."
+        raise RequestError(f"{message} Known: {', '.join(PROCESSORS)}.", OVERRIDE)
     return kind
 
 
@@ -110,7 +117,7 @@ def _check_steps(settings: Mapping[str, Any], where: str) -> None:
     """Raise RequestError unless each step is one that `Preprocessing` can describe."""
     rescales = math.isclose(settings["rescale_factor"], RESCALE, rel_tol=1e-6)
     if not (rescales and settings["do_rescale"]):
-        message = f"{where}: pixels are not scaled by 1/255, which is not built."
+        message = f"{where}: pixels are not scaled by 1/255, which is not supported."
         raise RequestError(message, OVERRIDE)
     if not settings["do_resize"]:
         message = f"{where}: do_resize is false: images of any other size would not fit the model."
@@ -126,14 +133,15 @@ def _parse_pair(value: Any) -> tuple[int, int]:
 
 
 def _parse_size(value: Any, kind: str, where: str) -> int | tuple[int, int]:
-    """Return the size of a resize: `{"shortest_edge": 256}`, `{"height": …, "width": …}`, or 224.
+    """Return the target of the resize: the length of the shorter side, or (height, width).
 
-    `kind` decides what a single number means.
+    `value` is `{"shortest_edge": 256}`, `{"height": 224, "width": 224}`, a pair, or a number, whose
+    meaning depends on `kind`.
     """
     if isinstance(value, int):
         return value if kind in RESIZES_SHORTER_SIDE else (value, value)
     if isinstance(value, Mapping) and value.keys() not in ({"shortest_edge"}, {"height", "width"}):
-        raise RequestError(f"{where}: size {dict(value)} is not built.", OVERRIDE)
+        raise RequestError(f"{where}: size {dict(value)} is not supported.", OVERRIDE)
     if isinstance(value, Mapping) and "shortest_edge" in value:
         return int(value["shortest_edge"])
     return _parse_pair(value)

@@ -1,4 +1,4 @@
-"""Image files: find them in folders, and read them as a model takes them."""
+"""Image files: found in folders, and read as the input of a model."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -61,11 +61,15 @@ def read_pixels(path: Path, preprocessing: Preprocessing) -> Pixels:
         RequestError: the file can't be read as an image.
     """
     image = load_image(path, preprocessing.mode)
-    compute_resized_size(image.height, image.width, preprocessing)  # refuses what preprocess does
+    compute_resized_size(image.height, image.width, preprocessing)  # refuse elongated images
     return np.asarray(image).reshape(image.height, image.width, len(preprocessing.mean))
 
 
 def read_batches(paths: Sequence[Path], preprocessing: Preprocessing, size: int) -> Iterator[Array]:
-    """Yield the inputs of all files, (B, C, H, W) each; B is `size`, or less in the last batch."""
+    """Yield the inputs of all files, (B, C, H, W) each; B is `size`, or less in the last batch.
+
+    Raises:
+        RequestError: a file can't be read as an image.
+    """
     for start in range(0, len(paths), size):
         yield np.stack([read_input(path, preprocessing) for path in paths[start : start + size]])

@@ -1,4 +1,4 @@
-"""Class names: the files that people keep them in, and the class that a name or index means."""
+"""Class names: read from files, and looked up by name or index."""
 
 import json
 import re
@@ -31,10 +31,15 @@ def read_labels(path: Path, classes: int) -> tuple[str, ...]:
 
 
 def read_config_labels(config: Mapping[str, Any], classes: int, where: str) -> tuple[str, ...]:
-    """Return the names of all `classes` from a config.json; none without names or classes.
+    """Return the names of all `classes` from a config.json; empty if it has none.
 
     Hugging Face keeps them in `id2label`. timm keeps them in `label_names`, and
     `label_descriptions` may map such a name to words.
+
+    Args:
+        config: content of the config.json.
+        classes: number of the model's classes; 0 if it does not classify.
+        where: the checkpoint, for errors.
 
     Raises:
         RequestError: the config names more or fewer classes, or leaves some out.
@@ -68,14 +73,20 @@ def _sort_by_index(table: Mapping[Any, Any] | list[Any], classes: int) -> list[A
 
 
 def find_class(label: str, names: Sequence[str], classes: int, where: str) -> int:
-    """Return the index of the class that `label` means; errors name `where`, its origin.
+    """Return the index of the class that `label` names.
 
-    `label` is, in this order: one of `names`; one of them in another case or punctuation, since no
-    folder can be called T-shirt/top; an index below `classes`. Names come first, because the class
-    named 3 need not be the fourth.
+    `label` is looked up in this order: as one of `names`; as one of them in another case or
+    punctuation, since no folder can be called T-shirt/top; as an index below `classes`. Names come
+    first, because the class named 3 need not be the fourth.
+
+    Args:
+        label: name or index of a class.
+        names: names of the classes in order; empty if they have none.
+        classes: number of classes.
+        where: place of the label, for errors.
 
     Raises:
-        RequestError: no class is called so, or several are.
+        RequestError: no class has this name or index, or several classes have the name.
     """
     indices = _find_name(label, names)
     if len(indices) > 1:
@@ -88,11 +99,11 @@ def find_class(label: str, names: Sequence[str], classes: int, where: str) -> in
     close = f"{did_you_mean(label, names)} Or" if names else "the model has no class names:"
     message = f"{where}: {label!r} is no class of the model."
     fix = f"{close} give an index, 0 to {classes - 1}."
-    raise RequestError(message, f"{fix} Unlabelled images stand in no sub-folder and in no row.")
+    raise RequestError(message, f"{fix} An image without a class belongs in no sub-folder or row.")
 
 
 def _find_name(label: str, names: Sequence[str]) -> list[int]:
-    """Return the indices of the classes called `label`, exactly or else loosely."""
+    """Return the indices of the classes with the name `label`, or else with a similar one."""
     exact = [i for i, name in enumerate(names) if name == label]
     key = _normalize(label)
     return exact or [i for i, name in enumerate(names) if key and _normalize(name) == key]

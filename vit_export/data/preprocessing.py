@@ -1,7 +1,7 @@
 """From an image file of any size and mode to the numbers that a model was trained on.
 
-`Preprocessing` describes the steps and travels inside every artifact. `load_image` and `preprocess`
-do them with Pillow and NumPy alone, so that a device needs nothing else.
+`Preprocessing` describes the steps and is part of every artifact. `load_image` and `preprocess`
+carry them out with Pillow and NumPy alone, so that a device needs nothing else.
 """
 
 import warnings
@@ -29,16 +29,19 @@ MAX_ASPECT_RATIO = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Resize, crop the centre, scale to 0..1, normalize. Sizes are (height, width) in pixels."""
+    """How an image is resized, cropped at the centre, scaled to 0..1 and normalized.
+
+    Sizes are (height, width) in pixels.
+    """
 
     mode: Mode = "RGB"
     """Pillow's mode of the image: grey or colour."""
     resize: int | tuple[int, int]
-    """Length of the shorter side, which keeps the aspect ratio, or both sides."""
+    """Length of the shorter side, while the aspect ratio stays, or (height, width)."""
     crop: tuple[int, int]
     """Size of the model's input, cut from the centre."""
     centre: Centre = "round"
-    """Rounding of half a pixel: torchvision rounds to even, `transformers` down."""
+    """How half a pixel is rounded: torchvision rounds to even, `transformers` rounds down."""
     interpolation: Interpolation = "bicubic"
     """Pillow's filter for the resize."""
     mean: tuple[float, ...]
@@ -158,9 +161,9 @@ def _to_mode(image: "Image", mode: Mode) -> "Image":
 
 
 def preprocess(image: "Image", preprocessing: Preprocessing) -> Array:
-    """Return the model's input for one image, (C, H, W).
+    """Return the model's input for one image, normalized fp32 (C, H, W).
 
-    Sizes are those of torchvision's Resize and CenterCrop.
+    Sizes are computed as in torchvision's Resize and CenterCrop.
 
     Raises:
         RequestError: the image is so elongated that resizing it would fill the memory.
@@ -179,7 +182,7 @@ def preprocess(image: "Image", preprocessing: Preprocessing) -> Array:
 
 
 def compute_resized_size(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
-    """Return height and width after the resize; an integer is the length of the shorter side.
+    """Return height and width in pixels after the resize of an image of `height` and `width`.
 
     Raises:
         RequestError: the image is so elongated that resizing it would fill the memory.
@@ -188,6 +191,6 @@ def compute_resized_size(height: int, width: int, preprocessing: Preprocessing) 
         return preprocessing.resize
     shorter = min(height, width)
     if max(height, width) > MAX_ASPECT_RATIO * shorter:
-        message = f"an image of {width}x{height} is too elongated."
+        message = f"an image of {height}x{width} (height x width) is too elongated."
         raise RequestError(message, f"crop it to at most {MAX_ASPECT_RATIO}:1.")
     return preprocessing.resize * height // shorter, preprocessing.resize * width // shorter

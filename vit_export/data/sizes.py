@@ -6,7 +6,7 @@ from vit_export.core.errors import RequestError
 
 
 def parse_image_size(text: str) -> tuple[int, int]:
-    """Height and width in pixels.
+    """Return height and width in pixels.
 
     Raises:
         RequestError: the text is neither one side nor HEIGHTxWIDTH.

@@ -1,4 +1,4 @@
-"""What a finished graph consists of, and whether each part has the form that runtimes fuse."""
+"""The audit of a finished graph: its operators, its arithmetic, and whether fusions succeeded."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from vit_export.graph.patterns import find_attentions
 from vit_export.model.fusions import ExpectedFusions
 
 GELU_OPSET = 20
-"""First opset with an operator Gelu."""
+"""First opset with the operator Gelu."""
 CORE_OPERATORS = {"gelu": "Erf", "gelu_tanh": "Tanh", "quick_gelu": "Sigmoid", "swiglu": "Sigmoid"}
-"""By activation: the one operator of it that stands in a graph without a node for the whole."""
+"""By activation: the operator that shows it in a graph that has no node for the whole of it."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How many nodes of one kind a graph should have in their best form, and how many it has."""
+    """How many fused nodes of one kind a graph should have, and how many it has."""
 
     name: str
     expected: int
@@ -39,13 +39,13 @@ class Fusion:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """One ONNX graph in numbers."""
+    """The numbers that describe an ONNX graph."""
 
     nodes: int
     operators: Mapping[str, int]
     """Number of nodes by operator, the most frequent first."""
     fusions: tuple[Fusion, ...]
-    """Empty if nothing is expected of the graph."""
+    """Expected and actual fusions; empty if nothing is expected of the graph."""
     flops: int
     """Floating-point operations of products for one image; a multiply-add counts as two."""
     macs: Mapping[str, int]
@@ -61,16 +61,16 @@ class Audit:
 
     @property
     def missing(self) -> list[str]:
-        """One sentence for each fusion that is not complete."""
+        """A phrase for each fusion that is not complete."""
         return [str(fusion) for fusion in self.fusions if not fusion.complete]
 
 
 def audit(model: ir.Model, expected: ExpectedFusions | None) -> Audit:
-    """Return `model` in numbers.
+    """Return the audit of `model`.
 
     Args:
         model: the graph to read.
-        expected: what the best form of the graph contains; None if nobody knows.
+        expected: the fusions of the graph's best form; None if they are unknown.
 
     Raises:
         ValueError: a product has no shape.
@@ -107,7 +107,7 @@ def _count_fusions(
             "attention",
             expected.attentions,
             attentions,
-            f"{others} softmax stand in another form",
+            f"{others} softmax nodes stand in another form",
         ),
         Fusion(
             "LayerNorm",
@@ -125,9 +125,9 @@ def _count_fusions(
 
 
 def _activation_operator(model: ir.Model, activation: str) -> str:
-    """Return the operator that is the whole activation in this model's opset and domains.
+    """Return the operator of the whole activation in this model's opset and domains.
 
-    If there is none, it is the activation's core operator.
+    Without such an operator it returns the activation's core operator.
     """
     if activation in {"gelu", "gelu_tanh"} and model.opset_imports[""] >= GELU_OPSET:
         return "Gelu"

@@ -13,18 +13,18 @@ MICROSOFT = "com.microsoft"
 
 
 def find_producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    """Return the node that computes `value`, if it is of this type."""
+    """Return the node that computes `value` if it has this type, else None."""
     node = value.producer() if value is not None else None
     return node if node is not None and node.op_type == op_type else None
 
 
 def find_input(node: ir.Node | None, op_type: str) -> ir.Node | None:
-    """Return the node that computes the first input of `node`, if it is of this type."""
+    """Return the node that computes the first input of `node` if it has this type, else None."""
     return find_producer(node.inputs[0], op_type) if node is not None and node.inputs else None
 
 
 def find_reader(node: ir.Node | None, op_type: str) -> ir.Node | None:
-    """Return the only reader of the first output of `node`, if it is of this type."""
+    """Return the only reader of the first output of `node` if it has this type, else None."""
     uses = tuple(node.outputs[0].uses()) if node is not None else ()
     return uses[0].node if len(uses) == 1 and uses[0].node.op_type == op_type else None
 
@@ -41,7 +41,7 @@ def read_permutation(node: ir.Node | None) -> tuple[int, ...]:
 
 
 def module_name(node: ir.Node) -> str:
-    """Return the name of the module that `node` was captured from."""
+    """Return the name of the module that `node` was captured from; node names begin with it."""
     return (node.name or "").rpartition("/")[0]
 
 
@@ -56,7 +56,7 @@ def add_initializer(
         array: the values.
         dtype: type of the values, for types that NumPy lacks.
     """
-    contiguous = np.ascontiguousarray(array).reshape(array.shape)  # which makes scalars vectors
+    contiguous = np.ascontiguousarray(array).reshape(array.shape)  # NumPy makes scalars vectors
     tensor = ir.tensor(contiguous, dtype, name=name)
     value = ir.Value(
         name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
@@ -66,7 +66,7 @@ def add_initializer(
 
 
 def replace_node(model: ir.Model, node: ir.Node, replacement: ir.Node) -> None:
-    """Put `replacement` in the place of `node`: both have one output of the same shape and type."""
+    """Replace `node` by `replacement`; both have one output, of the same shape and type."""
     old, new = node.outputs[0], replacement.outputs[0]
     new.name, new.shape, new.type = old.name, new.shape or old.shape, old.type
     model.graph.insert_before(node, replacement)
@@ -79,9 +79,9 @@ def replace_node(model: ir.Model, node: ir.Node, replacement: ir.Node) -> None:
 class NodeBuilder:
     """Adds nodes before `anchor`, in the order of the calls.
 
-    Nodes are named after the anchor, so that they keep its module, and outputs by their words:
-    `blocks.0.mlp.up/Gemm_MatMul/out`. With a `scope` both are numbered: `pixels/Split_7/0`.
-    An input that is no value becomes an initializer, one for all equal inputs.
+    A node is named after the anchor, so that it keeps the anchor's module, and an output after its
+    node and a word: `blocks.0.mlp.up/Gemm_MatMul/out`. With a `scope` both are numbered:
+    `pixels/Split_7/0`. An array among the inputs becomes an initializer; equal arrays share one.
     """
 
     def __init__(self, model: ir.Model, anchor: ir.Node, scope: str = "") -> None:
@@ -101,12 +101,12 @@ class NodeBuilder:
         domain: str = "",
         **attributes: Any,
     ) -> ir.Value:
-        """Add a node with one output and return that.
+        """Add a node with one output, and return this output.
 
         Args:
             op_type: the operator.
             inputs: values, arrays, or None for an optional input that is left out.
-            like: value whose shape the output gets, if that is known.
+            like: value whose shape the output gets; None leaves the shape open.
             dtype: type of the output, if `like` is given.
             domain: domain of the operator.
             attributes: attributes of the node.

@@ -1,4 +1,4 @@
-"""From an export-friendly module to an ONNX graph: the only caller of torch.onnx."""
+"""From an export-friendly module to an ONNX graph; only this file calls torch.onnx."""
 
 import ast
 import contextlib
@@ -24,7 +24,7 @@ from vit_export.graph.repeat_blocks import CAPTURED_BLOCKS, repeat_blocks
 from vit_export.model.signature import Signature
 from vit_export.model.vit.lowering import LoweredVit
 
-EXAMPLE_BATCH = 2  # torch.export takes 0 and 1 for constants
+EXAMPLE_BATCH = 2  # torch.export treats sizes of 0 and 1 as constants
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 """Metadata key of the exporter: the modules around a node, outermost first."""
 
@@ -39,7 +39,7 @@ def _translate_attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -
 
 
 def _translate_split(x: Any, size: int, dim: int = 0) -> Any:
-    """Write equal parts in one node; the exporter's own version picks them from a sequence."""
+    """Write equal parts in one node; the exporter's own version takes them from a sequence."""
     return op.Split(x, axis=dim, num_outputs=x.shape[dim] // size)
 
 
@@ -54,9 +54,9 @@ def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch
 
     Args:
         module: the module to capture; its weights are shared, not copied.
-        signature: one image in; its shape and the names of inputs and outputs.
+        signature: the image's shape, and the names of inputs and outputs.
         opset: version of the standard operators.
-        batch: number of images in the input, fixed or free.
+        batch: batch sizes of the input; a single size is fixed in the graph.
 
     Raises:
         BuildError: the exporter returned no graph.
@@ -79,7 +79,7 @@ def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch
             verbose=False,
         )
     if program is None:
-        raise BuildError(f"torch {torch.__version__} captured nothing.", "report this, please.")
+        raise BuildError(f"torch {torch.__version__} captured nothing.", "report this.")
     model = program.model
     _name_nodes(model)
     _remove_notes(model)
@@ -94,13 +94,13 @@ def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch
 def export_plainly(
     module: nn.Module, image_shape: Sequence[int], path: Path, *, dynamo: bool = True
 ) -> None:
-    """Write to `path` what torch.onnx.export makes of `module` by itself: a baseline of bench.
+    """Export `module` to `path` by plain torch.onnx.export, as a baseline of `bench`.
 
     Args:
         module: the module to export.
         image_shape: (C, H, W) of one image; the batch is free.
         path: the file to write.
-        dynamo: False takes the exporter that was the default before torch 2.9.
+        dynamo: whether to use the exporter that is the default since torch 2.9.
     """
     example = torch.zeros(EXAMPLE_BATCH, *image_shape)
     options: dict[str, Any] = {"dynamic_axes": {"image": {0: "batch"}}, "opset_version": 20}
@@ -124,7 +124,7 @@ def _keep_two_blocks(module: nn.Module) -> nn.Module:
 
 
 def _copy_without_memory(module: nn.Module) -> nn.Module:
-    """Copy a module; its tensors have shapes and no memory: a graph is the same for all weights."""
+    """Copy a module with tensors that take no memory: the graph does not depend on the weights."""
     tensors = {
         id(tensor): nn.Parameter(torch.zeros(()).expand(tensor.shape), requires_grad=False)
         for tensor in (*module.parameters(), *module.buffers())
@@ -143,7 +143,7 @@ def _set_weights(model: ir.Model, module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def _silence_exporter() -> Iterator[None]:
-    """Hide the exporter's notes on optional packages that are not installed."""
+    """Hide the exporter's messages about optional packages that are not installed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -170,7 +170,7 @@ def _name_nodes(model: ir.Model) -> None:
 
 
 def _remove_notes(model: ir.Model) -> None:
-    """Remove the exporter's metadata and documentation, which hold paths of this machine."""
+    """Remove the exporter's metadata and doc strings, which contain paths of this machine."""
     graph = model.graph
     for node in graph:
         node.doc_string = None

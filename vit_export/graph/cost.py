@@ -1,4 +1,4 @@
-"""Arithmetic of a graph: the operations of its products for one image, and their number types.
+"""The arithmetic of a graph: FLOPs and multiply-adds of its products for one image, by type.
 
 A product is a matrix product, a convolution or an attention. The other nodes of a ViT do less than
 2% of its arithmetic and count as zero.
@@ -15,12 +15,12 @@ INTEGER_MATMULS = {"MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatM
 MATMULS = {"MatMul", *INTEGER_MATMULS}
 """Operators whose first input is (..., M, K) and whose first output is (..., M, N)."""
 AXIS_OPERATORS = {"Unsqueeze", "Transpose", "Reshape"}
-"""Operators that may stand between a DequantizeLinear and its product; they only move axes."""
+"""Operators that may stand between a DequantizeLinear and its product: they only move axes."""
 DTYPE_NAMES: dict[ir.DataType | None, str] = {
     ir.DataType.FLOAT16: "fp16",
     ir.DataType.BFLOAT16: "bf16",
 }
-"""Name of a float product by the type of its output; every other output is fp32."""
+"""Name of a float product's type by the type of its output; for other outputs it is fp32."""
 
 
 def count_flops(graph: ir.Graph) -> int:
@@ -33,7 +33,7 @@ def count_flops(graph: ir.Graph) -> int:
 
 
 def macs_by_dtype(graph: ir.Graph) -> dict[str, int]:
-    """Return the multiply-adds for one image by the types that they multiply, most frequent first.
+    """Return the multiply-adds for one image by the types of their factors, most frequent first.
 
     `int8` multiplies int8 by int8. `fp32 x int8` multiplies floats by weights that the file stores
     in eight bits.

@@ -1,4 +1,4 @@
-"""Values inside a graph: a session of ONNX Runtime that outputs them as well."""
+"""Intermediate values of a graph, as additional outputs of an ONNX Runtime session."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ def open_with_values(
     """An `onnxruntime.InferenceSession` on the CPU, whose outputs include `values`.
 
     Args:
-        model: the graph; the values become outputs of it, in place.
-        folder: where weights stand that are not in the model itself.
+        model: the graph; it changes in place: the values become outputs.
+        folder: the folder of external weights.
         values: names of values inside the graph.
-        threads: of the session; None lets ONNX Runtime choose.
+        threads: threads of the session; None lets ONNX Runtime choose.
     """
     import onnx
     import onnxruntime

@@ -1,4 +1,4 @@
-"""Softmax and the best classes behind a graph of logits."""
+"""Softmax and top-five classes, appended to a graph whose output is logits."""
 
 import numpy as np
 import onnx_ir as ir
@@ -8,7 +8,7 @@ from vit_export.graph.builder import add_initializer
 
 
 def append_head(model: ir.Model, output_format: str) -> None:
-    """Put `softmax` or `top5` behind `model`, whose output is logits (B, K), in place.
+    """Append `softmax` or `top5` to `model`, whose output is logits (B, K), in place.
 
     Raises:
         ValueError: the graph does not record the shape of its output.

@@ -1,4 +1,4 @@
-"""Running all passes over a graph in their order, with a check after each that changed it."""
+"""All passes over a graph in their order, and a check after each pass that changed it."""
 
 import onnx
 import onnx_ir as ir
@@ -16,23 +16,23 @@ def optimize(model: ir.Model, runtime_flavor: str = "portable") -> dict[str, int
         runtime_flavor: value of `--for`: the runtime that the graph is for.
 
     Raises:
-        BuildError: a pass failed or left an invalid graph; the message names it and those that ran
-            before it.
+        BuildError: a pass failed or left an invalid graph; the message names it and the passes
+            that ran before.
     """
     changes: dict[str, int] = {}
-    for one in (*PASSES, *RUNTIME_PASSES[runtime_flavor]):
+    for step in (*PASSES, *RUNTIME_PASSES[runtime_flavor]):
         try:
-            count = one.apply(model)
+            count = step.apply(model)
             if count:
                 check_graph(model)
         except Exception as error:
-            raise _pass_error(one, error, changes) from error
-        changes[one.name] = changes.get(one.name, 0) + count
+            raise _pass_error(step, error, changes) from error
+        changes[step.name] = changes.get(step.name, 0) + count
     return changes
 
 
 def check_graph(model: ir.Model) -> None:
-    """Raise an error of onnx unless the graph is valid; large weights are not read.
+    """Raise an error of onnx unless the graph is valid; the values of large weights are not read.
 
     Raises:
         onnx.checker.ValidationError: a node breaks the standard.
@@ -42,8 +42,9 @@ def check_graph(model: ir.Model) -> None:
         onnx.checker.check_model(ir.to_proto(model), full_check=True)
 
 
-def _pass_error(one: Pass, error: Exception, changes: dict[str, int]) -> BuildError:
+def _pass_error(step: Pass, error: Exception, changes: dict[str, int]) -> BuildError:
     reason = str(error).partition("\n")[0]
-    ran = ", ".join(changes) or "none"
-    message = f"pass {one.name} failed: {type(error).__name__}: {reason} Before it ran: {ran}."
+    earlier = ", ".join(changes) or "none"
+    message = f"pass {step.name} failed: {type(error).__name__}: {reason} "
+    message += f"Passes before it: {earlier}."
     return BuildError(message, "report this with the model's spec.")

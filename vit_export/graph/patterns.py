@@ -1,4 +1,4 @@
-"""Linear layers and attentions in a plain graph, recognised by their nodes."""
+"""Linear layers and attentions in a plain graph, recognized by their nodes."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Linear:
     """x Wᵀ + b, a Gemm."""
 
     module: str
-    """Name of the module that it was captured from."""
+    """Name of the module that the node was captured from."""
     node: ir.Node
     input: ir.Value
     """(M, K)"""

@@ -1,9 +1,8 @@
 """Writing a graph to its file tensor by tensor, without a second copy of the weights in memory.
 
-ModelProto, GraphProto and TensorProto are in the encoding of
-https://protobuf.dev/programming-guides/encoding: a field is a key, a length and its bytes, and a
-message is its fields in any order. So the weights can follow the rest of the graph, straight from
-the tensors that hold them.
+ModelProto, GraphProto and TensorProto follow https://protobuf.dev/programming-guides/encoding: a
+field is a key, a length and its bytes, and a message is its fields in any order. So the weights can
+follow the rest of the graph, written straight from their tensors.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
-"""Repeating a captured encoder block as often as the model has it.
+"""Copies of a captured encoder block, one for each block that was not captured.
 
 All blocks but the last differ only in their weights, and the exporter's time grows with the number
-of nodes. So it gets the first and the last block, and the graph gets copies of the first.
+of nodes. So the exporter captures the first and the last block, and the first one is copied here.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ def repeat_blocks(model: ir.Model, depth: int) -> None:
     """Turn `model`, captured with two blocks, into one of `depth`, in place.
 
     The first block is copied; the second becomes the last. Nodes and weights are named after their
-    block. Weights of new blocks have names and shapes, but the values of the first block: the
-    caller sets their own.
+    block. The weights of a new block have its names, but still the values of the first block: the
+    caller has to set them.
 
     Raises:
         ValueError: the first block has several inputs or several outputs.
@@ -43,7 +43,7 @@ def _copy_nodes(
 ) -> list[ir.Node]:
     """Copy the nodes of the first block for `block`.
 
-    `values` maps what a node reads to what its copy reads; outputs of copies are added to it.
+    `values` maps each value to the one that copies read in its place; it grows by their outputs.
     """
     copies = []
     for node in nodes:
@@ -66,7 +66,7 @@ def _copy_nodes(
 
 
 def _copy_weight(graph: ir.Graph, value: ir.Value, block: str) -> ir.Value:
-    """Add the same weight of another block; an initializer outside the blocks is shared."""
+    """Return a new weight of `block` for one of the first block; other initializers are shared."""
     if not _is_inside(value.name, FIRST):
         return value
     copy = ir.Value(

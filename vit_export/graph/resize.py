@@ -1,6 +1,6 @@
 """Pillow's resize and centre crop in standard ONNX operators: `model.resize` as a graph.
 
-The functions have the words of `model.resize` and compute the same numbers. B is the batch, H and W
+The functions follow those of `model.resize` and compute the same numbers. B is the batch, H and W
 are the sides of its images, h and w those of the crop.
 """
 
@@ -30,20 +30,21 @@ INT, FLOAT, DOUBLE = np.int32, np.float32, np.float64
 ZERO, ONE = np.int64(0), np.int64(1)
 
 Side = ir.Value | npt.NDArray[np.int64]
-"""A length in pixels, (1,): known before the image is, or computed from it."""
+"""A length in pixels, (1,): a constant, or computed from the image."""
 
 
 def take_pixels(
     model: ir.Model, preprocessing: Preprocessing, *, columns_first: bool, normalizes: bool
 ) -> None:
-    """Make `model`, in place, take uint8 images (B, H, W, C) of any size.
+    """Change the input of `model` to uint8 images (B, H, W, C) of any size, in place.
 
     Args:
-        model: a graph whose one input is (B, C, h, w).
-        preprocessing: that of the model.
-        columns_first: whether Pillow resizes columns first if they shrink much more than rows.
-        normalizes: whether pixels are normalized; otherwise `fold_normalization` made the patch
-            convolution take pixels from 0 to 255.
+        model: a graph whose only input is (B, C, h, w).
+        preprocessing: the preprocessing of the model.
+        columns_first: whether the pass along columns comes first where an image loses more than
+            twice as many rows as columns (`pillow_resize.columns_may_come_first`).
+        normalizes: whether the graph normalizes pixels; False after `fold_normalization`, which
+            makes the patch convolution take pixels from 0 to 255.
 
     Raises:
         ValueError: the graph does not record the shape of its input.
@@ -71,7 +72,7 @@ def take_pixels(
 
 
 def fold_normalization(model: ir.Model, preprocessing: Preprocessing) -> None:
-    """Make the patch convolution of `model`, which is fp32, take pixels from 0 to 255, in place.
+    """Make the patch convolution of the fp32 graph `model` take pixels from 0 to 255, in place.
 
     Raises:
         ValueError: the convolution has no constant kernel.
@@ -140,7 +141,7 @@ def _add_resized_sizes(
 def _add_weights(
     write: NodeBuilder, preprocessing: Preprocessing, size: ir.Value, resized: Side, crop: int
 ) -> ir.Value:
-    """Return the weights of all pixels of a side for those of the crop, halved: (2·crop, size)."""
+    """Return the weights of all pixels of a side for each pixel of the crop, (2·crop, size)."""
     pixel = write("Range", ZERO, write("Squeeze", size), ONE)
     first = _add_first_pixel(write, preprocessing, resized, crop)
     at = write("Add", first, np.arange(crop)[:, None])
@@ -155,7 +156,7 @@ def _add_weights(
 def _add_first_pixel(
     write: NodeBuilder, preprocessing: Preprocessing, resized: Side, crop: int
 ) -> ir.Value:
-    """Return the first pixel of the crop: half a pixel is rounded down, or to the even one."""
+    """Return the first pixel of the crop; half a pixel is rounded down, or to even."""
     margin = write("Sub", resized, _vector(crop))
     half = write("Div", margin, _vector(2))
     if preprocessing.centre == "floor":
@@ -165,7 +166,7 @@ def _add_first_pixel(
 
 
 def _add_filter(write: NodeBuilder, interpolation: str, distance: ir.Value) -> ir.Value:
-    """Return the filter at distances from its middle, in pixels of the coarser grid."""
+    """Return the filter's value at a `distance` from its centre, in pixels of the coarser grid."""
     if interpolation == "bilinear":
         return write("Max", write("Sub", DOUBLE(1), distance), DOUBLE(0))
     if interpolation == "bicubic":
@@ -189,7 +190,7 @@ def _add_polynomial(write: NodeBuilder, x: ir.Value, factors: Sequence[float]) -
 
 
 def _add_halves(write: NodeBuilder, weight: ir.Value) -> ir.Value:
-    """Return normalized weights in whole numbers, upper halves before lower halves, in fp32."""
+    """Return normalized weights as whole numbers in fp32, upper halves before lower halves."""
     weight = write("Div", weight, write("ReduceSum", weight, _vector(1)))
     weight = write("Mul", weight, DOUBLE(2**WEIGHT_BITS))
     magnitude = write("Floor", write("Add", write("Abs", weight), DOUBLE(0.5)))
@@ -201,7 +202,7 @@ def _add_halves(write: NodeBuilder, weight: ir.Value) -> ir.Value:
 
 
 def _add_rounding(write: NodeBuilder, sums: ir.Value, axis: int, length: int) -> ir.Value:
-    """Return pixels, from sums with upper and then with lower halves, `length` each, on `axis`."""
+    """Return pixels from `sums`: `length` sums over upper halves, then over lower, along `axis`."""
     sums = write("Cast", sums, to=ir.DataType.INT32)
     lengths = write.add_constant(f"halves_of_{2 * length}", np.array([length, length]))
     upper, lower = write.add("Split", (sums, lengths), ("0", "1"), axis=axis)

@@ -1,4 +1,4 @@
-"""Writing a graph to a file; above 2 GB its weights go to one data file beside it."""
+"""Graphs as files; weights above 2 GB are written to one data file beside the graph."""
 
 import hashlib
 from pathlib import Path
@@ -26,15 +26,15 @@ def save(
     Args:
         model: the graph; its `ir_version` becomes 10 at most.
         path: the file to write.
-        opset: the opset that the file has to be of.
-        largest_file_bytes: size of all weights above which they get a file of their own.
+        opset: the opset that the file must have.
+        largest_file_bytes: total size of the weights above which they get a file of their own.
 
     Raises:
-        BuildError: the graph is not valid ONNX or of another opset; nothing is written.
+        BuildError: the graph is not valid ONNX, or has another opset; nothing is written.
     """
     actual = model.opset_imports.get("")
     if actual != opset:
-        raise BuildError(f"the graph is of opset {actual}, not {opset}.", "take --opset 20.")
+        raise BuildError(f"the graph has opset {actual}, not {opset}.", "take --opset 20.")
     model.ir_version = min(model.ir_version or IR_VERSION, IR_VERSION)
     _check(model)
     with weights_as_inputs(model) as weights:
@@ -58,7 +58,7 @@ def _check(model: ir.Model) -> None:
 
 
 def _save_external(model: ir.Model, path: Path) -> None:
-    """Write the graph to `path` and its weights to a data file that is named after their hash."""
+    """Write the graph to `path`, and its weights to a data file that is named after their hash."""
     temporary = path.with_name(f"{path.name}.data")
     ir.save(model, path, external_data=temporary.name, size_threshold_bytes=EMBEDDED_BYTES)
     with temporary.open("rb") as file:

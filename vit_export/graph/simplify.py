@@ -1,8 +1,8 @@
 """onnxsim, run on the graph without its large weights.
 
-They go in as graph inputs and come back as initializers, so the cost does not grow with the model
-and 2 GB are no limit. onnxsim folds constants and removes nodes without effect, and neither needs
-the values of weights.
+The weights go in as graph inputs and become initializers again, so the cost does not grow with the
+model, and 2 GB are no limit. onnxsim folds constants and removes nodes without effect; neither
+needs the values of weights.
 """
 
 import onnx_ir as ir
@@ -11,12 +11,12 @@ from vit_export.core.errors import BuildError
 from vit_export.graph.weightless import weights_as_inputs
 
 SKIPPED_OPTIMIZERS = [
-    # A rank-3 MatMul + Add would become Reshape, Gemm, Reshape: 2 nodes more per linear layer,
-    # and no faster anywhere it was measured.
+    # A rank-3 MatMul + Add would become Reshape, Gemm, Reshape, which was faster
+    # in no runtime that it was measured in.
     "fuse_matmul_add_bias_into_gemm_batched",
 ]
 METADATA_PREFIX = "onnxsim."
-"""How onnxsim's own notes in a graph's metadata begin."""
+"""Prefix of onnxsim's own keys in a graph's metadata."""
 
 
 def simplify(model: ir.Model) -> ir.Model:

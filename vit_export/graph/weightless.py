@@ -1,4 +1,4 @@
-"""A graph whose large weights are set aside, so that no work on it costs time per parameter."""
+"""A graph without its large weights, so that the cost of work on it does not grow with them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,12 +6,12 @@ from contextlib import contextmanager
 import onnx_ir as ir
 
 LARGE_BYTES = 1024
-"""Smaller initializers stay: they are constants whose values a pass may have to read."""
+"""Initializers up to this size stay: they are constants that a pass may have to read."""
 
 
 @contextmanager
 def weights_as_inputs(model: ir.Model) -> Iterator[Mapping[str, ir.TensorProtocol]]:
-    """Turn the large initializers of `model` into inputs inside the block; yield them by name."""
+    """While open, make the large initializers of `model` inputs; yield their tensors by name."""
     graph = model.graph
     weights = {
         name: value

@@ -9,13 +9,16 @@ if TYPE_CHECKING:  # torch is heavy, and reading a request must be light
 
 
 def lower(model: Model, *, unfold: bool = False) -> "LoweredVit":
-    """The export-friendly module that answers as `model` does.
+    """The export-friendly module that computes the answers of `model`.
 
-    A known Vision Transformer is rewritten; the proof holds the result against the eager module.
+    A known Vision Transformer is rewritten; the proof compares the result with the eager module.
 
     Args:
-        model: the eager model; it stays as it is.
-        unfold: write the patch embedding as one linear layer, so that it can be quantized.
+        model: the eager model, which does not change.
+        unfold: whether the patch embedding becomes a linear layer, so that it can be quantized.
+
+    Raises:
+        TypeError: the model is no known Vision Transformer.
     """
     from vit_export.model.vit.lowering import lower as lower_vit
 

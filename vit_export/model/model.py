@@ -20,11 +20,11 @@ class Provenance:
     """Where a model's weights come from."""
 
     weights_from: str
-    """In words: shipped, random from a seed, or the name of a file."""
+    """A phrase: the name of a file, `random, seed 0`, or a module in memory."""
     random_weights: bool = False
-    """Random weights are right for speed and size, and worthless for answers."""
+    """Whether the weights are random: fine to measure speed and size, useless for answers."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """What the request changed. `trained` holds the spec that the weights were trained as."""
+    """Settings that the request changed. `trained` is the spec before these changes."""
     unused: Mapping[str, str] = field(default_factory=dict)
     """Tensors of the checkpoint that the model does not use, each with the reason."""
 
@@ -41,10 +41,11 @@ class Model:
     provenance: Provenance
     preprocessing: Preprocessing | None = None
     preprocessing_note: str = ""
-    """What the user should know about it: it is assumed, or was brought to another size."""
+    """A phrase for reports, if the preprocessing is assumed or adapted to another image size."""
     labels: tuple[str, ...] = ()
+    """Names of the classes in order; empty if they have none."""
     resampling: "Resampling | None" = None
-    """How the model's family moves positions to another grid; None for timm's way."""
+    """How the model's family resamples positions to another grid; None for timm's way."""
 
     @classmethod
     def from_vit(cls, vit: "Vit", *, name: str, provenance: Provenance, **rest: Any) -> Self:
@@ -69,7 +70,7 @@ class Model:
         from vit_export.model.vit.vit import Vit
 
         if not isinstance(self.module, Vit):
-            raise TypeError(f"{self.name} is not a Vision Transformer of ours.")
+            raise TypeError(f"{self.name} is not a known Vision Transformer.")
         return self.module
 
     def with_vit(self, vit: "Vit", **changes: Any) -> Self:

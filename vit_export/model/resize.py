@@ -25,14 +25,15 @@ class PillowResize(nn.Module):
 
     Args:
         preprocessing: the resize and the crop.
-        columns_first: whether the pass along columns comes first where Pillow's rule says so.
-        normalizes: whether the answer is normalized, instead of 0..255.
+        columns_first: whether the pass along columns comes first where an image loses more than
+            twice as many rows as columns (`pillow_resize.columns_may_come_first`).
+        normalizes: whether the output is normalized, instead of 0..255.
     """
 
     factor: Tensor
     summand: Tensor
     fixed: Tensor | None
-    """Both sides after the resize, unless they depend on the image."""
+    """Height and width after the resize; None if they depend on the image."""
     columns_first: Tensor
 
     def __init__(
@@ -89,10 +90,17 @@ class PillowResize(nn.Module):
 def compute_weights(
     pixel: Tensor, size: Tensor, at: Tensor, resized: Tensor, interpolation: str
 ) -> Tensor:
-    """Return Pillow's weights, (2·w, W), of the pixels (W,) for the resized pixels `at` (w,).
+    """Return Pillow's weights of all pixels of a side for each pixel of the crop, (2·w, W).
 
     Upper halves come first, then lower halves. The distance of a pixel from the filter's centre is
-    a quotient of integers: nothing is rounded before it.
+    a quotient of integers, so that nothing is rounded before the division.
+
+    Args:
+        pixel: indices of the pixels before the resize, (W,).
+        size: number of these pixels, (1,).
+        at: indices of the resized pixels in the crop, (w,).
+        resized: number of pixels after the resize, (1,).
+        interpolation: `bilinear`, `bicubic` or `lanczos`.
     """
     apart = (2 * pixel + 1) * resized - (2 * at[:, None] + 1) * size
     distance = apart.abs().double() / (2 * torch.maximum(size, resized)).double()
@@ -104,7 +112,7 @@ def compute_weights(
 
 
 def apply_filter(distance: Tensor, interpolation: str) -> Tensor:
-    """Return the filter's value at distances from its centre, in pixels of the coarser grid."""
+    """Return the filter's value at a `distance` from its centre, in pixels of the coarser grid."""
     if interpolation == "bilinear":
         return (1 - distance).clamp(min=0)
     if interpolation == "bicubic":  # both pieces are 0 where they meet, and the second one at 2

@@ -1,4 +1,4 @@
-"""What a model takes and what it answers: the one thing that every stage knows it by."""
+"""The inputs and outputs of a model: all that most stages know of it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,7 @@ class TensorSpec:
     dtype: str
     """As NumPy spells it: `float32`."""
     shape: tuple[int | str, ...]
-    """A word is a free dimension: ("batch", 3, 224, 224)."""
+    """A string names a free dimension: ("batch", 3, 224, 224)."""
     meaning: Meaning
 
     @property
@@ -43,14 +43,14 @@ class Signature:
     outputs: tuple[TensorSpec, ...]
 
     def __post_init__(self) -> None:
-        """Raise RequestError unless something goes in and something comes out."""
+        """Raise RequestError unless there are inputs and outputs."""
         for name in ("inputs", "outputs"):
             if not getattr(self, name):
                 raise RequestError(f"the signature has no {name}.", "export the model again.")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the image that goes in."""
+        """Channels, height and width of an input image; sizes in pixels."""
         channels, height, width = self.inputs[0].sample_shape
         return channels, height, width
 
@@ -66,7 +66,7 @@ class Signature:
 
     @property
     def answer(self) -> Meaning:
-        """What the model answers."""
+        """Meaning of the model's output."""
         return self.outputs[0].meaning
 
     @property

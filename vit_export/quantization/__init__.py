@@ -1,1 +1,1 @@
-"""Quantization of a lowered ViT: calibration, schemes, plans, and graphs in fewer bits."""
+"""Quantization of a lowered ViT: calibration, schemes, plans, and their nodes in a graph."""

@@ -1,10 +1,10 @@
 """The two matmuls inside attention in eight bits: q kᵀ, and softmax times v.
 
-Neither has a weight, so both sides are quantized as activations. They are a few percent of a
+Neither has a weight, so both factors are quantized as activations. They are a few percent of a
 model's arithmetic and its most sensitive part: `--include attention` alone quantizes them.
 
-The probabilities of each row are divided by its largest one first: a token that attends to all
-others alike has probabilities of one in hundreds, as small as one step of a range up to one.
+The probabilities of each row are divided by the largest one of the row first. A token that attends
+to all others alike has probabilities of one in hundreds, as small as one step of a range up to 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +29,7 @@ from vit_export.quantization.qdq_nodes import (
 from vit_export.quantization.schemes import INT8_MAX, SCHEMES, QuantParams
 
 UP_TO_ONE = QuantParams(1 / INT8_MAX, None)
+"""The symmetric range from -1 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class AttentionPlan:
 
 
 def plan_attention(lowered: LoweredVit, stats: LayerStats, scheme: str) -> dict[str, AttentionPlan]:
-    """A plan for every attention of the encoder, by the module name of its matmuls."""
+    """The plan of every attention of the encoder, by the module name of its matmuls."""
     choose = SCHEMES[scheme].choose_params
     return {
         name: AttentionPlan(
@@ -69,7 +70,7 @@ class FakeQuantAttention(nn.Module):
         self.plan, self.scheme = plan, SCHEMES[plan.scheme]
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """The answer in float, rounded as a runtime rounds it."""
+        """The output in fp32, with the rounding of a runtime."""
         fake_quantize, plan = self.scheme.fake_quantize_input, self.plan
         keys = fake_quantize(keys, plan.keys)
         scores = fake_quantize(queries, plan.queries) @ keys.transpose(2, 3)  # (B, h, N, N)
@@ -83,7 +84,7 @@ def quantize_attention(model: ir.Model, plans: Mapping[str, AttentionPlan]) -> N
     """Rewrite both matmuls of every attention of `plans`, in place.
 
     Raises:
-        BuildError: the graph lacks one of them.
+        BuildError: the graph lacks an attention of `plans`.
     """
     rewritten = set()
     for attention in find_attentions(model.graph):
@@ -114,7 +115,7 @@ def _quantize_average(write: NodeBuilder, plan: AttentionPlan) -> None:
 def _multiply(
     write: NodeBuilder, sides: Sequence[ir.Value | None], params: Sequence[QuantParams | None]
 ) -> ir.Value:
-    """The product of two values in eight bits."""
+    """The product of two values in eight bits, as floats."""
     left, right = (side for side in sides if side is not None)
     left_params, right_params = params
     if left_params is None or right_params is None:

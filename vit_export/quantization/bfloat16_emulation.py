@@ -1,4 +1,4 @@
-"""bf16 on a CPU: a graph that computes in fp32 and rounds where one in bf16 rounds."""
+"""bf16 emulated on a CPU: a graph that computes in fp32 and rounds to bf16 after each node."""
 
 import onnx_ir as ir
 
@@ -8,9 +8,9 @@ from vit_export.quantization.float16 import BF16, FP32
 
 
 def emulate_bf16(model: ir.Model) -> int:
-    """Replace bf16 values of `model` by fp32 values rounded to bf16, in place; return how many.
+    """Replace bf16 values of `model` by fp32 values that are rounded to bf16, in place.
 
-    Sums are added in fp32 and rounded once, as tensor cores do it.
+    Sums are accumulated in fp32 and rounded once, as on tensor cores. Return the number of values.
     """
     graph, count = model.graph, 0
     for value in list(graph.initializers.values()):

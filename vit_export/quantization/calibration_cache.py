@@ -1,8 +1,8 @@
 """Activation statistics of a folder of images, kept on disk between runs.
 
-Files stand in $VIT_EXPORT_CACHE, or in the user's cache folder, under the SHA-256 of all that they
-depend on. A file that cannot be read counts as missing; a folder that cannot be written is not
-used.
+Files stand in $VIT_EXPORT_CACHE, or in the user's cache folder. They are named after the SHA-256 of
+all that they depend on. A file that cannot be read counts as missing; a folder that cannot be
+written to is not used.
 """
 
 import json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LAYOUT = 3
-"""Version of the files' content; rises when lowering or observing changes."""
+"""Version of the files' content; it rises when lowering or observing changes."""
 MAX_BYTES = 2 * 2**30
 """Maximum size of all files together; the least recently used are deleted first."""
 TEMPORARY_SUFFIX, HOUR_SECONDS = ".unfinished", 3600
@@ -32,7 +32,7 @@ COUNTS = ("images", "rows_per_image", "count")
 
 
 def find_folder() -> Path:
-    """The folder of the files."""
+    """The folder of the cache; it need not exist."""
     override = os.environ.get("VIT_EXPORT_CACHE")
     if override:
         return Path(override)
@@ -40,7 +40,7 @@ def find_folder() -> Path:
 
 
 def load(key: str) -> tuple[LayerStats, dict[str, Any]] | None:
-    """The statistics and notes that `store` wrote under `key`; None if there are none."""
+    """The statistics and notes that `store` wrote under `key`; None if they are missing."""
     try:
         path = _locate(key)
         with safe_open(path, "pt") as file:
@@ -49,12 +49,12 @@ def load(key: str) -> tuple[LayerStats, dict[str, Any]] | None:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         return None  # Path raises RuntimeError for a user without a home
     with suppress(OSError):  # the file may belong to another user
-        os.utime(path)  # marks it as used
+        os.utime(path)  # the least recently used files are deleted first
     return stats, header["notes"]
 
 
 def store(key: str, stats: LayerStats, notes: Mapping[str, Any]) -> None:
-    """Write `stats` and `notes`, plain values, under `key`; do nothing if that is impossible."""
+    """Write `stats` and `notes`, which JSON can hold, under `key`; do nothing if that fails."""
     tensors: dict[str, Tensor] = {}
     for name, layer in stats.items():
         tensors |= {f"{name}/{word}": getattr(layer, word) for word in TENSORS}

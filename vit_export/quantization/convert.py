@@ -1,4 +1,4 @@
-"""A finished fp32 graph converted to a precision, and the check that most of it is in it."""
+"""Conversion of a finished fp32 graph to a precision, and the check of its arithmetic."""
 
 import onnx_ir as ir
 
@@ -21,9 +21,9 @@ LARGER_SHARE = {
     "weights-int8": "add --include patches, or take a smaller --image-size.",
     "weights-int4": "add --include patches, or take a smaller --image-size.",
 }
-"""What increases the share of a precision.
+"""Advice to increase the share of a precision.
 
-Attention dominates the arithmetic of a large image, patches that of a small model."""
+Attention dominates the arithmetic of a large image, the patch projection that of a small model."""
 
 
 def quantize(model: ir.Model, plan: QuantizationPlan, precision: str, flavour: str) -> None:
@@ -38,12 +38,12 @@ def quantize(model: ir.Model, plan: QuantizationPlan, precision: str, flavour: s
 
 
 def convert_to_fp16(model: ir.Model, samples: Array, *, io: bool) -> Fp16Range:
-    """Convert `model` to fp16 in place, but for what gets too large on `samples` (M, C, H, W).
+    """Convert `model` to fp16 in place, except for nodes whose numbers get too large for fp16.
 
     Args:
         model: a graph in fp32.
-        samples: inputs of the model.
-        io: whether inputs and outputs become fp16, too.
+        samples: model inputs (M, C, H, W) to measure magnitudes on.
+        io: whether the inputs and outputs of the graph become fp16 as well.
 
     Raises:
         ProofError: most multiply-adds are still in fp32.

@@ -1,6 +1,6 @@
-"""Fake quantization: a plan in PyTorch, rounded as a runtime rounds, without a file.
+"""Fake quantization: a plan simulated in PyTorch, with the rounding of a runtime.
 
-Products of integers are exact, so floats on the same steps give the same answer, up to the order
+Products of integers are exact, so floats with the same values give the same answer, up to the order
 of sums.
 """
 
@@ -28,14 +28,14 @@ class FakeQuantLinear(nn.Module):
         self.bias = torch.from_numpy(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The answer in float, rounded as a runtime rounds it."""
+        """The output in fp32, with the rounding of a runtime."""
         rounded = self.scheme.fake_quantize_input(x, self.params)
         return functional.linear(rounded, self.weight, self.bias)
 
 
 @contextmanager
 def fake_quantize(lowered: LoweredVit, plan: QuantizationPlan) -> Iterator[LoweredVit]:
-    """`lowered` with the layers of `plan` replaced while open; closing restores it."""
+    """While open, replace the layers of `plan` in `lowered` by fake-quantized ones; yield it."""
     replacements: dict[str, nn.Module] = {n: FakeQuantLinear(p) for n, p in plan.layers.items()}
     replacements |= {n: FakeQuantAttention(p) for n, p in plan.attention_matmuls.items()}
     originals = {name: lowered.get_submodule(name) for name in replacements}

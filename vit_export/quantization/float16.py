@@ -1,4 +1,4 @@
-"""A graph in fp16 or bf16, with operators that need fp32 left in fp32."""
+"""Casting a graph to fp16 or bf16, except for operators that need fp32."""
 
 from collections.abc import Collection
 
@@ -10,20 +10,20 @@ from vit_export.graph.builder import add_initializer, read_constant
 FP32_OPS = {"LayerNormalization", "Softmax", "ReduceMean"}
 """Operators that stay in fp32: sums of squares or exponentials leave the range of fp16 first.
 
-The residual stream stays in fp32 as well: LayerNorm, in fp32, reads its few huge channels."""
+The residual stream stays in fp32 as well, since a few of its channels are huge."""
 FP16, BF16, FP32 = ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.FLOAT
 
 
 def cast_graph(
     model: ir.Model, dtype: ir.DataType, *, fp32_nodes: Collection[str] = (), io: bool = False
 ) -> None:
-    """Compute all of `model` in `dtype` but for `FP32_OPS` and residual sums, in place.
+    """Make `model` compute in `dtype`, except for `FP32_OPS` and residual sums, in place.
 
     Args:
         model: a graph in fp32 in which every value has a type (`infer_shapes`).
         dtype: fp16 or bf16.
         fp32_nodes: names of further nodes that stay in fp32.
-        io: whether inputs and outputs of the graph become `dtype`, too.
+        io: whether the inputs and outputs of the graph become `dtype` as well.
     """
     graph = model.graph
     if io:
@@ -33,13 +33,13 @@ def cast_graph(
     for node in list(graph):
         if not any(_is_float(value) for value in (*node.inputs, *node.outputs)):
             continue
-        own = FP32 if stays_fp32(node) or node.name in fp32_nodes else dtype
+        node_dtype = FP32 if stays_fp32(node) or node.name in fp32_nodes else dtype
         for position, value in enumerate(node.inputs):
             if value is not None and _is_float(value):
-                node.replace_input_with(position, casts.convert(value, own, node))
+                node.replace_input_with(position, casts.convert(value, node_dtype, node))
         for value in node.outputs:
             if _is_float(value):
-                value.type = ir.TensorType(own)
+                value.type = ir.TensorType(node_dtype)
     _cast_outputs(graph, dtype if io else FP32)
 
 
@@ -57,7 +57,7 @@ def find_unsupported(model: ir.Model, dtype: ir.DataType) -> frozenset[str]:
 
 
 def find_convertible(graph: ir.Graph) -> list[ir.Node]:
-    """The nodes that `cast_graph` converts without `fp32_nodes`, in order."""
+    """The nodes that `cast_graph` converts if `fp32_nodes` is empty, in graph order."""
     return [
         node
         for node in graph

@@ -27,7 +27,7 @@ HEADROOM = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Fp16Analysis:
-    """Which nodes have to stay in fp32, and how large the numbers of all others get."""
+    """The nodes that have to stay in fp32, and the magnitudes of all others."""
 
     fp32_nodes: frozenset[str]
     """Names of nodes that write or read a tensor too large for fp16."""
@@ -36,10 +36,10 @@ class Fp16Analysis:
 
 
 def analyze_range(model: ir.Model, samples: Array) -> Fp16Analysis:
-    """The magnitude of every tensor that becomes fp16, on `samples` (M, C, H, W), one at a time.
+    """Measure every tensor that becomes fp16, on `samples` (M, C, H, W), one at a time.
 
-    Inputs of a node become fp16, too, even if the node that writes them stays in fp32: the output
-    of a LayerNorm is cast in front of every matmul.
+    The inputs of a node become fp16 even if the node that writes them stays in fp32: the output of
+    a LayerNorm is cast in front of every matmul.
     """
     nodes = find_convertible(model.graph)
     magnitudes = _measure_magnitudes(model, _list_tensors(nodes), samples)
@@ -51,11 +51,11 @@ def analyze_range(model: ir.Model, samples: Array) -> Fp16Analysis:
     )
     rest = {name: size for name, size in magnitudes.items() if name not in large}
     worst = max(rest, key=lambda name: rest[name], default="")
-    largest = rest.get(worst, 0.0)
-    kept = len(fp32_nodes)
     return Fp16Analysis(
         fp32_nodes=fp32_nodes,
-        fp16_range=Fp16Range(largest=largest, limit=FP16_MAX, worst=worst, kept=kept),
+        fp16_range=Fp16Range(
+            largest=rest.get(worst, 0.0), limit=FP16_MAX, worst=worst, kept=len(fp32_nodes)
+        ),
     )
 
 

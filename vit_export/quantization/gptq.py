@@ -1,8 +1,8 @@
-"""GPTQ: rounding that compensates for its errors.
+"""GPTQ: rounding that compensates for its own errors.
 
-The weights of a channel are rounded one after the other. After each, the weights that are not
+The weights of a channel are rounded one after the other. After each step, the weights that are not
 rounded yet change so that the layer's output on calibration inputs changes least (Frantar et al.,
-arXiv:2210.17323, algorithm 1, with the inputs of the largest power first).
+arXiv:2210.17323, algorithm 1, which begins here with the inputs of the largest power).
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ DAMPING = 0.1
 
 On a trained DINOv2 ViT-S with 512 to 2,048 rows, 0.01 overfitted the calibration images."""
 COLUMNS = 64
-"""Weights that are rounded before the rest is updated: one matrix product does that then."""
+"""Number of inputs that are rounded before one matrix product updates all later ones."""
 SMALLEST = 1e-12
 
 
@@ -29,9 +29,15 @@ SMALLEST = 1e-12
 def round_with_gptq(
     weight: Tensor, inputs: Tensor, bits: int, block: int | None
 ) -> QuantizedWeight:
-    """`weight` (N, K) rounded to `bits` for `inputs` (R, K), whose channels have a mean of zero.
+    """The weight of a linear layer, rounded so that its output on `inputs` changes least.
 
-    Scales are those of `round_to_nearest`. `block` divides K.
+    Scales are those of `round_to_nearest`.
+
+    Args:
+        weight: (N, K).
+        inputs: calibration inputs (R, K), whose channels have a mean of zero.
+        bits: bits of an integer.
+        block: number of inputs that share a scale, which divides K; None: one scale per channel.
     """
     scales = choose_scales(weight.numpy(), bits, block)
     steps = torch.from_numpy(expand_scales(scales, weight.shape[1]))

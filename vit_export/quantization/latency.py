@@ -1,4 +1,4 @@
-"""Milliseconds of each linear layer in each scheme; the timer itself is handed in."""
+"""Milliseconds of each linear layer in each scheme, measured by a timer that the caller passes."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -10,11 +10,11 @@ from vit_export.core.progress import Progress, ReportShare
 from vit_export.quantization.observer import LayerStats
 
 Gemm = tuple[int, int, int]
-"""Sizes of a layer's matrix product: rows, inner, columns; (rows, inner) times (inner, columns)."""
+"""Sizes (rows, inner, columns) of a matrix product of (rows, inner) and (inner, columns)."""
 
 
 class LayerTimer(Protocol):
-    """Times linear layers in a runtime."""
+    """A function that times linear layers in a runtime."""
 
     def __call__(
         self,
@@ -41,14 +41,14 @@ def measure_layer_ms(
     """Milliseconds by layer and scheme, in fp32 and each of `schemes`.
 
     Args:
-        layers: by module name.
+        layers: linear layers by module name.
         stats: statistics of each layer, with the number of rows of one image.
         time_layers: times layers of distinct sizes.
         images: number of images in a batch.
         schemes: names in `SCHEMES`.
-        flavour: the flavour of the graph.
-        threads: of the runtime; None: its own choice.
-        progress: opened around the timing.
+        flavour: value of `--for`: the runtime that the graph is for.
+        threads: threads of the runtime; None leaves the number to it.
+        progress: shows the timing.
     """
     gemms = {
         name: (stats[name].rows_per_image * images, layer.in_features, layer.out_features)

@@ -1,7 +1,7 @@
 """Which layers of a lowered ViT are quantized: the linear layers of the encoder's blocks.
 
-Patch projection, head and the matmuls inside attention are quantized on request only: a few
-percent of the arithmetic, and the most sensitive.
+Patch projection, head and the matmuls inside attention are quantized on request only. They are a
+few percent of the arithmetic, and its most sensitive part.
 """
 
 from collections.abc import Collection
@@ -18,7 +18,7 @@ from vit_export.model.vit.lowering.rewrites import make_linear
 ENCODER = "blocks."
 CONTRACT = "mlp.contract"
 PART_PREFIXES = {"patches": "embedding.projection", "head": "head."}
-"""Prefix of the layers that a value of --include adds."""
+"""Values of --include, each with the prefix of the layers that it adds."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class NormReaders:
 
     norm: str
     readers: tuple[str, ...]
-    """Every module that reads the LayerNorm."""
+    """All modules that read the LayerNorm."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def check_parts(lowered: LoweredVit, include: Collection[str]) -> None:
 
 
 def add_biases(lowered: LoweredVit, include: Collection[str]) -> None:
-    """Give layers without a bias one of zeros, in place: it takes the mean error of rounding."""
+    """Give layers without a bias one of zeros, in place, to take the mean error of rounding."""
     for name, layer in find_linear_layers(lowered, include).items():
         if layer.bias is None:
             zeros = torch.zeros(layer.out_features)
@@ -72,7 +72,7 @@ def add_biases(lowered: LoweredVit, include: Collection[str]) -> None:
 
 
 def find_attention_matmuls(lowered: LoweredVit) -> dict[str, AttentionMatmuls]:
-    """The modules softmax(q kᵀ) v of the encoder, by module name, in order."""
+    """The matmuls of every attention of the encoder, by module name, in order."""
     return {
         name: module
         for name, module in lowered.named_modules()

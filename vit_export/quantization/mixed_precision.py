@@ -1,8 +1,8 @@
 """--precision auto: the fastest assignment of schemes to layers that keeps an accuracy budget.
 
-A runtime times each layer in each scheme, and fake quantization measures what each layer alone
-costs the answers. Both predict a frontier of assignments. The fastest of these that should keep the
-budget is measured as a whole, then the next one, until one keeps it.
+A runtime times each layer in each scheme, and fake quantization measures how much noise each layer
+alone adds to the answers. Both predict a frontier of assignments. The fastest one that should keep
+the budget is measured as a whole, then the next one, until one keeps it.
 """
 
 import math
@@ -13,12 +13,12 @@ from typing import Self
 import numpy as np
 from torch import nn
 
-from vit_export.artifact.batch import LARGEST_PROVEN, Batch, order_samples
+from vit_export.artifact.batch import MAX_PROVEN_BATCH, Batch, order_samples
 from vit_export.artifact.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, SearchResult
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.numerics import Array
-from vit_export.core.packages import versions_of
+from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress, ReportShare
 from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.latency import LayerTimer, measure_layer_ms
@@ -34,8 +34,8 @@ from vit_export.quantization.sensitivity import (
 )
 from vit_export.quantization.smoothquant import smooth_channels
 
-FIRST = "int8"
-"""The scheme that channels and weights are prepared for; the others differ in activations only."""
+ROUNDING_SCHEME = "int8"
+"""The scheme that weights are rounded for; the others of a search differ in activations only."""
 SMALLEST = 1e-300
 
 Plans = Mapping[str, QuantizationPlan]
@@ -44,14 +44,14 @@ Plans = Mapping[str, QuantizationPlan]
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """What a search aims at, and the file that it is for."""
+    """The request of a search, and properties of the file that it is for."""
 
     request: QuantizationRequest
     flavour: str
     batch: Batch
     classifies: bool
     threads: int | None
-    """Threads of the runtime that times layers; None: the runtime's own choice."""
+    """Threads of the runtime that times layers; None leaves the number to it."""
 
     @classmethod
     def from_manifest(
@@ -68,7 +68,7 @@ class SearchSettings:
 
     @property
     def schemes(self) -> tuple[str, ...]:
-        """The schemes besides fp32; static ranges need images to calibrate on."""
+        """The candidate schemes besides fp32; static ranges need calibration images."""
         zero_point = "-zero-point" if self.flavour == "onnxruntime" else ""
         static = (f"int8-static{zero_point}",) if self.request.calibration else ()
         return (*static, "int8", "int8-token-zero-point")
@@ -84,23 +84,24 @@ def search(
     time_layers: LayerTimer,
     progress: Progress,
 ) -> tuple[QuantizationPlan, SearchResult]:
-    """The plan that keeps the budget, and the search that found it.
+    """The fastest plan that keeps the budget, and the record of its search.
 
     Args:
-        lowered: the module; it changes in place to the same function that is easier to round.
+        lowered: the module; smoothing changes its weights in place, but not its function.
         settings: budget, flavour and batch sizes.
         stats: statistics of the layers of `lowered`; they change with it.
         samples: the inputs of the proof, (M, C, H, W).
         others: further images (C, H, W), which are measured with their enlarged quarters.
         time_layers: times layers in the runtime that the file is for.
-        progress: opened around every stage.
+        progress: shows every stage.
 
     Raises:
         BudgetError: no assignment with a quantized layer keeps the budget.
     """
     include = settings.request.include
     with progress("smooth channels"):
-        smooth_channels(lowered, stats, dict.fromkeys(find_linear_layers(lowered, include), FIRST))
+        names = find_linear_layers(lowered, include)
+        smooth_channels(lowered, stats, dict.fromkeys(names, ROUNDING_SCHEME))
     layers = find_linear_layers(lowered, include)
     with progress("round weights") as report_share:
         plans = _plan_schemes(layers, stats, settings.schemes, report_share)
@@ -123,22 +124,22 @@ def search(
     noise |= {(name, FP32): 0.0 for name in layers}
     frontier = list(walk_frontier(ms, noise))
     with progress("measure mixed precisions"):
-        best, points, factor = find_first_within(test, frontier, plans, settings)
+        best, points, factor = find_first_within_budget(test, frontier, plans, settings)
     result = SearchResult(
         budget=settings.request.budget,
         choices=tuple(_describe(name, best, ms, noise) for name in best.schemes),
         tried=points,
         foreseen=tuple((one.ms, _to_db(factor * one.noise)) for one in frontier if one.noise),
         images=len(test.images),
-        runtime=f"ONNX Runtime {versions_of(['onnxruntime'])['onnxruntime']}",
+        runtime=f"ONNX Runtime {find_versions(['onnxruntime'])['onnxruntime']}",
     )
     return _combine(best, plans), result
 
 
 def _list_batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
-    """Positions of the images of each batch: those of the proof, then the other images."""
+    """Positions of the images in each batch: the batches of the proof, then the other images."""
     orders = [(order_samples(range(samples), size, batch.proven), size) for size in batch.proven]
-    orders.append((list(range(samples, samples + others)), LARGEST_PROVEN))
+    orders.append((list(range(samples, samples + others)), MAX_PROVEN_BATCH))
     return [o[start : start + size] for o, size in orders for start in range(0, len(o), size)]
 
 
@@ -148,15 +149,15 @@ def _plan_schemes(
     schemes: Sequence[str],
     report_share: ReportShare | None,
 ) -> dict[str, QuantizationPlan]:
-    """A plan of all layers for each scheme; weights are rounded once, for inputs in `FIRST`."""
-    first = plan_layers(layers, stats, dict.fromkeys(layers, FIRST), report_share)
+    """A plan of all layers for each scheme; weights are rounded once, for `ROUNDING_SCHEME`."""
+    common = plan_layers(layers, stats, dict.fromkeys(layers, ROUNDING_SCHEME), report_share)
 
     def change_scheme(name: str, layer: LayerPlan, scheme: str) -> LayerPlan:
         return replace(layer, scheme=scheme, params=SCHEMES[scheme].choose_params(stats[name]))
 
     return {
         scheme: QuantizationPlan(
-            layers={name: change_scheme(name, layer, scheme) for name, layer in first.items()}
+            layers={name: change_scheme(name, layer, scheme) for name, layer in common.items()}
         )
         for scheme in schemes
     }
@@ -182,12 +183,12 @@ def _describe(layer: str, best: Assignment, ms: Costs, noise: Costs) -> Choice:
     )
 
 
-def find_first_within(
+def find_first_within_budget(
     test: AccuracyTest, frontier: Sequence[Assignment], plans: Plans, settings: SearchSettings
 ) -> tuple[Assignment, tuple[Point, ...], float]:
     """The fastest assignment that keeps the budget when it is measured.
 
-    Also every measured point, and the factor between measured and predicted noise.
+    The other results are all measured points, and the ratio of measured to predicted noise.
 
     Raises:
         BudgetError: no assignment with a quantized layer keeps the budget.
@@ -209,7 +210,7 @@ def find_first_within(
         factor = 10 ** (-worst_db / 10) / candidate.noise if candidate.noise else 0.0
         if point.meets(target):
             return candidate, tuple(points), factor
-        if worst_db >= aim_db:  # only top classes changed: aim higher
+        if worst_db >= aim_db:  # only top classes changed, which a higher SNR keeps
             aim_db = worst_db + MARGIN_DB
     nearest = max(points, key=lambda point: point.worst_snr_db, default=None)
     raise BudgetError(budget, nearest, tuple(points))

@@ -1,4 +1,4 @@
-"""Statistics of what enters each layer, collected image by image: memory stays bounded."""
+"""Statistics of the input of each layer, collected image by image in bounded memory."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.layers import find_attention_matmuls, find_linear_layers
 
 MAX_ROWS = 1024
-"""Maximum number of rows of a layer's input that are kept, to try settings on."""
+"""Maximum number of rows of a layer's input that are stored, to measure rounding errors on."""
 MIN_ROWS_PER_IMAGE = 8
-"""Minimum number of rows that are kept of an image: fewer would show one token only."""
+"""Minimum number of rows that are stored of an image: a single row would show one token only."""
 GOLDEN_RATIO = 0.6180339887
 """Its multiples, modulo 1, are spread evenly between 0 and 1, whatever their number."""
 HEAD_AXES = 4
@@ -29,11 +29,12 @@ ATTENTION_INPUTS = ("queries", "keys", "values")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ActivationStats:
-    """Statistics of the input of one layer over all images. K channels."""
+    """Statistics of the input of one layer over all images; K is its number of channels."""
 
     images: int
-    """Number of images announced; a few of them may have been unreadable."""
+    """Number of images in the folder, including unreadable ones."""
     rows_per_image: int
+    """Number of rows of one image: tokens, or patches."""
     count: int
     """Number of rows of all images together."""
     total: Tensor
@@ -58,7 +59,7 @@ class ActivationStats:
         return images
 
     def transform(self, shift: Tensor, scale: Tensor) -> "ActivationStats":
-        """The statistics of (x - shift) / scale, for a positive scale."""
+        """The statistics of (x - shift) / scale; both are (K,) or scalars, and `scale` positive."""
         return ActivationStats(
             images=self.images,
             rows_per_image=self.rows_per_image,
@@ -71,23 +72,23 @@ class ActivationStats:
 
 
 LayerStats = dict[str, ActivationStats]
-"""Statistics by name of the layer, or of an input of attention's matmuls."""
+"""Statistics by the name of a layer, or of an input of attention's matmuls."""
 
 
 @dataclass(eq=False)
 class Observer:
-    """Collects the statistics of one layer's input while images pass."""
+    """Collects the statistics of one layer's input, image by image."""
 
     images: int
-    """Number of images that will pass, all with equally many rows."""
+    """Number of images that will follow, all with equally many rows."""
     rows_per_image: int = 0
     count: int = 0
     total: Tensor = field(default_factory=lambda: torch.zeros(()))
     low: Tensor = field(default_factory=lambda: torch.full((), torch.inf))
     high: Tensor = field(default_factory=lambda: torch.full((), -torch.inf))
     buffer: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
-    """(`MAX_ROWS`, K); its first `filled` rows are sampled rows."""
-    filled: int = 0
+    """(`MAX_ROWS`, K); its first `row_count` rows are sampled rows."""
+    row_count: int = 0
 
     def add(self, x: Tensor) -> None:
         """Include the rows `x` (rows_per_image, K) of one image."""
@@ -97,7 +98,7 @@ class Observer:
         self.low = torch.minimum(self.low, x.amin(dim=0))
         self.high = torch.maximum(self.high, x.amax(dim=0))
         stride = find_image_stride(self.images, self.rows_per_image)
-        if number % stride == 0 and self.filled < MAX_ROWS:
+        if number % stride == 0 and self.row_count < MAX_ROWS:
             self._append(x[self._choose_rows(number // stride)])
 
     def read_stats(self) -> ActivationStats:
@@ -109,38 +110,38 @@ class Observer:
             total=self.total,
             low=self.low,
             high=self.high,
-            rows=self.buffer[: self.filled],
+            rows=self.buffer[: self.row_count],
         )
 
     def _choose_rows(self, number: int) -> Tensor:
-        """Positions all over the image, different ones in each image: every token is sampled."""
+        """Positions spread over the image, and shifted per image so that every token is sampled."""
         sampled = count_sampled_rows(self.images, self.rows_per_image)
         start = round(number * GOLDEN_RATIO * self.rows_per_image)
         positions = torch.arange(sampled) * self.rows_per_image // sampled
         return (positions + start) % self.rows_per_image
 
     def _append(self, x: Tensor) -> None:
-        """Copy `x` to one large block: many small blocks fragmented the heap."""
+        """Copy `x` into one large buffer: many small tensors fragmented the heap."""
         if not len(self.buffer):
             self.buffer = torch.empty(MAX_ROWS, x.shape[1])
-        end = min(self.filled + len(x), MAX_ROWS)
-        self.buffer[self.filled : end] = x[: end - self.filled]
-        self.filled = end
+        end = min(self.row_count + len(x), MAX_ROWS)
+        self.buffer[self.row_count : end] = x[: end - self.row_count]
+        self.row_count = end
 
 
 def find_image_stride(images: int, rows_per_image: int) -> int:
-    """The distance between images that rows are sampled from, so that these span the folder."""
+    """Distance between sampled images, so that the sampled rows come from the whole folder."""
     return -(-images * min(MIN_ROWS_PER_IMAGE, rows_per_image) // MAX_ROWS)
 
 
 def count_sampled_rows(images: int, rows_per_image: int) -> int:
-    """The number of rows that are sampled from one of these images."""
+    """Number of rows that are sampled from each sampled image."""
     sampled_images = -(-images // find_image_stride(images, rows_per_image))
     return min(MAX_ROWS // sampled_images, rows_per_image)
 
 
 class NamedImages(Protocol):
-    """Names and inputs (C, H, W), created one at a time."""
+    """Names and model inputs (C, H, W), produced one at a time."""
 
     def __len__(self) -> int: ...
 
@@ -156,8 +157,8 @@ def collect_stats(
 ) -> tuple[LayerStats, dict[str, int]]:
     """Statistics of every layer's input on `images`, and the top class of each image.
 
-    If `include` has `attention`, the inputs of its matmuls are observed, too, under the name of the
-    module and each of `ATTENTION_INPUTS`.
+    If `include` has `attention`, the inputs of its matmuls are observed as well. They are named
+    after the module and each of `ATTENTION_INPUTS`.
 
     Raises:
         RequestError: an activation is not finite; the message names the layer and the image.
@@ -184,7 +185,7 @@ def collect_stats(
 
 @contextmanager
 def _observe(modules: dict[str, nn.Module], observers: dict[str, list[Observer]]) -> Iterator[None]:
-    """While open, the inputs of each of `modules` go to its observers, one per argument."""
+    """While open, pass the inputs of each module to its observers, one per argument."""
     hooks = [
         module.register_forward_pre_hook(_make_hook(observers[name]))
         for name, module in modules.items()
@@ -205,7 +206,7 @@ def _make_hook(observers: Sequence[Observer]) -> Callable[[nn.Module, tuple[Tens
 
 
 def _put_channels_last(x: Tensor) -> Tensor:
-    """(M, K): the rows of a layer's input, or those of heads (B, h, N, d) with K = h·d."""
+    """The rows (M, K) of a layer's input, or of heads (B, h, N, d) with K = h·d."""
     if x.ndim == HEAD_AXES:
         return x.transpose(1, 2).flatten(2).flatten(0, 1)  # (B·N, h·d)
     return x.flatten(0, -2)

@@ -1,7 +1,7 @@
 """Assignments of schemes to layers, from the fastest to the most exact: a greedy frontier.
 
 Errors of different layers are nearly independent, so their powers add. The noise of each layer
-alone therefore predicts the noise of an assignment, up to a factor that measuring it reveals.
+alone therefore predicts the noise of an assignment, up to a factor that one measurement reveals.
 """
 
 import math
@@ -25,17 +25,17 @@ class Assignment:
 
 
 def walk_frontier(ms: Costs, noise: Costs) -> Iterator[Assignment]:
-    """Assignments from the fastest scheme of each layer to the most exact, one layer per step.
+    """Yield assignments, from the fastest scheme of every layer to the most exact.
 
-    Each step is the one that removes the most noise per millisecond. A scheme that is slower and
-    noisier than another one of its layer is never used.
+    Each step changes the scheme of one layer: the change that removes the most noise per
+    millisecond. A scheme that is both slower and noisier than another is never used.
 
     Args:
         ms: milliseconds of each layer in each scheme.
         noise: noise of each layer in each scheme; it has the keys of `ms`.
     """
     layers = dict.fromkeys(layer for layer, _ in ms)
-    options = {layer: _list_efficient(layer, ms, noise) for layer in layers}
+    options = {layer: _list_efficient_schemes(layer, ms, noise) for layer in layers}
     chosen = {layer: schemes[0] for layer, schemes in options.items()}
     while True:
         yield _assign(chosen, ms, noise)
@@ -48,15 +48,15 @@ def walk_frontier(ms: Costs, noise: Costs) -> Iterator[Assignment]:
             return
 
         def measure_gain(step: tuple[str, str]) -> float:
-            now = step[0], chosen[step[0]]
-            slower = ms[step] - ms[now]
-            return (noise[now] - noise[step]) / slower if slower > 0 else math.inf
+            current = step[0], chosen[step[0]]
+            added_ms = ms[step] - ms[current]
+            return (noise[current] - noise[step]) / added_ms if added_ms > 0 else math.inf
 
         layer, scheme = max(steps, key=measure_gain)
         chosen[layer] = scheme
 
 
-def _list_efficient(layer: str, ms: Costs, noise: Costs) -> list[str]:
+def _list_efficient_schemes(layer: str, ms: Costs, noise: Costs) -> list[str]:
     """The layer's schemes, each slower and more exact than the one before."""
     efficient: list[str] = []
     for scheme in sorted((s for name, s in ms if name == layer), key=lambda s: ms[layer, s]):

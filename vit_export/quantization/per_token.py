@@ -1,8 +1,8 @@
 """Per-token scales for layers whose input has outlier tokens.
 
-A few tokens of a trained ViT are a hundred times as large as the others in front of a few layers:
-the second layer of an MLP, the projection of what attention gathered. One range for all tokens is
-too coarse there. A scale per token costs time, so only layers get it whose statistics show a gain.
+In front of a few layers of a trained ViT, a few tokens are a hundred times as large as the others:
+the second layer of an MLP, the output projection of attention. One range for all tokens is too
+coarse there. A scale per token costs time, so a layer gets it only if its statistics show a gain.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from vit_export.quantization.observer import ActivationStats, LayerStats
 from vit_export.quantization.schemes import SCHEMES
 
 MIN_NOISE_RATIO = 10 ** (7 / 10)
-"""Minimum ratio of the noise of one range to that of a range per token.
+"""Ratio of the noise of one range to that of a range per token, above which the latter is used.
 
 7 dB is more than one bit, and few layers reach it."""
 SMALLEST = 1e-5
@@ -24,7 +24,7 @@ SMALLEST = 1e-5
 def use_per_token_scales(
     layers: Mapping[str, nn.Linear], stats: LayerStats, schemes: Mapping[str, str]
 ) -> dict[str, str]:
-    """`schemes` by layer, with the per-token scheme in place where outlier tokens need it."""
+    """The scheme of each layer: its per-token scheme if its input has outlier tokens."""
     return {n: _choose_scheme(layers[n], stats[n], scheme) for n, scheme in schemes.items()}
 
 
@@ -37,7 +37,7 @@ def _choose_scheme(layer: nn.Linear, stats: ActivationStats, scheme: str) -> str
 
 
 def _measure_noise(layer: nn.Linear, stats: ActivationStats, name: str) -> float:
-    """The error's share of the output power, averaged over tokens, which norms scale alike."""
+    """The error power as a share of the output power, averaged over tokens."""
     scheme = SCHEMES[name]
     params = scheme.choose_params(stats)  # None at run time: each image has a range of its own
     error = torch.cat([scheme.fake_quantize_input(x, params) - x for x in stats.rows_by_image])

@@ -40,7 +40,7 @@ class LayerPlan:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class QuantizationPlan:
-    """The layers that are quantized, by module name; all others stay in fp32."""
+    """The plans of quantized layers, by module name; all other layers stay in fp32."""
 
     layers: Mapping[str, LayerPlan] = field(default_factory=dict)
     attention_matmuls: Mapping[str, AttentionPlan] = field(default_factory=dict)
@@ -61,8 +61,8 @@ def make_plan(
 ) -> QuantizationPlan:
     """The plan for `lowered`, from the statistics of its layers.
 
-    Both `lowered` and `stats` change in place: the same function, with channels that are easier to
-    round.
+    Both `lowered` and `stats` change in place: smoothing makes channels easier to round, while
+    `lowered` still computes the same function.
     """
     schemes = choose_schemes(find_linear_layers(lowered, request.include), request, flavour)
     with progress("smooth channels"):
@@ -82,9 +82,10 @@ def choose_schemes(
 ) -> dict[str, str]:
     """The scheme of each layer for `request`, by layer name.
 
-    The second layer of an MLP reads an activation function, through which no smoothing folds, and
-    hardly any of its input is negative: a symmetric static range wastes a bit there, besides those
-    that large tokens take. That cost 6 dB on a trained DINOv2 ViT-S, so each token has a range.
+    The second layer of an MLP reads the output of an activation function. Smoothing does not fold
+    through that function, and hardly any of its output is negative: a symmetric static range wastes
+    a bit, besides the bits that large tokens cost. The loss was 6 dB on a trained DINOv2 ViT-S, so
+    each token has a range there.
     """
     if request.precision == "int8-static" and flavour == "onnxruntime":
         return dict.fromkeys(layers, "int8-static-zero-point")
@@ -96,7 +97,7 @@ def choose_schemes(
 
 
 def check_blocks(lowered: LoweredVit, request: QuantizationRequest) -> None:
-    """Raise RequestError unless every layer's inputs divide into blocks that share a scale."""
+    """Raise RequestError unless the inputs of every layer divide into blocks that share a scale."""
     scheme = SCHEMES.get(request.precision)
     block = scheme.block if scheme else None
     for name, layer in find_linear_layers(lowered, request.include).items():
@@ -112,18 +113,18 @@ def plan_layers(
     schemes: Mapping[str, str],
     report_share: ReportShare | None = None,
 ) -> dict[str, LayerPlan]:
-    """A plan for each layer that has a scheme in `schemes`, by layer name."""
+    """The plan of each layer in `schemes`, by layer name."""
     steps = track(schemes.items(), len(schemes), report_share)
     return {name: plan_layer(layers[name], stats[name], scheme) for name, scheme in steps}
 
 
 @torch.no_grad()
 def plan_layer(layer: nn.Linear, stats: ActivationStats, name: str) -> LayerPlan:
-    """The layer's rounded weight, its corrected bias and its input range, in the scheme `name`.
+    """The layer's rounded weight, corrected bias and input range in the scheme called `name`.
 
     The bias takes the mean error of the rounded weight, the part of the error that is the same for
-    every image (Nagel et al., arXiv:1906.04721, section 4.2). Weights that are rounded later
-    compensate for the rest, on inputs that are rounded as the scheme rounds them.
+    every image (Nagel et al., arXiv:1906.04721, section 4.2). GPTQ compensates for the rest, on
+    inputs that are rounded as the scheme rounds them.
     """
     scheme = SCHEMES[name]
     params = scheme.choose_params(stats)

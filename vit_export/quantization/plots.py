@@ -10,7 +10,8 @@ def write_search_plot(path: Path, search: SearchResult) -> None:
     """Write the plot, whole or not at all; the suffix of `path` selects the format.
 
     Raises:
-        RequestError, BuildError: `path` cannot be written.
+        RequestError: `path` is a folder, or its folder is missing.
+        BuildError: `path` cannot be written.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -24,8 +25,8 @@ def write_search_plot(path: Path, search: SearchResult) -> None:
         for points, mark, label in ((others, "o", "measured"), ([best], "*", "chosen")):
             ms, snr = [one.ms for one in points], [one.worst_snr_db for one in points]
             axes.plot(ms, snr, mark, markersize=4 if mark == "o" else 12, label=label)
-        least = search.budget.min_snr_db
-        axes.axhline(least, color="tab:red", ls=":", label=f"budget: {least:g} dB")
+        min_snr_db = search.budget.min_snr_db
+        axes.axhline(min_snr_db, color="tab:red", ls=":", label=f"budget: {min_snr_db:g} dB")
         axes.set(xlabel="ms of the encoder's linear layers", ylabel="SNR of the worst image, dB")
         axes.legend()
         save_figure(path, figure)

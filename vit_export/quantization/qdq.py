@@ -1,8 +1,8 @@
-"""A quantization plan written into a graph.
+"""A quantization plan written into a graph, as Q/DQ nodes or their run-time form.
 
-ONNX Runtime turns each form of an activation below into a product of integers with a float answer:
-Q and DQ (or their run-time form) stand around what is multiplied and nowhere else. Outputs stay
-float: a second rounding costs accuracy and saves nothing.
+The nodes stand in front of the factors of each product and nowhere else, so that ONNX Runtime turns
+the product into one of integers with a float output. A second rounding of the output would cost
+accuracy and save nothing.
 """
 
 from collections import Counter
@@ -26,9 +26,11 @@ from vit_export.quantization.schemes import BLOCK, SMALLEST, QuantParams
 from vit_export.quantization.weights import QuantizedWeight
 
 SharedInputs = dict[tuple[ir.Value, str], tuple[ir.Value, ...]]
-"""Quantized forms of a value, by value and name of the form: layers with one input share them."""
+"""Quantized forms of a value, by value and name of the form; layers with one input share them."""
 MAX_ERROR_SHARE = 0.5
-"""Maximum share of a weight's norm: four bits lose a tenth, another layer's weight loses all."""
+"""Maximum rounding error of a weight as a share of its norm.
+
+Rounding to 4 bits loses about a tenth; the weight of another layer differs by the whole norm."""
 
 
 def write_plan(model: ir.Model, plan: QuantizationPlan, flavour: str) -> None:
@@ -59,11 +61,11 @@ def write_plan(model: ir.Model, plan: QuantizationPlan, flavour: str) -> None:
 
 
 def _check_weight(linear: Linear, weight: QuantizedWeight) -> None:
-    """Raise BuildError unless `weight` is that of `linear`, rounded."""
+    """Raise BuildError unless `weight` is the rounded weight of `linear`."""
     same_shape = weight.integers.shape == linear.weight.shape
     error = np.linalg.norm(weight.dequantize() - linear.weight) if same_shape else np.inf
     if not error <= MAX_ERROR_SHARE * np.linalg.norm(linear.weight):
-        message = f"the graph's {linear.module} has other weights than were rounded for it."
+        message = f"the graph's {linear.module} has other weights than the plan."
         raise BuildError(message, "report this with the model's spec.")
 
 
@@ -82,7 +84,7 @@ def write_run_time_range(
 def write_per_token(
     write: NodeBuilder, linear: Linear, layer: LayerPlan, shared: SharedInputs
 ) -> None:
-    """Each row divided by its largest magnitude, and a static range for the quotients."""
+    """Each row is divided by its largest magnitude, and the quotients have a static range."""
     if (linear.input, "token") not in shared:
         axes = write.add_constant("last_axis", np.array([1], np.int64))
         magnitudes = write("Abs", linear.input, like=linear.input)
@@ -110,7 +112,7 @@ def write_static(
 def write_static_fused(
     write: NodeBuilder, linear: Linear, layer: LayerPlan, shared: SharedInputs
 ) -> None:
-    """ONNX Runtime's own product of integers, which adds the bias; a zero point costs nothing."""
+    """ONNX Runtime's own product of integers, which adds the bias and supports a zero point."""
     weight, weight_scale = _write_int8_weight(write, layer)
     scale, zero = write_params(write, _require_params(layer))
     if (linear.input, "static") not in shared:
@@ -125,7 +127,7 @@ def write_static_fused(
 def write_weight_only(
     write: NodeBuilder, linear: Linear, layer: LayerPlan, _: SharedInputs
 ) -> None:
-    """DequantizeLinear of the weight, and a product of floats; four bits need opset 21."""
+    """DequantizeLinear of the weight and a product of floats; four bits need opset 21."""
     if layer.scheme == "weights-int4":
         weight = write.add_constant("weight_in_4_bits", layer.weight.integers.T, ir.DataType.INT4)
         scale = write.add_constant("weight_scale", layer.weight.scales.T)
@@ -138,7 +140,7 @@ def write_weight_only(
 def write_4_bit_weight_fused(
     write: NodeBuilder, linear: Linear, layer: LayerPlan, _: SharedInputs
 ) -> None:
-    """ONNX Runtime's own product with blocks of four-bit weights."""
+    """ONNX Runtime's own product with blocks of 4-bit weights."""
     outputs, inputs = linear.weight.shape
     numbers = (layer.weight.integers + 8).astype(np.uint8)  # the operator's zero point is 8
     pairs = numbers[:, ::2] | numbers[:, 1::2] << 4  # the first in the lower half of a byte
@@ -169,7 +171,7 @@ LINEAR_WRITERS: dict[
     ("weights-int4", ""): write_weight_only,
     ("weights-int4", "onnxruntime"): write_4_bit_weight_fused,
 }
-"""What writes a linear layer, by scheme and flavour; an empty flavour stands for all others."""
+"""Functions that write a linear layer, by scheme and flavour; an empty flavour is the default."""
 
 
 def _write_int8_weight(write: NodeBuilder, layer: LayerPlan) -> tuple[ir.Value, ir.Value]:
@@ -183,7 +185,7 @@ def _dequantize_int8_weight(write: NodeBuilder, layer: LayerPlan) -> ir.Value:
 
 
 def _quantize_dequantize_3d(write: NodeBuilder, value: ir.Value, params: QuantParams) -> ir.Value:
-    """Q and DQ of `value` (M, K), with an axis before it, (1, M, K).
+    """Q and DQ of `value` (M, K), with an axis in front, (1, M, K).
 
     ONNX Runtime makes a Gemm of MatMul and Add on two axes before it looks for Q and DQ, and then
     computes in float, at half the speed of the unquantized layer.
@@ -212,5 +214,5 @@ def _finish_with_bias(write: NodeBuilder, layer: LayerPlan, product: ir.Value) -
 
 def _require_params(layer: LayerPlan) -> QuantParams:
     if layer.params is None:
-        raise ValueError("a static scheme needs a range")
+        raise ValueError("the scheme needs a static range")
     return layer.params

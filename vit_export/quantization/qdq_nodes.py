@@ -1,4 +1,4 @@
-"""Nodes that quantize and dequantize one value: Q and DQ, or their run-time form."""
+"""Nodes that quantize and dequantize one value: Q/DQ, or their run-time form."""
 
 import numpy as np
 import onnx_ir as ir
@@ -10,7 +10,7 @@ from vit_export.quantization.schemes import QuantParams
 def quantize_dequantize(
     write: NodeBuilder, value: ir.Value, params: QuantParams, word: str = "input"
 ) -> ir.Value:
-    """`value` through QuantizeLinear and DequantizeLinear, of the same shape."""
+    """`value` after QuantizeLinear and DequantizeLinear, in its own shape."""
     constants = write_params(write, params, word)
     integers = write("QuantizeLinear", value, *constants)
     return write("DequantizeLinear", integers, *constants, like=value)
@@ -40,8 +40,8 @@ def multiply_integers(
     """MatMulInteger and its answer in floats, of the shape of the replaced node's output.
 
     Args:
-        write: writes in place of the matmul.
-        integers: both factors, then the zero point of the first, or of both.
+        write: adds nodes in front of the matmul to replace.
+        integers: both factors, then the zero point of the first factor or of both.
         scales: the scale of each factor.
     """
     like = write.anchor.outputs[0]

@@ -1,7 +1,7 @@
-"""Schemes: how one linear layer is quantized, its weight and its input.
+"""Schemes: how the weight and the input of one linear layer are quantized.
 
-Each scheme can be computed in PyTorch, number by number as a runtime rounds (fake quantization),
-so that a choice between schemes needs no export.
+Each scheme is simulated in PyTorch with the rounding of a runtime (fake quantization), so that a
+choice between schemes needs no export.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ Activations = Literal["float", "batch", "token", "static"]
 UINT8_MAX = 255
 INT8_MAX = 127
 SMALLEST = 1e-30
-"""Smallest range and smallest magnitude that anything is divided by."""
+"""Smallest divisor: ranges and magnitudes below it are raised to it."""
 BLOCK = 32
-"""Inputs that share a scale in weights of four bits."""
+"""Number of inputs that share a scale in 4-bit weights."""
 
 
 class QuantParams(NamedTuple):
@@ -39,7 +39,7 @@ class Scheme:
     bits: int
     """Bits of a weight."""
     block: int | None = None
-    """Number of inputs that share a scale; None: one scale per output channel."""
+    """Number of inputs that share a scale of the weight; None: one scale per output channel."""
     activations: Activations
     """How inputs are quantized.
 
@@ -49,7 +49,7 @@ class Scheme:
     zero_point: bool = False
     """Whether a static range may be asymmetric; TensorRT supports symmetric ranges only."""
     outlier_scheme: str | None = None
-    """Name of the scheme for inputs with outlier tokens: the same weights, a range per token."""
+    """Name of the scheme with the same weights and a range per token, for outlier tokens."""
 
     def fake_quantize_weight(self, weight: Tensor) -> Tensor:
         """`weight` (N, K), rounded to the nearest step and dequantized."""
@@ -103,21 +103,21 @@ def find_row_magnitudes(x: Tensor) -> Tensor:
 
 def _fake_quantize(x: Tensor, params: QuantParams) -> Tensor:
     scale, zero = params
-    least, most = (-INT8_MAX - 1, INT8_MAX) if zero is None else (0, UINT8_MAX)
-    integers = ((x / scale).round() + (zero or 0)).clamp(least, most)
+    smallest, largest = (-INT8_MAX - 1, INT8_MAX) if zero is None else (0, UINT8_MAX)
+    integers = ((x / scale).round() + (zero or 0)).clamp(smallest, largest)
     dequantized: Tensor = (integers - (zero or 0)) * scale
     return dequantized
 
 
 def compute_params(low: Tensor, high: Tensor, *, zero_point: bool) -> QuantParams:
-    """Scale and zero point for numbers from the least of `low` to the greatest of `high`.
+    """Scale and zero point for numbers from the smallest of `low` to the largest of `high`.
 
-    The range always contains zero, as that of DynamicQuantizeLinear does, and is never empty. It
-    ends at the greatest number, not earlier: the largest activations of a ViT carry meaning, and
-    clipping them cost 10 dB and more on a trained DINOv2.
+    The range contains zero, as in DynamicQuantizeLinear, and is never empty. It clips nothing: the
+    largest activations of a ViT carry meaning, and clipping them cost 10 dB and more on a trained
+    DINOv2.
     """
-    least, most = min(float(low.min()), 0.0), max(float(high.max()), 0.0)
+    smallest, largest = min(float(low.min()), 0.0), max(float(high.max()), 0.0)
     if not zero_point:
-        return QuantParams(max(-least, most, SMALLEST) / INT8_MAX, None)
-    scale = max(most - least, SMALLEST) / UINT8_MAX
-    return QuantParams(scale, round(-least / scale))
+        return QuantParams(max(-smallest, largest, SMALLEST) / INT8_MAX, None)
+    scale = max(largest - smallest, SMALLEST) / UINT8_MAX
+    return QuantParams(scale, round(-smallest / scale))

@@ -1,4 +1,4 @@
-"""The noise that quantized layers add to a model's answers, alone and together, in PyTorch."""
+"""The noise that quantized layers, alone and together, add to a model's answers, in PyTorch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ HARDEST = 4
 
 @dataclass(frozen=True, eq=False)
 class AccuracyTest:
-    """Images, the exact module's answers, and the batches that measure a plan against them."""
+    """Images, the unquantized module's answers to them, and the batches that a plan is run in."""
 
     lowered: LoweredVit
     images: Array
     """(M, C, H, W)"""
     answers: Array
-    """The exact answer to each image, (M, ...)."""
+    """The unquantized module's answer to each image, (M, ...)."""
     batches: tuple[tuple[int, ...], ...]
     """Positions of the images of each batch: one run-time scale may serve a whole batch."""
 
@@ -35,13 +35,13 @@ class AccuracyTest:
     def prepare(
         cls, lowered: LoweredVit, images: Array, batches: Sequence[Sequence[int]] = ()
     ) -> Self:
-        """The test with the answers of `lowered` as it is; each image also runs alone."""
+        """The test of `lowered`, which is still unquantized; each image also runs alone."""
         answers = np.concatenate([_run(lowered, image[None]) for image in images])
         alone = [(position,) for position in range(len(images))]
         return cls(lowered, images, answers, (*alone, *map(tuple, batches)))
 
     def select_hardest(self, plan: QuantizationPlan) -> Self:
-        """The test on the images that `plan` costs most, each of them alone."""
+        """The test on the images that lose most under `plan`, each of them alone."""
         snrs = [snr for snr, _ in self._compare(plan)[: len(self.images)]]
         hardest = np.sort(np.argsort(snrs, kind="stable")[:HARDEST])
         alone = tuple((position,) for position in range(len(hardest)))
@@ -77,8 +77,8 @@ def enlarge_quarters(images: Sequence[Array]) -> list[Array]:
     """Two opposite quarters of each of `images` (C, H, W), enlarged to the size of the image.
 
     Quantization costs most on images unlike those of the calibration: on a published DINOv2 ViT-S,
-    textures (cells under a microscope, grass, the moon) fell 10 dB below photographs of things.
-    Enlarged quarters, which show textures, predicted that within 3 dB.
+    textures (cells under a microscope, grass, the moon) had 10 dB less than photographs of things.
+    Enlarged quarters, which show textures, predicted that loss within 3 dB.
     """
     views = []
     for image in images:

@@ -1,4 +1,4 @@
-"""SmoothQuant with shifts: channels of similar size around zero before quantized layers.
+"""SmoothQuant with shifts: it makes channels similar in size and centres them around zero.
 
 A trained ViT has channels after its LayerNorms that are ten times as large as the others, and
 channels that are far from zero on every image. Both cost the other channels bits. Two changes that
@@ -11,7 +11,7 @@ are exact in algebra avoid that:
 Both fold into the layer that computes the input, so that they cost nothing at run time: the
 LayerNorm before qkv and before the MLP, and the value projection before the output projection
 (attention's weights sum to one, so it averages values channel by channel; these are shifted only).
-Nothing folds through an activation function.
+Neither folds through an activation function.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from vit_export.quantization.observer import ActivationStats, LayerStats
 from vit_export.quantization.schemes import SCHEMES, Scheme
 
 STRENGTHS = (0.0, 0.4, 0.5, 0.6)
-"""Candidate shares of a channel's size that move into the weights; 0 leaves it where it is."""
+"""Candidate migration strengths (SmoothQuant's alpha); 0 leaves the channels as they are."""
 SMALLEST = 1e-5
 
 
@@ -61,8 +61,8 @@ def _smooth_norm(
     """Smooth and shift one LayerNorm and its readers, in place, and return the strength."""
     readers = {name: _get_linear(lowered, name) for name in norm.readers}
     shift = stats[norm.readers[-1]].mean  # key_value, not query: it reads all tokens
-    centred = {name: stats[name].transform(shift, torch.ones(())) for name in readers}
-    strength, scale = _choose_strength(readers, centred, schemes)
+    shifted_stats = {name: stats[name].transform(shift, torch.ones(())) for name in readers}
+    strength, scale = _choose_strength(readers, shifted_stats, schemes)
     lowered.set_submodule(norm.norm, _transform_norm(lowered, norm.norm, shift, scale))
     for name, layer in readers.items():
         lowered.set_submodule(name, _transform_reader(layer, shift, scale))
@@ -86,7 +86,7 @@ def _shift_values(lowered: LoweredVit, names: ValueProjection, stats: LayerStats
 def _choose_strength(
     layers: Mapping[str, nn.Linear], stats: LayerStats, schemes: Mapping[str, str]
 ) -> tuple[float, Tensor]:
-    """The strength with the least error of these layers' outputs, and its factors (K,)."""
+    """The strength with the smallest error of these layers' outputs, and its factors (K,)."""
     sizes = torch.stack([torch.maximum(-s.low, s.high) for s in stats.values()]).amax(dim=0)
     weights = torch.cat([layer.weight for layer in layers.values()]).abs().amax(dim=0)
     candidates = [(s, compute_factors(sizes, weights, s)) for s in STRENGTHS]
@@ -98,23 +98,23 @@ def _choose_strength(
 
 
 def compute_factors(sizes: Tensor, weights: Tensor, strength: float) -> Tensor:
-    """The divisor of each input channel, (K,), with a geometric mean of one.
+    """The divisor of each input channel, (K,); their geometric mean is one.
 
     Args:
         sizes: largest magnitude of each input channel, (K,).
         weights: largest magnitude of each column of the weights, (K,).
-        strength: share of a channel's size that moves, 0 to 1.
+        strength: migration strength, 0 to 1: the share of a channel's size that moves.
     """
     if strength == 0:
         return torch.ones_like(sizes)
-    raw = sizes.clamp(min=SMALLEST) ** strength / weights.clamp(min=SMALLEST) ** (1 - strength)
-    return raw / raw.log().mean().exp()
+    factors = sizes.clamp(min=SMALLEST) ** strength / weights.clamp(min=SMALLEST) ** (1 - strength)
+    return factors / factors.log().mean().exp()
 
 
 def _measure_error(
     layer: nn.Linear, stats: ActivationStats, scale: Tensor, scheme: Scheme
 ) -> float:
-    """The error's share of the output power, averaged over tokens, which norms scale alike."""
+    """The error power as a share of the output power, averaged over tokens."""
     smooth = stats.transform(torch.zeros(()), scale)
     weight = scheme.fake_quantize_weight(layer.weight * scale)
     quantized = scheme.fake_quantize_input(smooth.rows, scheme.choose_params(smooth)) @ weight.T
@@ -133,7 +133,7 @@ def _transform_norm(lowered: LoweredVit, name: str, shift: Tensor, scale: Tensor
 
 
 def _transform_reader(layer: nn.Linear, shift: Tensor, scale: Tensor) -> nn.Linear:
-    """The layer that answers (x - shift) / scale as `layer` answers x."""
+    """The layer that computes from (x - shift) / scale what `layer` computes from x."""
     return make_linear(layer.weight * scale, _get_bias(layer) + layer.weight @ shift)
 
 

@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.int8]
 
 SCALE_FACTORS = np.linspace(0.7, 1.1, 17, dtype=np.float32)
-"""Candidate scales of a block, as factors of the scale that just covers its largest weight."""
+"""Candidate scales of a block, relative to the scale that just covers its largest weight."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +50,14 @@ def choose_scales(weight: Floats, bits: int, block: int | None) -> Floats:
 
 
 def round_to_nearest(weight: Floats, bits: int, block: int | None) -> QuantizedWeight:
-    """`weight` (N, K) with each number rounded to the nearest step; `block` divides K."""
+    """`weight` (N, K) with each number rounded to the nearest step of `bits`; `block` divides K."""
     scales = choose_scales(weight, bits, block)
     steps = np.round(weight / expand_scales(scales, weight.shape[1])).clip(*find_limits(bits))
     return QuantizedWeight(steps.astype(np.int8), scales)
 
 
 def expand_scales(scales: Floats, inputs: int) -> Floats:
-    """The scale of each single weight, (N, inputs)."""
+    """The scale of each weight, (N, inputs)."""
     return np.repeat(scales, inputs // scales.shape[1], axis=1)
 
 
@@ -66,20 +66,20 @@ def _choose_block_scales(blocks: Floats, limits: tuple[int, int]) -> Floats:
 
     The largest weight of a block maps to the most negative integer, which has no positive
     counterpart: the scale is negative if that weight is positive. Among the candidate scales, some
-    of which clip the largest weights, the one with the least squared error wins.
+    of which clip the largest weights, the one with the smallest squared error wins.
     """
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[..., None], axis=2)[..., 0]
     widest = np.where(largest == 0, 1, largest / np.float32(limits[0])).astype(np.float32)
-    least_error, best = np.full(widest.shape, np.inf, np.float32), widest
+    smallest_error, best = np.full(widest.shape, np.inf, np.float32), widest
     for factor in SCALE_FACTORS:
         scales = widest * factor
         dequantized = np.round(blocks / scales[..., None]).clip(*limits) * scales[..., None]
         error = np.square(dequantized - blocks).sum(axis=2)
-        best = np.where(error < least_error, scales, best)
-        least_error = np.minimum(error, least_error)
+        best = np.where(error < smallest_error, scales, best)
+        smallest_error = np.minimum(error, smallest_error)
     return best
 
 
 def _replace_zeros(scales: Floats) -> Floats:
-    """`scales` with 1 in place of 0: lowering pads layers with channels of zeros."""
+    """`scales` with 1 in place of 0, since lowering pads layers with zero channels."""
     return np.where(scales > 0, scales, np.float32(1)).astype(np.float32)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vit_export.data.dataset import Skipped
+from vit_export.data.dataset import SkippedImages
 
 QUANTILE_95 = 1.959963984540054
 """Quantile of the normal distribution for a two-sided interval of 95%."""
@@ -66,8 +66,8 @@ class AccuracyReport:
     """Name of the image with `worst_snr_db`."""
     not_finite: int
     """Answers of the artifact with NaN or infinity; they are neither right nor in agreement."""
-    unreadable: Skipped
-    unlabelled: Skipped
+    unreadable: SkippedImages
+    unlabelled: SkippedImages
 
     @property
     def difference_points(self) -> float | None:

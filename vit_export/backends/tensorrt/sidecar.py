@@ -7,7 +7,7 @@ from pathlib import Path
 from vit_export.artifact.manifest import KEY, Manifest
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.core.errors import RequestError
-from vit_export.core.staging import beside, data_files
+from vit_export.core.staging import companion_path, data_files
 
 MAGIC = b"trt"
 """Bytes 1 to 3 of an engine: `ftrt` of TensorRT, `vtrt` of TensorRT for RTX, and others."""
@@ -21,12 +21,12 @@ COPY = "copy the one that belongs to it."
 
 def sidecar_path(engine: Path) -> Path:
     """Return the path of the manifest beside `engine`: OUT.json."""
-    return beside(engine, ".json")
+    return companion_path(engine, ".json")
 
 
 def graph_path(engine: Path) -> Path:
     """Return the path of the graph that `engine` was built from: OUT.onnx."""
-    return beside(engine, ".onnx")
+    return companion_path(engine, ".onnx")
 
 
 def twin_path(engine: Path) -> Path:
@@ -34,7 +34,7 @@ def twin_path(engine: Path) -> Path:
 
     It is there only while `engine` is proven.
     """
-    return beside(engine, ".fp32.onnx")
+    return companion_path(engine, ".fp32.onnx")
 
 
 def list_companions(engine: Path) -> tuple[Path, ...]:

@@ -19,7 +19,7 @@ from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.program_session import ProgramSession
 from vit_export.backends.tensorrt.variant import EngineJob, Variant
 from vit_export.core.errors import BuildError, RequestError
-from vit_export.core.packages import versions_of
+from vit_export.core.packages import find_versions
 
 PRECISIONS = ("fp32", "fp16")
 DEVICE = "cuda"
@@ -134,7 +134,7 @@ def _compile_keywords(compile_: Any, options: BuilderOptions, precision: str) ->
 
 def find_tensorrt_version(version: str) -> str:  # noqa: ARG001 it is not that of torch-tensorrt
     """Return the version of the TensorRT that is installed beside torch-tensorrt."""
-    return next(iter(versions_of(TENSORRT_PACKAGES).values()), "")
+    return next(iter(find_versions(TENSORRT_PACKAGES).values()), "")
 
 
 def describe_network(info: EngineInfo) -> str:  # noqa: ARG001 the record does not know either

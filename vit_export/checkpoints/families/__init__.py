@@ -1,6 +1,6 @@
 """The checkpoint families; a new one is one file and one line here.
 
-The first family whose marks are all present wins, so a family with one more mark comes first.
+The first family whose marks are all present wins, so a family with an additional mark comes first.
 """
 
 import torch
@@ -33,15 +33,15 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def find_family(state: StateDict, where: str) -> Family:
-    """Return the family whose names `state` has.
+    """Return the family that the tensor names of `state` belong to.
 
     Raises:
-        RequestError: no family matches, and the message names the closest and all known ones; or a
-            tensor holds no plain numbers.
+        RequestError: no family matches, where the message names the closest and all known ones; or
+            a tensor is on the meta device, sparse or quantized.
     """
     _check_plain(state, where)
     for family in FAMILIES:
-        if family.recognises(state.keys()):
+        if family.recognizes(state.keys()):
             return family
     raise _unknown_family(state, where)
 
@@ -65,8 +65,8 @@ def _check_plain(state: StateDict, where: str) -> None:
     """Raise RequestError unless every tensor is dense, unquantized and holds numbers."""
     for name, tensor in state.items():
         if tensor.is_meta:
-            message = f"{where}: {name} has a shape and no numbers (the meta device)."
-            raise RequestError(message, "save the weights after they are loaded.")
+            message = f"{where}: {name} has a shape but no values (meta device)."
+            raise RequestError(message, "load the weights before you save or export them.")
         if tensor.layout != torch.strided or tensor.is_quantized:
             message = f"{where}: {name} is sparse or quantized."
-            raise RequestError(message, "save it dense and unquantized: tensor.to_dense().")
+            raise RequestError(message, "save it dense and unquantized: to_dense(), dequantize().")

@@ -1,4 +1,4 @@
-"""A checkpoint family: how to recognise its names, and what names and conventions mean."""
+"""A checkpoint family: tensor names that identify it, their translation, and its conventions."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -11,7 +11,7 @@ from vit_export.model.vit.adapt import TIMM_RESAMPLING, Resampling
 from vit_export.model.vit.spec import VitSpec
 
 Facts = dict[str, Any]
-"""Fields of VitSpec, as far as they are known."""
+"""Known fields of VitSpec."""
 Config = Mapping[str, Any]
 """Content of a config.json."""
 
@@ -32,17 +32,17 @@ def no_preprocessing(_: Any) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One way of naming the tensors of a ViT. All names are regular expressions."""
+    """One way of naming the tensors of a ViT. Their names are regular expressions."""
 
     name: str
     marks: tuple[str, ...]
     """Names that all checkpoints of this family have, and none of a family listed before it."""
     names: Mapping[str, str]
-    """Their names to ours, which are those of `Vit` and of the parts in `FUSED_LAYERS`."""
+    """The family's names to ours, which are those of `Vit` and of the parts in `FUSED_LAYERS`."""
     unused: Mapping[str, str] = field(default_factory=dict)
     """Names of tensors that the model does not need, each with the reason."""
     unsupported: Mapping[str, str] = field(default_factory=dict)
-    """Names of tensors that belong to a part that is not built yet, each with that part."""
+    """Names of tensors of a part that is not supported, each with that part."""
     transposed: frozenset[str] = frozenset()
     """Our names of matrices that the family stores transposed."""
     conventions: Facts = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Family:
     required: tuple[str, ...] = ()
     """Our names that every model of the family has; a file without them is incomplete."""
     head_has_bias: bool = True
-    """Whether its classifier, if there is one, has a bias."""
+    """Whether the classifier, if there is one, always has a bias."""
     lacks_norm: Callable[[Config], bool] = never
     """Whether a config.json says that the model has no final norm."""
     model_types: tuple[str, ...] = ()
@@ -64,15 +64,15 @@ class Family:
     module_facts: Callable[[nn.Module], Facts] = no_facts
     """Facts from a module in memory."""
     resampling: Resampling = TIMM_RESAMPLING
-    """How the family's own code brings positions to another grid."""
+    """How the family's own code resamples positions to another grid."""
     processor: str | None = None
-    """Class of image processor in `transformers`, for files that do not name it."""
+    """Class of its image processor in `transformers`, for files that do not name one."""
     preprocessing: Mapping[str, Any] | None = None
     """The family's documented default; sizes are for a crop of 224."""
     preprocessing_variants: Mapping[tuple[str, ...], Mapping[str, Any]] = field(
         default_factory=dict
     )
-    """Default of models that have all the parts (fields of VitSpec) in the key."""
+    """Default of models that have all the parts in the key, which are fields of VitSpec."""
 
     def choose_preprocessing(self, spec: VitSpec) -> Mapping[str, Any] | None:
         """Return the documented default preprocessing of a model of this family."""
@@ -81,7 +81,7 @@ class Family:
                 return fields
         return self.preprocessing
 
-    def recognises(self, names: Collection[str]) -> bool:
+    def recognizes(self, names: Collection[str]) -> bool:
         """Return whether every mark is among `names`."""
         return not self.missing_marks(names)
 

@@ -1,8 +1,8 @@
 """Our own names, and the einops ViT of the seed document with its nn.Sequential names.
 
 The seed's module is Sequential(PatchEmbedding, TransformerEncoder, ClassificationHead). Its
-conventions are interleaved qkv, a scale of 1/sqrt(width), the mean over all tokens, a norm in the
-head, and the default epsilon of nn.LayerNorm, 1e-5.
+conventions are interleaved qkv, an attention scale of 1/sqrt(width), the mean over all tokens, a
+norm in the head, and the default epsilon of nn.LayerNorm, 1e-5.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Names in the words of a checkpoint, for errors: the way back from ours, and readable examples."""
+"""Tensor names of a checkpoint, for errors: translated back from ours, or as readable examples."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ READABLE = (
     (r"\(\?:([^()|]*)\|[^()]*\)", r"\1"),  # alternatives: the first
     (r"(?<=\w)[a-z]\?", ""),  # an optional letter: absent
 )
-"""Constructs of our regular expressions to what an example has in their place."""
+"""Constructs of our regular expressions, each with its replacement in an example."""
 EXAMPLES = {r"(\d+)": "0", r"(\w+)": "weight"}
-"""Groups of our regular expressions to what an example has in their place."""
+"""Groups of our regular expressions, each with its value in an example."""
 MAX_PREFIX_WORDS = 3
-"""How many words of a name may be a prefix."""
+"""Maximum number of words in a prefix; dots separate words."""
 
 
 def make_example(pattern: str, groups: Iterable[str] = ()) -> str:
@@ -34,7 +34,10 @@ def make_example(pattern: str, groups: Iterable[str] = ()) -> str:
 
 
 def build_name_lookup(family: Family, translation: Translation) -> Callable[[str], str]:
-    """Return a function from our name to the checkpoint's: the real one, or the one it would be."""
+    """Return a function from our name of a tensor to its name in the checkpoint.
+
+    A tensor that the checkpoint lacks gets the name that it would have there.
+    """
 
     def look_up(ours: str) -> str:
         name = translation.origins.get(ours) or _translate_back(family, translation.origins, ours)
@@ -65,7 +68,7 @@ def _translate_back(family: Family, origins: Mapping[str, str], ours: str) -> st
 
 
 def _copy_sibling(pattern: str, names: Iterable[str], values: Mapping[int, str]) -> str | None:
-    """Return one of the checkpoint's `names` that matches `pattern`, with other group values."""
+    """Return the first of `names` that matches `pattern`, with `values` in place of its groups."""
     single = (one for name in names for one in name.split(JOINER))
     match = next((match for name in single if (match := re.fullmatch(pattern, name))), None)
     if match is None:
@@ -77,7 +80,7 @@ def _copy_sibling(pattern: str, names: Iterable[str], values: Mapping[int, str])
 
 
 def describe_closest(families: Sequence[Family], state: StateDict) -> str:
-    """Return a sentence about the family that knows most names of `state`, and what it lacks."""
+    """Return a sentence: the family that knows most names of `state`, and the marks it misses."""
     plainest_first = reversed(families)
     closest = max(
         plainest_first, key=lambda one: (one.count_known(state), -len(one.missing_marks(state)))
@@ -96,7 +99,7 @@ def find_prefix(families: Sequence[Family], state: StateDict) -> tuple[str, Fami
     """Return a prefix of names, and the family that these names belong to without it."""
     for prefix in _iterate_prefixes(state):
         names = {name.removeprefix(prefix) for name in state if name.startswith(prefix)}
-        family = next((family for family in families if family.recognises(names)), None)
+        family = next((family for family in families if family.recognizes(names)), None)
         if family is not None:
             return prefix, family
     return None

@@ -13,17 +13,17 @@ from vit_export.checkpoints.families.base import Facts
 from vit_export.core.errors import RequestError
 
 POOLS = {"token": "token", "avg": "patch_mean", "map": "map"}
-NOT_BUILT = {
-    r"vit_.*rpn_\d+": "norms behind attention and MLP (ResPostBlock)",
-    r"vit_pe_.*|vit_.*_rope_.*|.*dinov3.*|.*_lingbot|eva02_.*": "rotary positions (EvaBlock)",
-    r"vit_.*_\d+x2_\d+": "parallel blocks (ParallelThingsBlock)",
-    r"vit_.*_xp_\d+|vit_pwee_.*": "parallel attention and MLP (ParallelScalingBlock)",
-    r"vit_dpwee_.*|vit_dwee_.*|vit_dlittle_.*": "differential attention",
-    r"naflexvit_.*": "images of any grid (NaFlexVit)",
-}
-"""Names of architectures to a part that a plain block does not have."""
+UNSUPPORTED = (
+    (r"vit_.*rpn_\d+", "norms behind attention and MLP (ResPostBlock)"),
+    (r"vit_pe_.*|vit_.*_rope_.*|.*dinov3.*|.*_lingbot|eva02_.*", "rotary positions (EvaBlock)"),
+    (r"vit_.*_\d+x2_\d+", "parallel blocks (ParallelThingsBlock)"),
+    (r"vit_.*_xp_\d+|vit_pwee_.*", "parallel attention and MLP (ParallelScalingBlock)"),
+    (r"vit_dpwee_.*|vit_dwee_.*|vit_dlittle_.*", "differential attention"),
+    (r"naflexvit_.*", "images of any grid (NaFlexVit)"),
+)
+"""Names of architectures to a part that a plain block does not have; the first match wins."""
 CODE = ("block_fn", "attn_layer", "mlp_layer", "norm_layer", "embed_layer", "embed_norm_layer")
-"""Arguments that put other code into a model; its tensors need not show it."""
+"""Arguments that replace the code of a part; the tensors need not show that."""
 OURS = r"(vit|deit|deit3|flexivit|eva_large)_.*"
 HEADS = (
     (r"vit_base_patch16_gap_.*", {768: 16}),
@@ -38,7 +38,7 @@ TANH = (
 ACTIVATIONS = ((r".*_quickgelu_.*", "quick_gelu"), (TANH, "gelu_tanh"), (OURS, "gelu"))
 """Names of architectures to activations; the first match wins."""
 ACTIVATION_NAMES = {"quickgelu": "quick_gelu", "gelu_pytorch_tanh": "gelu_tanh"}
-"""Values of `act_layer` that differ from our words."""
+"""Values of `act_layer` to our names of activations, where they differ."""
 
 
 def read_facts(config: Mapping[str, Any]) -> Facts:
@@ -47,7 +47,7 @@ def read_facts(config: Mapping[str, Any]) -> Facts:
     `heads` may be a mapping from width.
 
     Raises:
-        RequestError: the architecture has other blocks than plain ones.
+        RequestError: the blocks of the architecture are not supported.
     """
     architecture, arguments = str(config.get("architecture", "")), config.get("model_args", {})
     _check_plain(architecture, arguments)
@@ -64,7 +64,7 @@ def read_facts(config: Mapping[str, Any]) -> Facts:
 
 
 def translate_pool(name: str) -> str:
-    """Return our word for a `global_pool`; VitSpec refuses an unknown one by its name."""
+    """Return our name of the pool `name` in timm; VitSpec refuses an unknown one by its name."""
     return POOLS.get(name, f"{name} of timm" if name else "")
 
 
@@ -72,7 +72,7 @@ def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the evaluation transform of `timm.data.create_transform`, if the config has one.
 
     Raises:
-        RequestError: the transform crops in a way that is not built yet.
+        RequestError: the transform crops in a way that is not supported.
     """
     settings = config.get("pretrained_cfg", {})
     if not {"input_size", "mean", "std"} <= settings.keys():
@@ -81,8 +81,8 @@ def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
     scaled = tuple(floor(side / settings.get("crop_pct", 0.875)) for side in crop)
     mode = settings.get("crop_mode", "center")
     if mode != "squash" and (mode != "center" or crop[0] != crop[1]):
-        message = f"crop_mode {mode!r} of timm for {crop} is not built yet."
-        raise RequestError(message, "give --mean, --std and --resize, which then count instead.")
+        message = f"crop_mode {mode!r} of timm for {crop} is not supported yet."
+        raise RequestError(message, "give --mean, --std and --resize, which replace it.")
     return {
         "mode": "L" if settings["input_size"][0] == 1 else "RGB",
         "resize": scaled if mode == "squash" else scaled[0],
@@ -94,12 +94,12 @@ def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _check_plain(architecture: str, arguments: Mapping[str, Any]) -> None:
-    """Raise RequestError unless the architecture's blocks are plain ones."""
-    replaced = [f"{name} of model_args" for name in CODE if name in arguments]
-    part = next((part for name, part in NOT_BUILT.items() if re.fullmatch(name, architecture)), "")
-    if replaced or part:
-        message = f"{architecture or 'the model'} of timm has {part or replaced[0]}"
-        raise RequestError(f"{message}, which is not built yet.", "export another model.")
+    """Raise RequestError unless the architecture has plain blocks."""
+    replacements = [f"{name} of model_args" for name in CODE if name in arguments]
+    part = _look_up(UNSUPPORTED, architecture)
+    if replacements or part:
+        message = f"{architecture or 'the model'} of timm has {part or replacements[0]}"
+        raise RequestError(f"{message}, which is not supported yet.", "export another model.")
 
 
 def _find_heads(architecture: str) -> dict[int, int]:

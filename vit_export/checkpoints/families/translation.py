@@ -21,13 +21,13 @@ MATRIX = 2
 
 @dataclass(frozen=True)
 class Translation:
-    """Tensors under our names, with the way back to the names in the checkpoint."""
+    """Tensors under our names, with the names that they have in the checkpoint."""
 
     tensors: dict[str, Tensor]
     unused: dict[str, str]
     """Names in the checkpoint of tensors that the model does not need, each with the reason."""
     origins: dict[str, str]
-    """Our name to the name in the checkpoint, or to the names of a fused layer's parts."""
+    """Our names to the names in the checkpoint; `JOINER` joins the parts of a fused layer."""
 
 
 def translate(family: Family, state: StateDict) -> Translation:
@@ -36,7 +36,7 @@ def translate(family: Family, state: StateDict) -> Translation:
     A name that the family does not know stays as it is: `fill` reports it as unexpected.
 
     Raises:
-        RequestError: a tensor belongs to a part of the model that is not built yet.
+        RequestError: a tensor belongs to a part that is not supported.
     """
     tensors: dict[str, Tensor] = {}
     unused: dict[str, str] = {}
@@ -55,11 +55,11 @@ def translate(family: Family, state: StateDict) -> Translation:
 
 
 def _check_supported(family: Family, name: str) -> None:
-    """Raise RequestError unless the tensor `name` belongs to a part that is built."""
+    """Raise RequestError if the tensor `name` belongs to a part that is not supported."""
     part = _look_up(family.unsupported, name)
     if part is not None:
         raise RequestError(
-            f"{name}: {part} of {family.name} is not built yet.", "export another model."
+            f"{name}: {part} of {family.name} is not supported yet.", "export another model."
         )
 
 
@@ -75,7 +75,7 @@ def _translate_name(table: Mapping[str, str], name: str) -> str:
 
 
 def _reshape_tokens(name: str, tensor: Tensor) -> Tensor:
-    """Return tokens and positions as (N, D); some families have a batch axis, or none for N = 1."""
+    """Return tokens and positions as (N, D), without a batch axis and with an axis for N = 1."""
     if name.endswith(TOKENS) and tensor.ndim and tensor.numel():
         return tensor.reshape(-1, tensor.shape[-1])
     return tensor
@@ -101,7 +101,7 @@ def _fuse(tensors: dict[str, Tensor], origins: dict[str, str]) -> dict[str, Tens
 
 
 def _unify_types(parts: list[Tensor]) -> list[Tensor]:
-    """Return parts of mixed types in fp32, as the model is; torch has no type for some mixtures."""
+    """Return parts of mixed types in fp32, since torch can't concatenate every mixture."""
     if len({part.dtype for part in parts}) == 1 or not parts[0].is_floating_point():
         return parts
     return [part.to(torch.float32) for part in parts]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vit_export.cli.render.blocks import Block, Table, line, marked_line, row
-from vit_export.data.dataset import Skipped
+from vit_export.data.dataset import SkippedImages
 from vit_export.validation.metrics import AccuracyReport, Proportion
 
 
@@ -44,7 +44,7 @@ def _interval(share: Proportion) -> str:
     return f"{low:.2%} to {high:.2%}"
 
 
-def _describe_skipped(skipped: Skipped, reason: str) -> Iterator[Block]:
+def _describe_skipped(skipped: SkippedImages, reason: str) -> Iterator[Block]:
     if skipped.count:
         text = f"{skipped.count} images {reason} and were left out: {skipped.names}"
         yield marked_line("!", "yellow", text)

@@ -53,7 +53,7 @@ RUNTIME_PASSES: dict[str, tuple[Pass, ...]] = {
     "openvino": (),
     "tensorrt": (),
 }
-"""Further passes by value of `--for`, where they measured faster (`scripts/bench_baselines.py`).
+"""Further passes by value of `--for`, each measured to be faster (`scripts/bench_baselines.py`).
 
-A runtime without passes fuses the portable graph itself and reads no foreign operators.
+A runtime without passes of its own fuses the portable graph itself.
 """

@@ -1,4 +1,4 @@
-"""Reshapes get constant shapes where all but one axis of the output are known."""
+"""Replace the computed shape of a Reshape by a constant if at most one output axis is unknown."""
 
 import numpy as np
 import onnx_ir as ir
@@ -10,7 +10,7 @@ INFER_AXIS = -1
 
 
 def fix_reshapes(model: ir.Model) -> int:
-    """Make the shape of every such Reshape a constant; return how many."""
+    """Make the shape of every such Reshape a constant; return the number of changes."""
     reshapes = [node for node in model.graph if node.op_type == "Reshape"]
     computed = [node for node in reshapes if read_constant(node.inputs[1]) is None]
     return sum(_fix_shape(model.graph, node) for node in computed)

@@ -1,4 +1,4 @@
-"""Attention becomes one node of ONNX Runtime's own domain, which fuses softmax and both matmuls."""
+"""Fuse attention into one node of ONNX Runtime's own domain: softmax and both matmuls."""
 
 import numpy as np
 import onnx_ir as ir
@@ -8,7 +8,7 @@ from vit_export.graph.patterns import Attention, find_attentions
 
 
 def fuse_attention(model: ir.Model) -> int:
-    """Replace softmax(q kᵀ) v by com.microsoft.MultiHeadAttention; return how many.
+    """Replace softmax(q kᵀ) v by com.microsoft.MultiHeadAttention; return the number of changes.
 
     The scale is part of the query weights, and there is no mask.
     """

@@ -1,4 +1,4 @@
-"""CLIP's activation becomes one node of ONNX Runtime's own domain."""
+"""Fuse QuickGELU, CLIP's activation, into one node of ONNX Runtime's own domain."""
 
 import onnx_ir as ir
 
@@ -12,7 +12,10 @@ from vit_export.graph.builder import (
 
 
 def fuse_quick_gelu(model: ir.Model) -> int:
-    """Replace Mul(x, Sigmoid(Mul(x, a))) by com.microsoft.QuickGelu(x, a); return how many."""
+    """Replace Mul(x, Sigmoid(Mul(x, a))) by com.microsoft.QuickGelu(x, a).
+
+    Return the number of changes.
+    """
     matches = [(node, *match) for node in model.graph if (match := _match(node))]
     for node, x, alpha in matches:
         name = f"{module_name(node)}/QuickGelu"

@@ -1,4 +1,4 @@
-"""Values get shapes: other passes compare them, and the audit counts operations with them."""
+"""Infer the shapes of values: other passes compare them, and the audit counts FLOPs by them."""
 
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
@@ -7,7 +7,7 @@ from vit_export.graph.weightless import weights_as_inputs
 
 
 def infer_shapes(model: ir.Model) -> int:
-    """Give a shape to every value without one, where the standard infers it; return how many."""
+    """Give a shape to each value without one, if onnx infers it; return the number of changes."""
     before = _count_unknown(model)
     if not before:
         return 0

@@ -1,4 +1,4 @@
-"""Chains of transposes or of reshapes become one node, and nodes without effect go."""
+"""Merge chains of transposes or of reshapes into one node, and remove nodes without effect."""
 
 import onnx_ir as ir
 
@@ -8,7 +8,7 @@ from vit_export.graph.builder import find_input, read_constant, read_permutation
 def merge_chains(model: ir.Model) -> int:
     """Merge Transpose(Transpose) and Reshape(Reshape), and remove nodes without effect.
 
-    It returns the number of changes. The first node of a chain stays for its other readers;
+    Return the number of changes. The first node of a chain stays for its other readers;
     `remove_unused` removes it if there are none.
     """
     changes = 0
@@ -34,7 +34,7 @@ def _merge(node: ir.Node, first: ir.Node) -> bool:
 
 
 def _copies_axes(reshape: ir.Node) -> bool:
-    """Whether the shape may have zeros, which mean "as in the input": the input has to stay."""
+    """Whether the shape may have zeros, which copy an axis of the input: the input has to stay."""
     shape = read_constant(reshape.inputs[1])
     return shape is None or 0 in shape
 

@@ -1,4 +1,4 @@
-"""One projection that is split at once becomes several: a split would copy every number."""
+"""Replace a projection and the Split behind it by several projections: a Split copies its input."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from vit_export.graph.builder import add_initializer, find_input, read_constant
 
 
 def split_projections(model: ir.Model) -> int:
-    """Replace Split(Gemm(x, W)) by one Gemm for each part; return how many.
+    """Replace Split(Gemm(x, W)) by one Gemm for each part; return the number of changes.
 
     The rows of W are sliced, not copied. ONNX Runtime's Split is a copy in one thread.
     """
@@ -36,7 +36,7 @@ def _replace(graph: ir.Graph, split: ir.Node) -> bool:
 
 
 def _read_column_sizes(split: ir.Node) -> list[int] | None:
-    """Return the sizes of the parts if `split` cuts columns of a matrix and has constant sizes."""
+    """Return the sizes of the parts if `split` cuts columns and has constant sizes, else None."""
     if split.attributes.get_int("axis", 0) not in {-1, 1} or len(split.inputs) == 1:
         return None
     sizes = read_constant(split.inputs[1])

@@ -1,4 +1,4 @@
-"""Splits get the sizes of their parts: WebGPU in onnxruntime-web refuses `num_outputs`."""
+"""Write the sizes of a Split's parts into it: WebGPU in onnxruntime-web refuses `num_outputs`."""
 
 import numpy as np
 import onnx_ir as ir
@@ -7,7 +7,7 @@ from vit_export.graph.builder import add_initializer
 
 
 def write_split_sizes(model: ir.Model) -> int:
-    """Give every Split with `num_outputs` its sizes as a constant input; return how many.
+    """Give every Split with `num_outputs` its sizes as a constant; return the number of changes.
 
     A Split along an axis of unknown length stays as it is.
     """

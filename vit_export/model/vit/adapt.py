@@ -1,6 +1,6 @@
-"""The same weights as another model: for another image size, or with another answer.
+"""A model adapted to another image size, or to another output, with the same weights.
 
-Positions are resampled bicubically in fp32, and otherwise as the family's own code does it
+Position embeddings are resampled bicubically in fp32, in the way of the family's own code
 (`Resampling`). Positions of prefix tokens do not change. All other weights are shared.
 """
 
@@ -22,16 +22,16 @@ SPEC_CHANGES: dict[str, dict[str, Any]] = {
 }
 """Fields of the spec that change with the answer.
 
-Tokens keep the norm over all tokens, where there is one; a norm behind the pool goes with the pool.
+`tokens` keeps the norm over all tokens, if there is one; a norm behind the pool is removed with it.
 """
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """How a family's own code brings its positions to another grid. It is always bicubic."""
+    """How a family's own code resamples its positions to another grid. It is always bicubic."""
 
     antialias: bool = True
-    """Whether the filter widens where the grid shrinks; so does timm."""
+    """Whether the filter widens where the grid shrinks, as in timm."""
     offset: float = 0.0
     """Patches added to each side when the scale is computed (0.1 in the original DINOv2)."""
     align_corners: bool = False
@@ -44,16 +44,16 @@ TIMM_RESAMPLING = Resampling()
 def resize_positions(vit: Vit, size: tuple[int, int], resampling: Resampling | None = None) -> Vit:
     """Return `vit` for images of `size` (height, width), with its positions resampled.
 
-    All other weights are shared with `vit`. Without `resampling` it is done in timm's way.
+    All other weights are shared with `vit`. Without `resampling`, timm's way applies.
 
     Raises:
         RequestError: the patches do not divide `size`.
     """
-    spec, covered = replace(vit.spec, image_size=size), vit.spec.positioned_prefix
+    spec, end = replace(vit.spec, image_size=size), vit.spec.positioned_prefix
     state = vit.state_dict()
-    prefix, patches = state[POSITIONS][:covered], state[POSITIONS][covered:]
-    moved = _resample(patches, vit.spec.grid, spec.grid, resampling or TIMM_RESAMPLING)
-    return fill(spec, {**state, POSITIONS: torch.cat([prefix, moved])}, "the resampled model")
+    prefix, patches = state[POSITIONS][:end], state[POSITIONS][end:]
+    patches = _resample(patches, vit.spec.grid, spec.grid, resampling or TIMM_RESAMPLING)
+    return fill(spec, {**state, POSITIONS: torch.cat([prefix, patches])}, "the resampled model")
 
 
 def _resample(
@@ -71,10 +71,10 @@ def _resample(
 
 
 def change_outputs(vit: Vit, outputs: str) -> Vit:
-    """Return `vit` with another answer; the weights that remain are shared with it.
+    """Return `vit` with `outputs`: logits, features or tokens. The remaining weights are shared.
 
     Raises:
-        RequestError: the model has no such answer.
+        RequestError: the model cannot have this output.
     """
     if outputs == vit.spec.answer:
         return vit
@@ -84,5 +84,5 @@ def change_outputs(vit: Vit, outputs: str) -> Vit:
     spec = replace(vit.spec, **SPEC_CHANGES[outputs])
     with torch.device("meta"):
         names = Vit(spec).state_dict().keys()
-    kept = {name: tensor for name, tensor in vit.state_dict().items() if name in names}
-    return fill(spec, kept, f"the model without its {vit.spec.answer}")
+    state = {name: tensor for name, tensor in vit.state_dict().items() if name in names}
+    return fill(spec, state, f"the model without its {vit.spec.answer}")

@@ -1,10 +1,13 @@
-"""How much arithmetic a ViT takes."""
+"""The FLOPs of a ViT."""
 
 from vit_export.model.vit.spec import VitSpec
 
 
 def count_flops(spec: VitSpec) -> int:
-    """Return the FLOPs of the answer to one image: those of the lowered model's matrix products."""
+    """Return the FLOPs of the lowered model's matrix products for one image.
+
+    A multiply-add counts as two.
+    """
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode

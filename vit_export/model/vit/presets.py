@@ -25,7 +25,7 @@ class Preset:
 
     name: str
     source: str
-    """Paper and table, or script, that the sizes come from."""
+    """The paper and table, or the script, that the sizes come from."""
     spec: VitSpec
     preprocessing: Preprocessing | None
     labels: tuple[str, ...]
@@ -48,7 +48,7 @@ def list_presets() -> list[str]:
 
 
 def load_preset(name: str) -> Preset:
-    """Return the preset called `name`, or the one in the TOML file at `name`.
+    """Return the preset `name`, or the one in a file if `name` is the path of a .toml file.
 
     Raises:
         RequestError: the preset or the file does not exist, or the file is invalid.

@@ -1,8 +1,8 @@
 """What differs between Vision Transformers, as one frozen value: `VitSpec`.
 
 The model has no subclasses: a ViT of the paper, a DeiT or a DINOv2 is a `VitSpec`, and
-`model.vit.vit.Vit` builds it. A combination that makes no sense, or that is not built yet, is
-refused by name before any work starts.
+`model.vit.vit.Vit` builds it. A combination of fields that makes no sense or is not supported is
+refused before any work starts.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ Answer = Literal["logits", "features", "tokens"]
 
 @dataclass(frozen=True, kw_only=True)
 class VitSpec:
-    """One Vision Transformer, complete. Sizes in pixels or channels; images are (B, C, H, W)."""
+    """The complete description of one Vision Transformer; its images are (B, C, H, W)."""
 
     image_size: tuple[int, int] = (224, 224)
     """Height and width in pixels."""
@@ -76,9 +76,9 @@ class VitSpec:
     class_token: bool = True
     """Whether there is a class token."""
     distillation_token: bool = False
-    """Whether DeiT's second token is there.
+    """Whether DeiT's distillation token follows the class token.
 
-    In a model with classes it has a classifier of its own, and the answer is the mean of both.
+    In a model with classes it has a classifier of its own, and the output is the mean of both.
     """
     register_tokens: int = 0
     """Number of register tokens (arXiv:2309.16588)."""
@@ -94,7 +94,7 @@ class VitSpec:
     projection: int | None = None
     """Width of a projection without bias behind the pooled vector (CLIP's embedding)."""
     classes: int | None = None
-    """Rows of the classifier; without one the model returns pooled features."""
+    """Number of classes; a model without a classifier returns features or tokens."""
     dropout: float = 0.0
     """Probability of dropping a value, in training only."""
 
@@ -201,7 +201,7 @@ class VitSpec:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
-        """Return the spec with the given fields; errors name `where`, the origin of `values`.
+        """Return the spec with the fields in `values`; errors name `where`, their origin.
 
         Raises:
             RequestError: a field is unknown or of the wrong type, or the spec is impossible.

@@ -1,4 +1,4 @@
-"""Combinations of fields that make no model: `VitSpec` refuses them by name."""
+"""Checks of `VitSpec`: fields and combinations of fields that make no model are refused by name."""
 
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ POSITIVE = ("patch_size", "channels", "width", "depth", "heads", "hidden", "norm
 
 
 def check_sizes(spec: "VitSpec") -> None:
-    """Raise RequestError unless every number of `spec` is possible, alone and beside the others."""
+    """Raise RequestError unless every number of `spec` is valid, alone and with the others."""
     for name in ("norm_eps", "mlp_ratio", "dropout"):
         if not isfinite(getattr(spec, name)):
             raise RequestError(f"{name} is {getattr(spec, name)}.", f"give {name} as a number.")

@@ -1,4 +1,4 @@
-"""Tensors into the model, strictly: the model uses each tensor, and each parameter gets one."""
+"""The eager model and its weights: each parameter gets one tensor, and no tensor is left over."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -28,47 +28,47 @@ def fill(
     spec: VitSpec,
     tensors: StateDict,
     where: str,
-    original: Callable[[str], str] = str,
+    original_name: Callable[[str], str] = str,
     fix: str = ANOTHER_SPEC,
 ) -> Vit:
-    """Return the eager model of `spec` with exactly these weights, in fp32 and for evaluation.
+    """Return the eager model of `spec` with exactly these weights, in fp32 and in evaluation mode.
 
     Args:
         spec: the model to build.
-        tensors: the weights, by our names.
+        tensors: the weights by their names in `Vit`.
         where: the origin of the weights, for errors.
-        original: function from our name to the name in the checkpoint, for errors.
-        fix: what an error about misfits advises.
+        original_name: maps a name in `Vit` to the name in the checkpoint, for errors.
+        fix: advice for an error about tensors that do not fit.
 
     Raises:
         RequestError: a tensor is missing, unexpected, mis-shaped, not floating point or not finite.
     """
     with torch.device("meta"):
         vit = Vit(spec)
-    _check_types(tensors, where, original)
+    _check_types(tensors, where, original_name)
     shapes = {name: tensor.shape for name, tensor in vit.state_dict().items()}
-    misfits = _find_misfits(shapes, tensors, original)
+    misfits = _find_misfits(shapes, tensors, original_name)
     if misfits:
         raise RequestError(f"{where} does not fit the model: {'; '.join(misfits)}.", fix)
     fp32 = {name: tensor.detach().to(torch.float32) for name, tensor in tensors.items()}
-    _check_finite(fp32, where, original)
+    _check_finite(fp32, where, original_name)
     vit.load_state_dict(fp32, assign=True)
     return vit.eval().requires_grad_(requires_grad=False)
 
 
 def _find_misfits(
-    shapes: Mapping[str, torch.Size], tensors: StateDict, original: Callable[[str], str]
+    shapes: Mapping[str, torch.Size], tensors: StateDict, original_name: Callable[[str], str]
 ) -> list[str]:
     """Return one phrase for each kind of misfit between the model's `shapes` and `tensors`."""
     groups = {
-        "missing": [original(name) for name in shapes if name not in tensors],
+        "missing": [original_name(name) for name in shapes if name not in tensors],
         "unexpected": [
-            original(name)
+            original_name(name)
             for name in tensors
             if name not in shapes and not _lacks_siblings(name, tensors)
         ],
         "mis-shaped": [
-            f"{original(name)} {tuple(tensors[name].shape)} instead of {tuple(shape)}"
+            f"{original_name(name)} {tuple(tensors[name].shape)} instead of {tuple(shape)}"
             for name, shape in shapes.items()
             if name in tensors and tensors[name].shape != shape
         ],
@@ -88,21 +88,21 @@ def _lacks_siblings(name: str, tensors: StateDict) -> bool:
     )
 
 
-def _check_types(tensors: StateDict, where: str, original: Callable[[str], str]) -> None:
+def _check_types(tensors: StateDict, where: str, original_name: Callable[[str], str]) -> None:
     """Raise RequestError unless every tensor is floating point."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             dtype = str(tensor.dtype).removeprefix("torch.")
-            message = f"{where}: {original(name)} is {dtype}, not floating point."
+            message = f"{where}: {original_name(name)} is {dtype}, not floating point."
             raise RequestError(message, "give the weights before they were quantized.")
 
 
-def _check_finite(tensors: StateDict, where: str, original: Callable[[str], str]) -> None:
+def _check_finite(tensors: StateDict, where: str, original_name: Callable[[str], str]) -> None:
     """Raise RequestError unless every weight is finite: NaN answers can't prove anything."""
     for name, tensor in tensors.items():
         smallest, largest = tensor.aminmax()
         if not (smallest.isfinite() and largest.isfinite()):
-            message = f"{where}: {original(name)} holds NaN or infinite numbers in fp32."
+            message = f"{where}: {original_name(name)} holds NaN or infinite numbers in fp32."
             raise RequestError(message, "give a checkpoint from before the training diverged.")
 
 
@@ -119,12 +119,12 @@ def random_vit(spec: VitSpec, seed: int) -> Vit:
 
 
 def vit_from_file(fields: Mapping[str, Any], weights: str, where: str) -> Vit:
-    """Return the eager model of a spec with `fields`, with weights under our own names.
+    """Return the eager model of a spec with `fields`, with the weights of a file.
 
     Args:
-        fields: the fields of the spec, as a manifest has them.
-        weights: a safetensors file; empty for random weights.
-        where: names the origin of `fields` in errors.
+        fields: the fields of the spec, as in a manifest.
+        weights: a safetensors file with the names of `Vit`; empty for random weights.
+        where: the origin of `fields`, for errors.
 
     Raises:
         RequestError: the fields make no spec, or the weights do not fit it.
@@ -134,9 +134,9 @@ def vit_from_file(fields: Mapping[str, Any], weights: str, where: str) -> Vit:
 
 
 def hash_weights(module: nn.Module) -> str:
-    """Return the SHA-256 over sorted name, dtype, shape and bytes of the weights.
+    """Return the SHA-256 over name, dtype, shape and bytes of all weights, sorted by name.
 
-    It does not depend on the kind of file that the weights came from.
+    It does not depend on the file format that the weights came from.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):

@@ -6,7 +6,7 @@ from vit_export.model.vit.spec import VitSpec
 
 
 def count_parameters(spec: VitSpec) -> int:
-    """Return the number of parameters of `spec`'s model, without torch: a device has none."""
+    """Return the number of parameters of a model of `spec`, without torch, which a device lacks."""
     width, norm = spec.width, 2 * spec.width
     pixels = spec.channels * spec.patch_size**2
     embedding = _linear(pixels, width, bias=spec.patch_bias)
@@ -45,7 +45,7 @@ class Summary:
 
 
 def summarize(name: str, spec: VitSpec) -> Summary:
-    """Return the table of `spec`; model and input are on the meta device and take no memory."""
+    """Return the layer table of `spec`; the model stands on the meta device and takes no memory."""
     import torch
     import torchinfo
 
@@ -63,7 +63,7 @@ def summarize(name: str, spec: VitSpec) -> Summary:
         row_settings=("depth", "var_names"),
         verbose=0,
     )
-    # torchinfo counts the multiplications of a linear layer once, not once per token: wrong
+    # torchinfo counts the multiplications of a linear layer once, instead of once per token
     lines = [line for line in str(statistics).splitlines() if "mult-adds" not in line]
     layerless = sum(p.numel() for p in vit.embedding.parameters(recurse=False))
     total = sum(p.numel() for p in vit.parameters())

@@ -1,4 +1,4 @@
-"""What the eager ViT computes on its way to an answer, module by module, and how exactly.
+"""Intermediate values of the eager ViT, module by module, in fp32 and in fp64.
 
 A tap is the output of a module that a lowered graph has too: the embedding, norms, both branches of
 each block (behind their layer scale), the blocks themselves, an attention pool, and the head.
@@ -24,7 +24,7 @@ from vit_export.model.vit.vit import PatchEmbedding, Vit
 
 WATCHED = (PatchEmbedding, nn.LayerNorm, EncoderBlock, AttentionPool, Head)
 BRANCH_SCALES = {"attention_scale": "attention", "mlp_scale": "mlp"}
-"""Modules behind a branch, each an identity where there is no scale, and the branch's name."""
+"""Name of the layer scale behind a branch to the name of the branch; it may be an identity."""
 BRANCH_NORMS = ("attention_norm", "mlp_norm")
 """Norms in front of a branch of a block, by the last part of their names."""
 
@@ -34,12 +34,12 @@ class Tap:
     """The output of one module for one image, a row per token."""
 
     fp32: Array
-    """(rows, D): what an artifact is compared with."""
+    """(rows, D); an artifact is compared with these values."""
     fp64: Array
-    """(rows, D): the same in double precision, which says how exact `fp32` is."""
+    """(rows, D); the same values in double precision show how exact `fp32` is."""
 
     def select_rows(self, count: int, spec: VitSpec) -> "Tap":
-        """The `count` rows that the lowered module answers.
+        """The `count` rows that the lowered module returns.
 
         The lowered last block computes only the tokens that the head looks at, or their mean
         (`model/vit/lowering/last_block.py`).
@@ -92,7 +92,7 @@ def list_lowered_layers(spec: VitSpec) -> list[str]:
 
 @contextmanager
 def _record(segment: nn.Module, name: str, outputs: dict[str, Tensor]) -> Iterator[None]:
-    """Inside, the outputs of the tapped modules of `segment` go to `outputs`."""
+    """While open, store the outputs of the tapped modules of `segment` in `outputs`, by name."""
     handles = []
     for inner, module in segment.named_modules(prefix=name):
         path, _, last = inner.rpartition(".")

@@ -1,8 +1,8 @@
-"""The Vision Transformer, written with einops and read top to bottom: the untouched reference.
+"""The Vision Transformer, written with einops to be read from top to bottom: the reference.
 
-`vit.py` embeds, `block.py` encodes, `head.py` answers. Nothing here is arranged for export;
-`lowering` does that. The model is that of Dosovitskiy et al. 2021 (arXiv:2010.11929); `VitSpec`
-says what later ViTs changed. B is the batch, N the tokens, D the width and h the heads.
+`vit.py` embeds, `block.py` encodes, `head.py` pools and classifies. Nothing here is arranged for
+export; `lowering` does that. The model is that of Dosovitskiy et al. 2021 (arXiv:2010.11929);
+`VitSpec` says what later ViTs changed. B is the batch, N the tokens, D the width and h the heads.
 """
 
 import torch
@@ -39,8 +39,8 @@ class PatchEmbedding(nn.Module):
         for name, count in prefix.items():
             tokens = nn.Parameter(torch.randn(count, spec.width)) if count else None
             self.register_parameter(name, tokens)
-        covered = spec.positioned_prefix + spec.patches
-        self.positions = nn.Parameter(0.02 * torch.randn(covered, spec.width))
+        count = spec.positioned_prefix + spec.patches
+        self.positions = nn.Parameter(0.02 * torch.randn(count, spec.width))
 
     def forward(self, image: Tensor) -> Tensor:
         x: Tensor = rearrange(self.projection(image), "b d h w -> b (h w) d")
@@ -49,9 +49,9 @@ class PatchEmbedding(nn.Module):
         tokens = (self.class_token, self.distillation_token, self.register_tokens)
         prefix = torch.cat([token for token in tokens if token is not None])
         prefix = repeat(prefix, "n d -> b n d", b=image.shape[0])
-        covered = self.spec.positioned_prefix
-        x = torch.cat([prefix[:, :covered], x], dim=1) + self.positions
-        return torch.cat([x[:, :covered], prefix[:, covered:], x[:, covered:]], dim=1)  # (B, N, D)
+        end = self.spec.positioned_prefix
+        x = torch.cat([prefix[:, :end], x], dim=1) + self.positions
+        return torch.cat([x[:, :end], prefix[:, end:], x[:, end:]], dim=1)  # (B, N, D)
 
 
 class Vit(nn.Module):

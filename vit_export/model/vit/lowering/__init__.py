@@ -1,9 +1,9 @@
 """The same ViT for exporters: no einops, no shape arithmetic in Python, one canonical form.
 
-`block.py` lowers a block, `last_block.py` the last block and the head without what the answer does
-not need; `rewrites.py` holds the functions over weights. Layers that are export-friendly already
-(patch convolution, norms) are shared with the eager model, not copied. B is the batch, N the
-tokens, D the width.
+`block.py` lowers a block. `last_block.py` lowers the last block and the head, and leaves out what
+the output does not need. `rewrites.py` holds the functions over weights. Layers that are
+export-friendly already (patch convolution, norms) are shared with the eager model, not copied. B is
+the batch, N the tokens, D the width.
 """
 
 from typing import TYPE_CHECKING, cast
@@ -35,13 +35,13 @@ class LoweredEmbedding(nn.Module):
         self.register_buffer("positions", positions[None].clone())  # (1, patches, D)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.patches(image) + self.positions
+        x = self.project_patches(image) + self.positions
         if self.prefix is not None:
             # The one place that must know the batch size: each image gets the same constant.
             x = torch.cat([self.prefix.expand(image.shape[0], -1, -1), x], dim=1)  # (B, N, D)
         return x.reshape(-1, self.width)
 
-    def patches(self, image: Tensor) -> Tensor:
+    def project_patches(self, image: Tensor) -> Tensor:
         """Return the projected patches, (B, patches, D)."""
         projected: Tensor = self.projection(image)
         return projected.flatten(2).transpose(1, 2)
@@ -61,7 +61,7 @@ class UnfoldedEmbedding(LoweredEmbedding):
         (rows, columns), size = embedding.spec.grid, embedding.spec.patch_size
         self.cut = (-1, embedding.spec.channels, rows, size, columns, size)
 
-    def patches(self, image: Tensor) -> Tensor:
+    def project_patches(self, image: Tensor) -> Tensor:
         """Return the projected patches, (B, patches, D)."""
         pixels = image.reshape(self.cut).permute(0, 2, 4, 1, 3, 5)  # (B, rows, columns, C, h, w)
         projected: Tensor = self.projection(pixels.flatten(3).flatten(0, 2))
@@ -91,10 +91,10 @@ class LoweredVit(nn.Module):
 
 @torch.no_grad()
 def lower(vit: Vit, *, unfold: bool = False) -> LoweredVit:
-    """Return the export-friendly module that answers as `vit` does in evaluation.
+    """Return the export-friendly module that computes the answers of `vit` in evaluation.
 
-    It takes and returns the shapes of `vit`, and has neither a mask nor dropout. With `unfold` a
-    matrix product projects the patches, which can be quantized. `vit` does not change; the layers
-    that no rewrite touches are shared with it, and so is its mode.
+    It has the input and output shapes of `vit`, and neither a mask nor dropout. With `unfold`, the
+    patches are projected by a linear layer, which can be quantized. `vit` does not change. Layers
+    that need no rewrite are shared with it, and its training mode is copied.
     """
     return LoweredVit(vit, unfold=unfold).train(vit.training)

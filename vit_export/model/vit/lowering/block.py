@@ -68,10 +68,10 @@ class LoweredFeedForward(nn.Module):
         self.expand, self.contract = pad_hidden(mlp.expand, contract)
 
     def forward(self, x: Tensor) -> Tensor:
-        contracted: Tensor = self.contract(self.activated(x))
+        contracted: Tensor = self.contract(self.activate(x))
         return contracted
 
-    def activated(self, x: Tensor) -> Tensor:
+    def activate(self, x: Tensor) -> Tensor:
         """Return the activations that `contract` reads: (M, D) to (M, hidden)."""
         x = self.expand(x)
         if self.kind == "swiglu":

@@ -1,9 +1,9 @@
-"""The last block and the head without what the answer does not need. Exact, up to rounding.
+"""The last block and the head, without what the output does not need. Exact up to rounding.
 
 A pool that reads the class token needs the query, residual and MLP of that token alone: this saves
 about 7% of the arithmetic of a ViT-B with 12 blocks. A mean over tokens commutes with the MLP's
-last product if no norm stands between. B is the batch, N the tokens, D the width, K the tokens that
-the pool reads, h the heads and d the channels of a head.
+last product if no norm stands between them. B is the batch, N the tokens, D the width, K the tokens
+that the pool reads, h the heads and d the channels of a head.
 """
 
 import torch
@@ -30,7 +30,7 @@ MEANS = {"mean", "patch_mean"}
 
 
 def lower_last(block: EncoderBlock, head: Head) -> tuple[nn.Module, nn.Module]:
-    """Return the last block, from (B·N, D), and the head that takes what this block returns."""
+    """Return the lowered last block, which takes (B·N, D), and the head that takes its output."""
     spec = head.spec
     if spec.pool == "token":
         return TokenBlock(block, spec), TokenHead(head)
@@ -51,23 +51,25 @@ class TokenAttention(nn.Module):
         )
         self.projection = fold_layer_scale(block.attention.projection, block.attention_scale)
         self.products = AttentionMatmuls()
-        self.tokens, self.kept, self.width = spec.tokens, pooled_tokens(spec), spec.width
-        self.heads = (spec.heads, spec.head_dim)
+        self.tokens, self.width = spec.tokens, spec.width
+        self.pool_tokens = count_pooled_tokens(spec)
+        self.query_per_head = (-1, self.pool_tokens, spec.heads, spec.head_dim)
+        self.per_head = (-1, spec.tokens, spec.heads, spec.head_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        queries = self.query(self.first(x)).reshape(-1, self.kept, *self.heads).transpose(1, 2)
+        queries = self.query(self.take_first(x)).reshape(self.query_per_head).transpose(1, 2)
         keys, values = (
-            part.reshape(-1, self.tokens, *self.heads).transpose(1, 2)  # (B, h, N, d)
+            part.reshape(self.per_head).transpose(1, 2)  # (B, h, N, d)
             for part in self.key_value(x).chunk(2, dim=-1)
         )
         out = self.products(queries, keys, values)
         projected: Tensor = self.projection(out.transpose(1, 2).reshape(-1, self.width))
         return projected
 
-    def first(self, x: Tensor) -> Tensor:
+    def take_first(self, x: Tensor) -> Tensor:
         """Return the first K tokens of each image, (B·N, D) to (B·K, D)."""
-        first = x.reshape(-1, self.tokens * self.width)[:, : self.kept * self.width]
-        return first if self.kept == 1 else first.reshape(-1, self.width)
+        first = x.reshape(-1, self.tokens * self.width)[:, : self.pool_tokens * self.width]
+        return first if self.pool_tokens == 1 else first.reshape(-1, self.width)
 
 
 class TokenBlock(nn.Module):
@@ -80,7 +82,7 @@ class TokenBlock(nn.Module):
         self.mlp = LoweredFeedForward(block.mlp, block.mlp_scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.attention.first(x) + self.attention(self.attention_norm(x))
+        x = self.attention.take_first(x) + self.attention(self.attention_norm(x))
         lowered: Tensor = x + self.mlp(self.mlp_norm(x))
         return lowered  # (B·K, D)
 
@@ -95,7 +97,7 @@ class MeanBlock(LoweredBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.attention_norm(x))
-        hidden = self.mlp.activated(self.mlp_norm(x))
+        hidden = self.mlp.activate(self.mlp_norm(x))
         lowered: Tensor = self._mean(x) + self.mlp.contract(self._mean(hidden))
         return lowered
 
@@ -116,15 +118,15 @@ class PooledHead(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """The tokens that the pool reads, (B·K, D), to the answer."""
+    """The K tokens of each image that the pool reads, (B·K, D), to the answer."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
-        self.kept = pooled_tokens(head.spec)
-        self.side_by_side = (-1, self.kept * head.spec.width)
+        self.pool_tokens = count_pooled_tokens(head.spec)
+        self.side_by_side = (-1, self.pool_tokens * head.spec.width)
         self.norm, self.pooled_norm = head.norm, head.pooled_norm
         self.classifier = head.classifier
-        if self.kept > 1:
+        if self.pool_tokens > 1:
             self.classifier = average_classifiers(head.classifier, head.distillation_classifier)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -186,6 +188,6 @@ class LoweredAttentionPool(nn.Module):
         return lowered
 
 
-def pooled_tokens(spec: VitSpec) -> int:
-    """Return how many tokens, from the first, the answer of a class-token pool depends on."""
+def count_pooled_tokens(spec: VitSpec) -> int:
+    """Return K for a class-token pool: the number of first tokens that the output depends on."""
     return 2 if spec.distillation_token and spec.classifies else 1

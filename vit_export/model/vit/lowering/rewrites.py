@@ -1,6 +1,6 @@
 """The rewrites of lowering: small functions over weights, exact up to fp32 rounding.
 
-Each of them returns the same layer object where there is nothing to do. D is the width, h the heads
+Each of them returns its input unchanged if there is nothing to do. D is the width, h the heads
 and d the channels of a head.
 """
 
@@ -16,9 +16,9 @@ from vit_export.model.vit.vit import PatchEmbedding
 
 
 def deinterleave_qkv(qkv: nn.Linear, heads: int, layout: QkvLayout) -> nn.Linear:
-    """Return the fused projection with rows in the order (qkv h d); `interleaved` is (h d qkv).
+    """Return the fused projection with its rows in the order (qkv h d); `interleaved` is (h d qkv).
 
-    A reshape would only rename the rows; they have to move.
+    The rows are permuted: a reshape would not move them.
     """
     if layout == "stacked":
         return qkv
@@ -28,7 +28,7 @@ def deinterleave_qkv(qkv: nn.Linear, heads: int, layout: QkvLayout) -> nn.Linear
 
 
 def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
-    """Return the fused projection, (qkv h d), with the factor on attention logits in its query."""
+    """Return the fused projection, (qkv h d), whose query rows are multiplied by `scale`."""
     if scale == 1.0:
         return qkv
     factor = torch.ones(qkv.out_features)
@@ -38,7 +38,7 @@ def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
 
 
 def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
-    """Return the linear layer before a LayerScale with the scale's factors in its rows."""
+    """Return `linear` with its rows multiplied by the factors of the LayerScale behind it."""
     if not isinstance(scale, LayerScale):
         return linear
     bias = None if linear.bias is None else linear.bias * scale.gamma
@@ -47,16 +47,14 @@ def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
 
 def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Tensor]:
     """Return the prefix tokens plus their positions, (P, D) or None, and the patches' positions."""
-    covered = embedding.spec.positioned_prefix
-    positions = embedding.positions[covered:]  # (patches, D)
+    end = embedding.spec.positioned_prefix
+    positions = embedding.positions[end:]  # (patches, D)
     tokens = (embedding.class_token, embedding.distillation_token, embedding.register_tokens)
     present = [token for token in tokens if token is not None]
     if not present:
         return None, positions
     prefix = torch.cat(present)
-    return torch.cat(
-        [prefix[:covered] + embedding.positions[:covered], prefix[covered:]]
-    ), positions
+    return torch.cat([prefix[:end] + embedding.positions[:end], prefix[end:]]), positions
 
 
 def fold_probe(pool: AttentionPool) -> Tensor:
@@ -66,7 +64,7 @@ def fold_probe(pool: AttentionPool) -> Tensor:
 
 
 def average_classifiers(first: nn.Module, second: nn.Module) -> nn.Linear:
-    """Return one linear layer over two concatenated vectors that answers the mean of two layers."""
+    """Return a linear layer over two concatenated vectors: the mean of both layers' outputs."""
     both = [layer for layer in (first, second) if isinstance(layer, nn.Linear)]
     weight = torch.cat([layer.weight for layer in both], dim=1) / 2
     biases: list[Tensor] = [layer.bias for layer in both if layer.bias is not None]
@@ -74,9 +72,9 @@ def average_classifiers(first: nn.Module, second: nn.Module) -> nn.Linear:
 
 
 def pad_hidden(expand: nn.Linear, contract: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
-    """Return an MLP's two layers with channels of zero between them, where its rows alias.
+    """Return an MLP's two layers with zero channels added between them if its rows alias.
 
-    `padding` says why. Zero channels stay zero through every activation.
+    `padding.py` says why. Zero channels stay zero through every activation.
     """
     hidden, halves = contract.in_features, expand.out_features // contract.in_features
     padding = pad_hidden_width(hidden) - hidden
@@ -94,13 +92,13 @@ def pad_hidden(expand: nn.Linear, contract: nn.Linear) -> tuple[nn.Linear, nn.Li
 
 
 def select_rows(linear: nn.Linear, first: int, end: int | None) -> nn.Linear:
-    """Return the part of a linear layer that computes the rows from `first` to before `end`."""
+    """Return the linear layer of the output rows from `first` up to, not including, `end`."""
     bias = None if linear.bias is None else linear.bias[first:end]
     return make_linear(linear.weight[first:end], bias)
 
 
 def make_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """Return a linear layer for inference with these tensors: (out, in), and (out,) or None."""
+    """Return a linear layer for inference with this weight (out, in) and bias (out,) or None."""
     rows, columns = weight.shape
     linear = nn.Linear(columns, rows, bias=bias is not None, device="meta").eval()
     linear.weight = nn.Parameter(weight, requires_grad=False)
