@@ -57,7 +57,7 @@ def test_every_fusion_of_every_preset_succeeds(name):
 @pytest.mark.parametrize(
     "kind", ["paper", "gelu tanh", "quick gelu, no biases", "swiglu, layer scale"]
 )
-def test_every_activation_is_recognised_at_every_opset(opset, kind):
+def test_every_activation_is_recognized_at_every_opset(opset, kind):
     spec = tiny_spec(**VARIANTS[kind])
     assert audit(build(spec, opset=opset), spec.expected_fusions).missing == []
 
