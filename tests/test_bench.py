@@ -38,6 +38,10 @@ NOISE = np.random.default_rng(3).standard_normal((4, 2, 3, 16, 24), np.float32)
 """Batches to calibrate on (M, B, C, H, W)."""
 
 
+EVERYDAY_BASELINES = sorted(set(BASELINES) - {*INT8_BASELINES, "compile"})
+"""Baselines in fp32 that start without a compiler of C++."""
+
+
 @pytest.fixture(autouse=True)
 def _short_bursts(monkeypatch):
     """Nothing here depends on how exact the times are."""
@@ -181,7 +185,9 @@ def answer_both(name, vit, folder):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised by the baselines' own code
-@pytest.mark.parametrize("name", sorted(set(BASELINES) - set(INT8_BASELINES)))
+@pytest.mark.parametrize(
+    "name", [*EVERYDAY_BASELINES, pytest.param("compile", marks=pytest.mark.slow)]
+)
 def test_every_baseline_answers_as_the_eager_model(tmp_path, name):
     answers, expected = answer_both(name, random_vit(tiny_spec(depth=1), 7), tmp_path)
     np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-5)

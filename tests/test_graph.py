@@ -11,7 +11,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
-from support import SEED_STYLE, VARIANTS, tiny_spec
+from support import SEED_STYLE, VARIANTS, mark_slow_except, tiny_spec
 
 from vit_export.artifact.batch import Batch
 from vit_export.core.errors import BuildError
@@ -81,7 +81,7 @@ def test_inputs_and_outputs_have_names_and_sizes(tmp_path, batch, size, classes,
     assert (answer.name, answer.shape) == (output, [size, classes or 24])
 
 
-@pytest.mark.parametrize("opset", range(18, 23))
+@pytest.mark.parametrize("opset", mark_slow_except(range(18, 23), 18, 20, 22))
 def test_a_file_has_the_requested_opset(tmp_path, opset):
     vit, model = captured(opset=opset)
     save(simplify(model), tmp_path / "f.onnx", opset=opset)
@@ -91,7 +91,7 @@ def test_a_file_has_the_requested_opset(tmp_path, opset):
     assert_answers_like(vit, tmp_path / "f.onnx")
 
 
-@pytest.mark.parametrize("opset", range(18, 23))
+@pytest.mark.parametrize("opset", mark_slow_except(range(18, 23), 18, 20, 22))
 @pytest.mark.parametrize("onnxsim", [True, False], ids=["onnxsim", "alone"])
 def test_every_split_has_its_sizes(tmp_path, opset, onnxsim):
     """WebGPU in onnxruntime-web refuses a Split with `num_outputs`."""

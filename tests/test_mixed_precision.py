@@ -232,7 +232,18 @@ def test_the_budget_holds_for_the_users_images_too(hits, worst_db, message):
     assert message in "".join(problems)
 
 
-def test_statistics_of_a_folder_are_collected_once(tmp_path, monkeypatch):
+@pytest.fixture
+def wide_toml(tmp_path):
+    """The model of `WIDE` as a preset, with preprocessing."""
+    path = tmp_path / "wide.toml"
+    path.write_text(
+        "[vit]\nimage_size = 32\npatch_size = 8\nwidth = 64\nheads = 4\ndepth = 3\nclasses = 5\n"
+        "[preprocessing]\nresize = 32\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n"
+    )
+    return path
+
+
+def test_statistics_of_a_folder_are_collected_once(tmp_path, wide_toml, monkeypatch):
     cache, folder = tmp_path / "cache", tmp_path / "images"
     folder.mkdir()
     for path in sorted(CALIBRATION.glob("*.png"))[:12]:
@@ -250,7 +261,7 @@ def test_statistics_of_a_folder_are_collected_once(tmp_path, monkeypatch):
 
     def build():
         options = {"precision": "int8-static", "calibration": folder}
-        built = vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", **options)
+        built = vit_export.onnx(wide_toml, tmp_path / "f.onnx", **options)
         assert "bad.png" in built.origin.calibration
         return (tmp_path / "f.onnx").read_bytes()
 
@@ -267,11 +278,11 @@ def test_statistics_of_a_folder_are_collected_once(tmp_path, monkeypatch):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_a_cache_that_cannot_be_written_is_not_used(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_not_used(tmp_path, wide_toml, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("VIT_EXPORT_CACHE", str(tmp_path / "file"))
     options = {"precision": "int8-static", "calibration": CALIBRATION}
-    built = vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", **options)
+    built = vit_export.onnx(wide_toml, tmp_path / "f.onnx", **options)
     assert built.verdict.status == "PROVEN"
 
 
@@ -290,10 +301,10 @@ def test_a_model_whose_answer_is_constant(tmp_path):
 @pytest.mark.parametrize(
     ("worst_db", "agreement", "fix"),
     [
-        (30.0, 1.0, "as --min-snr 28, or"),
-        (50.0, 0.95, "as --min-top1 0.95, or"),
-        (30.0, 0.95, "as --min-snr 28 --min-top1 0.95, or"),
-        (30.0, None, "as --min-snr 28, or"),
+        (30.0, 1.0, ": --min-snr 28; or"),
+        (50.0, 0.95, ": --min-top1 0.95; or"),
+        (30.0, 0.95, ": --min-snr 28 --min-top1 0.95; or"),
+        (30.0, None, ": --min-snr 28; or"),
     ],
 )
 def test_the_fix_lowers_the_options_that_were_missed(worst_db, agreement, fix):

@@ -329,7 +329,7 @@ def test_requests_that_make_no_sense(tmp_path, options, exit_code, message):
 
 def test_only_engines_have_several_profiles(tmp_path):
     arguments = ("onnx", "--batch", "1", "--batch", "4:8:8", "--out", tmp_path / "f.onnx")
-    assert "take 1:1:8" in expect_error(*arguments, exit_code=2)
+    assert "take --batch 1:1:8" in expect_error(*arguments, exit_code=2)
 
 
 def test_a_refused_node_is_named(tmp_path):
