@@ -6,7 +6,9 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -111,12 +113,13 @@ def fashion(shared_folder) -> Exported:
     """The shipped model, exported by the command in a process of its own."""
 
     def export(folder: Path) -> None:
-        for backend, out in path.items():
-            report = run(
-                *(backend, "--model", "fashion_mnist", "--out", folder / out.name, "--json"),
-                process=True,
-            )
-            (folder / f"{backend}.json").write_text(report.stdout)
+        with ThreadPoolExecutor() as pool:  # both at once: all workers wait for them
+            list(pool.map(partial(export_to, folder), path))
+
+    def export_to(folder: Path, backend: str) -> None:
+        words = ("--model", "fashion_mnist", "--out", folder / path[backend].name, "--json")
+        report = run(backend, *words, process=True)
+        (folder / f"{backend}.json").write_text(report.stdout)
 
     path = {"onnx": Path("f.onnx"), "torchscript": Path("f.pt")}
     folder = shared_folder("fashion", export)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import onnx_ir as ir
 import pytest
 import torch
-from support import VARIANTS, run, run_json, tiny_spec
+from support import VARIANTS, mark_slow_except, run, run_json, tiny_spec
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -43,8 +43,8 @@ def break_node(model, op_type):
 def test_every_fusion_of_every_preset_succeeds(name):
     """The presets are made narrow and short here, which leaves the kinds of nodes as they are."""
     spec = load_preset(name).spec
-    size = (2 * spec.patch_size, 2 * spec.patch_size)
-    small = replace(spec, depth=3, width=48, heads=3, mlp_hidden=40, image_size=size)
+    sizes = {"depth": 3, "width": 48, "heads": 3, "mlp_hidden": 40}
+    small = replace(spec, **sizes, patch_size=8, image_size=(16, 16))
     model = build(small)
     for runtime_flavor in ("portable", "onnxruntime"):
         optimize(model, runtime_flavor)
@@ -53,10 +53,11 @@ def test_every_fusion_of_every_preset_succeeds(name):
         assert [fusion.expected for fusion in report.fusions][::2] == [3, 3]
 
 
-@pytest.mark.parametrize("opset", [18, 20])
-@pytest.mark.parametrize(
-    "kind", ["paper", "gelu tanh", "quick gelu, no biases", "swiglu, layer scale"]
-)
+ACTIVATIONS = ["paper", "gelu tanh", "quick gelu, no biases", "swiglu, layer scale"]
+
+
+@pytest.mark.parametrize("opset", mark_slow_except([18, 20], 20))
+@pytest.mark.parametrize("kind", ACTIVATIONS)
 def test_every_activation_is_recognized_at_every_opset(opset, kind):
     spec = tiny_spec(**VARIANTS[kind])
     assert audit(build(spec, opset=opset), spec.expected_fusions).missing == []

@@ -137,6 +137,14 @@ def _rows_of(region, text):
     return {first: rest for first, *rest in cells}
 
 
+def test_the_stages_of_the_guide_are_those_of_an_export():
+    _, table = PAGES["architecture.md"].split("| stage | takes |")
+    stages = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], re.MULTILINE)
+    code = (ROOT / "vit_export" / "api" / "export.py").read_text()
+    assert len(stages) == 8
+    assert [stage for stage in stages if f" {stage}(" not in code] == []
+
+
 def test_the_keys_of_the_manifest_are_listed():
     _, section = PAGES["deployment.md"].split("## The manifest")
     listed = re.findall(r"^\| (`[^|]*`) \|", section, re.MULTILINE)

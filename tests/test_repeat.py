@@ -58,6 +58,7 @@ def test_a_repeated_graph_equals_a_whole_one(monkeypatch, kind):
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow
 def test_a_graph_of_a_fixed_batch_does_too(monkeypatch):
     repeated = captured(tiny_spec(depth=DEPTH), "3")
     monkeypatch.setattr(capturing, "_keep_two_blocks", lambda module: module)
