@@ -12,6 +12,7 @@ from support import FASHION, ROOT, run
 from vit_export.artifact.manifest import KEYS, Manifest
 
 README = (ROOT / "README.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = {path.name: path.read_text() for path in (ROOT / "README.md", *DOCS)}
 PATHS = ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in DOCS)]
@@ -143,6 +144,16 @@ def test_the_stages_of_the_guide_are_those_of_an_export():
     code = (ROOT / "vit_export" / "api" / "export.py").read_text()
     assert len(stages) == 8
     assert [stage for stage in stages if f" {stage}(" not in code] == []
+
+
+def test_every_sweep_has_its_last_run():
+    marks = r"mark\.sweep\(\s*\"([\w-]+)\""
+    tests = (path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    sweeps = {name for text in tests for name in re.findall(marks, text)}
+    rows = re.findall(
+        r"^\| `([\w-]+)`.* \| .*\d{4}-\d\d-\d\d: .*passed", CONTRIBUTING, re.MULTILINE
+    )
+    assert set(rows) == sweeps
 
 
 def test_the_keys_of_the_manifest_are_listed():
