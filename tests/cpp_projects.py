@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,9 +55,7 @@ def fill_onnxruntime_root(root: Path) -> None:
     packed = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     need("cpp", present=packed.returncode == 0, fix=f"npm pack {HEADERS}: {packed.stderr[-500:]}")
     (package,) = root.glob("*.tgz")
-    with tarfile.open(package) as archive:
-        headers = [file for file in archive.getmembers() if file.name.startswith(IN_PACKAGE)]
-        archive.extractall(root, headers, filter="data")
+    call("tar", "-xzf", package, "-C", root, IN_PACKAGE)
     (root / IN_PACKAGE).rename(root / "include")
     spec = find_spec("onnxruntime")
     (library,) = (Path(spec.origin).parent / "capi").glob("libonnxruntime.so.*")
