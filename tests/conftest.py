@@ -23,7 +23,7 @@ from vit_export.backends import BACKENDS
 from vit_export.data.preprocessing import preprocess
 from vit_export.model.vit.presets import load_preset
 
-pytest_plugins = ("sweeps",)
+pytest_plugins = ("sweeps", "masked_cpu")
 
 THREADS = max(os.cpu_count() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), 1)
 """Of a test and of the commands it runs: more than there are cores would wait for each other."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
 from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.core.cpu import identify_cpu
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 
@@ -52,7 +53,7 @@ class OnnxSession:
         except ImportError:
             message = f"{path} is an ONNX file and needs ONNX Runtime."
             raise MissingError(message, "pip install onnxruntime") from None
-        self.runtime = f"ONNX Runtime {onnxruntime.__version__} (CPU)"
+        self.runtime = f"ONNX Runtime {onnxruntime.__version__} (CPU, {identify_cpu().name})"
         try:
             self._session = open_inference_session(path, threads)
         except Exception as error:  # noqa: BLE001 its exceptions share no base class

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
 from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.core.cpu import identify_cpu
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 
@@ -51,7 +52,7 @@ class TorchScriptSession:
             raise MissingError(message, "pip install torch") from None
         if threads:
             torch.set_num_threads(threads)
-        self.runtime = f"TorchScript in torch {torch.__version__} (CPU)"
+        self.runtime = f"TorchScript in torch {torch.__version__} (CPU, {identify_cpu().name})"
         self._extra = {EXTRA_FILE: ""}
         try:
             self._module = load_archive(path, self._extra).eval()
