@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
+import openvino
 import PIL
 import pytest
 import torch
@@ -29,6 +30,7 @@ PREPROCESSINGS = {
     for name, preprocessing in (("shorter", SHORTER), ("sides", SIDES), ("grey", GREY))
     for interpolation in ("bilinear", "bicubic", "lanczos")
 }
+WITHOUT_SINES = {name: one for name, one in PREPROCESSINGS.items() if "lanczos" not in name}
 SIZES = [(32, 28), (37, 37), (64, 48), (61, 45), (7, 9), (240, 33), (33, 300), (1, 5), (481, 333)]
 
 
@@ -48,7 +50,7 @@ def resize_by_pillow(image, preprocessing):
     return np.round(preprocess(pillow_image, plain) * 255)
 
 
-def build_graph(preprocessing, opset=20, *, columns_first=COLUMNS_FIRST, normalizes=False):
+def build_graph(preprocessing, opset=20, *, columns_first=COLUMNS_FIRST, **options):
     """Return a model: the resize in front of a node that does nothing."""
     shape = ["batch", len(preprocessing.mean), *preprocessing.crop]
     dtype = ir.TensorType(ir.DataType.FLOAT)
@@ -57,16 +59,29 @@ def build_graph(preprocessing, opset=20, *, columns_first=COLUMNS_FIRST, normali
     node.outputs[0].name, node.outputs[0].shape, node.outputs[0].type = "out", image.shape, dtype
     graph = ir.Graph([image], node.outputs, nodes=[node], opset_imports={"": opset}, name="g")
     model = ir.Model(graph, ir_version=10)
-    take_pixels(model, preprocessing, columns_first=columns_first, normalizes=normalizes)
+    options = {"normalizes": False, **options}
+    take_pixels(model, preprocessing, columns_first=columns_first, **options)
     proto = ir.to_proto(model)
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-def build_onnx(preprocessing, opset=20, *, normalizes=False):
-    proto = build_graph(preprocessing, opset, normalizes=normalizes)
+def build_onnx(preprocessing, opset=20, **options):
+    proto = build_graph(preprocessing, opset, **options)
     session = onnxruntime.InferenceSession(proto.SerializeToString())
     return lambda images: session.run(None, {"image": images})[0]
+
+
+def build_integers(preprocessing):
+    return build_onnx(preprocessing, in_integers=True)
+
+
+def build_openvino(preprocessing, mode, **options):
+    """Return the graph in OpenVINO, which computes floats in 32 or 16 bits."""
+    core, model = openvino.Core(), build_graph(preprocessing, **options).SerializeToString()
+    settings = {"INFERENCE_PRECISION_HINT": mode}
+    compiled = core.compile_model(core.read_model(model), "CPU", settings)
+    return lambda images: compiled([images])[0].copy()
 
 
 def build_torchscript(preprocessing, *, normalizes=False):
@@ -107,6 +122,44 @@ def test_every_size_gives_the_pixels_of_pillow(name):
     check()
 
 
+@pytest.mark.parametrize("preprocessing", WITHOUT_SINES.values(), ids=WITHOUT_SINES)
+def test_integers_give_every_pixel_of_pillow(preprocessing):
+    resize = build_integers(preprocessing)
+    for size in (*SIZES, (1700, 1900), (3, 211)):
+        image = draw_noise(size, preprocessing)
+        expected = resize_by_pillow(image, preprocessing)
+        np.testing.assert_array_equal(resize(image[None])[0], expected, err_msg=str(size))
+
+
+@pytest.mark.parametrize("mode", ["f32", "f16", "bf16"])
+@pytest.mark.parametrize("name", ["shorter bicubic", "grey bilinear"])
+def test_integers_give_every_pixel_of_pillow_in_every_mode_of_openvino(name, mode):
+    """Its first answer too, and the first after each new size and each larger batch."""
+    preprocessing = PREPROCESSINGS[name]
+    resize = build_openvino(preprocessing, mode, in_integers=True)
+    for batch, size in enumerate(SIZES, 1):
+        images = np.stack([draw_noise(size, preprocessing, seed) for seed in range(batch)])
+        expected = np.stack([resize_by_pillow(image, preprocessing) for image in images])
+        np.testing.assert_array_equal(resize(images), expected, err_msg=str(size))
+
+
+def test_openvino_needs_integers_for_the_pixels_of_pillow():
+    """The tests above can fail: OpenVINO computes 64-bit weights in 32 bits."""
+    preprocessing = PREPROCESSINGS["grey bilinear"]
+    resize = build_openvino(preprocessing, "f32")
+    images = np.stack([draw_noise((481, 333), preprocessing, seed) for seed in range(16)])
+    expected = np.stack([resize_by_pillow(image, preprocessing) for image in images])
+    assert (resize(images) != expected).any()
+
+
+@pytest.mark.parametrize("in_integers", [False, True])
+def test_one_node_reads_the_image_of_either_order(in_integers):
+    """OpenVINO 2026.4 copies a resized output of an If to its first reader alone."""
+    model = ir.from_proto(build_graph(SHORTER, columns_first=True, in_integers=in_integers))
+    (order,) = (node for node in model.graph if node.op_type == "If")
+    assert [use.node.op_type for use in order.outputs[0].uses()] == ["Cast"]
+
+
 def test_a_photo_sixteen_times_as_large_gives_the_pixels_of_pillow():
     """In larger ones sums begin to leave the mantissa of fp32."""
     with Image.open(PHOTO) as photo:
@@ -137,12 +190,12 @@ def test_normalized_pixels_are_those_of_preprocess(build):
     np.testing.assert_allclose(answer, preprocess(Image.fromarray(image), SHORTER), atol=1e-6)
 
 
+@pytest.mark.parametrize("in_integers", [False, True])
 @pytest.mark.parametrize("opset", [18, 22])
-def test_the_resize_works_at_every_opset(opset):
+def test_the_resize_works_at_every_opset(opset, in_integers):
     image = draw_noise((50, 60), SHORTER)
-    np.testing.assert_array_equal(
-        build_onnx(SHORTER, opset)(image[None])[0], resize_by_pillow(image, SHORTER)
-    )
+    resize = build_onnx(SHORTER, opset, in_integers=in_integers)
+    np.testing.assert_array_equal(resize(image[None])[0], resize_by_pillow(image, SHORTER))
 
 
 @pytest.mark.parametrize("columns_first", [True, False])

@@ -35,8 +35,8 @@ def check_interface(
 ) -> None:
     """Raise RequestError unless the preprocessing and output format in `options` suit the model."""
     pixels, head = options.get("preprocess") == "graph", options.get("head", "logits")
-    if pixels:
-        check_resizable(preprocessing)
+    if pixels and check_resizable(preprocessing).interpolation == "lanczos":
+        _check_lanczos(options)
     if head != "logits" and not signature.classifies:
         message = f"The model has no classes for --head {head}: it answers {signature.answer}."
         raise RequestError(message, "leave --head out.")
@@ -45,3 +45,10 @@ def check_interface(
             "--io-fp16 means nothing with --preprocess graph, or with another --head than logits."
         )
         raise RequestError(message, "leave it out: matmuls are in fp16 all the same.")
+
+
+def _check_lanczos(options: Mapping[str, Any]) -> None:
+    """Raise RequestError unless the runtime has the 64-bit floats of Lanczos weights."""
+    if options.get("flavour") == "openvino":
+        message = "OpenVINO has no 64-bit floats, in which Pillow computes Lanczos weights."
+        raise RequestError(message, "take --interpolation bicubic, or --preprocess none.")

@@ -155,19 +155,20 @@ class NodeBuilder:
             value = add_initializer(self.model.graph, name, np.asarray(array), dtype)
         return value
 
-    def add_branch(self, build: Callable[[], ir.Value], shape: ir.Shape) -> ir.Graph:
-        """Return the nodes that `build` adds as a branch of an If.
+    def add_subgraph(
+        self, build: Callable[[], Sequence[ir.Value]], inputs: Sequence[ir.Value] = ()
+    ) -> ir.Graph:
+        """Return the nodes that `build` adds as a graph of their own: for an If, or a Loop.
 
         Args:
-            build: adds nodes and returns the output of the branch, a float32 value.
-            shape: shape of the output: inference sees no constants from outside a branch.
+            build: adds nodes and returns the outputs of the graph, with their types.
+            inputs: inputs of the graph, with their types.
         """
         first = len(self._nodes)
-        output = build()
-        output.shape, output.type = shape, ir.TensorType(ir.DataType.FLOAT)
+        outputs = build()
         nodes, self._nodes = self._nodes[first:], self._nodes[:first]
         self.model.graph.remove(nodes)
-        return ir.Graph([], [output], nodes=nodes, name=f"{self.scope}/{output.name}")
+        return ir.Graph(inputs, outputs, nodes=nodes, name=f"{self.scope}/{outputs[0].name}")
 
     def replace_anchor(self, value: ir.Value) -> None:
         """Put `value` in the place of the anchor's output and remove the anchor."""

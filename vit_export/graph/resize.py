@@ -1,40 +1,33 @@
 """Pillow's resize and centre crop in standard ONNX operators: `model.resize` as a graph.
 
-The functions follow those of `model.resize` and compute the same numbers. B is the batch, H and W
-are the sides of its images, h and w those of the crop.
+B is the batch, H and W are the sides of its images, h and w those of the crop.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
-from vit_export.data.pillow_resize import (
-    HALF_BITS,
-    MAX_VALUE,
-    SHARPNESS,
-    TINY,
-    WEIGHT_BITS,
-    compute_normalization,
-    fold_into_convolution,
-)
+from vit_export.data.pillow_resize import compute_normalization, fold_into_convolution
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.graph.builder import NodeBuilder, add_initializer, read_constant
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.remove_unused import remove_unused
+from vit_export.graph.resize_floats import Matrices, add_matrices
+from vit_export.graph.resize_integers import Windows, add_windows
 
 SCOPE = "pixels"
-INT, FLOAT, DOUBLE = np.int32, np.float32, np.float64
-ZERO, ONE = np.int64(0), np.int64(1)
-
-Side = ir.Value | npt.NDArray[np.int64]
-"""A length in pixels, (1,): a constant, or computed from the image."""
+ROWS, COLUMNS = 2, 3
+"""Axes of a batch (B, C, H, W)."""
 
 
 def take_pixels(
-    model: ir.Model, preprocessing: Preprocessing, *, columns_first: bool, normalizes: bool
+    model: ir.Model,
+    preprocessing: Preprocessing,
+    *,
+    columns_first: bool,
+    normalizes: bool,
+    in_integers: bool = False,
 ) -> None:
     """Change the input of `model` to uint8 images (B, H, W, C) of any size, in place.
 
@@ -45,6 +38,8 @@ def take_pixels(
             twice as many rows as columns (`pillow_resize.columns_may_come_first`).
         normalizes: whether the graph normalizes pixels; False after `fold_normalization`, which
             makes the patch convolution take pixels from 0 to 255.
+        in_integers: whether pixels are resized in int32 throughout (`resize_integers`), which
+            cannot compute `lanczos`.
 
     Raises:
         ValueError: the graph does not record the shape of its input.
@@ -60,9 +55,20 @@ def take_pixels(
         type=ir.TensorType(ir.DataType.UINT8),
     )
     write = NodeBuilder(model, graph[0], scope=SCOPE)
-    crop = _add_resize(write, preprocessing, image, old_input.shape, columns_first=columns_first)
+    sizes = [write("Shape", image, start=axis, end=axis + 1) for axis in (1, 2)]
+    resized = _add_resized_sizes(write, preprocessing, sizes)
+    add_weights = add_windows if in_integers else add_matrices
+    first = [
+        _add_first_pixel(write, preprocessing, *pair)
+        for pair in zip(resized, preprocessing.crop, strict=True)
+    ]
+    weights = add_weights(write, preprocessing, sizes, resized, first)
+    order = _add_order(write, sizes, resized) if columns_first else None
+    crop = _add_passes(write, weights, image, old_input.shape, order)
     if normalizes:
-        factor, summand = (array.astype(FLOAT) for array in compute_normalization(preprocessing))
+        factor, summand = (
+            array.astype(np.float32) for array in compute_normalization(preprocessing)
+        )
         crop = write("Add", write("Mul", crop, factor), summand)
     crop.name, crop.shape, crop.type = f"{SCOPE}/answer", old_input.shape, old_input.type
     old_input.name = f"{SCOPE}/former"
@@ -89,124 +95,69 @@ def fold_normalization(model: ir.Model, preprocessing: Preprocessing) -> None:
     remove_unused(model)
 
 
-def _vector(value: int) -> npt.NDArray[np.int64]:
-    return np.array([value], np.int64)
-
-
-def _add_resize(
-    write: NodeBuilder,
-    preprocessing: Preprocessing,
-    image: ir.Value,
-    shape: ir.Shape,
-    *,
-    columns_first: bool,
-) -> ir.Value:
-    """Return the crop of the resized image, pixels from 0 to 255 in fp32; `shape` (B, C, h, w)."""
-    sizes = [write("Shape", image, start=axis, end=axis + 1) for axis in (1, 2)]
-    resized = _add_resized_sizes(write, preprocessing, sizes)
-    height, width = preprocessing.crop
-    rows = _add_weights(write, preprocessing, sizes[0], resized[0], height)  # (2·h, H)
-    columns = _add_weights(write, preprocessing, sizes[1], resized[1], width)  # (2·w, W)
-    columns = write("Transpose", columns, perm=[1, 0])  # (W, 2·w)
-    x = write("Cast", write("Transpose", image, perm=[0, 3, 1, 2]), to=ir.DataType.FLOAT)
-
-    def resize_rows(x: ir.Value) -> ir.Value:
-        return _add_rounding(write, write("MatMul", rows, x), -2, height)
-
-    def resize_columns(x: ir.Value) -> ir.Value:
-        return _add_rounding(write, write("MatMul", x, columns), -1, width)
-
-    if not columns_first:
-        return resize_rows(resize_columns(x))
-    shrinkage = [write("Sub", *pair) for pair in zip(sizes, resized, strict=True)]
-    tall = write("Greater", shrinkage[0], write("Mul", shrinkage[1], _vector(2)))
-    tall = write("And", tall, write("Greater", shrinkage[0], _vector(0)))
-    rows_before_columns = write.add_branch(lambda: resize_columns(resize_rows(x)), shape)
-    columns_before_rows = write.add_branch(lambda: resize_rows(resize_columns(x)), shape)
-    tall = write("Squeeze", tall)
-    return write("If", tall, then_branch=rows_before_columns, else_branch=columns_before_rows)
-
-
 def _add_resized_sizes(
     write: NodeBuilder, preprocessing: Preprocessing, sizes: Sequence[ir.Value]
-) -> list[Side]:
+) -> list[ir.Value]:
     """Return height and width of the resized image, before the crop."""
     if not isinstance(preprocessing.resize, int):
-        return [_vector(side) for side in preprocessing.resize]
+        sides = zip(("height", "width"), preprocessing.resize, strict=True)
+        return [write.add_constant(f"resized_{word}", np.array([side])) for word, side in sides]
     shorter = write("Min", *sizes)
-    length = _vector(preprocessing.resize)
+    length = np.array([preprocessing.resize])
     return [write("Div", write("Mul", size, length), shorter) for size in sizes]
 
 
-def _add_weights(
-    write: NodeBuilder, preprocessing: Preprocessing, size: ir.Value, resized: Side, crop: int
-) -> ir.Value:
-    """Return the weights of all pixels of a side for each pixel of the crop, (2·crop, size)."""
-    pixel = write("Range", ZERO, write("Squeeze", size), ONE)
-    first = _add_first_pixel(write, preprocessing, resized, crop)
-    at = write("Add", first, np.arange(crop)[:, None])
-    pixel = write("Mul", write("Add", write("Mul", pixel, _vector(2)), _vector(1)), resized)
-    at = write("Mul", write("Add", write("Mul", at, _vector(2)), _vector(1)), size)
-    apart = write("Cast", write("Abs", write("Sub", pixel, at)), to=ir.DataType.DOUBLE)
-    coarser = write("Mul", write("Max", size, resized), _vector(2))
-    distance = write("Div", apart, write("Cast", coarser, to=ir.DataType.DOUBLE))
-    return _add_halves(write, _add_filter(write, preprocessing.interpolation, distance))
-
-
 def _add_first_pixel(
-    write: NodeBuilder, preprocessing: Preprocessing, resized: Side, crop: int
+    write: NodeBuilder, preprocessing: Preprocessing, resized: ir.Value, crop: int
 ) -> ir.Value:
     """Return the first pixel of the crop; half a pixel is rounded down, or to even."""
-    margin = write("Sub", resized, _vector(crop))
-    half = write("Div", margin, _vector(2))
+    margin = write("Sub", resized, np.array([crop]))
+    half = write("Div", margin, np.array([2]))
     if preprocessing.centre == "floor":
         return half
-    both_odd = write("Mul", write("Mod", margin, _vector(2)), write("Mod", half, _vector(2)))
+    both_odd = write("Mul", write("Mod", margin, np.array([2])), write("Mod", half, np.array([2])))
     return write("Add", half, both_odd)
 
 
-def _add_filter(write: NodeBuilder, interpolation: str, distance: ir.Value) -> ir.Value:
-    """Return the filter's value at a `distance` from its centre, in pixels of the coarser grid."""
-    if interpolation == "bilinear":
-        return write("Max", write("Sub", DOUBLE(1), distance), DOUBLE(0))
-    if interpolation == "bicubic":
-        x = write("Min", distance, DOUBLE(1))
-        y = write("Clip", distance, DOUBLE(1), DOUBLE(2))
-        near = _add_polynomial(write, x, (SHARPNESS + 2, -(SHARPNESS + 3), 0, 1))
-        far = _add_polynomial(write, y, [SHARPNESS * factor for factor in (1, -5, 8, -4)])
-        return write("Add", near, far)
-    angle = write("Mul", write("Clip", distance, DOUBLE(TINY), DOUBLE(3)), DOUBLE(math.pi))
-    third = write("Div", angle, DOUBLE(3))
-    lobes = [write("Div", write("Sin", lobe), lobe) for lobe in (angle, third)]
-    return write("Mul", *lobes)
+def _add_order(
+    write: NodeBuilder, sizes: Sequence[ir.Value], resized: Sequence[ir.Value]
+) -> ir.Value:
+    """Return whether an image is so tall that the pass along rows comes first, a scalar."""
+    rows, columns = (write("Sub", *pair) for pair in zip(sizes, resized, strict=True))
+    tall = write("Greater", rows, write("Mul", columns, np.array([2])))
+    return write("Squeeze", write("And", tall, write("Greater", rows, np.array([0]))))
 
 
-def _add_polynomial(write: NodeBuilder, x: ir.Value, factors: Sequence[float]) -> ir.Value:
-    """Return a polynomial of x by Horner's rule; `factors` begin with the highest power."""
-    value = write("Mul", x, DOUBLE(factors[0]))
-    for factor in factors[1:-1]:
-        value = write("Mul", write("Add", value, DOUBLE(factor)), x)
-    return write("Add", value, DOUBLE(factors[-1]))
+def _add_passes(
+    write: NodeBuilder,
+    weights: Matrices | Windows,
+    image: ir.Value,
+    shape: ir.Shape,
+    is_tall: ir.Value | None,
+) -> ir.Value:
+    """Return the crop of the resized image, pixels from 0 to 255 in fp32; `shape` (B, C, h, w).
 
+    OpenVINO 2026.4 copies the output of an If to one of its readers only where its size changes:
+    the Cast is this reader, and gives the others what they read.
+    """
+    x = write("Transpose", image, perm=[0, 3, 1, 2])
 
-def _add_halves(write: NodeBuilder, weight: ir.Value) -> ir.Value:
-    """Return normalized weights as whole numbers in fp32, upper halves before lower halves."""
-    weight = write("Div", weight, write("ReduceSum", weight, _vector(1)))
-    weight = write("Mul", weight, DOUBLE(2**WEIGHT_BITS))
-    magnitude = write("Floor", write("Add", write("Abs", weight), DOUBLE(0.5)))
-    whole = write("Mul", magnitude, write("Sign", weight))
-    quotient = write("Add", write("Div", whole, DOUBLE(2**HALF_BITS)), DOUBLE(0.5))
-    upper = write("Floor", quotient)
-    lower = write("Sub", whole, write("Mul", upper, DOUBLE(2**HALF_BITS)))
-    return write("Cast", write("Concat", upper, lower, axis=0), to=ir.DataType.FLOAT)
+    def resize(*axes: int) -> ir.Value:
+        pixels = x
+        for axis in axes:
+            pixels = weights.add_pass(write, pixels, axis)
+        return pixels
 
+    def resize_in_branch(*axes: int) -> list[ir.Value]:
+        pixels = resize(*axes)
+        # inference sees no constants from outside a branch
+        pixels.shape, pixels.type = shape, ir.TensorType(weights.dtype)
+        return [pixels]
 
-def _add_rounding(write: NodeBuilder, sums: ir.Value, axis: int, length: int) -> ir.Value:
-    """Return pixels from `sums`: `length` sums over upper halves, then over lower, along `axis`."""
-    sums = write("Cast", sums, to=ir.DataType.INT32)
-    lengths = write.add_constant(f"halves_of_{2 * length}", np.array([length, length]))
-    upper, lower = write.add("Split", (sums, lengths), ("0", "1"), axis=axis)
-    total = write("Add", write("Mul", upper, INT(2**HALF_BITS)), lower)
-    total = write("Add", total, INT(2 ** (WEIGHT_BITS - 1)))
-    pixel = write("Div", write("Max", total, INT(0)), INT(2**WEIGHT_BITS))
-    return write("Cast", write("Min", pixel, INT(MAX_VALUE)), to=ir.DataType.FLOAT)
+    if is_tall is None:
+        pixels = resize(COLUMNS, ROWS)
+    else:
+        rows_first = write.add_subgraph(lambda: resize_in_branch(ROWS, COLUMNS))
+        columns_first = write.add_subgraph(lambda: resize_in_branch(COLUMNS, ROWS))
+        pixels = write("If", is_tall, then_branch=rows_first, else_branch=columns_first)
+    return write("Cast", pixels, to=ir.DataType.FLOAT)

@@ -32,14 +32,14 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
     from vit_export.graph.save import save
 
     model, manifest = build_graph(job, progress)
-    _add_interface(model, manifest)
+    _add_interface(model, manifest, str(job.options["flavour"]))
     model.metadata_props.update({KEY: manifest.to_json(), INTERFACE_KEY: manifest.interface})
     with progress("write"):
         save(model, path, opset=int(job.options["opset"]))
     return manifest
 
 
-def _add_interface(model: "ir.Model", manifest: Manifest) -> None:
+def _add_interface(model: "ir.Model", manifest: Manifest, flavour: str) -> None:
     """Add the preprocessing and the output format that the manifest names to the graph."""
     from vit_export.graph.heads import append_head
     from vit_export.graph.resize import fold_normalization, take_pixels
@@ -49,7 +49,13 @@ def _add_interface(model: "ir.Model", manifest: Manifest) -> None:
         if is_fp32:  # with fewer bits, a weight divided by 255 may be lost
             fold_normalization(model, preprocessing)
         first = columns_may_come_first(manifest.versions["pillow"])
-        take_pixels(model, preprocessing, columns_first=first, normalizes=not is_fp32)
+        take_pixels(
+            model,
+            preprocessing,
+            columns_first=first,
+            normalizes=not is_fp32,
+            in_integers=flavour == "openvino",
+        )
     if manifest.head != "logits":
         append_head(model, manifest.head)
 
