@@ -14,7 +14,7 @@ from in_process import run_here
 
 from vit_export import VitSpec
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.core.numerics import snr_db
+from vit_export.core import numerics
 from vit_export.validation.sample_set import remake_sample_set
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,6 +172,12 @@ def predict_classes(path: Path, inputs: np.ndarray) -> np.ndarray:
     """The top class (M,) of each of `inputs` (M, C, H, W), which run alone."""
     session = open_artifact(path)
     return np.array([session.run(one[None]).argmax() for one in inputs])
+
+
+def snr_db(reference: np.ndarray, answer: np.ndarray) -> float:
+    """How near one answer is to another, in dB of the reference's own size."""
+    size = float(np.sqrt(np.square(reference.astype(np.float64)).mean()))
+    return numerics.snr_db(size, reference, answer)
 
 
 def measure_snr_in_openvino(path: Path) -> float:

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import expect_error, need, run, run_json, tiny_spec
+from support import expect_error, need, run, run_json, snr_db, tiny_spec
 
 from vit_export import BuildError, MissingError, RequestError, VitSpec, bench, onnx
 from vit_export.artifact.batch import Batch
@@ -30,7 +30,6 @@ from vit_export.bench.ort_quantizers import quantize_dynamic
 from vit_export.bench.results import compare_rounds, find_percentile
 from vit_export.bench.roofline import choose_gemm_kinds, find_best_rates, write_gemm_candidates
 from vit_export.bench.runners import open_candidate
-from vit_export.core.numerics import snr_db
 from vit_export.model.vit.flops import count_flops
 from vit_export.model.vit.state import random_vit
 

@@ -5,11 +5,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from quantized_models import run_eager
-from support import SEED_STYLE, tiny_spec
+from support import SEED_STYLE, snr_db, tiny_spec
 
 from vit_export.artifact.batch import Batch
 from vit_export.backends.onnx.session import OnnxSession
-from vit_export.core.numerics import snr_db
 from vit_export.graph.capture import capture
 from vit_export.graph.cost import macs_by_dtype
 from vit_export.graph.optimize import optimize

@@ -8,24 +8,38 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from vit_export.artifact.outputs import (
+    align_for_comparison,
+    apply_head,
+    measure_output_signal,
+)
 from vit_export.artifact.precision import PRECISIONS
-from vit_export.core.numerics import log_softmax, snr_db
+from vit_export.core.numerics import log_softmax, measure_signal, snr_db
 from vit_export.validation.compare import compare
 from vit_export.validation.tolerances import TOLERANCES, within_budget
 
 REFERENCE = np.array([1.0, 4.0, -2.0, 0.5], np.float32)
 FLOOR = 1e-6
+SIGNAL = float(np.sqrt(np.square(REFERENCE).mean()))
+"""As large as the reference, as for answers that have nothing in common."""
 ALLOWED = 8 * FLOOR + 1e-6 * 4
 
 
 def compare_answer(
-    answer, reference=REFERENCE, floor=FLOOR, *, tolerance=TOLERANCES["fp32"], classifies=True
+    answer,
+    reference=REFERENCE,
+    floor=FLOOR,
+    *,
+    tolerance=TOLERANCES["fp32"],
+    signal=SIGNAL,
+    classifies=True,
 ):
     return compare(
         np.asarray(reference, np.float32),
         np.asarray(answer, np.float32),
         floor,
         tolerance,
+        signal=signal,
         classifies=classifies,
         sample="s",
     )
@@ -96,6 +110,7 @@ def test_a_comparison_passes_exactly_within_its_limit(reference, floor):
     """A wrong scale fails wherever its error exceeds what is allowed."""
     comparison = compare_answer(reference * np.float32(1.01), reference, floor=floor)
     within = comparison.max_abs <= comparison.allowed and comparison.top1 is not False
+    within = within and comparison.snr_db >= comparison.least_snr_db
     assert comparison.passed == within
 
 
@@ -125,14 +140,50 @@ def test_two_answers_within_a_budget_differ_by_twice_its_error():
 
 @pytest.mark.parametrize(("error", "expected"), [(0.1, 20), (0.01, 40)])
 def test_snr(error, expected):
-    reference = np.full(10, 2.0, np.float32)
-    assert snr_db(reference, reference * np.float32(1 + error)) == pytest.approx(expected, abs=0.1)
+    reference = np.arange(10, dtype=np.float32)
+    assert snr_db(1.0, reference, reference + np.float32(error)) == pytest.approx(expected, abs=0.1)
 
 
-def test_snr_of_a_zero_reference():
+def test_snr_without_a_signal():
     zero = np.zeros(3, np.float32)
-    assert snr_db(zero, zero) == math.inf
-    assert snr_db(zero, zero + 1) == -math.inf
+    assert snr_db(0.0, zero, zero) == math.inf
+    assert snr_db(0.0, zero, zero + 1) == -math.inf
+    assert snr_db(math.nan, zero, zero + 1) == -math.inf
+
+
+@given(arrays(np.float32, (5, 4), elements=st.floats(-100, 100, width=32)), st.floats(-1e6, 1e6))
+def test_the_signal_is_what_depends_on_the_image(answers, offset):
+    """An offset that all images share is no signal, however large it is."""
+    exact = answers.astype(np.float64)
+    expected = np.sqrt(np.square(exact - exact.mean(axis=0)).mean())
+    assert measure_signal(exact) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert measure_signal(exact + offset) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert measure_signal(np.stack([exact[0]] * 3)) == 0
+
+
+def test_an_answer_that_is_not_finite_leaves_no_signal():
+    assert math.isnan(measure_signal(np.array([[1.0], [np.inf], [2.0]])))
+    assert measure_signal([]) == 0
+
+
+@pytest.mark.parametrize("head", ["softmax", "top5"])
+def test_the_offset_of_log_probabilities_is_no_signal(head):
+    """The logarithms of 1000 nearly equal probabilities lie near -6.9, whatever the image is."""
+    logits = np.random.RandomState(0).standard_normal((8, 1000)).astype(np.float32) * 0.1
+    signal = measure_output_signal(head, logits)
+    assert signal == pytest.approx(0.1 * np.sqrt(7 / 8), rel=0.05)
+    assert signal == pytest.approx(measure_output_signal("logits", logits), rel=0.05)
+
+
+@pytest.mark.parametrize("head", ["softmax", "top5"])
+def test_a_common_factor_of_all_probabilities_is_an_error(head):
+    logits = np.random.RandomState(0).standard_normal(9).astype(np.float32)
+    answer = apply_head(head, logits)
+    exact, same = align_for_comparison(head, logits, answer)
+    np.testing.assert_allclose(same, exact, atol=1e-6)
+    answer[..., -1 if head == "top5" else slice(None)] /= 2
+    exact, halved = align_for_comparison(head, logits, answer)
+    np.testing.assert_allclose(exact - halved, np.log(2), atol=1e-6)
 
 
 def test_log_softmax_of_large_logits_does_not_overflow():

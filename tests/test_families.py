@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from published_dinov2 import PACKAGE
 from safetensors.torch import save_file
-from support import FASHION, SEED_STYLE, need, run, run_json, tiny_spec
+from support import FASHION, SEED_STYLE, need, run, run_json, snr_db, tiny_spec
 from timm_models import (
     GELUTanh,
     QuickGELU,
@@ -37,7 +37,6 @@ from vit_export.checkpoints.families import FAMILIES, find_family
 from vit_export.checkpoints.files import read_checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
-from vit_export.core.numerics import snr_db
 from vit_export.model.vit.state import random_vit
 from vit_export.validation.reading import check_reading
 from vit_export.validation.samples import PHOTOS, make_samples

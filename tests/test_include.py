@@ -25,6 +25,7 @@ from support import (
     predict_classes,
     run,
     run_json,
+    snr_db,
     tiny_spec,
 )
 
@@ -32,7 +33,6 @@ import vit_export
 from vit_export.artifact.precision import PARTS, QuantizationRequest
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.errors import BuildError, RequestError
-from vit_export.core.numerics import snr_db
 from vit_export.graph.cost import macs_by_dtype
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit

@@ -20,9 +20,8 @@ from vit_export.artifact.records import BuildSettings, CalibrationInfo, Fp16Rang
 from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.model.vit.presets import load_preset
+from vit_export.data.preprocessing import Preprocessing
 
-STEPS = load_preset("fashion_mnist").preprocessing
 LAYOUT_1 = Path(__file__).with_name("data") / "layout1"
 """Files that the version before layout 2 wrote."""
 
@@ -30,14 +29,26 @@ LAYOUT_1 = Path(__file__).with_name("data") / "layout1"
 def reference(answers):
     return Reference(
         recipes=("normal:1", "image:cat.png", "constant:0.5"),
-        digests=("a", "b", "c"),
+        digests=("a" * 64, "b" * 64, "c" * 64),
         answers=np.asarray(answers, np.float32),
         floors=(1e-6, 2e-6, 3e-6),
     )
 
 
+HEADS = {True: "softmax", False: "logits"}
+"""A head for models with classes, and for those without."""
+
+
+def make_steps(spec):
+    channels, *size = spec.signature.image_shape
+    half = (0.5,) * channels
+    mode = "L" if channels == 1 else "RGB"
+    return Preprocessing(mode=mode, resize=max(size), crop=tuple(size), mean=half, std=half)
+
+
 def manifest(**changes):
     spec = changes.pop("spec", tiny_spec())
+    classes = spec.signature.classes
     values = {
         "target": "onnx",
         "model": "tiny",
@@ -48,15 +59,17 @@ def manifest(**changes):
         "batch": Batch.parse("1:8:16"),
         "weights_sha256": "00",
         "weights_from": "random, seed 0",
-        "preprocessing": STEPS,
-        "labels": ("a", "b"),
+        "preprocessing": make_steps(spec),
+        "labels": tuple("abcde"[:classes]) if classes else (),
         "versions": {"torch": "2.13.0"},
-        "settings": BuildSettings({"opset": 20, "head": "softmax", "level": 3}),
+        "settings": BuildSettings(
+            {"opset": 20, "head": "softmax" if classes else "logits", "level": 3}
+        ),
         "graph": GraphInfo(nodes_captured=30, nodes_simplified=20, changes={"merge_chains": 2}),
         "fp16_range": Fp16Range(largest=12.5, limit=16376.0, worst="x", kept=0),
         "calibration": CalibrationInfo(images=7, sha256="ab"),
         "tolerance": Tolerance(floors=8, reason="as eager"),
-        "reference": reference(np.ones((3, 5))),
+        "reference": reference(np.ones((3, *spec.signature.answer_shape))),
     }
     return Manifest(**(values | changes))
 
@@ -90,7 +103,7 @@ def test_answers_come_back_bit_for_bit(answers):
 
 def test_samples_made_from_the_users_files_are_left_out():
     kept = reference([[1], [2], [3]]).without_user_images()
-    assert (kept.recipes, kept.digests) == (("normal:1", "constant:0.5"), ("a", "c"))
+    assert (kept.recipes, kept.digests) == (("normal:1", "constant:0.5"), ("a" * 64, "c" * 64))
     assert kept.answers.tolist() == [[1], [3]]
     assert kept.floors == (1e-6, 3e-6)
 
@@ -113,7 +126,7 @@ def test_every_key_of_layout_1_keeps_its_name_and_value(name):
     old = json.loads(open_artifact(LAYOUT_1 / name).manifest_json())
     new = json.loads(Manifest.from_json(json.dumps(old), name).to_json())
     assert {key: new[key] for key in old} == old | {"layout": LAYOUT}
-    assert new.keys() - old.keys() == {"signature"}
+    assert new.keys() - old.keys() == {"signature", "preset"}
 
 
 def changed(**values):
@@ -158,6 +171,29 @@ BAD = {
     "answers of another shape": (changed_inside("reference", shape=[5, 5]), "reference.answers"),
     "a shape below 0": (changed_inside("reference", shape=[-3, -5]), "reference.answers"),
     "too few digests": (changed_inside("reference", digests=["a"]), "reference.digests has 1"),
+    "a digest that is no hash": (
+        changed_inside("reference", digests=["a"] * 3),
+        "digests[0] is no",
+    ),
+    "too few labels": (changed(labels=["a"]), "labels has 1 names for 5 classes"),
+    "settings that are a list": (changed(settings=[]), "settings is [], not an object"),
+    "another signature than the spec's": (
+        changed_inside("spec", channels=1),
+        "spec and signature describe different models",
+    ),
+    "an MLP of no width": (changed_inside("spec", mlp_ratio=1e308), "mlp_ratio is 1e+308"),
+    "steps for other images": (
+        changed_inside("preprocessing", crop=[20, 20], resize=20),
+        "preprocessing makes other images",
+    ),
+    "a resize out of proportion": (changed_inside("preprocessing", resize=10**6), "preprocessing"),
+    "a batch beyond all memory": (changed(batch="1:1:999999"), "batch 1:1:999999"),
+    "answers for other classes": (
+        changed(reference=reference(np.ones((3, 4))).to_mapping()),
+        "reference.answers has shape (3, 4)",
+    ),
+    "engine_run without engine": (changed(engine={}, engine_run=True), "engine_run is set"),
+    "too deep": ("[" * 200000, "can't be read"),
     "a floor below 0": (changed_inside("reference", floors=[1, -1, 1]), "reference.floors"),
     "a floor of NaN": (
         changed_inside("reference", floors=[1, float("nan"), 1]),

@@ -25,9 +25,10 @@ from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
 from vit_export.quantization import calibration_cache, observer
 from vit_export.quantization.fake_quant import fake_quantize
-from vit_export.quantization.mixed_precision import SearchSettings, find_first_within_budget
+from vit_export.quantization.mixed_precision import find_first_within_budget
 from vit_export.quantization.pareto import Assignment, walk_frontier
 from vit_export.quantization.plan import QuantizationPlan
+from vit_export.quantization.search_settings import SearchSettings
 from vit_export.quantization.sensitivity import AccuracyTest, enlarge_quarters
 from vit_export.validation.metrics import AccuracyReport, Proportion
 from vit_export.validation.verdict import Verdict
@@ -75,7 +76,7 @@ def test_fake_quantization_restores_the_module_even_after_an_error():
     spec, name = tiny_spec(**WIDE), "blocks.1.mlp.expand"
     lowered = lower(random_vit(spec, 0))
     plan = plan_without_calibration(lowered, {name: "int8"})
-    accuracy_test = AccuracyTest.prepare(lowered, make_batch(spec))
+    accuracy_test = AccuracyTest.prepare(lowered, make_batch(spec), signal=1.0)
     before = dict(lowered.named_modules())
     with fake_quantize(lowered, plan) as module:
         assert module.get_submodule(name) is not before[name]
@@ -129,7 +130,7 @@ def within_budget(tmp_path_factory):
     return LazyDict(export)
 
 
-@pytest.mark.parametrize("min_snr", [30.0, 40.0, 50.0])
+@pytest.mark.parametrize("min_snr", [30.0, 40.0, 45.0])
 def test_the_file_keeps_the_budget(within_budget, min_snr):
     built = within_budget[min_snr]
     assert min(one.snr_db for one in built.verdict.against_eager) >= min_snr
@@ -149,7 +150,7 @@ def test_the_file_keeps_the_budget(within_budget, min_snr):
 
 
 def test_a_stricter_budget_takes_more_time(within_budget):
-    loose, strict = within_budget[30.0], within_budget[50.0]
+    loose, strict = within_budget[30.0], within_budget[45.0]
     assert loose.origin.search.tried[-1].ms < strict.origin.search.tried[-1].ms
 
 
@@ -331,6 +332,7 @@ def test_a_miss_of_top_classes_does_not_end_the_search():
         flavour="portable",
         batch=None,
         classifies=True,
+        signal=1.0,
         threads=None,
     )
     best, points, _ = find_first_within_budget(FakeTest(), frontier, plans, settings)

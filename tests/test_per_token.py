@@ -11,10 +11,9 @@ from quantized_models import (
     run_eager,
     run_graph,
 )
-from support import tiny_spec
+from support import snr_db, tiny_spec
 
 from vit_export.artifact.precision import QuantizationRequest
-from vit_export.core.numerics import snr_db
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
 from vit_export.quantization.convert import quantize

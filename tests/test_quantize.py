@@ -18,12 +18,11 @@ from quantized_models import (
     run_eager,
     run_graph,
 )
-from support import VARIANTS, mark_slow_except, tiny_spec
+from support import VARIANTS, mark_slow_except, snr_db, tiny_spec
 from torch.nn import functional
 
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.errors import BuildError, ProofError, RequestError
-from vit_export.core.numerics import snr_db
 from vit_export.graph.cost import macs_by_dtype
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit

@@ -9,9 +9,11 @@ import pytest
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.reference import Reference
 from vit_export.backends.session import RunFailedError
+from vit_export.core.numerics import measure_signal
+from vit_export.validation.expectation import Expectation
 from vit_export.validation.samples import digest
 from vit_export.validation.tolerances import TOLERANCES
-from vit_export.validation.validate import Expectation, validate
+from vit_export.validation.validate import validate
 
 SAMPLES = np.random.RandomState(0).standard_normal((8, 1, 2, 2)).astype(np.float32)
 WEIGHT = np.random.RandomState(1).standard_normal((4, 3)).astype(np.float32)
@@ -42,6 +44,7 @@ def prove(answer, batch="dynamic", reference=REFERENCE, samples=SAMPLES):
         batch=Batch.parse(batch),
         precision="fp32",
         tolerance=TOLERANCES["fp32"],
+        signal=measure_signal(reference.answers),
         classifies=True,
     )
     return validate(Session(answer), Path("f.onnx"), expectation, samples)

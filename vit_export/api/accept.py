@@ -1,5 +1,6 @@
 """Validates a file that was just written, and commits or rejects it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from vit_export.api.request import ExportRequest
@@ -11,11 +12,13 @@ from vit_export.backends.base import Backend
 from vit_export.backends.open import open_artifact
 from vit_export.backends.records import RunFacts
 from vit_export.backends.session import NotHereError, Session
-from vit_export.core.errors import MissingError, RequestError
+from vit_export.core.errors import BuildError, MissingError, RequestError
 from vit_export.core.progress import Progress
 from vit_export.core.staging import Staging, rejected_names
 from vit_export.core.to_json import to_json
 from vit_export.validation.accuracy import AccuracyEvaluation
+from vit_export.validation.claims import choose_tolerance, find_false_precision
+from vit_export.validation.expectation import Expectation
 from vit_export.validation.samples import FileInputs
 from vit_export.validation.validate import validate_artifact
 from vit_export.validation.verdict import RejectedError, Verdict
@@ -43,13 +46,23 @@ def validate_staged(
     Raises:
         MissingError: the file can't run here, and no other file can run in its place.
     """
+    reference, file_inputs = expected
     try:
         session, not_run = _open(stage, request)
+        arithmetic = request.backend.find_precisions(stage.file)
     except RequestError as error:  # what was just written is no artifact
         return Verdict.reject(stage.out, manifest.precision, error.message)
+    tolerance = choose_tolerance(manifest, arithmetic)
     verdict = validate_artifact(
-        session, stage.out, manifest, *expected, progress=progress, not_run=not_run
+        session,
+        stage.out,
+        manifest,
+        Expectation.from_manifest(manifest, reference, tolerance),
+        file_inputs,
+        progress=progress,
+        not_run=not_run,
     )
+    verdict = verdict.add_failures(find_false_precision(manifest, arithmetic))
     return evaluation.run_artifact(verdict, session, manifest, progress)
 
 
@@ -65,14 +78,26 @@ def _open(stage: Staging, request: ExportRequest) -> tuple[Session, str]:
 
 
 def accept(
-    stage: Staging, request: ExportRequest, verdict: Verdict, origin: Origin
+    stage: Staging,
+    request: ExportRequest,
+    verdict: Verdict,
+    origin: Origin,
+    fingerprint: Mapping[str, str],
 ) -> ExportResult:
     """Give the staged file its name, or keep it as a rejected one.
 
     For precision auto the user's images have to stay within the budget too.
 
+    Args:
+        stage: the file, under the name that it will have.
+        request: the export request.
+        verdict: the verdict on the file.
+        origin: where the model came from.
+        fingerprint: `stage.fingerprint()` from before the file was opened.
+
     Raises:
         RejectedError: the file is not the model.
+        BuildError: the file changed since its fingerprint was taken.
         MissingError: the file could not be run, and the request needs that.
     """
     if origin.search is not None:
@@ -89,6 +114,9 @@ def accept(
         rejected = _keep_rejected(stage, backend, verdict)
         message = f"{stage.out.name} could not be run: {verdict.not_run}."
         raise MissingError(message, f"it is kept as {rejected}; leave --require-run out.")
+    if not fingerprint.items() <= stage.fingerprint().items():
+        message = f"{stage.out.name} changed while it was proven; {stage.out} is as it was."
+        raise BuildError(message, "export it again, where no other program writes.")
     notes = tuple(backend.finish(stage.file, facts, request.options))
     size = sum(file.stat().st_size for file in stage.folder.iterdir())
     stage.commit(_former_files(stage.out, backend))

@@ -44,6 +44,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
         )
         del model
         gc.collect()  # the weights are in the file: memory need not hold them twice while it runs
+        fingerprint = stage.fingerprint()
         verdict = validate_staged(
             stage,
             request,
@@ -52,7 +53,7 @@ def export(request: ExportRequest, progress: Progress = silent) -> ExportResult:
             evaluation,
             progress=progress,
         )
-        return accept(stage, request, verdict, origin)
+        return accept(stage, request, verdict, origin, fingerprint)
 
 
 def _build(

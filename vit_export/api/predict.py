@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import TOP, rank_classes
+from vit_export.artifact.outputs import TOP, infer_output_shape, rank_classes
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.errors import ProofError, RequestError
 from vit_export.core.numerics import Array
@@ -55,10 +55,19 @@ def predict(
     predictions = []
     for file, image in zip(files, inputs, strict=True):
         answer = session.run(np.stack([image] * manifest.batch.min))[0]
+        _check_shape(answer, manifest, path)
         if not np.isfinite(answer).all():
             raise ProofError(f"{file}: the answer is not finite.", f"vit-export validate {path}")
         predictions.append(_name_classes(file, answer, manifest, top))
     return predictions
+
+
+def _check_shape(answer: Array, manifest: Manifest, path: Path) -> None:
+    """Raise ProofError unless the answer to one image has the shape that the manifest says."""
+    expected = infer_output_shape(manifest.head, manifest.signature.answer_shape)
+    if answer.shape != expected:
+        message = f"{path} answers {answer.shape}, and its manifest says {expected}."
+        raise ProofError(message, "export the model again.")
 
 
 def _require_preprocessing(manifest: Manifest, top: int) -> Preprocessing:

@@ -17,6 +17,7 @@ from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageDataset
+from vit_export.validation.claims import check_min_snr
 from vit_export.validation.tolerances import TOLERANCES, within_budget
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -139,8 +140,9 @@ def _decide(
 ) -> tuple["QuantizationPlan", SearchResult | None]:
     """Return the plan of one precision, or the result of the search for auto."""
     from vit_export.bench.layer_timing import time_layers
-    from vit_export.quantization.mixed_precision import SearchSettings, search
+    from vit_export.quantization.mixed_precision import search
     from vit_export.quantization.plan import make_plan
+    from vit_export.quantization.search_settings import SearchSettings
 
     quantization, (samples, calibration) = request.quantization, images
     if quantization.precision == "auto":
@@ -194,7 +196,13 @@ def _observe(
 
 
 def _tolerance(quantization: QuantizationRequest) -> Tolerance:
+    """Return what the manifest will claim.
+
+    Raises:
+        RequestError: the budget of auto is below the limit of its arithmetic.
+    """
     if quantization.precision == "auto":
+        check_min_snr(quantization.budget.min_snr_db, TOLERANCES["int8"].least_snr_db or 0)
         return within_budget(quantization.budget.min_snr_db)
     return TOLERANCES[quantization.precision]
 

@@ -12,17 +12,20 @@ from vit_export.artifact.reference import Reference
 from vit_export.backends.interface import check_interface
 from vit_export.backends.module_session import ModuleSession
 from vit_export.checkpoints.load import load
-from vit_export.core.numerics import Array
+from vit_export.core.errors import ProofError
+from vit_export.core.numerics import Array, measure_signal
 from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.model.lower import lower
 from vit_export.model.model import Model
+from vit_export.validation.expectation import Expectation
 from vit_export.validation.reading import check_reading
 from vit_export.validation.sample_set import SampleSet, make_sample_set
 from vit_export.validation.samples import digest
+from vit_export.validation.sharpness import check_reference, loosen_for_constant
 from vit_export.validation.tolerances import TOLERANCES
-from vit_export.validation.validate import Expectation, validate
+from vit_export.validation.validate import validate
 from vit_export.validation.verdict import RejectedError
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -78,14 +81,20 @@ def read_dataset(request: ExportRequest, model: Model, progress: Progress) -> Im
 def answer_samples(
     request: ExportRequest, model: Model, dataset: ImageDataset | None, progress: Progress
 ) -> tuple[Reference, SampleSet]:
-    """Return the eager model's answers to the samples of the proof, and the samples."""
+    """Return the eager model's answers to the samples of the proof, and the samples.
+
+    Raises:
+        ProofError: no file can be proven against these answers.
+    """
     from vit_export.validation.reference import compute_reference
 
     with progress("answer in eager PyTorch"):
         pixels = request.options.get("preprocess") == "graph"
         shape = model.signature.image_shape
         samples = make_sample_set(shape, model.preprocessing, dataset, pixels=pixels)
-        return compute_reference(model.module, samples), samples
+        reference = compute_reference(model.module, samples)
+    check_reference(reference)
+    return reference, samples
 
 
 def lower_and_check(
@@ -95,6 +104,7 @@ def lower_and_check(
 
     Raises:
         RejectedError: it answers something else.
+        ProofError: the model itself changed since it answered.
     """
     with progress("lower"):
         lowered = lower(model, unfold="patches" in request.quantization.include)
@@ -104,13 +114,23 @@ def lower_and_check(
             reference=replace(reference.select(STAGE_SAMPLES), digests=digests),
             batch=STAGE_BATCH,
             precision="fp32",
-            tolerance=TOLERANCES["fp32"],
+            tolerance=loosen_for_constant(TOLERANCES["fp32"], reference),
+            signal=measure_signal(reference.answers),
             classifies=model.signature.classifies,
         )
         verdict = validate(ModuleSession(lowered), Path("the lowered module"), expectation, inputs)
     if not verdict.accepted:
+        _check_unchanged(model, expectation, inputs)
         raise RejectedError(verdict, "report this with the model's spec: a rewrite is wrong.")
     return lowered
+
+
+def _check_unchanged(model: Model, expectation: Expectation, inputs: Array) -> None:
+    """Raise ProofError if the eager model no longer answers as it did."""
+    verdict = validate(ModuleSession(model.module), Path("the model"), expectation, inputs)
+    if not verdict.accepted:
+        message = f"{model.name} changed while it was exported: it answers something else now."
+        raise ProofError(message, "export it again, when nothing else writes its weights.")
 
 
 def make_manifest(request: ExportRequest, model: Model, reference: Reference) -> Manifest:
@@ -125,6 +145,7 @@ def make_manifest(request: ExportRequest, model: Model, reference: Reference) ->
         signature=model.signature,
         spec=model.spec,
         overrides=model.provenance.overrides,
+        preset=model.provenance.preset,
         precision="fp32",
         batch=request.batch,
         weights_sha256=hash_weights(model.vit),

@@ -1,18 +1,29 @@
-"""Validates an existing file: against the answers in its manifest, or against its checkpoint."""
+"""Validates an existing file: against its own answers, or against its checkpoint."""
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
+from vit_export.api.validation_request import ValidationRequest
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.reference import Reference
 from vit_export.backends import find_backend
-from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.backends.session import Session
 from vit_export.checkpoints.from_manifest import rebuild_vit
+from vit_export.checkpoints.metadata import compare_metadata, find_metadata
+from vit_export.checkpoints.overrides import ModelOverrides, Numbers, PreprocessingOverrides
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.progress import Progress, silent, warn
 from vit_export.data.annotations import read_annotations
 from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.validation.accuracy import AccuracyEvaluation
+from vit_export.validation.claims import (
+    choose_tolerance,
+    find_false_precision,
+    find_false_samples,
+)
+from vit_export.validation.expectation import Expectation
 from vit_export.validation.html_report import write_report
 from vit_export.validation.sample_set import SampleSet, remake_sample_set
 from vit_export.validation.validate import validate_artifact
@@ -23,6 +34,15 @@ def validate(
     artifact: str | Path,
     *,
     weights: str | Path | None = None,
+    model: str | None = None,
+    labels: str | Path | None = None,
+    mean: Numbers | None = None,
+    std: Numbers | None = None,
+    resize: str | int | None = None,
+    crop: str | float | None = None,
+    interpolation: str | None = None,
+    min_snr: float | None = None,
+    seed: int | None = None,
     images: str | Path | None = None,
     labels_csv: str | Path | None = None,
     report: str | Path | None = None,
@@ -34,7 +54,19 @@ def validate(
     Args:
         artifact: a file that vit-export wrote.
         weights: the checkpoint it came from, to compute the right answers in eager PyTorch. Without
-            it the right answers are those in the file's manifest.
+            it the right answers are the file's own, which whoever edits the file can edit too.
+        model: a preset's name or TOML file, whose labels and preprocessing the file should have.
+            None takes the preset that the file names.
+        labels: a file of class names that the file should have.
+        mean: mean of the pixels that the file should have.
+        std: standard deviation of the pixels that the file should have.
+        resize: the resize that the file should have.
+        crop: the crop that the file should have.
+        interpolation: the interpolation that the file should have.
+        min_snr: minimum signal-to-noise ratio of every sample in dB, in place of a budget that the
+            file claims. It can't be below the limit of the file's arithmetic.
+        seed: seed of samples that are drawn for this proof alone. They need `weights`; None draws
+            a seed, which the verdict names.
         images: a folder of images to measure accuracy on, for `Verdict.images`. A sub-folder is
             called after the class of its images, by name or index.
         labels_csv: a CSV file with the labels of `images`: a file name and a class in each row.
@@ -48,7 +80,19 @@ def validate(
             nothing to compare with.
         MissingError: the file's runtime is not installed, or no sample can be made again here.
     """
-    path, checkpoint = Path(artifact), None if weights is None else Path(weights)
+    path = Path(artifact)
+    request = ValidationRequest(
+        weights=None if weights is None else Path(weights),
+        preset=model,
+        overrides=ModelOverrides(
+            labels=None if labels is None else Path(labels),
+            preprocessing=PreprocessingOverrides.parse(
+                mean=mean, std=std, resize=resize, crop=crop, interpolation=interpolation
+            ),
+        ),
+        min_snr=min_snr,
+        seed=seed,
+    )
     annotations = read_annotations(images, labels_csv)
     session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
@@ -62,10 +106,10 @@ def validate(
         names=manifest.labels,
         progress=progress,
     )
-    _check_comparable(dataset, checkpoint, manifest)
+    _check_comparable(dataset, request.weights, manifest)
     tokens = manifest.spec.tokens if manifest.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation:
-        verdict = _validate(session, path, manifest, checkpoint, evaluation, progress=progress)
+        verdict = _validate(session, path, manifest, request, evaluation, progress=progress)
         verdict = evaluation.run_artifact(verdict, session, manifest, progress)
     if report is not None:
         write_report(Path(report), verdict, manifest)
@@ -86,25 +130,53 @@ def _validate(
     session: Session,
     path: Path,
     manifest: Manifest,
-    weights: Path | None,
+    request: ValidationRequest,
     evaluation: AccuracyEvaluation,
     *,
     progress: Progress,
 ) -> Verdict:
+    arithmetic = find_backend_of(path).find_precisions(path)
+    tolerance = choose_tolerance(manifest, arithmetic, request.min_snr)
     with progress("remake the samples"):
-        samples = remake_sample_set(manifest)
+        samples = remake_sample_set(manifest, request.seed)
     reference, source = manifest.reference, Verdict.reference
-    if weights is not None:
-        reference = _answer_in_eager(manifest, weights, samples, evaluation, progress)
-        source = f"eager PyTorch, afresh from {weights.name}"
+    if request.weights is not None:
+        reference = _answer_in_eager(manifest, request.weights, samples, evaluation, progress)
+        source = f"eager PyTorch, afresh from {request.weights.name}"
     verdict = validate_artifact(
-        session, path, manifest, reference, samples.file_inputs, progress=progress, source=source
+        session,
+        path,
+        manifest,
+        Expectation.from_manifest(manifest, reference, tolerance),
+        samples.file_inputs,
+        progress=progress,
+        source=source,
     )
     if len(verdict.not_repeated) == len(samples.recipes):
         message = f"{path}: none of its samples could be made again here."
         versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
         raise MissingError(message, f"install the versions that made the file: {versions}.")
-    return verdict
+    return _add_claims(replace(verdict, seed=request.seed), manifest, arithmetic, samples, request)
+
+
+def _add_claims(
+    verdict: Verdict,
+    manifest: Manifest,
+    arithmetic: Collection[str] | None,
+    samples: SampleSet,
+    request: ValidationRequest,
+) -> Verdict:
+    """Return the verdict with what the manifest claims falsely, and what could not be checked."""
+    expected = find_metadata(manifest, request.weights, request.preset, request.overrides)
+    false, unchecked = compare_metadata(manifest, expected)
+    failures = [
+        *find_false_precision(manifest, arithmetic),
+        *find_false_samples(manifest, samples),
+        *false,
+    ]
+    claimed = ["precision as claimed"] if arithmetic is None else []
+    verdict = replace(verdict, caveats=(*verdict.caveats, *claimed, *unchecked))
+    return verdict.add_failures(failures)
 
 
 def _answer_in_eager(

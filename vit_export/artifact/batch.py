@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Self
 
 from vit_export.core.errors import RequestError
+from vit_export.core.from_json import read_value
 
 MAX_PROVEN_BATCH = 16
 """Largest batch that the proof of a dynamic file runs."""
+MAX_BATCH = 4096
+"""Largest batch of any file: 2.4 GB of images at 224 pixels."""
 FIX = "give dynamic, a number, or MIN:OPT:MAX as in 1:8:16."
 
 
@@ -78,12 +81,24 @@ class Batch:
         return cls(min(one.min for one in several), several[0].opt, max(largest), several)
 
     @classmethod
+    def from_json(cls, value: object, where: str) -> Self:
+        """Parse the batch of a manifest; errors name `where`, the file."""
+        try:
+            return cls.parse(read_value(str, value, "batch"))
+        except RequestError as error:
+            raise RequestError(f"{where}{error.message}", error.fix) from None
+
+    @classmethod
     def _parse_range(cls, text: str) -> Self:
         if text == "dynamic":
             return cls()
         if not re.fullmatch(r"[1-9]\d{0,5}(:[1-9]\d{0,5}:[1-9]\d{0,5})?", text):
             raise RequestError(f"batch {text!r} is not a batch.", FIX)
         smallest, optimum, largest = (int(size) for size in (text.split(":") * 3)[:3])
+        if largest > MAX_BATCH:
+            raise RequestError(
+                f"batch {text}: {largest} is too large.", f"take {MAX_BATCH} at most."
+            )
         if not smallest <= optimum <= largest:
             raise RequestError(f"batch {text}: the sizes must rise.", FIX)
         return cls(smallest, optimum, largest)

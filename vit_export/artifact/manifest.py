@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vit_export.artifact.batch import Batch
+from vit_export.artifact.consistency import check_consistent
 from vit_export.artifact.layouts import LAYOUT, upgrade
 from vit_export.artifact.outputs import OutputFormat
 from vit_export.artifact.precision import PRECISIONS
@@ -46,6 +47,8 @@ class Manifest:
     """The spec of a known Vision Transformer; None for any other module."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the model that the request changed."""
+    preset: str = ""
+    """Name of the shipped preset that gave labels and preprocessing; empty for other models."""
     precision: str
     batch: Batch
     weights_sha256: str
@@ -142,7 +145,7 @@ class Manifest:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             message = f"{where}: its manifest can't be read ({type(error).__name__}: {error})."
             raise RequestError(message, "export the model again.") from None
         if not isinstance(values, dict):
@@ -152,7 +155,9 @@ class Manifest:
         for name in values:
             if name not in known:
                 raise RequestError(f"{where}: unknown key {name!r}.", did_you_mean(name, known))
-        return cls(**_read_fields(values, f"{where}: "))
+        manifest = cls(**_read_fields(values, f"{where}: "))
+        check_consistent(manifest, where)
+        return manifest
 
 
 def _read_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -160,6 +165,7 @@ def _read_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     types = {
         "target": str,
         "model": str,
+        "preset": str,
         "precision": str,
         "weights_sha256": str,
         "weights_from": str,
@@ -169,7 +175,7 @@ def _read_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         "layers": Mapping[str, str],
         "layout": int,
     }
-    optional: dict[str, Any] = {"overrides": {}, "layers": {}}
+    optional: dict[str, Any] = {"overrides": {}, "layers": {}, "preset": ""}
     plain = {
         name: read_value(kind, values.get(name, optional.get(name)), f"{where}{name}")
         for name, kind in types.items()
@@ -183,18 +189,16 @@ def _read_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 def _read_parts(values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The fields that are records of their own."""
 
-    def part(name: str) -> Mapping[str, Any]:
-        value: Mapping[str, Any] = read_value(
-            Mapping[str, Any], values.get(name) or {}, f"{where}{name}"
-        )
-        return value
+    def part(name: str) -> Any:
+        value = values.get(name)
+        return read_value(Mapping[str, Any], {} if value is None else value, f"{where}{name}")
 
     spec, steps = part("spec"), part("preprocessing")
     graph, fp16_range, calibration = part("graph"), part("reach"), part("calibration")
     return {
         "signature": read_record(Signature, values.get("signature"), f"{where}signature"),
         "spec": VitSpec.from_mapping(spec, f"{where}spec") if spec else None,
-        "batch": _read_batch(values.get("batch"), where),
+        "batch": Batch.from_json(values.get("batch"), where),
         "preprocessing": Preprocessing.from_mapping(steps, where) if steps else None,
         "settings": BuildSettings.from_mapping(part("settings"), f"{where}settings"),
         "graph": GraphInfo.from_mapping(graph, f"{where}graph") if graph else None,
@@ -209,10 +213,3 @@ def _read_parts(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         "tolerance": read_record(Tolerance, part("tolerance"), f"{where}tolerance"),
         "reference": Reference.from_mapping(part("reference"), f"{where}reference"),
     }
-
-
-def _read_batch(value: object, where: str) -> Batch:
-    try:
-        return Batch.parse(read_value(str, value, "batch"))
-    except RequestError as error:
-        raise RequestError(f"{where}{error.message}", error.fix) from None

@@ -3,13 +3,18 @@
 The reference is always the logits. The proof compares probabilities as logarithms: a softmax
 subtracts one number from all logits of an image, so logarithms are as far off as the logits are.
 Probabilities themselves would hide errors, since nearly all of them are next to zero.
+
+Logarithms of K probabilities lie around -log K whatever the image is. So their signal is measured
+on what is left without their mean over classes. Errors keep that mean: without it, a file that
+halves every probability would be right.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
-from vit_export.core.numerics import Array, log_softmax
+from vit_export.core.numerics import Array, log_softmax, measure_signal
 
 OutputFormat = Literal["logits", "softmax", "top5"]
 """A value of `--head`. A model without classes has only `logits`: its answer as it is."""
@@ -58,6 +63,28 @@ def align_for_comparison(
         np.concatenate([expected_of_classes, expected_best]),
         np.concatenate([scores_of_classes, scores]),
     )
+
+
+def measure_output_signal(output_format: OutputFormat, logits: Iterable[Array]) -> float:
+    """The signal of a file's answers, from the reference's `logits` for each sample.
+
+    See `core.numerics.measure_signal`.
+    """
+    if output_format == "logits":
+        return measure_signal(logits)
+    logs = (np.maximum(log_softmax(one), MIN_LOG).astype(np.float64) for one in logits)
+    return measure_signal(one - one.mean() for one in logs)
+
+
+def apply_head(output_format: OutputFormat, logits: Array) -> Array:
+    """What a correct file answers to an image for which the model answers `logits`."""
+    if output_format == "logits":
+        return logits
+    probabilities: Array = np.exp(log_softmax(logits))
+    if output_format == "softmax":
+        return probabilities
+    classes = np.argsort(-probabilities, kind="stable")[:TOP]
+    return np.stack([classes, probabilities[classes]], axis=-1).astype(np.float32)
 
 
 def align_rows(output_format: OutputFormat, alone: Array, answer: Array) -> tuple[Array, Array]:

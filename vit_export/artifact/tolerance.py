@@ -17,9 +17,9 @@ from vit_export.core.numerics import Array
 class Tolerance:
     """How far answers in one precision may be from the reference, and why.
 
-    A tolerance with `least_snr_db` limits the signal-to-noise ratio of each sample. A tolerance
-    without it limits the largest error: `floors` noise floors of the reference plus `relative`
-    times the largest |reference|.
+    `least_snr_db` limits the signal-to-noise ratio of each sample; `core.numerics` defines the
+    signal. `floors` and `relative`, where they are given, limit the largest error as well: `floors`
+    noise floors of the reference plus `relative` times the largest |reference|.
     """
 
     floors: float = 0
@@ -27,33 +27,52 @@ class Tolerance:
     relative: float = 0
     """Maximum error as a share of the largest |reference|, added to `floors`."""
     least_snr_db: float | None = None
-    """Minimum signal-to-noise ratio of one sample in dB; it replaces `floors` and `relative`."""
+    """Minimum signal-to-noise ratio of one sample in dB; None for no minimum."""
     alone_snr_db: float | None = None
     """Minimum signal-to-noise ratio in dB of a row of a batch against the same image alone."""
     reason: str
 
     def __post_init__(self) -> None:
-        """Raise RequestError if `floors` or `relative` is negative."""
-        for name in ("floors", "relative"):
-            if getattr(self, name) < 0:
-                message = f"{name} is {getattr(self, name)}, and an error can't be negative."
+        """Raise RequestError if a number is negative or not finite."""
+        for name in ("floors", "relative", "least_snr_db", "alone_snr_db"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                message = f"{name} is {value}, not a finite number of at least 0."
                 raise RequestError(message, "export the model again.")
 
-    def max_error(self, reference: Array, floor: float) -> float:
+    @property
+    def limits_largest_error(self) -> bool:
+        """Whether the largest error has a limit of its own."""
+        return self.floors > 0 or self.relative > 0
+
+    def max_error(self, reference: Array, floor: float, signal: float) -> float:
         """The largest error that one sample may have anywhere in its answer.
 
-        `floor` is the largest |fp32 - fp64| of this sample's `reference`.
+        Args:
+            reference: the right answer to this sample.
+            floor: the largest |fp32 - fp64| of `reference`.
+            signal: the signal of the model's answers.
         """
-        if self.least_snr_db is None:
-            return self.floors * floor + self.relative * float(np.abs(reference).max())
-        noise_share = float(10 ** (-self.least_snr_db / 20))
-        return float(np.linalg.norm(reference.astype(np.float64))) * noise_share
+        limits = []
+        if self.limits_largest_error:
+            limits.append(self.floors * floor + self.relative * float(np.abs(reference).max()))
+        if self.least_snr_db is not None:
+            limits.append(self.max_rms_error(signal) * math.sqrt(reference.size))
+        return min(limits, default=math.inf)
 
-    def noise(self, reference: Array, floor: float) -> float:
-        """The error of a correct answer; two classes whose margin is smaller are tied."""
+    def max_rms_error(self, signal: float) -> float:
+        """The largest root mean square error of one sample, by the signal-to-noise ratio alone."""
         if self.least_snr_db is None:
-            return floor
-        return self.max_error(reference, floor) / math.sqrt(reference.size)
+            return math.inf
+        return signal * float(10 ** (-self.least_snr_db / 20))
+
+    def noise(self, floor: float, signal: float) -> float:
+        """The error of a correct answer; two classes whose margin is smaller are tied."""
+        return floor if self.limits_largest_error else self.max_rms_error(signal)
+
+    def without_snr(self) -> Self:
+        """The limit of the largest error alone."""
+        return replace(self, least_snr_db=None, alone_snr_db=None)
 
     @property
     def against_alone(self) -> Self:

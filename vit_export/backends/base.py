@@ -4,7 +4,7 @@
 of the documentation and the contract tests are derived from the fields of each `Backend`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,6 +71,8 @@ class Backend:
     """Write the file of a job to a path; return the manifest that was written with it."""
     check_built: Callable[[Session, Manifest], Sequence[str]] = defaults.find_no_problem
     """Return the problems of an open artifact other than wrong answers, one sentence each."""
+    find_precisions: Callable[[Path], Collection[str] | None] = defaults.read_no_precision
+    """Return the precisions in which the file at a path computes; None if it cannot be read."""
     stand_in: Callable[[Path], Path | None] = defaults.have_no_stand_in
     """Return the file that is run in place of an artifact that cannot run here, or None."""
     finish: Callable[[Path, RunFacts, Mapping[str, Any]], Sequence[str]] = defaults.leave_as_is
@@ -112,12 +114,19 @@ class Backend:
         """Return the manifest of the file at `path`, without running the file.
 
         Raises:
-            RequestError: the file is damaged, or carries no manifest of ours.
+            RequestError: the file is damaged, or carries no manifest of ours for such a file.
             MissingError: the manifest is inside, and the package that reads such files is missing.
         """
         if self.read_sidecar is not None:
             return self.read_sidecar(path)
-        return read_manifest(self.open(path, None), path)
+        return self.check_target(read_manifest(self.open(path, None), path), path)
+
+    def check_target(self, manifest: Manifest, path: Path) -> Manifest:
+        """Return `manifest`; raise RequestError if it is for another kind of file than `path`."""
+        if manifest.target != self.name:
+            message = f"{path}: target is {manifest.target!r}, and the file is {self.title}."
+            raise RequestError(message, "export the model again.")
+        return manifest
 
     def require_taps(self, path: Path) -> OpenTaps:
         """Return what opens the artifact at `path` so that its modules answer one by one.

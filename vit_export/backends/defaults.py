@@ -1,6 +1,6 @@
 """The default hooks of a backend: for a single file that runs anywhere and needs no extra steps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,11 @@ def accept_request(request: QuantizationRequest, options: Mapping[str, Any]) -> 
 def find_no_problem(session: Session, manifest: Manifest) -> Sequence[str]:
     """The answers alone decide whether an artifact is the model."""
     return ()
+
+
+def read_no_precision(path: Path) -> Collection[str] | None:
+    """The arithmetic of the file cannot be read without its runtime."""
+    return None
 
 
 def have_no_stand_in(path: Path) -> Path | None:

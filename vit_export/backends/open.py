@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from vit_export.artifact.manifest import Manifest
 from vit_export.backends import BACKENDS
+from vit_export.backends import session as sessions
 from vit_export.backends.base import Backend
-from vit_export.backends.session import Session, read_manifest
+from vit_export.backends.session import Session
 from vit_export.core.errors import RequestError
-
-__all__ = ["find_backend_of", "open_artifact", "read_manifest", "recognize"]
 
 
 def recognize(path: Path) -> Backend | None:
@@ -44,3 +44,12 @@ def open_artifact(path: Path, threads: int | None = None) -> Session:
         MissingError: its runtime is not installed.
     """
     return find_backend_of(path).open(path, threads)
+
+
+def read_manifest(session: Session, path: Path) -> Manifest:
+    """Return the manifest of the artifact that `session` has open from `path`.
+
+    Raises:
+        RequestError: it carries none, or one that cannot be read or is for another kind of file.
+    """
+    return find_backend_of(path).check_target(sessions.read_manifest(session, path), path)

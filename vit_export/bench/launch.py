@@ -14,7 +14,7 @@ from vit_export.bench.candidates import GPU, Candidate, infer_arithmetic
 from vit_export.bench.interleave import Worker
 from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.core.errors import RequestError
-from vit_export.core.numerics import Array, snr_db
+from vit_export.core.numerics import Array, measure_signal, snr_db
 from vit_export.core.staging import data_files
 from vit_export.validation.sample_set import remake_sample_set
 from vit_export.validation.samples import find_identical
@@ -66,8 +66,9 @@ class AnsweredSamples:
         """
         if not len(self.samples):
             return None
+        signal = measure_signal(self.answers)
         answers = worker.answer(self.samples, folder)
-        return min(snr_db(*pair) for pair in zip(self.answers, answers, strict=True))
+        return min(snr_db(signal, *pair) for pair in zip(self.answers, answers, strict=True))
 
 
 def read_artifact(path: Path, batches: Sequence[int]) -> Artifact:

@@ -8,12 +8,9 @@ from typing import Any
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
 from vit_export.core.errors import RequestError
 from vit_export.data.labels import read_labels
-from vit_export.data.preprocessing import Preprocessing
+from vit_export.data.preprocessing import Preprocessing, check_resize
 from vit_export.model.model import Model
 from vit_export.model.signature import Signature
-
-MAX_RESIZE = 16
-"""Maximum resize as a multiple of the input's longer side; usual transforms stay below two."""
 
 
 def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
@@ -37,12 +34,12 @@ def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
     if overrides.preprocessing:
         model = _set_preprocessing(model, overrides.preprocessing)
     if model.preprocessing is not None:
-        _check_resize(model.preprocessing)
+        check_resize(model.preprocessing)
     if overrides.labels is not None:
         if not model.signature.classifies:
             raise RequestError("The model has no classes to label.", "leave --labels out.")
         labels = read_labels(overrides.labels, model.signature.classes or 0)
-        model = replace(model, labels=labels)
+        model = model.with_overrides({"labels": overrides.labels.name}, labels=labels)
     return model
 
 
@@ -117,14 +114,3 @@ def override_preprocessing(
         message = "The model came without preprocessing."
         raise RequestError(message, f"give --{' and --'.join(missing or ['mean', 'std'])} too.")
     return Preprocessing(mode="L" if signature.channels == 1 else "RGB", **fields)
-
-
-def _check_resize(preprocessing: Preprocessing) -> None:
-    """Raise RequestError unless images stay small enough for memory before they are cropped."""
-    largest, resize = MAX_RESIZE * max(preprocessing.crop), preprocessing.resize
-    side = max(resize) if isinstance(resize, tuple) else resize
-    if side > largest:
-        (height, width), share = preprocessing.crop, min(preprocessing.crop) / largest
-        message = f"Resizing to {side} pixels is out of proportion to the {height}x{width} that "
-        fix = f"--resize to at most {largest}, or --crop to a share of {share:.4f} or more."
-        raise RequestError(message + "the model takes.", fix)

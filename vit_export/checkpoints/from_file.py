@@ -88,15 +88,25 @@ def load_checkpoint(
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,
-        provenance=Provenance(
-            weights_from=_describe_weights(checkpoint, translation.unused),
-            overrides=_record_hints(hints),
-            unused=translation.unused,
-        ),
+        provenance=_make_provenance(checkpoint, preset, hints, translation.unused),
         preprocessing=preprocessing,
         preprocessing_note=note,
         labels=labels or _labels_from_preset(preset, spec),
         resampling=family.resampling,
+    )
+
+
+def _make_provenance(
+    checkpoint: "Checkpoint",
+    preset: Preset | None,
+    hints: Mapping[str, Any],
+    unused: Mapping[str, str],
+) -> Provenance:
+    return Provenance(
+        weights_from=_describe_weights(checkpoint, unused),
+        overrides=_record_hints(hints),
+        preset=preset.shipped_name if preset else "",
+        unused=unused,
     )
 
 

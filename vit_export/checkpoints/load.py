@@ -109,7 +109,7 @@ def _load_shipped(preset: Preset, weights: Path) -> Model:
     return Model.from_vit(
         load_vit(preset.spec, read_checkpoint(weights).tensors, str(weights)),
         name=preset.name,
-        provenance=Provenance(weights_from=weights.name),
+        provenance=Provenance(weights_from=weights.name, preset=preset.shipped_name),
         preprocessing=preset.preprocessing,
         labels=preset.labels,
     )
@@ -126,7 +126,10 @@ def _build_random(preset: Preset, seed: int, changes: dict[str, Any]) -> Model:
         random_vit(spec, seed),
         name=preset.name,
         provenance=Provenance(
-            weights_from=f"random, seed {seed}", random_weights=True, overrides=changes
+            weights_from=f"random, seed {seed}",
+            random_weights=True,
+            overrides=changes,
+            preset=preset.shipped_name,
         ),
         preprocessing=preprocessing,
         labels=preset.labels if "classes" not in changes else (),

@@ -15,7 +15,7 @@ from vit_export.cli.options.common import (
     THREADS,
     VERBOSE,
 )
-from vit_export.cli.options.model import WEIGHTS
+from vit_export.cli.options.model import LABELS, PREPROCESSING, WEIGHTS
 
 REPORT = click.option(
     "--report",
@@ -24,9 +24,42 @@ REPORT = click.option(
     help="Write the verdict and its plots as an HTML page.",
 )
 
+SAME_MODEL = click.option(
+    "--model",
+    metavar="NAME|FILE.toml",
+    help="The model whose labels and preprocessing ARTIFACT should have.",
+)
+MIN_SNR = click.option(
+    "--min-snr",
+    type=float,
+    metavar="DB",
+    help="Minimum SNR of every sample, in place of a budget that ARTIFACT claims.",
+)
+SEED = click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    help="Repeat the samples that an earlier validation with --weights drew.",
+)
+
 
 @click.command()
-@options(ARTIFACT, WEIGHTS, IMAGES, LABELS_CSV, REPORT, THREADS, JSON, QUIET, VERBOSE)
+@options(
+    ARTIFACT,
+    WEIGHTS,
+    SAME_MODEL,
+    LABELS,
+    *PREPROCESSING,
+    MIN_SNR,
+    SEED,
+    IMAGES,
+    LABELS_CSV,
+    REPORT,
+    THREADS,
+    JSON,
+    QUIET,
+    VERBOSE,
+)
 def validate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
     """Validate ARTIFACT against the answers it carries, or against eager PyTorch (--weights)."""
     from vit_export import api

@@ -8,7 +8,7 @@ from typing import Any
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
-from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.backends.session import Session
 from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.codegen.golden import Golden, choose_golden_recipes
@@ -19,6 +19,8 @@ from vit_export.core.progress import Progress
 from vit_export.core.staging import data_files, stage_folder
 from vit_export.data.pillow_resize import check_resizable, columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing
+from vit_export.validation.claims import choose_tolerance
+from vit_export.validation.expectation import Expectation
 from vit_export.validation.sample_set import make_image_sample_set
 from vit_export.validation.validate import validate_artifact
 from vit_export.validation.verdict import RejectedError
@@ -159,7 +161,9 @@ def _open_copy(artifact: Path, copy: Path) -> Session:
 def _check_answers(session: Session, artifact: Path, golden: Golden) -> None:
     """Raise RejectedError unless the session answers as eager PyTorch, one image at a time."""
     single = replace(golden.manifest, batch=Batch(1, 1, 1))
+    tolerance = choose_tolerance(single, find_backend_of(artifact).find_precisions(artifact))
+    expectation = Expectation.from_manifest(single, golden.reference, tolerance)
     file_inputs = golden.samples.file_inputs
-    verdict = validate_artifact(session, artifact, single, golden.reference, file_inputs)
+    verdict = validate_artifact(session, artifact, single, expectation, file_inputs)
     if verdict.status != "PROVEN":
         raise RejectedError(verdict, "export the model again.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import TOP, align_for_comparison
+from vit_export.artifact.outputs import align_for_comparison, measure_output_signal
 from vit_export.artifact.reference import Reference
 from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_pixels
@@ -74,14 +74,14 @@ class Golden:
     def _bound_answer(self, index: int) -> float:
         """Return the allowed error of a log-probability.
 
-        It bounds the root mean square error if the tolerance is an SNR, else the largest error.
+        It bounds the largest error if the tolerance does, else the root mean square error.
         """
         tolerance = self.manifest.tolerance
+        signal = measure_output_signal("softmax", self.manifest.reference.answers)
+        if not tolerance.limits_largest_error:
+            return tolerance.max_rms_error(signal)
         expected = compute_log_probabilities(self.reference.answers[index])
-        if tolerance.least_snr_db is None:
-            return tolerance.max_error(expected, self.reference.floors[index])
-        best = np.sort(expected)[::-1][: TOP if self.manifest.head == "top5" else None]
-        return tolerance.max_error(best, 0) / float(np.sqrt(best.size))
+        return tolerance.max_error(expected, self.reference.floors[index], signal)
 
 
 def choose_golden_recipes(manifest: Manifest, preprocessing: Preprocessing) -> list[str]:

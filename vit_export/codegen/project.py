@@ -114,7 +114,7 @@ def _make_output_values(manifest: Manifest) -> dict[str, Any]:
         "outputs": "[scores, classes]" if top5 else "scores",
         "output_type": TOP_CLASSES if top5 else "std::vector<float>",
         "quoted_output_names": ", ".join(f'"{name}"' for name in outputs),
-        "rms": manifest.tolerance.least_snr_db is not None,
+        "rms": not manifest.tolerance.limits_largest_error,
         "least_log": MIN_LOG,
     }
 

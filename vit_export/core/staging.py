@@ -8,6 +8,7 @@ every instant and two runs cannot mix.
 
 import fcntl
 import glob
+import hashlib
 import os
 import re
 import shutil
@@ -39,6 +40,14 @@ class Staging:
     def file(self) -> Path:
         """Path to write the artifact to."""
         return self.folder / self.out.name
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the SHA-256 of every staged file, by name."""
+        hashes = {}
+        for path in sorted(self.folder.iterdir()):
+            with path.open("rb") as file:
+                hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return hashes
 
     def commit(self, earlier: Iterable[Path] = ()) -> None:
         """Move the staged files into place, and delete OUT.rejected and its report.

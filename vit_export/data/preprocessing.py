@@ -23,6 +23,8 @@ Mode = Literal["L", "RGB"]
 Centre = Literal["round", "floor"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
+MAX_RESIZE = 16
+"""Maximum resize as a multiple of the input's longer side; usual transforms stay below two."""
 MAX_ASPECT_RATIO = 100
 """Longer side divided by shorter side: resizing a thinner image would fill the memory."""
 
@@ -194,3 +196,14 @@ def compute_resized_size(height: int, width: int, preprocessing: Preprocessing) 
         message = f"an image of {height}x{width} (height x width) is too elongated."
         raise RequestError(message, f"crop it to at most {MAX_ASPECT_RATIO}:1.")
     return preprocessing.resize * height // shorter, preprocessing.resize * width // shorter
+
+
+def check_resize(preprocessing: Preprocessing) -> None:
+    """Raise RequestError unless images stay small enough for memory before they are cropped."""
+    largest, resize = MAX_RESIZE * max(preprocessing.crop), preprocessing.resize
+    side = max(resize) if isinstance(resize, tuple) else resize
+    if side > largest:
+        (height, width), share = preprocessing.crop, min(preprocessing.crop) / largest
+        message = f"Resizing to {side} pixels is out of proportion to the {height}x{width} that "
+        fix = f"--resize to at most {largest}, or --crop to a share of {share:.4f} or more."
+        raise RequestError(message + "the model takes.", fix)

@@ -25,6 +25,8 @@ class Provenance:
     """Whether the weights are random: fine to measure speed and size, useless for answers."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Settings that the request changed. `trained` is the spec before these changes."""
+    preset: str = ""
+    """Name of the shipped preset that completes the model; empty for all others."""
     unused: Mapping[str, str] = field(default_factory=dict)
     """Tensors of the checkpoint that the model does not use, each with the reason."""
 

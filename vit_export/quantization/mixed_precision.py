@@ -7,16 +7,13 @@ the budget is measured as a whole, then the next one, until one keeps it.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import replace
 
 import numpy as np
 from torch import nn
 
 from vit_export.artifact.batch import MAX_PROVEN_BATCH, Batch, order_samples
 from vit_export.artifact.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, SearchResult
-from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.numerics import Array
 from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress, ReportShare
@@ -27,6 +24,7 @@ from vit_export.quantization.observer import LayerStats
 from vit_export.quantization.pareto import Assignment, Costs, walk_frontier
 from vit_export.quantization.plan import LayerPlan, QuantizationPlan, plan_layers
 from vit_export.quantization.schemes import SCHEMES
+from vit_export.quantization.search_settings import SearchSettings
 from vit_export.quantization.sensitivity import (
     AccuracyTest,
     enlarge_quarters,
@@ -40,38 +38,6 @@ SMALLEST = 1e-300
 
 Plans = Mapping[str, QuantizationPlan]
 """A plan of all layers for each scheme, by scheme."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings:
-    """The request of a search, and properties of the file that it is for."""
-
-    request: QuantizationRequest
-    flavour: str
-    batch: Batch
-    classifies: bool
-    threads: int | None
-    """Threads of the runtime that times layers; None leaves the number to it."""
-
-    @classmethod
-    def from_manifest(
-        cls, request: QuantizationRequest, manifest: Manifest, threads: int | None
-    ) -> Self:
-        """The settings for the file that `manifest` describes."""
-        return cls(
-            request=request,
-            flavour=str(manifest.settings.flavour),
-            batch=manifest.batch,
-            classifies=manifest.signature.classifies,
-            threads=threads,
-        )
-
-    @property
-    def schemes(self) -> tuple[str, ...]:
-        """The candidate schemes besides fp32; static ranges need calibration images."""
-        zero_point = "-zero-point" if self.flavour == "onnxruntime" else ""
-        static = (f"int8-static{zero_point}",) if self.request.calibration else ()
-        return (*static, "int8", "int8-token-zero-point")
 
 
 def search(
@@ -117,7 +83,9 @@ def search(
     )
     extra = [*others, *enlarge_quarters(others)]
     batches = _list_batches(len(samples), len(extra), settings.batch)
-    test = AccuracyTest.prepare(lowered, np.stack([*samples, *extra]), batches)
+    test = AccuracyTest.prepare(
+        lowered, np.stack([*samples, *extra]), batches, signal=settings.signal
+    )
     with progress(f"measure {len(layers)} layers alone in {len(plans)} schemes") as report_share:
         hardest = test.select_hardest(plans[settings.schemes[-1]])
         noise = measure_layer_noise(hardest, list(plans.values()), report_share)

@@ -28,24 +28,32 @@ class AccuracyTest:
     """(M, C, H, W)"""
     answers: Array
     """The unquantized module's answer to each image, (M, ...)."""
+    signal: float
+    """The signal of the model's answers in the proof (`core.numerics`)."""
     batches: tuple[tuple[int, ...], ...]
     """Positions of the images of each batch: one run-time scale may serve a whole batch."""
 
     @classmethod
     def prepare(
-        cls, lowered: LoweredVit, images: Array, batches: Sequence[Sequence[int]] = ()
+        cls,
+        lowered: LoweredVit,
+        images: Array,
+        batches: Sequence[Sequence[int]] = (),
+        *,
+        signal: float,
     ) -> Self:
         """The test of `lowered`, which is still unquantized; each image also runs alone."""
         answers = np.concatenate([_run(lowered, image[None]) for image in images])
         alone = [(position,) for position in range(len(images))]
-        return cls(lowered, images, answers, (*alone, *map(tuple, batches)))
+        return cls(lowered, images, answers, signal, (*alone, *map(tuple, batches)))
 
     def select_hardest(self, plan: QuantizationPlan) -> Self:
         """The test on the images that lose most under `plan`, each of them alone."""
         snrs = [snr for snr, _ in self._compare(plan)[: len(self.images)]]
         hardest = np.sort(np.argsort(snrs, kind="stable")[:HARDEST])
         alone = tuple((position,) for position in range(len(hardest)))
-        return type(self)(self.lowered, self.images[hardest], self.answers[hardest], alone)
+        images, answers = self.images[hardest], self.answers[hardest]
+        return type(self)(self.lowered, images, answers, self.signal, alone)
 
     def measure_noise(self, plan: QuantizationPlan) -> float:
         """The power of the error as a share of the signal's, averaged over answers."""
@@ -59,11 +67,14 @@ class AccuracyTest:
     def _compare(self, plan: QuantizationPlan) -> list[tuple[float, bool]]:
         """Signal-to-noise ratio in dB of each answer, and whether its top class stays."""
         with fake_quantize(self.lowered, plan) as module:
-            return [
-                (snr_db(self.answers[i], answer), self.answers[i].argmax() == answer.argmax())
+            answers = [
+                (self.answers[i], answer)
                 for batch in self.batches
                 for i, answer in zip(batch, _run(module, self.images[list(batch)]), strict=True)
             ]
+        return [
+            (snr_db(self.signal, *pair), pair[0].argmax() == pair[1].argmax()) for pair in answers
+        ]
 
 
 def _run(module: nn.Module, images: Array) -> Array:

@@ -14,7 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import OutputFormat, align_for_comparison, find_top_class
+from vit_export.artifact.outputs import (
+    OutputFormat,
+    align_for_comparison,
+    find_top_class,
+    measure_output_signal,
+)
 from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.session import Session
 from vit_export.core.numerics import Array, snr_db
@@ -83,8 +88,9 @@ class AccuracyEvaluation:
         with progress(f"evaluate {len(images.paths)} images") as report_share:
             answers = _run_images(session, images, manifest, self._batch_size)
             answers = track(answers, len(images.paths), report_share)
+            signal = _measure_signal(manifest)
             results = [
-                _compare(manifest.head, answer, expected)
+                _compare(manifest.head, answer, expected, signal)
                 for answer, expected in zip(answers, eager, strict=True)
             ]
         report = _make_report(images, results, classifies=manifest.signature.classifies)
@@ -129,12 +135,19 @@ class _Result:
     snr_db: float | None
 
 
-def _compare(output_format: OutputFormat, answer: Array, eager: Array | None) -> _Result:
+def _measure_signal(manifest: Manifest) -> float:
+    """Return the signal of the proof: images are held against the same number as samples."""
+    return measure_output_signal(manifest.head, manifest.reference.answers)
+
+
+def _compare(
+    output_format: OutputFormat, answer: Array, eager: Array | None, signal: float
+) -> _Result:
     after = _find_class(output_format, answer)
     if eager is None:
         return _Result(after, None, None)
     aligned = align_for_comparison(output_format, eager, answer)
-    return _Result(after, _find_class("logits", eager), snr_db(*aligned))
+    return _Result(after, _find_class("logits", eager), snr_db(signal, *aligned))
 
 
 def _find_class(output_format: OutputFormat, answer: Array) -> int:

@@ -27,7 +27,9 @@ class Comparison:
     allowed: float
     """Largest error that the tolerance allows."""
     snr_db: float
-    """20 log10(|reference| / |error|); infinite for equality."""
+    """Signal-to-noise ratio of this answer (`core.numerics`); infinite for equality."""
+    least_snr_db: float | None
+    """Minimum of `snr_db` that the tolerance sets; None for no minimum."""
     top1: bool | None
     """Whether the top classes agree. None where the reference's own noise could flip them, and
     for a model that does not classify."""
@@ -41,8 +43,11 @@ class Comparison:
 
     @property
     def error_share(self) -> float:
-        """The largest error as a share of what is allowed."""
-        return self.max_abs / max(self.allowed, 1e-300)
+        """The error as a share of what is allowed, by whichever limit is nearer."""
+        share = self.max_abs / max(self.allowed, 1e-300)
+        if self.least_snr_db is None or self.max_abs == 0:
+            return share
+        return max(share, float(10 ** min((self.least_snr_db - self.snr_db) / 20, 300)))
 
 
 def compare(
@@ -51,6 +56,7 @@ def compare(
     floor: float,
     tolerance: Tolerance,
     *,
+    signal: float,
     classifies: bool,
     sample: str,
     batch: int = 1,
@@ -63,20 +69,22 @@ def compare(
         answer: the artifact's answer.
         floor: the largest |fp32 - fp64| of `reference`.
         tolerance: how far the answer may be off.
+        signal: the signal of the model's answers (`core.numerics.measure_signal`).
         classifies: whether the position of the largest value is a class.
         sample: recipe of the input, for the report.
         batch: size of the batch that `answer` came from.
         row: row of `answer` in that batch.
     """
     error = np.abs(reference.astype(np.float64) - answer.astype(np.float64))
-    noise = tolerance.noise(reference, floor)
+    noise = tolerance.noise(floor, signal)
     comparison = Comparison(
         sample=sample,
         batch=batch,
         row=row,
         max_abs=float(error.max()) if np.isfinite(error).all() else math.inf,
-        allowed=tolerance.max_error(reference, floor),
-        snr_db=snr_db(reference, answer),
+        allowed=tolerance.max_error(reference, floor, signal),
+        snr_db=snr_db(signal, reference, answer),
+        least_snr_db=tolerance.least_snr_db,
         top1=_top_classes_agree(reference, answer, noise) if classifies else None,
         problem=None,
     )
@@ -92,14 +100,14 @@ def _find_problem(
     if not np.isfinite(answer).all():
         bad = int((~np.isfinite(answer)).sum())
         return f"{bad} of {answer.size} values are NaN or infinite"
-    least = tolerance.least_snr_db
-    if least is not None and comparison.snr_db < least:
-        ratio = f"signal-to-noise ratio of {comparison.snr_db:.1f} dB"
-        return f"{ratio}, at least {least:g} dB is required"
-    if least is None and comparison.max_abs > comparison.allowed:
+    least = comparison.least_snr_db
+    if tolerance.limits_largest_error and not comparison.max_abs <= comparison.allowed:
         worst = int(np.abs(reference.astype(np.float64) - answer.astype(np.float64)).argmax())
         off, allowed = comparison.max_abs, comparison.allowed
         return f"off by {off:.3g} at output {worst}, {allowed:.3g} is allowed"
+    if least is not None and not comparison.snr_db >= least:
+        ratio = f"signal-to-noise ratio of {comparison.snr_db:.1f} dB"
+        return f"{ratio}, at least {least:g} dB is required"
     if comparison.top1 is False:
         return f"top class {int(answer.argmax())} instead of {int(reference.argmax())}"
     return None

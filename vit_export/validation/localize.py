@@ -1,7 +1,7 @@
 """Finds where an artifact stops being the model: at the first module that leaves tolerance."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from vit_export.backends.records import ModuleNames
 from vit_export.backends.session import Taps
 from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.core.errors import MissingError, ProofError, RequestError
-from vit_export.core.numerics import Array
+from vit_export.core.numerics import Array, SignalMeter
 from vit_export.core.progress import Progress, silent
 from vit_export.validation.compare import Comparison, compare
 from vit_export.validation.sample_set import remake_sample_set
@@ -23,6 +23,7 @@ from vit_export.validation.samples import find_identical
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.model.vit.taps import Tap
+    from vit_export.model.vit.vit import Vit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,19 +101,41 @@ def find_first_mismatch(
     with progress("rebuild the model"):
         vit = rebuild_identical_vit(manifest, weights)
     taps = _open_taps(open_taps, path, manifest, threads)
+    samples = _remake_samples(manifest)
+    with progress("measure the signal of every module"):
+        signals = _measure_signals(vit, taps, manifest, [sample for _, sample in samples])
     comparisons: dict[str, list[Comparison]] = {}
-    for recipe, sample in _remake_samples(manifest):
+    for recipe, sample in samples:
         with progress(recipe):
             outputs = taps.run(sample)
             for name, tap in record_taps(vit, sample).items():
-                if name in outputs and not _differs_by_design(name, manifest):
-                    comparison = _compare(tap, outputs[name], manifest, recipe)
+                if name in signals:
+                    comparison = _compare(tap, outputs[name], manifest, recipe, signals[name])
                     comparisons.setdefault(name, []).append(comparison)
     modules = tuple(
         ModuleComparison(name=name, worst=max(on_samples, key=_rank))
         for name, on_samples in comparisons.items()
     )
     return Localization(artifact=str(path), runtime=session.runtime, modules=modules)
+
+
+def _measure_signals(
+    vit: "Vit", taps: Taps, manifest: Manifest, samples: Sequence[Array]
+) -> dict[str, float]:
+    """Return the signal of each module that both sides have, by name.
+
+    Outputs of a large model on all samples do not fit into memory, so eager PyTorch runs twice.
+    """
+    from vit_export.model.vit.taps import record_fp32_taps, select_rows
+
+    counts = {name: len(output) for name, output in taps.run(samples[0]).items()}
+    meters: dict[str, SignalMeter] = {}
+    for sample in samples:
+        for name, rows in record_fp32_taps(vit, sample).items():
+            if name in counts and not _differs_by_design(name, manifest):
+                selected = select_rows(rows, counts[name], manifest.require_spec())
+                meters.setdefault(name, SignalMeter()).add(selected)
+    return {name: meter.rms for name, meter in meters.items()}
 
 
 def _differs_by_design(name: str, manifest: Manifest) -> bool:
@@ -145,7 +168,9 @@ def _remake_samples(manifest: Manifest) -> list[tuple[str, Array]]:
     return [(samples.recipes[i], samples.inputs[i]) for i in usable]
 
 
-def _compare(tap: "Tap", output: Array, manifest: Manifest, recipe: str) -> Comparison:
+def _compare(
+    tap: "Tap", output: Array, manifest: Manifest, recipe: str, signal: float
+) -> Comparison:
     """Compare an artifact's `output` (rows, D) of one module with eager PyTorch's."""
     expected = tap.select_rows(len(output), manifest.require_spec())
     return compare(
@@ -153,6 +178,7 @@ def _compare(tap: "Tap", output: Array, manifest: Manifest, recipe: str) -> Comp
         output,
         float(np.abs(expected.fp32 - expected.fp64).max()),
         manifest.tolerance,
+        signal=signal,
         classifies=False,  # validate compares top classes; this follows the numbers
         sample=recipe,
     )

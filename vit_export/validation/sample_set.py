@@ -17,8 +17,10 @@ from vit_export.data.images import Pixels, read_input, read_pixels
 from vit_export.data.preprocessing import Preprocessing, preprocess
 from vit_export.validation.samples import (
     FileInputs,
+    check_recipes,
     choose_pixel_recipes,
     choose_recipes,
+    draw_recipes,
     make_pixels,
     make_samples,
     to_pillow,
@@ -71,9 +73,18 @@ def make_sample_set(
     return SampleSet(recipes=(*recipes, *extra), inputs=inputs, file_inputs=inputs)
 
 
-def remake_sample_set(manifest: Manifest) -> SampleSet:
-    """Return the samples of an existing file, made again from the recipes in its manifest."""
+def remake_sample_set(manifest: Manifest, drawn_from: int | None = None) -> SampleSet:
+    """Return the samples of an existing file, made again from the recipes in its manifest.
+
+    Some more are added that are drawn from the seed `drawn_from`, if there is one.
+
+    Raises:
+        RequestError: a recipe in the manifest makes no sample of this file.
+    """
     recipes, preprocessing = manifest.reference.recipes, manifest.preprocessing
+    check_recipes(recipes, preprocessing, pixels=manifest.takes_pixels)
+    if drawn_from is not None:
+        recipes += tuple(draw_recipes(drawn_from, preprocessing, pixels=manifest.takes_pixels))
     if manifest.takes_pixels and preprocessing is not None:
         return make_image_sample_set(recipes, preprocessing, pixels=True)
     inputs = make_samples(recipes, manifest.signature.image_shape, preprocessing)

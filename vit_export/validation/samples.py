@@ -2,15 +2,17 @@
 
 A recipe is words separated by colons. `photo:cat` is a photograph that ships with the package.
 
-Normalized inputs (C, H, W): `photo:cat` through the model's own preprocessing; `normal:7` and
-`saturated:7`, drawn from seed 7; `constant:0.25`, flat.
+Normalized inputs (C, H, W): `photo:cat` and `crop:7`, a part of a photograph drawn from seed 7,
+through the model's own preprocessing; `normal:7` and `saturated:7`, drawn from seed 7;
+`constant:0.25`, flat.
 
-Pixels (H, W, C), for files that preprocess by themselves: `photo:cat` as it is; `noise:7:37x53` and
-`extremes:7:37x53`, of that height and width, drawn from seed 7 among all values or among the
-lowest and the highest; `flat:64:37x53`, of one value.
+Pixels (H, W, C), for files that preprocess by themselves: `photo:cat` and `crop:7` as they are;
+`noise:7:37x53` and `extremes:7:37x53`, of that height and width, drawn from seed 7 among all values
+or among the lowest and the highest; `flat:64:37x53`, of one value.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.data.images import Pixels, read_input, read_pixels
-from vit_export.data.preprocessing import Preprocessing
+from vit_export.data.preprocessing import Preprocessing, preprocess
 
 if TYPE_CHECKING:  # a device that has no photograph to read has no need of Pillow
     from PIL.Image import Image
@@ -30,6 +33,19 @@ FileInputs = Sequence[npt.NDArray[Any]] | npt.NDArray[Any]
 """One array per sample: normalized (C, H, W), or pixels (H, W, C) of several sizes."""
 
 PHOTOS = ("astronaut", "cat", "coffee")
+PHOTO = f"photo:(?:{'|'.join(PHOTOS)})"
+SEED = "(?:[0-9]{1,9}|[1-3][0-9]{9})"
+"""RandomState takes less than 2**32."""
+SIZE = "([1-9][0-9]{0,4})x([1-9][0-9]{0,4})"
+RECIPE = re.compile(
+    rf"{PHOTO}|(?:crop|normal|saturated):{SEED}|constant:-?[0-9](?:\.[0-9]{{1,9}})?"
+)
+PIXEL_RECIPE = re.compile(
+    rf"{PHOTO}|crop:{SEED}|(?:noise|extremes):{SEED}:{SIZE}|"
+    rf"flat:(?:[0-9]{{1,2}}|1[0-9]{{2}}|2[0-4][0-9]|25[0-5]):{SIZE}"
+)
+MAX_SIDES = 16
+"""Longest side of an image of pixels as a multiple of the crop's."""
 
 
 def choose_recipes(preprocessing: Preprocessing | None) -> list[str]:
@@ -49,6 +65,41 @@ def choose_pixel_recipes(preprocessing: Preprocessing) -> list[str]:
     return [*photos, *noise, f"extremes:5:{same}", f"flat:64:{small}"]
 
 
+def draw_recipes(seed: int, preprocessing: Preprocessing | None, *, pixels: bool) -> list[str]:
+    """Return four recipes that nobody knows before `seed` is drawn.
+
+    `pixels` says whether the file preprocesses by itself.
+    """
+    first, second, third, fourth = np.random.RandomState(seed).randint(0, 2**31, 4, np.int64)
+    if pixels and preprocessing is not None:
+        size = "x".join(map(str, preprocessing.crop))
+        noise = [f"noise:{third}:{size}", f"extremes:{fourth}:{size}"]
+    else:
+        noise = [f"normal:{third}", f"saturated:{fourth}"]
+    kind = "crop" if preprocessing else "normal"
+    return [f"{kind}:{first}", f"{kind}:{second}", *noise]
+
+
+def check_recipes(
+    recipes: Sequence[str], preprocessing: Preprocessing | None, *, pixels: bool
+) -> None:
+    """Raise RequestError unless every recipe makes a sample of a file.
+
+    `pixels` says whether the file preprocesses by itself. The sides of images are limited, because
+    anybody may have written the recipes.
+    """
+    longest = MAX_SIDES * max(preprocessing.crop) if preprocessing else 0
+    for i, recipe in enumerate(recipes):
+        match = (PIXEL_RECIPE if pixels else RECIPE).fullmatch(recipe)
+        needs_steps = recipe.startswith(("photo:", "crop:"))
+        sides = [int(side) for side in match.groups() if side] if match else []
+        if not match or (needs_steps and not preprocessing) or max(sides, default=0) > longest:
+            message = (
+                f"reference.recipes[{i}] is {recipe[:60]!r}, which makes no sample of the file."
+            )
+            raise RequestError(message, "export the model again.")
+
+
 def make_samples(
     recipes: Sequence[str],
     image_shape: tuple[int, int, int],
@@ -63,6 +114,8 @@ def make_pixels(recipe: str, preprocessing: Preprocessing) -> Pixels:
     kind, argument, *size = recipe.split(":")
     if kind == "photo":
         return read_pixels(find_photo(argument), preprocessing)
+    if kind == "crop":
+        return _crop_photo(argument, preprocessing)
     height, width = (int(side) for side in size[0].split("x"))
     shape = (height, width, len(preprocessing.mean))
     random = _random_stream(argument)
@@ -106,6 +159,8 @@ def _make_sample(
     kind, _, argument = recipe.partition(":")
     if kind == "photo" and preprocessing:
         return read_input(find_photo(argument), preprocessing)
+    if kind == "crop" and preprocessing:
+        return preprocess(to_pillow(_crop_photo(argument, preprocessing)), preprocessing)
     if kind == "constant":
         return np.full(shape, float(argument), np.float32)
     random = _random_stream(argument)
@@ -119,6 +174,20 @@ def _make_sample(
         low, high = _range(preprocessing)
         return np.where(random.randint(0, 2, shape), high, low).astype(np.float32)
     raise ValueError(f"unknown recipe {recipe!r}")
+
+
+def _crop_photo(seed: str, preprocessing: Preprocessing) -> Pixels:
+    """Return a random part of a random photograph, at least half as high and half as wide."""
+    random = _random_stream(seed)
+    photo = read_pixels(find_photo(PHOTOS[random.randint(len(PHOTOS))]), preprocessing)
+    rows, columns = (_choose_part(side, random) for side in photo.shape[:2])
+    return np.ascontiguousarray(photo[rows, columns])
+
+
+def _choose_part(side: int, random: np.random.RandomState) -> slice:
+    length = random.randint(side // 2, side + 1)
+    start = random.randint(side - length + 1)
+    return slice(start, start + length)
 
 
 def _random_stream(seed: str) -> np.random.RandomState:

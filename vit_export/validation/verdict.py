@@ -1,7 +1,7 @@
 """The outcome of a proof as one value: PROVEN or REJECTED, and why."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -25,16 +25,24 @@ class Verdict:
     precision: str
     batches: tuple[int, ...]
     """The batch sizes that were run."""
+    samples: int = 0
+    """Number of samples of the proof, with those that were left out."""
     against_eager: tuple[Comparison, ...]
     """Each answer at each batch size, compared with eager PyTorch's."""
     against_alone: tuple[Comparison, ...]
     """Each row of a batch, compared with the same artifact's answer to the image alone."""
     not_repeated: tuple[str, ...] = ()
     """Recipes of the samples that cannot be made again here and were left out."""
+    caveats: tuple[str, ...] = ()
+    """What the proof did not check, a phrase each; a proof without any is a bare PROVEN."""
+    limit: str = ""
+    """The minimum SNR of a sample, in words."""
+    seed: int | None = None
+    """Seed of the samples that were drawn for this proof alone; None without such samples."""
     failures: tuple[str, ...] = ()
     """Failures besides wrong numbers: a batch size that does not run, an answer of another shape,
     arithmetic in another precision. One sentence each."""
-    reference: str = "eager PyTorch, from the manifest"
+    reference: str = "the file's own answers"
     """Where the right answers come from, in words."""
     images: AccuracyReport | None = None
     """The artifact's accuracy on the user's images; it decides only about precision auto."""
@@ -90,6 +98,10 @@ class Verdict:
         """The answer whose error is the largest share of what is allowed."""
         return max(self.against_eager, key=lambda c: c.error_share, default=None)
 
+    def add_failures(self, failures: Iterable[str]) -> Self:
+        """Return the verdict with further failures, a sentence each."""
+        return replace(self, failures=(*self.failures, *failures))
+
     def apply_budget(self, budget: Budget) -> Self:
         """Return the verdict of precision auto, which also fails if the images break `budget`."""
         report, failures = self.images, []
@@ -102,7 +114,7 @@ class Verdict:
         if worst is not None and worst < budget.min_snr_db:
             image = f"{report.worst_image} has {worst:.1f} dB"
             failures.append(f"{image}, at least {budget.min_snr_db:g} dB is required")
-        return replace(self, failures=(*self.failures, *failures))
+        return self.add_failures(failures)
 
     def to_mapping(self) -> Mapping[str, Any]:
         """Return plain values, for JSON; `core.to_json` writes infinities as strings."""

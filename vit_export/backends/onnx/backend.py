@@ -10,6 +10,8 @@ from vit_export.artifact.precision import PRECISIONS, QuantizationRequest, check
 from vit_export.backends.base import Backend
 from vit_export.backends.interface import INTERFACE
 from vit_export.backends.job import Job
+from vit_export.backends.onnx.arithmetic import find_precisions
+from vit_export.backends.onnx.content import read_content
 from vit_export.backends.onnx.graph import OPSET, PACKAGES, SIMPLIFY, build_graph, flavour_option
 from vit_export.backends.onnx.session import MAGIC, OnnxSession
 from vit_export.backends.onnx.taps import OnnxTaps
@@ -108,6 +110,7 @@ ONNX = Backend(
     build=build,
     recognize=recognize,
     is_artifact=is_artifact,
+    find_precisions=lambda path: find_precisions(read_content(path)),
     open=OnnxSession,
     companions=data_files,
     describe=describe,

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
+from vit_export.backends.onnx.data_files import check_data_files
 from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
 from vit_export.core.cpu import identify_cpu
 from vit_export.core.errors import MissingError, RequestError
@@ -43,7 +44,7 @@ class OnnxSession:
         threads: intra-op threads; None for ONNX Runtime's default.
 
     Raises:
-        RequestError: ONNX Runtime does not open the file.
+        RequestError: ONNX Runtime does not open the file, or its external weights have changed.
         MissingError: ONNX Runtime is not installed.
     """
 
@@ -62,6 +63,7 @@ class OnnxSession:
             raise RequestError(
                 message, "copy it again with its .data file, or export the model again."
             ) from None
+        check_data_files(path)
         (image,) = self._session.get_inputs()
         self._input = image.name
         self._dtype: type = DTYPES.get(image.type, np.float32)

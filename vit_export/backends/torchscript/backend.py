@@ -3,6 +3,7 @@
 import io
 import re
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo, is_zipfile
 
@@ -84,6 +85,11 @@ def is_artifact(path: Path) -> bool:
     return f"extra/{EXTRA_FILE}" in inside
 
 
+def find_precisions(path: Path) -> Collection[str]:  # noqa: ARG001 the same for every file
+    """Return fp32, the only precision of this backend, whose tolerance is the strictest."""
+    return {"fp32"}
+
+
 def open_taps(path: Path, names: ModuleNames, threads: int | None) -> TorchScriptTaps:
     """Return taps on an archive: its layers are identified by the order in which they run."""
     return TorchScriptTaps(path, names.layers, threads)
@@ -102,6 +108,7 @@ TORCHSCRIPT = Backend(
     build=build,
     recognize=recognize,
     is_artifact=is_artifact,
+    find_precisions=find_precisions,
     open=TorchScriptSession,
     open_taps=open_taps,
 )

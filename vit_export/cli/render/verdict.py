@@ -25,9 +25,16 @@ def describe_verdict(verdict: Verdict, *, verbose: bool = False) -> Iterator[Blo
         yield marked_line("✗", "red", problem)
     for recipe in verdict.not_repeated:
         yield marked_line("!", "yellow", f"{recipe} can't be made again exactly on this machine")
-    yield marked_line(verdict.status, STYLES[verdict.status], _summary(verdict))
+    yield marked_line(_label(verdict), STYLES[verdict.status], _summary(verdict))
     if verdict.images is not None:
         yield from describe_accuracy(verdict.images, verdict.runtime)
+
+
+def _label(verdict: Verdict) -> str:
+    """Return the status, and what it leaves open: PROVEN (labels not checked)."""
+    if not verdict.accepted or not verdict.caveats:
+        return verdict.status
+    return f"{verdict.status} ({'; '.join(verdict.caveats)})"
 
 
 def _answers(verdict: Verdict) -> Iterator[Row]:
@@ -54,8 +61,12 @@ def _summary(verdict: Verdict) -> str:
     if verdict.accepted and verdict.not_run:
         graph = f"graph proven on CPU at {verdict.least_snr_db:.1f} dB"
         artifact = f"{artifact}: {graph}; engine built, not run: {verdict.not_run}. Its graph"
+    repeated = verdict.samples - len(verdict.not_repeated)
+    drawn = "" if verdict.seed is None else f", some drawn from seed {verdict.seed}"
+    limit = f", {verdict.limit}" if verdict.limit else ""
     return (
-        f"{artifact} against {verdict.reference}: {len(verdict.against_eager)} answers at "
-        f"batch {batches}, {len(verdict.against_alone)} rows against the image alone, "
-        f"in {verdict.runtime}, {verdict.precision}."
+        f"{artifact} against {verdict.reference}: {len(verdict.against_eager)} answers to "
+        f"{repeated} of {verdict.samples} samples{drawn}, at batch {batches}, "
+        f"{len(verdict.against_alone)} rows against the image alone, "
+        f"in {verdict.runtime}, {verdict.precision}{limit}."
     )

@@ -4,7 +4,7 @@ A preset is `models/NAME.toml`, or `models/NAME/NAME.toml` if weights and labels
 """
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +32,13 @@ class Preset:
     """Names of the classes in order; empty if they have none."""
     weights: Path | None
     """A safetensors file; None if no trained weights ship."""
+    is_shipped: bool = True
+    """Whether it comes with the package, and not from a user's TOML file."""
+
+    @property
+    def shipped_name(self) -> str:
+        """The name by which every installation finds it; empty for a user's own file."""
+        return self.name if self.is_shipped else ""
 
 
 @cache
@@ -58,7 +65,7 @@ def load_preset(name: str) -> Preset:
             fix = did_you_mean(name, _find_presets()) + " Or give the path of a .toml file."
             raise RequestError(f"There is no model {name!r}.", fix)
         return _read(_find_presets()[name])
-    return _read(Path(name))
+    return replace(_read(Path(name)), is_shipped=False)
 
 
 def _read(path: Path) -> Preset:

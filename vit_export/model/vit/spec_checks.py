@@ -9,16 +9,13 @@ if TYPE_CHECKING:
     from vit_export.model.vit.spec import VitSpec
 
 POSITIVE = ("patch_size", "channels", "width", "depth", "heads", "hidden", "norm_eps")
+MAX_MLP_RATIO = 1000
+"""Published models have 8 at most; a product beyond fp64 is no width."""
 
 
 def check_sizes(spec: "VitSpec") -> None:
     """Raise RequestError unless every number of `spec` is valid, alone and with the others."""
-    for name in ("norm_eps", "mlp_ratio", "dropout"):
-        if not isfinite(getattr(spec, name)):
-            raise RequestError(f"{name} is {getattr(spec, name)}.", f"give {name} as a number.")
-    for name in POSITIVE:
-        if getattr(spec, name) <= 0:
-            raise RequestError(f"{name} is {getattr(spec, name)}.", f"give a positive {name}.")
+    _check_numbers(spec)
     if any(side <= 0 or side % spec.patch_size for side in spec.image_size):
         height, width = spec.image_size
         raise RequestError(
@@ -35,6 +32,18 @@ def check_sizes(spec: "VitSpec") -> None:
     for name in ("classes", "projection"):
         if getattr(spec, name) is not None and getattr(spec, name) < 1:
             raise RequestError(f"{name} is {getattr(spec, name)}.", f"leave {name} out.")
+
+
+def _check_numbers(spec: "VitSpec") -> None:
+    """Raise RequestError unless every number is finite and, where it has to be, positive."""
+    for name in ("norm_eps", "mlp_ratio", "dropout"):
+        if not isfinite(getattr(spec, name)):
+            raise RequestError(f"{name} is {getattr(spec, name)}.", f"give {name} as a number.")
+    if spec.mlp_ratio > MAX_MLP_RATIO:
+        raise RequestError(f"mlp_ratio is {spec.mlp_ratio}.", f"give {MAX_MLP_RATIO} at most.")
+    for name in POSITIVE:
+        if getattr(spec, name) <= 0:
+            raise RequestError(f"{name} is {getattr(spec, name)}.", f"give a positive {name}.")
 
 
 def check_tokens(spec: "VitSpec") -> None:

@@ -44,7 +44,7 @@ class Tap:
         The lowered last block computes only the tokens that the head looks at, or their mean
         (`model/vit/lowering/last_block.py`).
         """
-        return Tap(_select_rows(self.fp32, count, spec), _select_rows(self.fp64, count, spec))
+        return Tap(select_rows(self.fp32, count, spec), select_rows(self.fp64, count, spec))
 
 
 @torch.inference_mode()
@@ -61,6 +61,17 @@ def record_taps(vit: Vit, image: Array) -> dict[str, Tap]:
     return {
         name: Tap(_to_rows(value), _to_rows(exact_outputs[name])) for name, value in outputs.items()
     }
+
+
+@torch.inference_mode()
+def record_fp32_taps(vit: Vit, image: Array) -> dict[str, Array]:
+    """As `record_taps`, in fp32 alone: the outputs (rows, D) by name."""
+    outputs: dict[str, Tensor] = {}
+    x = torch.from_numpy(image[None])
+    for name, segment in split_into_segments(vit).items():
+        with _record(segment, name, outputs):
+            x = segment(x)
+    return {name: _to_rows(value) for name, value in outputs.items()}
 
 
 def list_taps(spec: VitSpec) -> list[str]:
@@ -116,7 +127,8 @@ def _to_rows(value: Tensor) -> Array:
     return np.ascontiguousarray(array)
 
 
-def _select_rows(rows: Array, count: int, spec: VitSpec) -> Array:
+def select_rows(rows: Array, count: int, spec: VitSpec) -> Array:
+    """The `count` rows of an output (rows, D) that the lowered module returns."""
     if count == 1 < len(rows) and spec.pool in MEANS:
         first = spec.prefix_tokens if spec.pool == "patch_mean" else 0
         mean: Array = rows[first:].mean(axis=0, keepdims=True)

@@ -1,0 +1,44 @@
+"""A user's request to validate a file: what the file should be, beyond its own claims."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from vit_export.checkpoints.overrides import ModelOverrides
+from vit_export.core.errors import RequestError
+
+LARGEST_SEED = 2**32 - 1
+"""Largest seed of NumPy's RandomState."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationRequest:
+    """What a user knows of a file.
+
+    Raises:
+        RequestError: a number is out of range, or a seed comes without weights.
+    """
+
+    weights: Path | None = None
+    """The checkpoint that the file came from."""
+    preset: str | None = None
+    """Name or TOML file of the model whose labels and preprocessing the file should have."""
+    overrides: ModelOverrides
+    """Labels and preprocessing that the file should have."""
+    min_snr: float | None = None
+    """Minimum signal-to-noise ratio of every sample in dB."""
+    seed: int | None = None
+    """Seed of samples for this proof alone. With weights there always is one."""
+
+    def __post_init__(self) -> None:
+        if self.min_snr is not None and not 0 < self.min_snr < float("inf"):
+            raise RequestError(f"--min-snr is {self.min_snr} dB.", "take 15 to 60, for example 35.")
+        if self.seed is None:
+            drawn = secrets.randbelow(LARGEST_SEED + 1) if self.weights is not None else None
+            object.__setattr__(self, "seed", drawn)
+            return
+        if self.weights is None:
+            message = "Samples drawn from a seed need the model itself to answer them."
+            raise RequestError(message, "give --weights, or leave --seed out.")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise RequestError(f"--seed is {self.seed}.", f"take 0 to {LARGEST_SEED}.")

@@ -1,0 +1,47 @@
+"""Whether the fields of a manifest agree with each other."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vit_export.core.errors import RequestError
+from vit_export.data.preprocessing import check_resize
+
+if TYPE_CHECKING:  # the manifest calls this when it is read
+    from vit_export.artifact.manifest import Manifest
+
+DIGEST = re.compile("[0-9a-f]{64}")
+FIX = "export the model again."
+
+
+def check_consistent(manifest: "Manifest", where: str) -> None:
+    """Raise RequestError unless all fields describe one model; the message names the field."""
+    for problem in _find_contradictions(manifest):
+        raise RequestError(f"{where}: {problem}.", FIX)
+    if manifest.preprocessing is not None:
+        try:
+            check_resize(manifest.preprocessing)
+        except RequestError as error:
+            raise RequestError(f"{where}: preprocessing: {error.message}", FIX) from None
+
+
+def _find_contradictions(manifest: "Manifest") -> Iterator[str]:
+    signature, reference = manifest.signature, manifest.reference
+    if manifest.spec is not None and manifest.spec.signature != signature:
+        yield "spec and signature describe different models"
+    if manifest.labels and len(manifest.labels) != signature.classes:
+        yield f"labels has {len(manifest.labels)} names for {signature.classes or 'no'} classes"
+    steps = manifest.preprocessing
+    if steps is not None and (len(steps.mean), *steps.crop) != signature.image_shape:
+        yield f"preprocessing makes other images than the model's {signature.image_shape}"
+    if reference.answers.shape[1:] != signature.answer_shape:
+        yield f"reference.answers has shape {reference.answers.shape}, not that of the signature"
+    if manifest.head != "logits" and not signature.classifies:
+        yield f"settings.head is {manifest.head!r} for a model without classes"
+    if manifest.takes_pixels and steps is None:
+        yield "settings.preprocess is 'graph' without preprocessing"
+    if manifest.engine_run is not None and not manifest.engine:
+        yield "engine_run is set without engine"
+    for i, digest in enumerate(reference.digests):
+        if not DIGEST.fullmatch(digest):
+            yield f"reference.digests[{i}] is no SHA-256"

@@ -1,0 +1,139 @@
+"""Labels and preprocessing of a file, compared with its checkpoint, its preset, or options.
+
+The answers do not depend on them, so a proof of the numbers says nothing about them.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vit_export.artifact.manifest import Manifest
+from vit_export.checkpoints.apply_overrides import override_preprocessing
+from vit_export.checkpoints.overrides import ModelOverrides
+from vit_export.data.labels import read_config_labels, read_labels
+from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.vit.presets import Preset, list_presets, load_preset
+from vit_export.model.vit.spec import VitSpec
+
+LABELS, PREPROCESSING = "labels", "preprocessing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a file should say of its labels and its preprocessing."""
+
+    labels: tuple[str, ...] = ()
+    """Names of the classes; empty if nothing gives them."""
+    steps: dict[str, Any] = field(default_factory=dict)
+    """Fields of Preprocessing that something gives."""
+
+
+def compare_metadata(manifest: Manifest, expected: Metadata) -> tuple[list[str], list[str]]:
+    """Return what a manifest says falsely, a sentence each, and what nothing could check.
+
+    A field that the manifest calls an override of its export counts as unchecked: only the user
+    knows, and can repeat the option.
+    """
+    false, unchecked = [], []
+    overridden = set(manifest.overrides)
+    if manifest.labels and manifest.labels != expected.labels:
+        if not expected.labels or LABELS in overridden:
+            unchecked.append(f"{LABELS} not checked")
+        else:
+            index = _find_difference(manifest.labels, expected.labels)
+            names = (manifest.labels[index], expected.labels[index])
+            false.append(f"it calls class {index} {names[0]!r}, and the model {names[1]!r}")
+    for name, value in _list_steps(manifest.preprocessing).items():
+        if name not in expected.steps or (value != expected.steps[name] and name in overridden):
+            unchecked.append(f"{PREPROCESSING} not checked")
+        elif value != expected.steps[name]:
+            theirs = expected.steps[name]
+            false.append(f"its {PREPROCESSING} has {name} {value}, and the model's {theirs}")
+    return false, list(dict.fromkeys(unchecked))
+
+
+def find_metadata(
+    manifest: Manifest, weights: Path | None, preset: str | None, overrides: ModelOverrides
+) -> Metadata:
+    """Return the labels and the preprocessing that a file of this manifest should have.
+
+    Args:
+        manifest: of the file: its preset, and the size of its images.
+        weights: the user's checkpoint; JSON files beside it take precedence over a preset.
+        preset: name or TOML file of the user's choice; None takes the one that the manifest names.
+        overrides: the options that the user repeats; they take precedence over everything.
+
+    Raises:
+        RequestError: a file is missing or invalid, or overrides do not fit the model.
+    """
+    chosen = _find_preset(manifest, preset)
+    labels, preprocessing = _read_preset(manifest, chosen)
+    if weights is not None:
+        labels, preprocessing = _read_checkpoint(manifest, weights, chosen)
+    steps = _list_steps(preprocessing)
+    if overrides.labels is not None:
+        labels = read_labels(overrides.labels, manifest.signature.classes or 0)
+    if overrides.preprocessing:
+        base = preprocessing or manifest.preprocessing
+        changed = override_preprocessing(base, manifest.signature, overrides.preprocessing)
+        given = {*overrides.preprocessing.values(), *steps}
+        given |= {"resize"} if "share" in given else set()
+        complete = overrides.preprocessing.complete
+        steps = {n: v for n, v in asdict(changed).items() if complete or n in given}
+    return Metadata(labels=labels, steps=steps)
+
+
+def _find_preset(manifest: Manifest, name: str | None) -> Preset | None:
+    if name is not None:
+        return load_preset(name)
+    return load_preset(manifest.preset) if manifest.preset in list_presets() else None
+
+
+def _read_preset(
+    manifest: Manifest, preset: Preset | None
+) -> tuple[tuple[str, ...], Preprocessing | None]:
+    if preset is None:
+        return (), None
+    same = preset.spec.classes == manifest.signature.classes
+    return preset.labels if same else (), _adapt(preset.preprocessing, manifest)
+
+
+def _read_checkpoint(
+    manifest: Manifest, weights: Path, preset: Preset | None
+) -> tuple[tuple[str, ...], Preprocessing | None]:
+    """Return labels and preprocessing of a checkpoint, completed by the preset."""
+    from vit_export.checkpoints.families import find_family
+    from vit_export.checkpoints.files import read_checkpoint
+    from vit_export.checkpoints.preprocessing import find_preprocessing
+
+    checkpoint = read_checkpoint(weights)
+    classes = manifest.signature.classes or 0
+    labels = read_config_labels(checkpoint.config, classes, str(weights))
+    family = find_family(checkpoint.tensors, str(weights))
+    spec = _find_trained_spec(manifest)
+    preprocessing, _ = find_preprocessing(checkpoint, family, preset, spec, needed=False)
+    from_preset, _ = _read_preset(manifest, preset)
+    return labels or from_preset, _adapt(preprocessing, manifest)
+
+
+def _find_trained_spec(manifest: Manifest) -> VitSpec:
+    trained = manifest.overrides.get("trained")
+    return VitSpec.from_mapping(trained, "the manifest") if trained else manifest.require_spec()
+
+
+def _adapt(preprocessing: Preprocessing | None, manifest: Manifest) -> Preprocessing | None:
+    """Return the preprocessing for the images of the file."""
+    size = manifest.signature.image_size
+    if preprocessing is None or preprocessing.crop == size:
+        return preprocessing
+    return preprocessing.adapt_to(size)
+
+
+def _list_steps(preprocessing: Preprocessing | None) -> dict[str, Any]:
+    return asdict(preprocessing) if preprocessing else {}
+
+
+def _find_difference(ours: tuple[str, ...], theirs: tuple[str, ...]) -> int:
+    """Return the first index where two lists of names differ."""
+    pairs = enumerate(zip(ours, theirs, strict=False))
+    return next((i for i, (our, their) in pairs if our != their), 0)
