@@ -18,6 +18,7 @@ from vit_export.core.staging import Staging, rejected_names
 from vit_export.core.to_json import to_json
 from vit_export.validation.accuracy import AccuracyEvaluation
 from vit_export.validation.claims import choose_tolerance, find_false_precision
+from vit_export.validation.elsewhere import validate_elsewhere
 from vit_export.validation.expectation import Expectation
 from vit_export.validation.samples import FileInputs
 from vit_export.validation.validate import validate_artifact
@@ -52,15 +53,23 @@ def validate_staged(
         arithmetic = request.backend.find_precisions(stage.file)
     except RequestError as error:  # what was just written is no artifact
         return Verdict.reject(stage.out, manifest.precision, error.message)
-    tolerance = choose_tolerance(manifest, arithmetic)
-    verdict = validate_artifact(
-        session,
-        stage.out,
-        manifest,
-        Expectation.from_manifest(manifest, reference, tolerance),
-        file_inputs,
-        progress=progress,
-        not_run=not_run,
+    expectation = Expectation.from_manifest(
+        manifest, reference, choose_tolerance(manifest, arithmetic)
+    )
+
+    def prove(session: Session) -> Verdict:
+        return validate_artifact(
+            session,
+            stage.out,
+            manifest,
+            expectation,
+            file_inputs,
+            progress=progress,
+            not_run=not_run,
+        )
+
+    verdict = validate_elsewhere(
+        prove(session), stage.file, manifest, prove, threads=request.threads, progress=progress
     )
     verdict = verdict.add_failures(find_false_precision(manifest, arithmetic))
     return evaluation.run_artifact(verdict, session, manifest, progress)

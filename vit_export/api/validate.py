@@ -23,6 +23,7 @@ from vit_export.validation.claims import (
     find_false_precision,
     find_false_samples,
 )
+from vit_export.validation.elsewhere import validate_elsewhere
 from vit_export.validation.expectation import Expectation
 from vit_export.validation.html_report import write_report
 from vit_export.validation.sample_set import SampleSet, remake_sample_set
@@ -109,7 +110,9 @@ def validate(
     _check_comparable(dataset, request.weights, manifest)
     tokens = manifest.spec.tokens if manifest.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation:
-        verdict = _validate(session, path, manifest, request, evaluation, progress=progress)
+        verdict = _validate(
+            session, path, manifest, request, evaluation, threads=threads, progress=progress
+        )
         verdict = evaluation.run_artifact(verdict, session, manifest, progress)
     if report is not None:
         write_report(Path(report), verdict, manifest)
@@ -133,6 +136,7 @@ def _validate(
     request: ValidationRequest,
     evaluation: AccuracyEvaluation,
     *,
+    threads: int | None,
     progress: Progress,
 ) -> Verdict:
     arithmetic = find_backend_of(path).find_precisions(path)
@@ -143,14 +147,16 @@ def _validate(
     if request.weights is not None:
         reference = _answer_in_eager(manifest, request.weights, samples, evaluation, progress)
         source = f"eager PyTorch, afresh from {request.weights.name}"
-    verdict = validate_artifact(
-        session,
-        path,
-        manifest,
-        Expectation.from_manifest(manifest, reference, tolerance),
-        samples.file_inputs,
-        progress=progress,
-        source=source,
+    expectation = Expectation.from_manifest(manifest, reference, tolerance)
+
+    def prove(session: Session) -> Verdict:
+        inputs = samples.file_inputs
+        return validate_artifact(
+            session, path, manifest, expectation, inputs, progress=progress, source=source
+        )
+
+    verdict = validate_elsewhere(
+        prove(session), path, manifest, prove, threads=threads, progress=progress
     )
     if len(verdict.not_repeated) == len(samples.recipes):
         message = f"{path}: none of its samples could be made again here."

@@ -16,7 +16,7 @@ from vit_export.artifact.precision import QuantizationRequest, check_precision
 from vit_export.backends import defaults
 from vit_export.backends.job import Job
 from vit_export.backends.option import Option, Value
-from vit_export.backends.records import Description, ModuleNames, RunFacts
+from vit_export.backends.records import Description, ModuleNames, RunFacts, Runtime
 from vit_export.backends.session import Session, Taps, read_manifest
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.packages import find_versions
@@ -73,6 +73,8 @@ class Backend:
     """Return the problems of an open artifact other than wrong answers, one sentence each."""
     find_precisions: Callable[[Path], Collection[str] | None] = defaults.read_no_precision
     """Return the precisions in which the file at a path computes; None if it cannot be read."""
+    other_runtimes: Callable[[Manifest], Sequence[Runtime]] = defaults.have_one_runtime
+    """Return the runtimes that a file with this manifest is for, besides that of `open`."""
     stand_in: Callable[[Path], Path | None] = defaults.have_no_stand_in
     """Return the file that is run in place of an artifact that cannot run here, or None."""
     finish: Callable[[Path, RunFacts, Mapping[str, Any]], Sequence[str]] = defaults.leave_as_is

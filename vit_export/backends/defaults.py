@@ -6,7 +6,7 @@ from typing import Any
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest
-from vit_export.backends.records import Description, RunFacts
+from vit_export.backends.records import Description, RunFacts, Runtime
 from vit_export.backends.session import Session
 
 # ruff: noqa: ARG001 these have the signatures of the hooks that they stand in for
@@ -24,6 +24,11 @@ def find_no_problem(session: Session, manifest: Manifest) -> Sequence[str]:
 def read_no_precision(path: Path) -> Collection[str] | None:
     """The arithmetic of the file cannot be read without its runtime."""
     return None
+
+
+def have_one_runtime(manifest: Manifest) -> Sequence[Runtime]:
+    """One runtime opens all such files."""
+    return ()
 
 
 def have_no_stand_in(path: Path) -> Path | None:

@@ -1,8 +1,11 @@
 """Plain values that pass between backends and commands."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from vit_export.backends.session import Session
 
 if TYPE_CHECKING:  # onnx is heavy, and most backends have no graph to audit
     from vit_export.graph.audit import Audit
@@ -16,6 +19,19 @@ class RunFacts:
     """Why it could not run here, so that its stand-in answered; empty where it ran itself."""
     matmuls_by_dtype: Mapping[str, int] = field(default_factory=dict)
     """`Session.matmuls_by_dtype` of the session that answered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """A runtime that a file is for, besides the one that opens every file of its kind."""
+
+    name: str
+    open: Callable[[Path, int | None], Session]
+    """Open a file with that many threads (None: the runtime's default).
+
+    Raises RequestError where the runtime refuses the file, and MissingError where the runtime is
+    not installed or cannot open such files; its `fix` says what to do.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,8 @@ class Verdict:
     arithmetic in another precision. One sentence each."""
     reference: str = "the file's own answers"
     """Where the right answers come from, in words."""
+    elsewhere: tuple["Verdict", ...] = ()
+    """The verdicts on the same file in the other runtimes that it is for."""
     images: AccuracyReport | None = None
     """The artifact's accuracy on the user's images; it decides only about precision auto."""
     not_run: str = ""
@@ -91,7 +93,10 @@ class Verdict:
             for c in comparisons
             if not c.passed
         ]
-        return [*self.failures, *wrong_answers]
+        wrong_elsewhere = [
+            f"in {one.runtime}: {problem}" for one in self.elsewhere for problem in one.problems
+        ]
+        return [*self.failures, *wrong_answers, *wrong_elsewhere]
 
     @property
     def worst(self) -> Comparison | None:
@@ -119,8 +124,11 @@ class Verdict:
     def to_mapping(self) -> Mapping[str, Any]:
         """Return plain values, for JSON; `core.to_json` writes infinities as strings."""
         images = self.images and self.images.to_mapping()
+        elsewhere = [one.to_mapping() for one in self.elsewhere]
         return (
-            {"status": self.status, "problems": self.problems} | asdict(self) | {"images": images}
+            {"status": self.status, "problems": self.problems}
+            | asdict(self)
+            | {"images": images, "elsewhere": elsewhere}
         )
 
 

@@ -13,6 +13,7 @@ from vit_export.backends.job import Job
 from vit_export.backends.onnx.arithmetic import find_precisions
 from vit_export.backends.onnx.content import read_content
 from vit_export.backends.onnx.graph import OPSET, PACKAGES, SIMPLIFY, build_graph, flavour_option
+from vit_export.backends.onnx.runtimes import list_other_runtimes
 from vit_export.backends.onnx.session import MAGIC, OnnxSession
 from vit_export.backends.onnx.taps import OnnxTaps
 from vit_export.backends.records import Description, ModuleNames
@@ -112,6 +113,7 @@ ONNX = Backend(
     is_artifact=is_artifact,
     find_precisions=lambda path: find_precisions(read_content(path)),
     open=OnnxSession,
+    other_runtimes=list_other_runtimes,
     companions=data_files,
     describe=describe,
     open_taps=open_taps,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vit_export.cli.render.accuracy import describe_accuracy
-from vit_export.cli.render.blocks import Block, Row, Table, marked_line, row
+from vit_export.cli.render.blocks import Block, Row, Table, line, marked_line, row
 from vit_export.validation.compare import Comparison
 from vit_export.validation.verdict import Verdict
 
@@ -19,8 +19,10 @@ MOST_PROBLEMS = 8
 
 def describe_verdict(verdict: Verdict, *, verbose: bool = False) -> Iterator[Block]:
     """Yield the worst answer of each sample (with `verbose`, every answer), and the status."""
-    rows = _answers(verdict) if verbose else _worst_answers(verdict)
-    yield Table(COLUMNS, tuple(rows))
+    yield Table(COLUMNS, tuple(_rows(verdict, verbose=verbose)))
+    for one in verdict.elsewhere:
+        title = line(f"The same answers in {one.runtime}:")
+        yield from (title, Table(COLUMNS, tuple(_rows(one, verbose=verbose))))
     for problem in verdict.problems[:MOST_PROBLEMS]:
         yield marked_line("✗", "red", problem)
     for recipe in verdict.not_repeated:
@@ -35,6 +37,10 @@ def _label(verdict: Verdict) -> str:
     if not verdict.accepted or not verdict.caveats:
         return verdict.status
     return f"{verdict.status} ({'; '.join(verdict.caveats)})"
+
+
+def _rows(verdict: Verdict, *, verbose: bool) -> Iterator[Row]:
+    return _answers(verdict) if verbose else _worst_answers(verdict)
 
 
 def _answers(verdict: Verdict) -> Iterator[Row]:
@@ -61,6 +67,7 @@ def _summary(verdict: Verdict) -> str:
     if verdict.accepted and verdict.not_run:
         graph = f"graph proven on CPU at {verdict.least_snr_db:.1f} dB"
         artifact = f"{artifact}: {graph}; engine built, not run: {verdict.not_run}. Its graph"
+    runtimes = "; in ".join(one.runtime for one in (verdict, *verdict.elsewhere))
     repeated = verdict.samples - len(verdict.not_repeated)
     drawn = "" if verdict.seed is None else f", some drawn from seed {verdict.seed}"
     limit = f", {verdict.limit}" if verdict.limit else ""
@@ -68,5 +75,5 @@ def _summary(verdict: Verdict) -> str:
         f"{artifact} against {verdict.reference}: {len(verdict.against_eager)} answers to "
         f"{repeated} of {verdict.samples} samples{drawn}, at batch {batches}, "
         f"{len(verdict.against_alone)} rows against the image alone, "
-        f"in {verdict.runtime}, {verdict.precision}{limit}."
+        f"in {runtimes}, {verdict.precision}{limit}."
     )
