@@ -1,9 +1,9 @@
 """Export vision models from PyTorch to the file that a device runs, and prove that file.
 
 Every command has a function of the same name here: one per backend (`onnx`, `torchscript`, `trt`),
-`predict`, `validate`, `locate`, `bench`, `cpp`, `inspect`, `summary`, `models`, `doctor`. They load
-on first use, so that importing this package is cheap. `__init__.pyi` has their signatures for type
-checkers and editors; `scripts/stubs` writes it.
+`predict`, `validate`, `locate`, `bench`, `cpp`, `inspect`, `summary`, `models`, `doctor`,
+`emulate`. They load on first use, so that importing this package is cheap. `__init__.pyi` has their
+signatures for type checkers and editors; `scripts/stubs` writes it.
 """
 
 from importlib import import_module
@@ -29,6 +29,7 @@ __all__ = [
     "bench",
     "cpp",
     "doctor",
+    "emulate",
     "inspect",
     "locate",
     "models",

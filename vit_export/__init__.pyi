@@ -7,6 +7,7 @@ from typing import Literal
 from vit_export.api.bench import bench as bench
 from vit_export.api.cpp import cpp as cpp
 from vit_export.api.doctor import doctor as doctor
+from vit_export.api.emulate import emulate as emulate
 from vit_export.api.inspect import inspect as inspect
 from vit_export.api.locate import locate as locate
 from vit_export.api.models import models as models
@@ -38,6 +39,7 @@ __all__ = [
     "bench",
     "cpp",
     "doctor",
+    "emulate",
     "inspect",
     "locate",
     "models",

@@ -8,6 +8,7 @@ from vit_export.api.bench import bench
 from vit_export.api.build import build
 from vit_export.api.cpp import cpp
 from vit_export.api.doctor import doctor
+from vit_export.api.emulate import emulate
 from vit_export.api.export_functions import make_export_function
 from vit_export.api.inspect import inspect
 from vit_export.api.locate import locate
@@ -22,6 +23,7 @@ __all__ = [
     "build",
     "cpp",
     "doctor",
+    "emulate",
     "inspect",
     "locate",
     "models",

@@ -1,7 +1,8 @@
 """Validates an existing file: against its own answers, or against its checkpoint."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from vit_export.api.validation_request import ValidationRequest
@@ -24,10 +25,14 @@ from vit_export.validation.claims import (
     find_false_samples,
 )
 from vit_export.validation.elsewhere import validate_elsewhere
+from vit_export.validation.emulation.validate import (
+    Claim,
+    find_ready_cpus,
+    validate_emulated,
+)
 from vit_export.validation.expectation import Expectation
 from vit_export.validation.html_report import write_report
 from vit_export.validation.sample_set import SampleSet, remake_sample_set
-from vit_export.validation.validate import validate_artifact
 from vit_export.validation.verdict import Verdict
 
 
@@ -48,6 +53,7 @@ def validate(
     labels_csv: str | Path | None = None,
     report: str | Path | None = None,
     threads: int | None = None,
+    on: Iterable[str] = (),
     progress: Progress = silent,
 ) -> Verdict:
     """Validate an existing file, and return the verdict. ONNX needs no torch without `weights`.
@@ -73,15 +79,20 @@ def validate(
         labels_csv: a CSV file with the labels of `images`: a file name and a class in each row.
         report: an HTML file to write, with the verdict and its plots.
         threads: intra-op threads of the runtime; None for the runtime's default.
+        on: names of CPUs, `emulate()` lists them. An ONNX file is proven on each of them too, in an
+            emulator, for `Verdict.emulated`; `images` are answered on this machine alone.
         progress: opened around every stage.
 
     Raises:
         RequestError: vit-export did not write the file, `weights` do not fit, or the images cannot
             be used: there are none, they are unreadable, their classes are unknown, or there is
             nothing to compare with.
-        MissingError: the file's runtime is not installed, or no sample can be made again here.
+        MissingError: the file's runtime is not installed, or no sample can be made again here; or
+            an emulator is not installed, or is not what it should be.
+        BuildError: an emulator crashed, or takes too long.
     """
     path = Path(artifact)
+    cpus = find_ready_cpus(on, path)
     request = ValidationRequest(
         weights=None if weights is None else Path(weights),
         preset=model,
@@ -110,10 +121,12 @@ def validate(
     _check_comparable(dataset, request.weights, manifest)
     tokens = manifest.spec.tokens if manifest.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation:
-        verdict = _validate(
+        verdict, claim = _validate(
             session, path, manifest, request, evaluation, threads=threads, progress=progress
         )
         verdict = evaluation.run_artifact(verdict, session, manifest, progress)
+    emulated = {cpu.name: validate_emulated(cpu, claim, threads, progress) for cpu in cpus}
+    verdict = replace(verdict, emulated=emulated)
     if report is not None:
         write_report(Path(report), verdict, manifest)
     return verdict
@@ -138,7 +151,8 @@ def _validate(
     *,
     threads: int | None,
     progress: Progress,
-) -> Verdict:
+) -> tuple[Verdict, Claim]:
+    """Return the verdict on this machine, and what the file has to answer on every other one."""
     arithmetic = find_backend_of(path).find_precisions(path)
     tolerance = choose_tolerance(manifest, arithmetic, request.min_snr)
     with progress("remake the samples"):
@@ -148,13 +162,8 @@ def _validate(
         reference = _answer_in_eager(manifest, request.weights, samples, evaluation, progress)
         source = f"eager PyTorch, afresh from {request.weights.name}"
     expectation = Expectation.from_manifest(manifest, reference, tolerance)
-
-    def prove(session: Session) -> Verdict:
-        inputs = samples.file_inputs
-        return validate_artifact(
-            session, path, manifest, expectation, inputs, progress=progress, source=source
-        )
-
+    claim = Claim(path, manifest, expectation, samples.file_inputs, source)
+    prove = partial(claim.validate, progress=progress)
     verdict = validate_elsewhere(
         prove(session), path, manifest, prove, threads=threads, progress=progress
     )
@@ -162,7 +171,8 @@ def _validate(
         message = f"{path}: none of its samples could be made again here."
         versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
         raise MissingError(message, f"install the versions that made the file: {versions}.")
-    return _add_claims(replace(verdict, seed=request.seed), manifest, arithmetic, samples, request)
+    verdict = replace(verdict, seed=request.seed)
+    return _add_claims(verdict, manifest, arithmetic, samples, request), claim
 
 
 def _add_claims(

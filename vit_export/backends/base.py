@@ -62,6 +62,8 @@ class Backend:
     """
     on_gpu: bool = False
     """Whether its files run on a GPU."""
+    runs_emulated: bool = False
+    """Whether its files can be proven on the emulated CPUs of `validate --on`."""
 
     check_request: Callable[[QuantizationRequest, Mapping[str, Any]], None] = (
         defaults.accept_request

@@ -12,6 +12,7 @@ from vit_export.backends import BACKENDS
 from vit_export.cli.bench import bench
 from vit_export.cli.cpp import cpp
 from vit_export.cli.doctor import doctor
+from vit_export.cli.emulate import emulate
 from vit_export.cli.errors import describe_error, is_json_requested, report_error
 from vit_export.cli.export import export_command
 from vit_export.cli.inspect import inspect
@@ -31,7 +32,7 @@ def cli() -> None:
 
 for _command in (
     *map(export_command, BACKENDS.values()),
-    *(cpp, predict, validate, locate, bench, inspect, summary, models, doctor),
+    *(cpp, predict, validate, locate, bench, inspect, summary, models, doctor, emulate),
 ):
     cli.add_command(_command)
 

@@ -11,7 +11,7 @@ from vit_export.cli.options.common import JSON
 @click.command()
 @options(JSON)
 def doctor(*, as_json: bool) -> None:
-    """Show which targets work on this machine, and what to install for the others."""
+    """Show which targets and emulators work on this machine, and what to install for others."""
     from vit_export import api
     from vit_export.cli.render.doctor import describe_health
     from vit_export.cli.render.output import show, show_json

@@ -43,6 +43,19 @@ SEED = click.option(
 )
 
 
+def _split_names(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for text in texts for name in text.split(",") if name.strip())
+
+
+ON = click.option(
+    "--on",
+    multiple=True,
+    callback=_split_names,
+    metavar="CPU,…",
+    help="Prove it on emulated CPUs too; vit-export emulate lists them.",
+)
+
+
 @click.command()
 @options(
     ARTIFACT,
@@ -55,6 +68,7 @@ SEED = click.option(
     IMAGES,
     LABELS_CSV,
     REPORT,
+    ON,
     THREADS,
     JSON,
     QUIET,
@@ -63,6 +77,7 @@ SEED = click.option(
 def validate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
     """Validate ARTIFACT against the answers it carries, or against eager PyTorch (--weights)."""
     from vit_export import api
+    from vit_export.cli.render.emulation import describe_emulated
     from vit_export.cli.render.output import show, show_json, show_progress
     from vit_export.cli.render.verdict import describe_verdict
     from vit_export.validation.verdict import RejectedError
@@ -70,6 +85,7 @@ def validate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **req
     verdict = api.validate(artifact, progress=show_progress(quiet=quiet), **request)
     if not as_json:
         show(describe_verdict(verdict, verbose=verbose))
+        show(describe_emulated(verdict))
     elif verdict.accepted:
         show_json(verdict.to_mapping())
     if not verdict.accepted:  # with --json the error carries the verdict

@@ -52,6 +52,8 @@ class Verdict:
     """Why the artifact itself cannot run here, where its graph answered instead; else empty."""
     products: Mapping[str, int] = field(default_factory=dict)
     """Number of matmuls by arithmetic, from an engine's inspector; else empty."""
+    emulated: Mapping[str, "Verdict"] = field(default_factory=dict)
+    """The verdicts on emulated CPUs, by their names for `--on`."""
 
     @classmethod
     def reject(cls, artifact: Path, precision: str, reason: str) -> Self:
@@ -79,6 +81,11 @@ class Verdict:
         return self.status != "REJECTED"
 
     @property
+    def here(self) -> Self:
+        """The verdict without those on emulated CPUs."""
+        return replace(self, emulated={})
+
+    @property
     def least_snr_db(self) -> float:
         """The smallest signal-to-noise ratio of all answers; -inf without any answer."""
         return min((c.snr_db for c in self.against_eager), default=-math.inf)
@@ -96,7 +103,8 @@ class Verdict:
         wrong_elsewhere = [
             f"in {one.runtime}: {problem}" for one in self.elsewhere for problem in one.problems
         ]
-        return [*self.failures, *wrong_answers, *wrong_elsewhere]
+        emulated = [f"on {name}: {one}" for name, v in self.emulated.items() for one in v.problems]
+        return [*self.failures, *wrong_answers, *wrong_elsewhere, *emulated]
 
     @property
     def worst(self) -> Comparison | None:
@@ -123,13 +131,13 @@ class Verdict:
 
     def to_mapping(self) -> Mapping[str, Any]:
         """Return plain values, for JSON; `core.to_json` writes infinities as strings."""
-        images = self.images and self.images.to_mapping()
-        elsewhere = [one.to_mapping() for one in self.elsewhere]
-        return (
-            {"status": self.status, "problems": self.problems}
-            | asdict(self)
-            | {"images": images, "elsewhere": elsewhere}
-        )
+        further = {
+            "images": self.images and self.images.to_mapping(),
+            "elsewhere": [one.to_mapping() for one in self.elsewhere],
+            "emulated": {name: one.to_mapping() for name, one in self.emulated.items()},
+        }
+        plain = asdict(replace(self, elsewhere=(), emulated={}))
+        return {"status": self.status, "problems": self.problems} | plain | further
 
 
 class RejectedError(ProofError):

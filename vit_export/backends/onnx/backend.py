@@ -106,6 +106,7 @@ ONNX = Backend(
     summary="An ONNX file in standard operators, for ONNX Runtime, OpenVINO, TensorRT and others.",
     precisions=tuple(name for name in PRECISIONS if name != "bf16"),
     packages=PACKAGES,
+    runs_emulated=True,
     options=(OPSET, flavour_option("portable"), SIMPLIFY, *INTERFACE),
     check_request=check_request,
     build=build,
