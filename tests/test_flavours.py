@@ -54,21 +54,15 @@ def test_the_trained_model_gives_the_same_answers_in_openvino(fashion):
     np.testing.assert_allclose(answers, manifest.reference.answers, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("flavour", "mode"), [("portable", "f32"), ("openvino", "f16")])
-def test_the_first_answers_of_a_file_that_resizes_are_right_in_openvino(tmp_path, flavour, mode):
+def test_the_first_answers_of_a_file_that_resizes_are_right_in_openvino(tmp_path):
     """After it is opened, and after each larger batch."""
-    spec, path = tiny_spec(), tmp_path / "f.onnx"
-    steps = {"mean": 0.5, "std": 0.25, "resize": "16x24", "interpolation": "bicubic"}
-    weights = random_vit(spec, 0).state_dict()
-    vit_export.onnx((spec, weights), path, flavour=flavour, preprocess="graph", **steps)
-    right, settings = open_artifact(path), {"INFERENCE_PRECISION_HINT": mode}
+    path = tmp_path / "f.onnx"
+    vit_export.onnx("fashion_mnist", path, preprocess="graph")
+    right, settings = open_artifact(path), {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = openvino.Core().compile_model(path, "CPU", settings)
     for seed, batch in enumerate((1, 4, 2, 16)):
-        images = np.random.default_rng(seed).integers(0, 256, (batch, 16, 24, 3), np.uint8)
-        expected = right.run(images)
-        bits = 10 if mode == "f16" else 20
-        tolerance = np.abs(expected).max() * 2.0**-bits * 4
-        np.testing.assert_allclose(compiled(images)[0], expected, rtol=0, atol=tolerance)
+        images = np.random.default_rng(seed).integers(0, 256, (batch, 28, 28, 1), np.uint8)
+        np.testing.assert_allclose(compiled(images)[0], right.run(images), rtol=0, atol=1e-4)
 
 
 def test_lanczos_is_refused_in_a_file_for_openvino(tmp_path):

@@ -131,8 +131,16 @@ def test_integers_give_every_pixel_of_pillow(preprocessing):
         np.testing.assert_array_equal(resize(image[None])[0], expected, err_msg=str(size))
 
 
-@pytest.mark.parametrize("mode", ["f32", "f16", "bf16"])
-@pytest.mark.parametrize("name", ["shorter bicubic", "grey bilinear"])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("shorter bicubic", "f32"),
+        ("grey bilinear", "f16"),
+        pytest.param("grey bilinear", "bf16", marks=pytest.mark.slow),
+        pytest.param("sides bicubic", "f16", marks=pytest.mark.slow),
+        pytest.param("sides bilinear", "f32", marks=pytest.mark.slow),
+    ],
+)
 def test_integers_give_every_pixel_of_pillow_in_every_mode_of_openvino(name, mode):
     """Its first answer too, and the first after each new size and each larger batch."""
     preprocessing = PREPROCESSINGS[name]

@@ -115,7 +115,10 @@ def accept(
     facts = RunFacts(not_run=verdict.not_run, matmuls_by_dtype=verdict.products)
     if not verdict.accepted:
         rejected = _keep_rejected(stage, backend, verdict)
-        fix = f"{backend.advise(rejected, facts)}; {stage.out.name} is as it was."
+        advice = backend.advise(rejected, facts)
+        if verdict.is_wrong_elsewhere:  # `locate` compares in the backend's own runtime
+            advice = "export it --for another runtime, and report this"
+        fix = f"{advice}; {stage.out.name} is as it was."
         if origin.search is not None:  # it may be the model, only less exact than requested
             fix = f"allow more error, or give images like these to --calibration; or {fix}"
         raise RejectedError(verdict, fix)

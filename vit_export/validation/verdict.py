@@ -107,6 +107,11 @@ class Verdict:
         return [*self.failures, *wrong_answers, *wrong_elsewhere, *emulated]
 
     @property
+    def is_wrong_elsewhere(self) -> bool:
+        """Whether another runtime alone answers wrongly."""
+        return bool(self.problems) and not replace(self, elsewhere=()).problems
+
+    @property
     def worst(self) -> Comparison | None:
         """The answer whose error is the largest share of what is allowed."""
         return max(self.against_eager, key=lambda c: c.error_share, default=None)
