@@ -94,7 +94,7 @@ def plan_without_calibration(lowered, schemes):
         layers={
             name: LayerPlan(
                 scheme=scheme,
-                weight=round_to_nearest(layers[name].weight.numpy(), 8, None),
+                weight=round_to_nearest(layers[name].weight.numpy(), 8, None, pairs=True),
                 bias=layers[name].bias.numpy(),
             )
             for name, scheme in schemes.items()

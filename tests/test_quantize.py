@@ -24,6 +24,7 @@ from torch.nn import functional
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.errors import BuildError, ProofError, RequestError
 from vit_export.graph.cost import macs_by_dtype
+from vit_export.graph.saturation import PAIR_LIMIT, sum_pairs
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
 from vit_export.quantization.convert import check_arithmetic, convert_to_fp16, quantize
@@ -49,6 +50,37 @@ def test_rounding_errs_by_half_a_step_at_most(shape):
     assert (error <= expand_scales(rounded.scales, shape[1]) * 0.5001).all()
     assert np.abs(rounded.integers).max(axis=1).min() == 127  # each channel uses the whole range
     assert rounded.integers.min() >= -127
+
+
+def heavy_tailed(shape):
+    """Weights whose channels are mostly large: many pairs exceed the limit."""
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(5, 64), (3, 1), (48, 33)])
+def test_pairs_keep_the_limit_of_16_bits(shape):
+    weight = torch.from_numpy(heavy_tailed(shape))
+    inputs = torch.randn(50, shape[1], generator=torch.Generator().manual_seed(0))
+    for pairs in (False, True):
+        for rounded in (
+            round_to_nearest(weight.numpy(), 8, None, pairs=pairs),
+            round_with_gptq(weight, inputs, 8, None, pairs=pairs),
+        ):
+            largest = sum_pairs(rounded.integers.astype(int)).max()
+            assert (largest <= PAIR_LIMIT) == (pairs or shape[1] == 1)
+            assert snr_db(weight.numpy(), rounded.dequantize()) > 33  # seven bits at least
+
+
+def test_pairs_that_keep_the_limit_cost_nothing():
+    weight = heavy_tailed((8, 64)) * np.tile(np.array([1, 0.001], np.float32), 32)
+    wide, limited = (round_to_nearest(weight, 8, None, pairs=pairs) for pairs in (False, True))
+    assert np.array_equal(wide.integers, limited.integers)
+    assert np.array_equal(wide.scales, limited.scales)
+
+
+def test_only_weights_of_one_sign_add_up():
+    weight = np.array([[100, -100, 3, 4], [-60, -70, 0, 90], [127, 1, 127, 0]])
+    assert sum_pairs(weight).tolist() == [[100, 7], [130, 90], [128, 127]]
 
 
 @pytest.mark.parametrize(("bits", "block"), [(8, None), (4, 32)])

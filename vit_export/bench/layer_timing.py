@@ -103,7 +103,9 @@ def _plan_layer(weight: Floats, scheme: str) -> LayerPlan:
     typical = QuantParams(1 / 32, 128 if definition.zero_point else None)
     return LayerPlan(
         scheme=scheme,
-        weight=round_to_nearest(weight, definition.bits, definition.block),
+        weight=round_to_nearest(
+            weight, definition.bits, definition.block, pairs=definition.limits_pairs
+        ),
         bias=np.zeros(len(weight), np.float32),
         params=None if definition.activations == "batch" else typical,
     )

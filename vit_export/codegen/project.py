@@ -9,6 +9,7 @@ from vit_export.artifact.outputs import MIN_LOG, OUTPUT_NAMES, TOP
 from vit_export.backends import find_backend
 from vit_export.codegen.golden import INPUT_ERROR, JPEG_ERROR
 from vit_export.codegen.runtimes import TEMPLATES, load_runtime
+from vit_export.core.int8_sums import FITS, FITS_KEY, PRECISE
 from vit_export.data.pillow_resize import columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing
 
@@ -91,6 +92,10 @@ def _make_values(
         "number": "float" if in_cpp else "std::uint8_t",
         "interface": manifest.interface,
         "interface_key": INTERFACE_KEY,
+        "int8": "int8" in manifest.precision or manifest.precision == "auto",
+        "fits_key": FITS_KEY,
+        "fits": FITS,
+        "precise": PRECISE,
         "channels": manifest.signature.channels,
         "labels": bool(manifest.labels),
         "preprocess": in_cpp,

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from vit_export.graph.builder import MICROSOFT
 from vit_export.graph.cost import count_flops, macs_by_dtype
 from vit_export.graph.patterns import find_attentions
+from vit_export.graph.saturation import find_saturating
 from vit_export.model.fusions import ExpectedFusions
 
 GELU_OPSET = 20
@@ -50,6 +51,8 @@ class Audit:
     """Floating-point operations of products for one image; a multiply-add counts as two."""
     macs: Mapping[str, int]
     """Multiply-adds for one image by number type (`cost.macs_by_dtype`)."""
+    saturating: tuple[str, ...]
+    """Names of int8 products that may saturate on x86 CPUs without VNNI."""
     dtypes: Mapping[str, int]
     """How many numbers the file stores, by type."""
     opset: int
@@ -87,6 +90,7 @@ def audit(model: ir.Model, expected: ExpectedFusions | None) -> Audit:
         fusions=_count_fusions(model, expected, operators) if expected else (),
         flops=count_flops(model.graph),
         macs=macs_by_dtype(model.graph),
+        saturating=find_saturating(model.graph),
         dtypes=dict(dtypes.most_common()),
         opset=model.opset_imports[""],
         domains=tuple(sorted(filter(None, model.opset_imports))),

@@ -101,14 +101,14 @@ def _name_dtype(node: ir.Node) -> str:
         return "int8"
     if node.op_type == "MatMulNBits":
         return f"fp32 x int{node.attributes.get_int('bits', 0)}"
-    left, right = (_count_stored_bits(value) for value in node.inputs[:2])
+    left, right = (count_stored_bits(value) for value in node.inputs[:2])
     if left and right:
         return f"int{max(left, right)}"
     name = DTYPE_NAMES.get(node.outputs[0].dtype, "fp32")
     return f"{name} x int{right}" if right else name
 
 
-def _count_stored_bits(value: ir.Value | None) -> int:
+def count_stored_bits(value: ir.Value | None) -> int:
     """Return the bits of the integers that `value` is dequantized from; 0 if it is not."""
     node = value.producer() if value is not None else None
     while node is not None and node.op_type in AXIS_OPERATORS:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vit_export.core.int8_sums import FITS, FITS_KEY, PRECISE, sums_saturate
+
 if TYPE_CHECKING:  # locating a fault needs onnx; a device that runs a file does not
     import onnx
 
@@ -35,6 +37,9 @@ def open_with_values(
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads or 0
     options.add_session_config_entry(WEIGHTS_FOLDER, str(folder.absolute()))
+    fits = any(entry.key == FITS_KEY and entry.value == FITS for entry in model.metadata_props)
+    if not fits and sums_saturate():
+        options.add_session_config_entry(PRECISE, "1")
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

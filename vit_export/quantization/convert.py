@@ -10,6 +10,7 @@ from vit_export.graph.cost import macs_by_dtype
 from vit_export.graph.optimize import check_graph
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.remove_unused import remove_unused
+from vit_export.graph.saturation import find_saturating
 from vit_export.quantization.float16 import BF16, FP16, cast_graph, find_unsupported
 from vit_export.quantization.float16_ranges import analyze_range
 from vit_export.quantization.plan import QuantizationPlan
@@ -31,10 +32,13 @@ def quantize(model: ir.Model, plan: QuantizationPlan, precision: str, flavour: s
 
     Raises:
         BuildError: the graph lacks a layer of the plan.
-        ProofError: most multiply-adds are still in another precision.
+        ProofError: most multiply-adds are still in another precision, or a product can saturate.
     """
     write_plan(model, plan, flavour)
     _finish(model, precision)
+    if saturating := find_saturating(model.graph):
+        message = f"{', '.join(saturating)} can saturate on x86 CPUs without VNNI."
+        raise ProofError(message, "report this with the model's spec.")
 
 
 def convert_to_fp16(model: ir.Model, samples: Array, *, io: bool) -> Fp16Range:

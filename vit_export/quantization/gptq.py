@@ -5,10 +5,13 @@ rounded yet change so that the layer's output on calibration inputs changes leas
 arXiv:2210.17323, algorithm 1, which begins here with the inputs of the largest power).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from vit_export.graph.saturation import PAIR_LIMIT
 from vit_export.quantization.weights import (
     QuantizedWeight,
     choose_scales,
@@ -27,7 +30,7 @@ SMALLEST = 1e-12
 
 @torch.no_grad()
 def round_with_gptq(
-    weight: Tensor, inputs: Tensor, bits: int, block: int | None
+    weight: Tensor, inputs: Tensor, bits: int, block: int | None, *, pairs: bool = False
 ) -> QuantizedWeight:
     """The weight of a linear layer, rounded so that its output on `inputs` changes least.
 
@@ -38,14 +41,15 @@ def round_with_gptq(
         inputs: calibration inputs (R, K), whose channels have a mean of zero.
         bits: bits of an integer.
         block: number of inputs that share a scale, which divides K; None: one scale per channel.
+        pairs: whether all pairs of weights keep `PAIR_LIMIT`.
     """
-    scales = choose_scales(weight.numpy(), bits, block)
+    scales = choose_scales(weight.numpy(), bits, block, pairs=pairs)
     steps = torch.from_numpy(expand_scales(scales, weight.shape[1]))
     order = torch.square(inputs).sum(dim=0).argsort(descending=True)
     feedback = _factor_inverse_hessian(inputs[:, order])
-    rounded = _round_columns(
-        weight[:, order] / steps[:, order], steps[:, order], feedback, find_limits(bits)
-    )
+    numbers, limits = weight[:, order] / steps[:, order], find_limits(bits)
+    earlier = _find_earlier_partners(order) if pairs else {}
+    rounded = _round_columns(numbers, steps[:, order], feedback, limits, earlier)
     integers = rounded[:, order.argsort()].numpy().astype(np.int8)
     return QuantizedWeight(integers, scales)
 
@@ -64,12 +68,27 @@ def _factor_inverse_hessian(inputs: Tensor) -> Tensor:
     return triangle
 
 
+def _find_earlier_partners(order: Tensor) -> dict[int, int]:
+    """By place in `order`, the place of the other input of the same pair, if it comes first.
+
+    Inputs 2i and 2i + 1 are a pair.
+    """
+    places = {channel: place for place, channel in enumerate(order.tolist())}
+    partners = {place: places.get(channel ^ 1, place) for channel, place in places.items()}
+    return {place: partner for place, partner in partners.items() if partner < place}
+
+
 def _round_columns(
-    numbers: Tensor, steps: Tensor, feedback: Tensor, limits: tuple[int, int]
+    numbers: Tensor,
+    steps: Tensor,
+    feedback: Tensor,
+    limits: tuple[int, int],
+    earlier_partners: Mapping[int, int],
 ) -> Tensor:
     """Integers (N, K) for `numbers`, which are weights in units of `steps`.
 
-    The loop runs over inputs, so inputs become rows: 2 to 4 times as fast as columns.
+    The loop runs over inputs, so inputs become rows: 2 to 4 times as fast as columns. An input with
+    an earlier partner keeps `PAIR_LIMIT` with it.
     """
     numbers, steps = numbers.T.contiguous(), steps.T.contiguous()  # (K, N)
     rounded = torch.empty_like(numbers)
@@ -78,6 +97,10 @@ def _round_columns(
         errors = torch.empty(end - start, numbers.shape[1])
         for k in range(start, end):
             rounded[k] = numbers[k].round().clamp(*limits)
+            if k in earlier_partners:
+                partner = rounded[earlier_partners[k]]
+                low, high = -PAIR_LIMIT - partner.clamp(max=0), PAIR_LIMIT - partner.clamp(min=0)
+                rounded[k] = rounded[k].clamp(low, high)
             errors[k - start] = (numbers[k] - rounded[k]) * steps[k] / feedback[k, k]
             numbers[k:end] -= torch.outer(feedback[k, k:end], errors[k - start]) / steps[k:end]
         numbers[end:] -= feedback[start:end, end:].T @ errors / steps[end:]

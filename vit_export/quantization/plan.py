@@ -129,7 +129,8 @@ def plan_layer(layer: nn.Linear, stats: ActivationStats, name: str) -> LayerPlan
     scheme = SCHEMES[name]
     params = scheme.choose_params(stats)
     inputs = scheme.fake_quantize_input(stats.rows, params) - stats.mean
-    weight = round_with_gptq(layer.weight, inputs, scheme.bits, scheme.block)
+    bits, block, pairs = scheme.bits, scheme.block, scheme.limits_pairs
+    weight = round_with_gptq(layer.weight, inputs, bits, block, pairs=pairs)
     error = layer.weight - torch.from_numpy(weight.dequantize())
     bias = error @ stats.mean
     bias = bias if layer.bias is None else bias + layer.bias

@@ -51,9 +51,15 @@ class Scheme:
     outlier_scheme: str | None = None
     """Name of the scheme with the same weights and a range per token, for outlier tokens."""
 
+    @property
+    def limits_pairs(self) -> bool:
+        """Whether pairs of weights keep `PAIR_LIMIT`: they meet activations in 8 bits."""
+        return self.activations != "float"
+
     def fake_quantize_weight(self, weight: Tensor) -> Tensor:
         """`weight` (N, K), rounded to the nearest step and dequantized."""
-        rounded = round_to_nearest(weight.detach().numpy(), self.bits, self.block)
+        numbers = weight.detach().numpy()
+        rounded = round_to_nearest(numbers, self.bits, self.block, pairs=self.limits_pairs)
         return torch.from_numpy(rounded.dequantize())
 
     def fake_quantize_input(self, x: Tensor, params: QuantParams | None) -> Tensor:

@@ -6,6 +6,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from vit_export.graph.saturation import PAIR_LIMIT, sum_pairs
+
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.int8]
 
@@ -41,18 +43,33 @@ def find_limits(bits: int) -> tuple[int, int]:
     return (-largest, largest) if bits == 8 else (-largest - 1, largest)  # noqa: PLR2004 bits
 
 
-def choose_scales(weight: Floats, bits: int, block: int | None) -> Floats:
-    """One scale per channel of `weight` (N, K) or per block of its inputs, (N, groups)."""
+def choose_scales(weight: Floats, bits: int, block: int | None, *, pairs: bool = False) -> Floats:
+    """One scale per channel of `weight` (N, K) or per block of its inputs, (N, groups).
+
+    With `pairs`, a channel whose pairs would exceed `PAIR_LIMIT` has a larger scale.
+    """
     if block is None:
-        largest = np.abs(weight).max(axis=1, keepdims=True)
-        return _replace_zeros(largest / np.float32(find_limits(bits)[1]))
+        scales = np.abs(weight).max(axis=1, keepdims=True) / np.float32(find_limits(bits)[1])
+        if pairs:
+            largest = sum_pairs(weight).max(axis=1, keepdims=True)
+            scales = np.maximum(scales, largest / np.float32(PAIR_LIMIT))
+        return _replace_zeros(scales)
     return _choose_block_scales(weight.reshape(len(weight), -1, block), find_limits(bits))
 
 
-def round_to_nearest(weight: Floats, bits: int, block: int | None) -> QuantizedWeight:
-    """`weight` (N, K) with each number rounded to the nearest step of `bits`; `block` divides K."""
-    scales = choose_scales(weight, bits, block)
+def round_to_nearest(
+    weight: Floats, bits: int, block: int | None, *, pairs: bool = False
+) -> QuantizedWeight:
+    """`weight` (N, K) with each number rounded to the nearest step of `bits`; `block` divides K.
+
+    With `pairs`, all pairs keep `PAIR_LIMIT`.
+    """
+    scales = choose_scales(weight, bits, block, pairs=pairs)
     steps = np.round(weight / expand_scales(scales, weight.shape[1])).clip(*find_limits(bits))
+    if pairs:
+        excess = np.maximum(sum_pairs(steps) - PAIR_LIMIT, 0)  # at most one step, by rounding
+        seconds = steps[:, 1::2]
+        seconds -= np.copysign(excess[:, : seconds.shape[1]], seconds)
     return QuantizedWeight(steps.astype(np.int8), scales)
 
 

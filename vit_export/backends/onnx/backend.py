@@ -18,6 +18,7 @@ from vit_export.backends.onnx.session import MAGIC, OnnxSession
 from vit_export.backends.onnx.taps import OnnxTaps
 from vit_export.backends.records import Description, ModuleNames
 from vit_export.core.errors import RequestError
+from vit_export.core.int8_sums import FITS, FITS_KEY
 from vit_export.core.progress import Progress
 from vit_export.core.staging import data_files
 from vit_export.data.pillow_resize import columns_may_come_first
@@ -32,11 +33,14 @@ UNAUDITED = {"operators": "not audited: onnx_ir is not installed here"}
 
 def build(job: Job, path: Path, progress: Progress) -> Manifest:
     """Write the job's module as an ONNX file with the manifest in its metadata."""
+    from vit_export.graph.saturation import find_saturating, is_quantized
     from vit_export.graph.save import save
 
     model, manifest = build_graph(job, progress)
     _add_interface(model, manifest, str(job.options["flavour"]))
     model.metadata_props.update({KEY: manifest.to_json(), INTERFACE_KEY: manifest.interface})
+    if is_quantized(model.graph) and not find_saturating(model.graph):
+        model.metadata_props[FITS_KEY] = FITS
     with progress("write"):
         save(model, path, opset=int(job.options["opset"]))
     return manifest

@@ -12,6 +12,7 @@ from vit_export.backends.onnx.data_files import check_data_files
 from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
 from vit_export.core.cpu import identify_cpu
 from vit_export.core.errors import MissingError, RequestError
+from vit_export.core.int8_sums import PRECISE, needs_precise
 from vit_export.core.numerics import Array
 
 MAGIC = b"\x08"
@@ -25,15 +26,26 @@ QUIET = 4
 def open_inference_session(path: Path, threads: int | None) -> Any:
     """Return ONNX Runtime's own session on any ONNX file, on the CPU and without log output.
 
-    It raises ONNX Runtime's own exceptions, which share no base class.
+    On a CPU where 8-bit sums saturate, the session has the option that is exact, unless the file
+    says that its sums fit. It raises ONNX Runtime's own exceptions, which share no base class.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = QUIET
     options.intra_op_num_threads = threads or 0
+    if needs_precise(path):
+        options.add_session_config_entry(PRECISE, "1")
     providers = ["CPUExecutionProvider"]
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
+
+
+def _describe_options(session: Any) -> str:
+    """Return the option that a session sets to be exact on this CPU, after a comma, if any."""
+    try:
+        return f", {PRECISE}={session.get_session_options().get_session_config_entry(PRECISE)}"
+    except RuntimeError:  # it is not set
+        return ""
 
 
 class OnnxSession:
@@ -54,16 +66,18 @@ class OnnxSession:
         except ImportError:
             message = f"{path} is an ONNX file and needs ONNX Runtime."
             raise MissingError(message, "pip install onnxruntime") from None
-        self.runtime = f"ONNX Runtime {onnxruntime.__version__} (CPU, {identify_cpu().name})"
+        version = f"ONNX Runtime {onnxruntime.__version__}"
         try:
             self._session = open_inference_session(path, threads)
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             reason = str(error).partition("\n")[0]
-            message = f"{path} can't be opened by {self.runtime}: {reason}"
+            message = f"{path} can't be opened by {version}: {reason}"
             raise RequestError(
                 message, "copy it again with its .data file, or export the model again."
             ) from None
         check_data_files(path)
+        cpu = f"CPU, {identify_cpu().name}{_describe_options(self._session)}"
+        self.runtime = f"{version} ({cpu})"
         (image,) = self._session.get_inputs()
         self._input = image.name
         self._dtype: type = DTYPES.get(image.type, np.float32)

@@ -9,7 +9,13 @@
 #pragma once
 
 @{includes}@
-
+{% if int8 %}
+#if defined(_M_X64)
+#include <intrin.h>
+#elif defined(__x86_64__)
+#include <cpuid.h>
+#endif
+{% endif %}
 #include <algorithm>
 #include <array>
 #include <cmath>

@@ -7,9 +7,13 @@ public:
         Ort::SessionOptions options;
         options.SetIntraOpNumThreads(threads);
         session_ = Ort::Session(env_, std::filesystem::path(path).c_str(), options);
-        const auto metadata = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(
-            "@{interface_key}@", Ort::AllocatorWithDefaultOptions());
-        const std::string actual = metadata ? metadata.get() : "";
+{%- if int8 %}
+        if (sums_saturate() && read_metadata("@{fits_key}@") != "@{fits}@") {
+            options.AddConfigEntry("@{precise}@", "1");  // exact, and slower
+            session_ = Ort::Session(env_, std::filesystem::path(path).c_str(), options);
+        }
+{%- endif %}
+        const std::string actual = read_metadata("@{interface_key}@");
         if (actual != kInterface)
             throw Error(path + " has interface '" + actual + "', this needs '" + kInterface + "'");
     } catch (const Ort::Exception& error) {
@@ -36,7 +40,32 @@ public:
     }
 
 private:
-{%- if head == "top5" %}
+    std::string read_metadata(const char* key) const {
+        const auto value = session_.GetModelMetadata().LookupCustomMetadataMapAllocated(
+            key, Ort::AllocatorWithDefaultOptions());
+        return value ? value.get() : "";
+    }
+{% if int8 %}
+    /// Returns whether ONNX Runtime adds products of 8-bit integers in 16 bits, and clips the sums:
+    /// it does on x86 CPUs without VNNI.
+    static bool sums_saturate() {
+#if defined(_M_X64)
+        int first[4], second[4];
+        __cpuidex(first, 7, 0);
+        __cpuidex(second, 7, first[0] ? 1 : 0);  // first[0] is the last part of leaf 7
+        const bool vnni = first[2] & 1 << 11, avx_vnni = first[0] && second[0] & 1 << 4;
+        return !vnni && !avx_vnni;
+#elif defined(__x86_64__)
+        unsigned last = 0, eax = 0, ebx = 0, ecx = 0, edx = 0;
+        __get_cpuid_count(7, 0, &last, &ebx, &ecx, &edx);
+        const bool vnni = ecx & 1U << 11;
+        if (last) __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx);
+        return !vnni && !(eax & 1U << 4);  // the second is AVX-VNNI
+#else
+        return false;
+#endif
+    }
+{% endif %}{%- if head == "top5" %}
     template <typename Number>
     static std::vector<Number> copy(const Ort::Value& output) {
         const Number* begin = output.GetTensorData<Number>();
