@@ -151,6 +151,28 @@ def test_integers_give_every_pixel_of_pillow_in_every_mode_of_openvino(name, mod
         np.testing.assert_array_equal(resize(images), expected, err_msg=str(size))
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_every_weight_is_the_same_in_openvino(interpolation):
+    """A weight that is off by one of 2^22 would change one pixel of a million."""
+    preprocessing = dataclasses.replace(
+        SHORTER, resize=248, crop=(224, 224), interpolation=interpolation
+    )
+    model = build_graph(preprocessing, columns_first=False, in_integers=True)
+    names = {node.input[0] for node in model.graph.node if node.op_type == "Slice"}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names))
+    model = model.SerializeToString()
+    session, core = onnxruntime.InferenceSession(model), openvino.Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(model), "CPU", settings)
+    for size in ((375, 500), (149, 179), (1, 1), (1201, 1600), (249, 248)):
+        image = np.zeros((1, *size, 3), np.uint8)
+        _, *expected = session.run(None, {"image": image})
+        weights = [compiled([image])[output] for output in compiled.outputs[1:]]
+        assert [one.shape[1] for one in weights] == [448, 448]
+        for one, other in zip(weights, expected, strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=str(size))
+
+
 def test_openvino_needs_integers_for_the_pixels_of_pillow():
     """The tests above can fail: OpenVINO computes 64-bit weights in 32 bits."""
     preprocessing = PREPROCESSINGS["grey bilinear"]

@@ -1,7 +1,7 @@
 """Whole numbers of up to 60 bits in a graph, for runtimes whose longest integers have 32 bits.
 
-OpenVINO computes int64 in int32. It adds up and divides int32 in fp32, so that sums and quotients
-here are small enough to be exact there.
+OpenVINO computes int64 in int32. It divides, sums up (ReduceSum) and selects (Where) int32 in fp32:
+sums and quotients here are small enough to be exact there, and nothing large is selected.
 """
 
 import numpy as np
@@ -95,5 +95,9 @@ def _add_remainder(
     """Return a number, less the divisor if that is not larger, and whether it is not, as 0 or 1."""
     less = _add_difference(write, number, divisor)
     fits = write("GreaterOrEqual", less[0], INT(0))
-    upper, lower = (write("Where", fits, *pair) for pair in zip(less, number, strict=True))
-    return (upper, lower), write("Cast", fits, to=ir.DataType.INT32)
+    fits = write("Cast", fits, to=ir.DataType.INT32)
+    upper, lower = (
+        write("Add", whole, write("Mul", fits, write("Sub", part, whole)))
+        for part, whole in zip(less, number, strict=True)
+    )
+    return (upper, lower), fits

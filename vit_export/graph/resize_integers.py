@@ -180,15 +180,16 @@ def _add_bicubic(
 ) -> tuple[ir.Value, LongNumber]:
     """Return sign and size of the filter at p / q, times 2·q³; p is `apart`, q `coarser`.
 
-    It is (q - p)·(2·q·(q + p) - 3·p²) up to q, and (q - p)·(2·q - p)² up to 2·q.
+    It is (q - p)·(2·q·(q + p) - 3·p²) up to q, and (q - p)·(2·q - p)² up to 2·q. Both factors are
+    q² where they meet.
     """
-    p, q = apart, coarser
-    signed = write("Sub", q, p)
-    near = write("Mul", write("Mul", q, INT(2)), write("Add", q, p))
-    near = write("Sub", near, write("Mul", write("Mul", p, p), INT(3)))
-    far = write("Sub", write("Mul", q, INT(2)), p)
-    far = write("Mul", far, far)
-    factor = write("Where", write("Less", p, q), near, far)
+    q, p_near, p_far = coarser, write("Min", apart, coarser), write("Max", apart, coarser)
+    near = write("Mul", write("Mul", q, INT(2)), write("Add", q, p_near))
+    near = write("Sub", near, write("Mul", write("Mul", p_near, p_near), INT(3)))
+    far = write("Sub", write("Mul", q, INT(2)), p_far)
+    far = write("Sub", write("Mul", far, far), write("Mul", q, q))
+    factor = write("Add", near, far)  # near is q² beyond q, and far is 0 up to q
+    signed = write("Sub", q, apart)
     upper, lower = add_split(write, factor)
     signs, size = write("Sign", signed), write("Abs", signed)
     carry, lower = add_split(write, write("Mul", size, lower))
