@@ -16,6 +16,8 @@ from vit_export.model.vit.presets import Preset, list_presets, load_preset
 from vit_export.model.vit.spec import VitSpec
 
 LABELS, PREPROCESSING = "labels", "preprocessing"
+OPTION_FIELDS = {"share": "resize"}
+"""Options to the field of Preprocessing that they set, where the names differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,8 @@ class Metadata:
     """Names of the classes; empty if nothing gives them."""
     steps: dict[str, Any] = field(default_factory=dict)
     """Fields of Preprocessing that something gives."""
+    options: frozenset[str] = frozenset()
+    """The fields of `steps`, and `labels`, that the user gave as options of this validation."""
 
 
 def compare_metadata(manifest: Manifest, expected: Metadata) -> tuple[list[str], list[str]]:
@@ -35,7 +39,7 @@ def compare_metadata(manifest: Manifest, expected: Metadata) -> tuple[list[str],
     knows, and can repeat the option.
     """
     false, unchecked = [], []
-    overridden = set(manifest.overrides)
+    overridden = set(manifest.overrides) - expected.options
     if manifest.labels and manifest.labels != expected.labels:
         if not expected.labels or LABELS in overridden:
             unchecked.append(f"{LABELS} not checked")
@@ -71,16 +75,18 @@ def find_metadata(
     if weights is not None:
         labels, preprocessing = _read_checkpoint(manifest, weights, chosen)
     steps = _list_steps(preprocessing)
+    options = set()
     if overrides.labels is not None:
+        options.add(LABELS)
         labels = read_labels(overrides.labels, manifest.signature.classes or 0)
     if overrides.preprocessing:
         base = preprocessing or manifest.preprocessing
         changed = override_preprocessing(base, manifest.signature, overrides.preprocessing)
-        given = {*overrides.preprocessing.values(), *steps}
-        given |= {"resize"} if "share" in given else set()
+        options |= {OPTION_FIELDS.get(name, name) for name in overrides.preprocessing.values()}
+        known = steps.keys() | options
         complete = overrides.preprocessing.complete
-        steps = {n: v for n, v in asdict(changed).items() if complete or n in given}
-    return Metadata(labels=labels, steps=steps)
+        steps = {n: v for n, v in asdict(changed).items() if complete or n in known}
+    return Metadata(labels=labels, steps=steps, options=frozenset(options))
 
 
 def _find_preset(manifest: Manifest, name: str | None) -> Preset | None:
