@@ -23,7 +23,7 @@ import vit_export
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench.baselines import PLAIN_EXPORTS
 from vit_export.bench.ort_quantizers import QUANTIZERS
-from vit_export.core.numerics import snr_db
+from vit_export.core.numerics import measure_signal, snr_db
 from vit_export.data.images import find_images, read_input
 from vit_export.quantization.sensitivity import enlarge_quarters
 from vit_export.validation.verdict import RejectedError
@@ -137,15 +137,17 @@ def compare(folder: Path, fp32: Path, path: Path) -> str:
     import onnxruntime
 
     reference, session = open_artifact(fp32), onnxruntime.InferenceSession(str(path))
+    photos = read_inputs(folder / "accuracy", fp32)
+    signal = measure_signal(reference.run(photo[None]) for photo in photos)
     snr = []
-    for photo in read_inputs(folder / "accuracy", fp32):
+    for photo in photos:
         images = np.stack([photo, *enlarge_quarters([photo])])
         expected = [reference.run(image[None]) for image in images]
         answers = [session.run(None, {"image": image[None]})[0] for image in images]
-        snr.append([snr_db(*pair) for pair in zip(expected, answers, strict=True)])
-    photos, views = [first for first, *_ in snr], [value for values in snr for value in values]
+        snr.append([snr_db(signal, *pair) for pair in zip(expected, answers, strict=True)])
+    first, views = [one for one, *_ in snr], [value for values in snr for value in values]
     nine_in_ten = statistics.quantiles(views, n=10)[0]
-    whole = f"{statistics.median(photos):.1f} ({min(photos):.1f})"
+    whole = f"{statistics.median(first):.1f} ({min(first):.1f})"
     return f"{whole} | {statistics.median(views):.1f} ({nine_in_ten:.1f})"
 
 
