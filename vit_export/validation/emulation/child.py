@@ -97,4 +97,5 @@ class EmulatedProcess:
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, size - LAST_BYTES))
         lines = self._stderr.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        said = [line.strip() for line in lines if line.strip() and ": warning: " not in line]
+        return said[-1] if said else "it said nothing"
