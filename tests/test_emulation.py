@@ -191,10 +191,6 @@ def test_a_file_that_is_wrong_on_one_cpu_is_rejected(fashion, monkeypatch):
 def test_a_crash_says_the_last_line(fashion, this_cpu, monkeypatch):
     error = "illegal instruction\nqemu: warning: x"
     command = (sys.executable, "-c", f"import sys; sys.exit({error!r})")
-        sys.executable,
-        "-c",
-        "import sys; sys.exit('illegal instruction\\nqemu: warning: x')",
-    )
     monkeypatch.setattr(session, "plan_launch", lambda *_: launch.Launch(command, ""))
     monkeypatch.setitem(CPUS, "cpu-avx2", this_cpu)
     text = expect_error("validate", fashion.path["onnx"], "--on", "cpu-avx2", exit_code=1)
