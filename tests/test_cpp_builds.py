@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -29,11 +30,15 @@ from cpp_projects import (
     onnxruntime_root,
     runtimes,
 )
+from masked_cpu import masked
 from PIL import Image
 from support import FASHION, run, run_json
 
+from vit_export.core.int8_sums import FITS, FITS_KEY
 from vit_export.data.images import read_pixels
 from vit_export.data.preprocessing import Preprocessing, preprocess
+from vit_export.quantization import convert
+from vit_export.quantization.schemes import Scheme
 
 __all__ = ["in_colour", "in_cpp", "in_graph", "onnxruntime_root", "runtimes"]  # fixtures
 
@@ -78,6 +83,33 @@ def cpp_build(shared_folder, in_cpp, runtimes):
         build(shutil.copytree(in_cpp, folder / "app"), runtimes["onnx"])
 
     return shared_folder("cpp-cpp-build", fill) / "app"
+
+
+def classify_all(app, env=None):
+    """The probability of every class in percent, for each shipped image."""
+    images = sorted((FASHION / "images").glob("*.png"))
+    words = app / "build/classify", app / "vit.onnx"
+    outputs = [call(*words, image, "--top", 10, env=env) for image in images]
+    shares = [re.findall(r"^ *([\d.]+)%  class (\d)$", one, re.MULTILINE) for one in outputs]
+    return np.array(
+        [[float(share) for share, _ in sorted(one, key=itemgetter(1))] for one in shares]
+    )
+
+
+def test_a_file_whose_sums_saturate_is_opened_with_the_exact_option(
+    tmp_path, runtimes, cpu_mask, monkeypatch
+):
+    """As vit-export wrote int8 files before it limited pairs of weights."""
+    monkeypatch.setattr(Scheme, "limits_pairs", False)
+    monkeypatch.setattr(convert, "find_saturating", lambda _: ())
+    app = generate(tmp_path, "onnx", *TRAINED, "--precision", "int8")
+    build(app, runtimes["onnx"])
+    native, avx2 = classify_all(app), masked(cpu_mask, "avx2")
+    assert np.abs(classify_all(app, avx2) - native).max() < 0.05
+    model = onnx.load(app / "vit.onnx")
+    model.metadata_props.add(key=FITS_KEY, value=FITS)  # a lie
+    onnx.save(model, app / "vit.onnx")
+    assert np.abs(classify_all(app, avx2) - native).max() > 0.2
 
 
 def test_classify_answers_as_predict(graph_build):

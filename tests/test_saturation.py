@@ -110,6 +110,7 @@ def test_an_int8_file_answers_alike_without_vnni(cpu_mask, fashion, inputs, tmp_
         assert abs(worst[0] - worst[1]) < 1
 
 
+@pytest.mark.slow
 def test_a_file_of_others_is_opened_with_the_exact_option(cpu_mask, fashion, inputs, tmp_path):
     """ONNX Runtime's own quantizer uses all weights up to 127, whose sums saturate."""
     path = tmp_path / "f.onnx"
