@@ -41,10 +41,12 @@ def _describe_audit(audit: "Audit", size_bytes: int) -> Iterator[Block]:
     gflop = f"{audit.flops / 1e9:.2f} GFLOP per image in matmuls ({macs})"
     yield line(f"{gflop}; numbers: {types}", highlight=False)
     if audit.saturating:
-        message = f"{len(audit.saturating)} int8 products saturate on x86 CPUs without VNNI"
+        message = f"{len(audit.saturating)} int8 products can saturate on x86 CPUs without VNNI"
         yield line(f"{message}: {', '.join(audit.saturating)}", "yellow", highlight=False)
     elif "int8" in audit.macs:
-        yield line("no int8 product saturates on x86 CPUs without VNNI", "green", highlight=False)
+        yield line(
+            "no int8 product can saturate on x86 CPUs without VNNI", "green", highlight=False
+        )
     domains = "".join(f", {name}" for name in audit.domains)
     size = f"{size_bytes / 1e6:.1f} MB, dynamic: {', '.join(audit.dynamic_axes) or 'nothing'}"
     yield line(f"opset {audit.opset}{domains}, IR {audit.ir_version}, {size}", highlight=False)
