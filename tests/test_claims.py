@@ -8,7 +8,7 @@ from edited_files import edit_manifest, set_value, tamper_weight
 from support import ROOT
 
 import vit_export
-from vit_export import RequestError
+from vit_export import ProofError, RequestError
 from vit_export.backends.onnx.arithmetic import find_precisions
 from vit_export.backends.onnx.content import read_content
 from vit_export.validation.claims import choose_tolerance
@@ -66,6 +66,12 @@ def test_no_claim_about_tolerance_saves_a_tampered_file(honest, tmp_path, change
     if change is raise_floors and weights is not None:
         problem = "off by"  # the floors are computed afresh
     assert any(problem in one for one in verdict.problems), verdict.problems
+
+
+def test_locate_allows_no_more_than_the_table_either(honest, tmp_path):
+    edited = edit_manifest(honest[1], tmp_path / "f.onnx", raise_tolerance)
+    with pytest.raises(ProofError, match="leaves the model at"):
+        vit_export.locate(edited)
 
 
 FALSE_STEPS = {

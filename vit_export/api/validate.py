@@ -190,7 +190,8 @@ def _add_claims(
         *find_false_samples(manifest, samples),
         *false,
     ]
-    claimed = ["precision as claimed"] if arithmetic is None else []
+    unread = arithmetic is None and not verdict.products
+    claimed = ["precision as claimed"] if unread else []
     verdict = replace(verdict, caveats=(*verdict.caveats, *claimed, *unchecked))
     return verdict.add_failures(failures)
 

@@ -12,6 +12,11 @@ import numpy as np
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 
+SIGNAL = (
+    "rms over the samples of the eager answer less its mean over them; "
+    "log-probabilities less their mean over classes first"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
@@ -31,6 +36,8 @@ class Tolerance:
     alone_snr_db: float | None = None
     """Minimum signal-to-noise ratio in dB of a row of a batch against the same image alone."""
     reason: str
+    signal: str = SIGNAL
+    """What the ratio is measured against; a manifest says it to its readers."""
 
     def __post_init__(self) -> None:
         """Raise RequestError if a number is negative or not finite."""

@@ -87,12 +87,16 @@ def generate_project(
 def _read_suitable(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preprocessing]:
     """Return the manifest and the preprocessing of an artifact that suits a C++ project.
 
+    The manifest's tolerance is the one of the file's arithmetic, whatever the file claims.
+
     Raises:
         RequestError: it does not suit one, or does not preprocess where `preprocess` says.
     """
     session = open_artifact(artifact)
     manifest = read_manifest(session, artifact)
     load_runtime(manifest.target)
+    arithmetic = find_backend_of(artifact).find_precisions(artifact)
+    manifest = replace(manifest, tolerance=choose_tolerance(manifest, arithmetic))
     if not manifest.signature.classifies:
         message = f"{artifact} has no classes: it answers {manifest.signature.answer}."
         raise RequestError(message, "export it with its classifier.")
@@ -161,8 +165,7 @@ def _open_copy(artifact: Path, copy: Path) -> Session:
 def _check_answers(session: Session, artifact: Path, golden: Golden) -> None:
     """Raise RejectedError unless the session answers as eager PyTorch, one image at a time."""
     single = replace(golden.manifest, batch=Batch(1, 1, 1))
-    tolerance = choose_tolerance(single, find_backend_of(artifact).find_precisions(artifact))
-    expectation = Expectation.from_manifest(single, golden.reference, tolerance)
+    expectation = Expectation.from_manifest(single, golden.reference, single.tolerance)
     file_inputs = golden.samples.file_inputs
     verdict = validate_artifact(session, artifact, single, expectation, file_inputs)
     if verdict.status != "PROVEN":

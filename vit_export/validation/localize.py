@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.core.errors import MissingError, ProofError, RequestError
 from vit_export.core.numerics import Array, SignalMeter
 from vit_export.core.progress import Progress, silent
+from vit_export.validation.claims import choose_tolerance
 from vit_export.validation.compare import Comparison, compare
 from vit_export.validation.sample_set import remake_sample_set
 from vit_export.validation.samples import find_identical
@@ -98,6 +99,8 @@ def find_first_mismatch(
     session = backend.open(path, threads)
     manifest = read_manifest(session, path)
     manifest.check_plain(path)
+    tolerance = choose_tolerance(manifest, backend.find_precisions(path))
+    manifest = replace(manifest, tolerance=tolerance)
     with progress("rebuild the model"):
         vit = rebuild_identical_vit(manifest, weights)
     taps = _open_taps(open_taps, path, manifest, threads)
