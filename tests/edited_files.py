@@ -1,6 +1,7 @@
 """ONNX files whose manifest or weights somebody edited after the export."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,26 @@ def tamper_weight(path: Path, out: Path, amount: float = 3.0) -> Path:
     tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
     onnx.save(model, out)
     return out
+
+
+def move_weights_out(path: Path, out: Path) -> Path:
+    """Write a copy of an artifact whose weights stand beside it; return the path of the weights."""
+    data = out.with_name("weights")
+    onnx.save(onnx.load(path), out, save_as_external_data=True, location=data.name)
+    digest = hashlib.sha256(data.read_bytes()).hexdigest()
+    data = data.rename(out.with_name(f"{out.name}.{digest[:12]}.data"))
+    set_location(out, data.name)
+    return data
+
+
+def set_location(path: Path, name: str) -> None:
+    """Make an ONNX file look for its external weights in the file `name`."""
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = name
+    path.write_bytes(model.SerializeToString())
 
 
 def read_answers(values: dict[str, Any]) -> np.ndarray:

@@ -4,7 +4,13 @@ import re
 import shutil
 
 import pytest
-from edited_files import edit_manifest, set_value, tamper_weight
+from edited_files import (
+    edit_manifest,
+    move_weights_out,
+    set_location,
+    set_value,
+    tamper_weight,
+)
 from support import ROOT
 
 import vit_export
@@ -267,15 +273,10 @@ def test_an_engine_that_cannot_be_read_has_the_tolerance_that_it_claims(honest):
 
 
 @pytest.fixture
-def external(tmp_path, monkeypatch):
-    """A file whose weights stand beside it."""
-    from vit_export.graph import save
-
-    monkeypatch.setattr(save.save, "__kwdefaults__", {"largest_file_bytes": 1000})
+def external(honest, tmp_path):
+    """A file, and the file beside it that has its weights."""
     path = tmp_path / "f.onnx"
-    vit_export.onnx("fashion_mnist", path)
-    (data,) = tmp_path.glob("f.onnx.*.data")
-    return path, data
+    return path, move_weights_out(honest[0], path)
 
 
 @pytest.mark.parametrize("command", ["validate", "predict", "inspect"])
@@ -295,16 +296,9 @@ def test_changed_external_weights_are_noticed_when_the_file_is_opened(external, 
 
 
 def test_external_weights_without_a_hash_in_their_name_are_refused(external):
-    import onnx
-
     path, data = external
     shutil.copy(data, data.with_name("weights.data"))
-    model = onnx.load(path, load_external_data=False)
-    for tensor in model.graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location":
-                entry.value = "weights.data"
-    path.write_bytes(model.SerializeToString())
+    set_location(path, "weights.data")
     with pytest.raises(RequestError, match=r"weights in 'weights.data', which has no hash"):
         vit_export.validate(path)
 

@@ -9,6 +9,7 @@ import onnx
 import PIL
 import pytest
 from cpp_projects import GRAPH, TRAINED, describe_small_model, generate, in_colour, in_cpp, in_graph
+from edited_files import move_weights_out
 from support import FASHION, expect_error, need, run, run_json
 
 from vit_export.data.pillow_resize import columns_may_come_first
@@ -158,11 +159,9 @@ def test_weights_do_not_prove_a_file_that_resizes_as_another_pillow(tmp_path, in
 
 def test_a_model_with_renamed_data_is_refused(tmp_path, in_cpp):
     """The copy in the project has to open; a model opens where its data is, whatever its name."""
-    model, data = onnx.load(in_cpp / "vit.onnx"), "f.onnx.0123456789ab.data"
-    external = {"save_as_external_data": True, "location": data}
-    onnx.save(model, tmp_path / "f.onnx", **external)
+    data = move_weights_out(in_cpp / "vit.onnx", tmp_path / "f.onnx")
     run("cpp", tmp_path / "f.onnx", "--out", tmp_path / "app", "-q")
-    assert (tmp_path / "app" / data).exists()
+    assert (tmp_path / "app" / data.name).exists()
     (tmp_path / "f.onnx").rename(tmp_path / "h.onnx")
     message = expect_error(
         "cpp", tmp_path / "h.onnx", "--out", tmp_path / "other", "-q", exit_code=2
