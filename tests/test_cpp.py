@@ -44,7 +44,7 @@ def in_graph_logits(shared_folder):
     return shared_folder("cpp-logits", lambda folder: generate(folder, *words)) / "app"
 
 
-LINES = {"in_graph": 400, "in_graph_logits": 400, "in_cpp": 470, "in_colour": 470}
+LINES = {"in_graph": 410, "in_graph_logits": 410, "in_cpp": 470, "in_colour": 470}
 """Bound on all lines of C++ and CMake, with blank lines and comments."""
 CODE_LINES = 400
 """Bound on the lines without blank lines and comments."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import vit_export
 from vit_export.core.cpu import ARM64
-from vit_export.validation.emulation import worker
 from vit_export.validation.emulation.components import (
     ARM64_PYTHON,
     ONNX_RUNTIME_FOR_WEB,
@@ -19,10 +18,13 @@ from vit_export.validation.emulation.components import (
 from vit_export.validation.emulation.cpus import WASM, EmulatedCpu
 from vit_export.validation.emulation.store import locate
 
+WORKER = f"{__package__}.worker"
+"""The module that answers; it imports ONNX Runtime, so nothing here imports it."""
+WORKER_FOR_WEB = Path(__file__).with_name("worker.mjs")
 PACKAGES = "packages"
 """Folder of the wheels, beside the root of Debian's packages."""
 START = "import sys; sys.path[:] = [*sys.path, *sys.argv.pop(1).split('\\n')]; import runpy; "
-RUN_WORKER = f"{START}runpy.run_module({worker.__name__!r}, run_name='__main__')"
+RUN_WORKER = f"{START}runpy.run_module({WORKER!r}, run_name='__main__')"
 """The worker, with the folders of its packages behind the standard library's."""
 
 
@@ -38,9 +40,8 @@ class Launch:
 def plan_launch(cpu: EmulatedCpu, product: Path) -> Launch:
     """Return the command that starts a worker on `cpu`, with the file of the product."""
     if cpu.architecture == WASM:
-        script = Path(worker.__file__).with_suffix(".mjs")
         package = locate(ONNX_RUNTIME_FOR_WEB) / "package"
-        command = (shutil.which("node") or "node", str(script), str(package), str(product))
+        command = (shutil.which("node") or "node", str(WORKER_FOR_WEB), str(package), str(product))
         return Launch(command, "Node.js")
     binaries = locate(QEMU_USER) / "usr" / "bin"
     own = Path(vit_export.__file__).parent.parent
