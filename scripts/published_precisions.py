@@ -46,8 +46,8 @@ REQUESTS = {
     "fp16": {"precision": "fp16"},
     "weights-int8": {"precision": "weights-int8"},
     "weights-int4": {"precision": "weights-int4", "opset": 21},
+    "auto --min-snr 25": {"precision": "auto", "min_snr": 25},
     "auto --min-snr 30": {"precision": "auto", "min_snr": 30},
-    "auto --min-snr 35": {"precision": "auto", "min_snr": 35},
 }
 """Options of an export, by the label of its row."""
 BASELINES = {"ort-dynamic": "ORT `quantize_dynamic`", "ort-static": "ORT `quantize_static`"}

@@ -204,7 +204,7 @@ def test_a_budget_that_nothing_meets_is_exit_code_4(tmp_path):
 
 @pytest.mark.parametrize(
     ("hits", "worst_db", "message"),
-    [(99, 36.0, ""), (98, 36.0, "98 of 100 images keep"), (99, 34.0, "x.png has 34.0 dB")],
+    [(99, 36.0, ""), (98, 36.0, "98 of 100 images keep"), (99, 24.0, "x.png has 24.0 dB")],
 )
 def test_the_budget_holds_for_the_users_images_too(hits, worst_db, message):
     judged = AccuracyReport(
@@ -302,10 +302,11 @@ def test_a_model_whose_answer_is_constant(tmp_path):
 @pytest.mark.parametrize(
     ("worst_db", "agreement", "fix"),
     [
-        (30.0, 1.0, ": --min-snr 28; or"),
+        (24.0, 1.0, ": --min-snr 22; or"),
         (50.0, 0.95, ": --min-top1 0.95; or"),
-        (30.0, 0.95, ": --min-snr 28 --min-top1 0.95; or"),
-        (30.0, None, ": --min-snr 28; or"),
+        (24.0, 0.95, ": --min-snr 22 --min-top1 0.95; or"),
+        (24.0, None, ": --min-snr 22; or"),
+        (16.9, 1.0, "keep fp32."),  # less than 15 dB is never proven
     ],
 )
 def test_the_fix_lowers_the_options_that_were_missed(worst_db, agreement, fix):

@@ -123,7 +123,7 @@ def onnx(
         include: parts to quantize besides the blocks' linear layers: `patches`, `head` and
             `attention`.
         io_fp16: inputs and outputs of an fp16 file are fp16 too.
-        min_snr: for auto, the least signal-to-noise ratio of every sample in dB; None means 35.
+        min_snr: for auto, the least signal-to-noise ratio of every sample in dB; None means 25.
         min_top1: for auto, the least share of images that keep their top class; None means 0.99.
         plot: for auto, a figure file to write, of latency against accuracy.
         images: a folder of images to measure accuracy on, for `ExportResult.images`. A sub-folder

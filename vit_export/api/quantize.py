@@ -17,7 +17,6 @@ from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageDataset
-from vit_export.validation.claims import check_min_snr
 from vit_export.validation.tolerances import TOLERANCES, within_budget
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -196,13 +195,8 @@ def _observe(
 
 
 def _tolerance(quantization: QuantizationRequest) -> Tolerance:
-    """Return what the manifest will claim.
-
-    Raises:
-        RequestError: the budget of auto is below the limit of its arithmetic.
-    """
+    """Return what the manifest will claim."""
     if quantization.precision == "auto":
-        check_min_snr(quantization.budget.min_snr_db, TOLERANCES["int8"].least_snr_db or 0)
         return within_budget(quantization.budget.min_snr_db)
     return TOLERANCES[quantization.precision]
 

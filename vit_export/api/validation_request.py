@@ -32,7 +32,7 @@ class ValidationRequest:
 
     def __post_init__(self) -> None:
         if self.min_snr is not None and not 0 < self.min_snr < float("inf"):
-            raise RequestError(f"--min-snr is {self.min_snr} dB.", "take 15 to 60, for example 35.")
+            raise RequestError(f"--min-snr is {self.min_snr} dB.", "take 15 to 60, for example 25.")
         if self.seed is None:
             drawn = secrets.randbelow(LARGEST_SEED + 1) if self.weights is not None else None
             object.__setattr__(self, "seed", drawn)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from vit_export.core.errors import ProofError, RequestError
 
 FP32 = "fp32"
+MIN_SNR_DB = 15.0
+"""Smallest budget: that of a file whose layers all are in int8 (`validation/tolerances.py`)."""
 MARGIN_DB = 1.0
 """Margin in decibels by which fake quantization has to exceed the budget.
 
@@ -16,7 +18,7 @@ A runtime adds in another order, so that a few numbers are rounded differently."
 class Budget:
     """The accuracy that a file of `--precision auto` has to keep."""
 
-    min_snr_db: float = 35.0
+    min_snr_db: float = 25.0
     """Minimum signal-to-noise ratio of every sample and of every image the file is judged on."""
     min_top1: float = 0.99
     """Minimum share of images whose top class stays, 0 to 1."""
@@ -27,7 +29,12 @@ class Budget:
                 raise RequestError(f"--{name} is {value!r}.", "give a number.")
         if not 0 < self.min_snr_db < float("inf"):
             raise RequestError(
-                f"--min-snr is {self.min_snr_db} dB.", "take 20 to 60, for example 35."
+                f"--min-snr is {self.min_snr_db} dB.", "take 15 to 60, for example 25."
+            )
+        if self.min_snr_db < MIN_SNR_DB:
+            message = f"--min-snr {self.min_snr_db:g} is below {MIN_SNR_DB:g} dB, "
+            raise RequestError(
+                f"{message}the least that is proven.", f"take {MIN_SNR_DB:g} or more."
             )
         if not 0 <= self.min_top1 <= 1:
             raise RequestError(f"--min-top1 is {self.min_top1}.", "give a share, such as 0.99.")
@@ -97,16 +104,20 @@ class BudgetError(ProofError):
             same = "" if nearest.agreement is None else f", {nearest.agreement:.2%} of top classes"
             reason = f"the nearest has {nearest.worst_snr_db:.1f} dB{same}"
             reason += f" with {nearest.layers} layers quantized"
-            fix = f"ask for less: {_lower_options(budget, nearest)}; or keep fp32."
+            options = _lower_options(budget, nearest)
+            fix = f"ask for less: {options}; or keep fp32." if options else "keep fp32."
         super().__init__(f"No mixture of precisions keeps {limits}: {reason}.", fix)
         self.details = {"nearest": nearest and asdict(nearest), "tried": [asdict(p) for p in tried]}
 
 
 def _lower_options(budget: Budget, nearest: Point) -> str:
-    """The options that `nearest` misses, with values that it meets."""
+    """The options that `nearest` misses, with values that it meets; empty if none is allowed."""
     options = []
     if nearest.worst_snr_db < budget.min_snr_db + MARGIN_DB:
-        options.append(f"--min-snr {max(nearest.worst_snr_db - 2, 1):.0f}")
+        least = int(nearest.worst_snr_db - 2 * MARGIN_DB)
+        if least < MIN_SNR_DB:
+            return ""
+        options.append(f"--min-snr {least}")
     if nearest.agreement is not None and nearest.agreement < budget.min_top1:
         options.append(f"--min-top1 {math.floor(100 * nearest.agreement) / 100}")
     return " ".join(options)

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+from vit_export.artifact.budget import MIN_SNR_DB
 from vit_export.artifact.tolerance import Tolerance
 
 SHARED_SCALE = "A batch has one run-time scale, so its images change each other's rounding"
@@ -41,8 +42,8 @@ TOLERANCES = {
         reason="as int8; scales are fixed, so only a value on the edge between two steps can move",
     ),
     "int8": Tolerance(
-        least_snr_db=15,
-        alone_snr_db=15,
+        least_snr_db=MIN_SNR_DB,
+        alone_snr_db=MIN_SNR_DB,
         reason="a sixth of the signal: the worst sample of a correct file has 21 dB, and a file "
         f"that halves what depends on the image has at most 6. {SHARED_SCALE}",
     ),

@@ -30,7 +30,7 @@ MIN_SNR = click.option(
     "--min-snr",
     type=float,
     metavar="DB",
-    show_default="35",
+    show_default="25",
     help="auto: least signal-to-noise ratio of every sample.",
 )
 MIN_TOP1 = click.option(
