@@ -22,6 +22,12 @@ class Region:
     script: str
     """The script that writes the region."""
 
+    def read(self) -> str:
+        """Return the content of the region."""
+        begin, end = f"<!-- {self.name}: {self.script} -->\n", f"<!-- end of {self.name} -->"
+        _, _, rest = self._path.read_text(encoding="utf-8").partition(begin)
+        return rest.partition(end)[0]
+
     def write(self, text: str) -> None:
         """Replace the content of the region by `text`."""
         self._path.write_text(self._page_with(text), encoding="utf-8")

@@ -1,14 +1,16 @@
 """The worst SNR of each precision on each emulated CPU.
 
     vit-export emulate --install
-    python scripts/emulated_cpus.py            # the Fashion-MNIST model: a quarter of an hour
-    python scripts/emulated_cpus.py --dinov2   # a published DINOv2 ViT-S/14, alone: hours
+    python scripts/emulated_cpus.py int8 fp32   # rows of the Fashion-MNIST model; minutes each
+    python scripts/emulated_cpus.py --dinov2    # a published DINOv2 ViT-S/14, one image at a time
 
-It writes the tables of docs/emulation.md. The first column is this machine.
+It writes each row into a table of docs/emulation.md as soon as it is measured, and leaves the other
+rows as they are. Without names it measures all. The first column is this machine.
 """
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from docs_regions import ROOT, Region
@@ -36,24 +38,25 @@ REQUESTS = {
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        if "--dinov2" in sys.argv:
-            name, model, common = "dinov2", None, DINOV2 | {"weights": fetch_dinov2(Path(folder))}
-        else:
-            name, model, common = "fashion", "fashion_mnist", {}
-        names = list(CPUS)
-        lines = [
-            f"| precision | {identify_cpu().name} | {' | '.join(f'`{one}`' for one in names)} |",
-            f"| --- |{' ---: |' * (len(names) + 1)}",
-        ]
-        for label, options in REQUESTS.items():
-            path = Path(folder) / "f.onnx"
-            vit_export.onnx(model, path, **common, **options)
-            verdict = vit_export.validate(path, on=names)
-            verdicts = [verdict.here, *(verdict.emulated[one] for one in names)]
-            lines.append(f"| `{label}` | {' | '.join(map(describe, verdicts))} |")
-            print(lines[-1], file=sys.stderr, flush=True)
-    Region(PAGE, name, SCRIPT).write("\n".join(lines))
+    of_dinov2, labels = "--dinov2" in sys.argv, [one for one in sys.argv[1:] if one != "--dinov2"]
+    region = Region(PAGE, "dinov2" if of_dinov2 else "fashion", SCRIPT)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        common = DINOV2 | {"weights": fetch_dinov2(folder)} if of_dinov2 else {}
+        model = None if of_dinov2 else "fashion_mnist"
+        for label in labels or REQUESTS:
+            vit_export.onnx(model, folder / "f.onnx", **common, **REQUESTS[label])
+            verdict = vit_export.validate(folder / "f.onnx", on=list(CPUS))
+            add_row(region, label, [verdict.here, *(verdict.emulated[cpu] for cpu in CPUS)])
+
+
+def add_row(region: Region, label: str, verdicts: Sequence[Verdict]) -> None:
+    """Write one row of a table, in the order of `REQUESTS`."""
+    head = f"| precision | {identify_cpu().name} | {' | '.join(f'`{name}`' for name in CPUS)} |"
+    rows = {line.split("`")[1]: line for line in region.read().splitlines() if line[:3] == "| `"}
+    rows[label] = f"| `{label}` | {' | '.join(map(describe, verdicts))} |"
+    ordered = [rows[one] for one in REQUESTS if one in rows]
+    region.write("\n".join([head, f"| --- |{' ---: |' * len(verdicts)}", *ordered]))
 
 
 def fetch_dinov2(folder: Path) -> Path:
