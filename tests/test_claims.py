@@ -149,20 +149,56 @@ def test_options_of_the_export_have_to_be_repeated_to_be_checked(tmp_path):
     assert vit_export.validate(path, mean="0.4", labels=labels).status == "REJECTED"
 
 
-def test_the_json_files_of_a_checkpoint_give_its_labels(tmp_path):
+MEASURED_STEPS = """
+[vit]
+image_size = 16
+channels = 3
+patch_size = 8
+classes = 5
+width = 24
+depth = 1
+heads = 3
+mlp_ratio = 2.0
+
+[preprocessing]
+mean = [0.1, 0.2, 0.3]
+std = [0.5, 0.5, 0.5]
+resize = 16
+crop = [16, 16]
+interpolation = "bilinear"
+"""
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A small checkpoint of Hugging Face with labels and without a preprocessor_config.json."""
     from transformers import ViTConfig, ViTForImageClassification
 
     sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
     sizes |= {"intermediate_size": 48, "image_size": 16, "patch_size": 8}
     config = ViTConfig(**sizes, id2label=dict(enumerate("abcde")), label2id={})
-    folder, path = tmp_path / "checkpoint", tmp_path / "f.onnx"
-    ViTForImageClassification(config).save_pretrained(folder)
+    ViTForImageClassification(config).save_pretrained(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def test_the_json_files_of_a_checkpoint_give_its_labels(checkpoint, tmp_path):
+    folder, path = checkpoint, tmp_path / "f.onnx"
     vit_export.onnx(None, path, weights=folder)
     verdict = vit_export.validate(path, weights=folder)
     assert (verdict.status, verdict.caveats) == ("PROVEN", ())
     names = ["b", "a", "c", "d", "e"]
     edited = edit_manifest(path, tmp_path / "g.onnx", set_value("labels", value=names))
     assert vit_export.validate(edited, weights=folder).status == "REJECTED"
+
+
+def test_an_assumed_preprocessing_does_not_make_an_honest_file_false(checkpoint, tmp_path):
+    path, toml = tmp_path / "f.onnx", tmp_path / "mine.toml"
+    toml.write_text(MEASURED_STEPS)
+    vit_export.onnx(str(toml), path, weights=checkpoint)
+    verdict = vit_export.validate(path, weights=checkpoint)
+    assert (verdict.status, verdict.caveats) == ("PROVEN", ("preprocessing not checked",))
+    assert vit_export.validate(path, weights=checkpoint, mean="0.5").status == "REJECTED"
+    assert vit_export.validate(path, weights=checkpoint, model=str(toml)).caveats == ()
 
 
 # Samples drawn at validation

@@ -28,6 +28,8 @@ class Metadata:
     """Names of the classes; empty if nothing gives them."""
     steps: dict[str, Any] = field(default_factory=dict)
     """Fields of Preprocessing that something gives."""
+    assumed: bool = False
+    """Whether `steps` are the default of a family, which the file may contradict."""
     options: frozenset[str] = frozenset()
     """The fields of `steps`, and `labels`, that the user gave as options of this validation."""
 
@@ -48,10 +50,11 @@ def compare_metadata(manifest: Manifest, expected: Metadata) -> tuple[list[str],
             names = (manifest.labels[index], expected.labels[index])
             false.append(f"it calls class {index} {names[0]!r}, and the model {names[1]!r}")
     for name, value in _list_steps(manifest.preprocessing).items():
-        if name not in expected.steps or (value != expected.steps[name] and name in overridden):
+        theirs = expected.steps.get(name)
+        uncertain = name in overridden or (expected.assumed and name not in expected.options)
+        if name not in expected.steps or (value != theirs and uncertain):
             unchecked.append(f"{PREPROCESSING} not checked")
-        elif value != expected.steps[name]:
-            theirs = expected.steps[name]
+        elif value != theirs:
             false.append(f"its {PREPROCESSING} has {name} {value}, and the model's {theirs}")
     return false, list(dict.fromkeys(unchecked))
 
@@ -72,8 +75,9 @@ def find_metadata(
     """
     chosen = _find_preset(manifest, preset)
     labels, preprocessing = _read_preset(manifest, chosen)
+    assumed = False
     if weights is not None:
-        labels, preprocessing = _read_checkpoint(manifest, weights, chosen)
+        labels, preprocessing, assumed = _read_checkpoint(manifest, weights, chosen)
     steps = _list_steps(preprocessing)
     options = set()
     if overrides.labels is not None:
@@ -86,7 +90,7 @@ def find_metadata(
         known = steps.keys() | options
         complete = overrides.preprocessing.complete
         steps = {n: v for n, v in asdict(changed).items() if complete or n in known}
-    return Metadata(labels=labels, steps=steps, options=frozenset(options))
+    return Metadata(labels=labels, steps=steps, assumed=assumed, options=frozenset(options))
 
 
 def _find_preset(manifest: Manifest, name: str | None) -> Preset | None:
@@ -106,20 +110,23 @@ def _read_preset(
 
 def _read_checkpoint(
     manifest: Manifest, weights: Path, preset: Preset | None
-) -> tuple[tuple[str, ...], Preprocessing | None]:
-    """Return labels and preprocessing of a checkpoint, completed by the preset."""
+) -> tuple[tuple[str, ...], Preprocessing | None, bool]:
+    """Return labels and preprocessing of a checkpoint, completed by the preset.
+
+    The flag says that the preprocessing is the default of its family.
+    """
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.files import read_checkpoint
-    from vit_export.checkpoints.preprocessing import find_preprocessing
+    from vit_export.checkpoints.preprocessing import ASSUMED, find_preprocessing
 
     checkpoint = read_checkpoint(weights)
     classes = manifest.signature.classes or 0
     labels = read_config_labels(checkpoint.config, classes, str(weights))
     family = find_family(checkpoint.tensors, str(weights))
     spec = _find_trained_spec(manifest)
-    preprocessing, _ = find_preprocessing(checkpoint, family, preset, spec, needed=False)
+    preprocessing, note = find_preprocessing(checkpoint, family, preset, spec, needed=False)
     from_preset, _ = _read_preset(manifest, preset)
-    return labels or from_preset, _adapt(preprocessing, manifest)
+    return labels or from_preset, _adapt(preprocessing, manifest), note.startswith(ASSUMED)
 
 
 def _find_trained_spec(manifest: Manifest) -> VitSpec:

@@ -8,6 +8,9 @@ from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.vit.presets import Preset
 from vit_export.model.vit.spec import VitSpec
 
+ASSUMED = "assumed"
+"""First word of the note about a preprocessing that nothing gives."""
+
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.checkpoints.families.base import Family
     from vit_export.checkpoints.files import Checkpoint
@@ -23,8 +26,8 @@ def find_preprocessing(
 ) -> tuple[Preprocessing | None, str]:
     """Return the preprocessing for images of `spec`, and a note for reports.
 
-    The note says that the preprocessing is assumed, or adapted to another image size; else it is
-    empty.
+    The note begins with `ASSUMED` for the default of the family. It says that the preprocessing was
+    adapted to another image size; else it is empty.
 
     Args:
         checkpoint: its JSON files take precedence.
@@ -44,7 +47,7 @@ def find_preprocessing(
     else:
         fields = family.choose_preprocessing(spec)
         default = build_default(fields, spec.image_size, spec.channels, family.name)
-        return default, f"assumed, the default of {family.name}" if default else ""
+        return default, f"{ASSUMED}, the default of {family.name}" if default else ""
     if preprocessing is None or preprocessing.crop == spec.image_size:
         return preprocessing, ""
     old, new = ("x".join(map(str, size)) for size in (preprocessing.crop, spec.image_size))
