@@ -6,10 +6,8 @@ the data files of the previous OUT. It holds a lock on the folder of OUT, so tha
 every instant and two runs cannot mix.
 """
 
-import fcntl
 import glob
 import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -19,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vit_export.core.errors import BuildError, RequestError
+from vit_export.core.locks import lock_folder
 
 PARTIAL = ".partial"
 """Suffix of a staging folder."""
@@ -55,7 +54,7 @@ class Staging:
         The `earlier` files, which belonged to the previous OUT, are deleted too, unless the staging
         folder has a new version of them.
         """
-        with _lock(self.out.parent):
+        with lock_folder(self.out.parent):
             moved = {self._move_home(companion) for companion in self._companions()}
             self.file.replace(self.out)
             leftovers = {*data_files(self.out), *earlier, *rejected_names(self.out)}
@@ -68,7 +67,7 @@ class Staging:
         OUT does not change. Return the path of OUT.rejected.
         """
         rejected, report_file = rejected_names(self.out)
-        with _lock(self.out.parent):
+        with lock_folder(self.out.parent):
             for companion in self._companions():
                 if companion.suffix == DATA:
                     self._move_home(companion)
@@ -169,11 +168,11 @@ def stage_folder(out: Path, *, force: bool) -> Iterator[Path]:
 def _open_private_folder(out: Path) -> Iterator[Path]:
     """Open a staging folder for one run; delete the staging folders of killed runs."""
     with ExitStack() as cleanup:
-        with _lock(out.parent):  # so that no other run takes the new folder for a leftover
+        with lock_folder(out.parent):  # so that no other run takes the new folder for a leftover
             _sweep(out)
             folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=PARTIAL, dir=out.parent))
             cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-            cleanup.enter_context(_lock(folder))
+            cleanup.enter_context(lock_folder(folder))
         yield folder
 
 
@@ -187,18 +186,7 @@ def _sweep(out: Path) -> None:
     """Delete the staging folders of runs that were killed; one in use is locked and stays."""
     for folder in out.parent.glob(f".{out.name}.*{PARTIAL}"):
         try:
-            with _lock(folder, wait=False):
+            with lock_folder(folder, wait=False):
                 shutil.rmtree(folder)
         except OSError:
             continue
-
-
-@contextmanager
-def _lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on `folder`; the system releases it even when the process dies."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)

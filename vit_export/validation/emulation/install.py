@@ -1,14 +1,12 @@
 """Fetches the emulators into their folder, each component whole or not at all."""
 
-import fcntl
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from vit_export.core.errors import BuildError
+from vit_export.core.locks import lock_folder
 from vit_export.core.progress import Progress
 from vit_export.validation.emulation.components import COMPONENTS, Component, Download
 from vit_export.validation.emulation.fetch import CLIENTS, fetch_debian
@@ -40,21 +38,15 @@ def install(progress: Progress) -> None:
     check_machine()
     for client in {download.client for one in missing for download in one.downloads}:
         CLIENTS[client].check()
-    with _lock(find_folder()) as folder:
+    folder = find_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder):
         for leftover in folder.glob(f"{PARTIAL}*"):
             shutil.rmtree(leftover)
         for component in missing:
             if not is_installed(component):  # another process may have installed it meanwhile
                 with progress(f"install {component.title}"):
                     _install(component, folder)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield folder
 
 
 def _install(component: Component, folder: Path) -> None:
