@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vit_export.core.errors import BuildError, RequestError
-from vit_export.core.staging import check_writable, rejected_names, stage_file, stage_folder
+from vit_export.core.folder_staging import stage_folder
+from vit_export.core.output_path import check_writable
+from vit_export.core.staging import rejected_names, stage_file
 
 DATA = "out.onnx.{}.data"
 OLD, NEW = DATA.format("0" * 12), DATA.format("1" * 12)
@@ -190,7 +192,7 @@ def killed_at(step, out):
 
 def test_the_folder_of_a_killed_run_is_deleted(tmp_path):
     """The folder of a running one stays."""
-    leftover = tmp_path / ".app.abcd.partial"
+    leftover = tmp_path / ".app.abcd1234.partial"
     (leftover / "golden").mkdir(parents=True)
     out = tmp_path / "app"
     with stage_folder(out, force=False) as running:

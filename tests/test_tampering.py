@@ -57,3 +57,15 @@ def test_without_a_mistake_the_same_script_is_proven(tmp_path, tiny_toml):
     words = ("nothing", "torchscript", "--model", tiny_toml, "--out", out, "-q")
     run(TAMPERING, *words, command=sys.executable)
     assert out.exists()
+
+
+def test_a_rejection_that_cannot_be_kept_is_a_rejection(tiny_toml, tamper):
+    out = tiny_toml.with_name("out.onnx")
+    rejected = out.with_name("out.onnx.rejected")
+    rejected.mkdir()
+    tamper("tampered_weight")
+    with pytest.raises(vit_export.ProofError) as error:
+        vit_export.onnx(str(tiny_toml), out)
+    assert f"move what is called {rejected} away" in error.value.fix
+    assert not out.exists()
+    assert not list(rejected.iterdir())

@@ -114,8 +114,8 @@ def accept(
     backend = request.backend
     facts = RunFacts(not_run=verdict.not_run, matmuls_by_dtype=verdict.products)
     if not verdict.accepted:
-        rejected = _keep_rejected(stage, backend, verdict)
-        advice = backend.advise(rejected, facts)
+        rejected, kept = _keep_rejected(stage, backend, verdict)
+        advice = backend.advise(rejected, facts) if rejected else kept
         if verdict.is_wrong_elsewhere:  # `locate` compares in the backend's own runtime
             advice = "export it --for another runtime, and report this"
         fix = f"{advice}; {stage.out.name} is as it was."
@@ -123,9 +123,9 @@ def accept(
             fix = f"allow more error, or give images like these to --calibration; or {fix}"
         raise RejectedError(verdict, fix)
     if verdict.not_run and request.options.get("require_run"):
-        rejected = _keep_rejected(stage, backend, verdict)
+        _, kept = _keep_rejected(stage, backend, verdict)
         message = f"{stage.out.name} could not be run: {verdict.not_run}."
-        raise MissingError(message, f"it is kept as {rejected}; leave --require-run out.")
+        raise MissingError(message, f"leave --require-run out; {kept}.")
     if not fingerprint.items() <= stage.fingerprint().items():
         message = f"{stage.out.name} changed while it was proven; {stage.out} is as it was."
         raise BuildError(message, "export it again, where no other program writes.")
@@ -137,9 +137,16 @@ def accept(
     )
 
 
-def _keep_rejected(stage: Staging, backend: Backend, verdict: Verdict) -> Path:
-    backend.keep_rejected(stage.file)
-    return stage.reject(to_json(verdict.to_mapping()))
+def _keep_rejected(stage: Staging, backend: Backend, verdict: Verdict) -> tuple[Path | None, str]:
+    """Keep a rejected file; return its path, and a clause that says so or why it is not kept."""
+    try:
+        backend.keep_rejected(stage.file)
+        rejected = stage.reject(to_json(verdict.to_mapping()))
+    except OSError as error:
+        name = rejected_names(stage.out)[0]
+        reason = error.strerror or error
+        return None, f"move what is called {name} away: the file is not kept there ({reason})"
+    return rejected, f"it is kept as {rejected}"
 
 
 def _former_files(out: Path, backend: Backend) -> list[Path]:

@@ -8,7 +8,7 @@ from vit_export.bench.plots import write_plot
 from vit_export.bench.results import Bench
 from vit_export.bench.run import run_bench
 from vit_export.core.errors import RequestError
-from vit_export.core.figures import check_figure
+from vit_export.core.figures import resolve_figure
 from vit_export.core.progress import Progress, silent
 
 
@@ -42,19 +42,21 @@ def bench(
         MissingError: the package of a baseline is not installed.
         BuildError: a candidate failed, or was faster than this machine can be.
     """
-    if plot is not None:
-        check_figure(Path(plot))
+    paths = [Path(artifact) for artifact in artifacts]
+    checkpoint = None if weights is None else Path(weights)
+    inputs = {f"ARTIFACT {number}": path for number, path in enumerate(paths, 1)}
+    figure = resolve_figure(plot, inputs | {"--weights": checkpoint})
     results = run_bench(
-        [Path(artifact) for artifact in artifacts],
+        paths,
         batches=_parse_sizes(str(batch)),
         against=[name for name in against.split(",") if name],
-        weights=None if weights is None else Path(weights),
+        weights=checkpoint,
         threads=threads,
         rounds=rounds,
         progress=progress,
     )
-    if plot is not None:
-        write_plot(Path(plot), results)
+    if figure is not None:
+        write_plot(figure, results)
     return results
 
 

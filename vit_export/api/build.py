@@ -17,6 +17,7 @@ from vit_export.checkpoints.overrides import (
     Outputs,
     PreprocessingOverrides,
 )
+from vit_export.core.output_path import resolve_out
 from vit_export.core.progress import Progress, silent
 from vit_export.data.annotations import read_annotations
 
@@ -111,7 +112,7 @@ def build(
     backend = find_installed_backend(target)
     request = ExportRequest(
         backend=backend,
-        out=Path(out),
+        out=resolve_out(out),
         model=model,
         weights=_path(weights),
         seed=seed,
@@ -140,7 +141,7 @@ def build(
             io_fp16=io_fp16,
             min_snr=min_snr,
             min_top1=min_top1,
-            plot=_path(plot),
+            plot=None if plot is None else resolve_out(plot),
         ),
         options=backend.parse_options(options),
         images=read_annotations(images, labels_csv),

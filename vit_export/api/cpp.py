@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from vit_export.codegen.generate import CppProject, generate_project
+from vit_export.core.output_path import expand_home
 from vit_export.core.progress import Progress, silent
 
 
@@ -36,7 +37,7 @@ def cpp(
     checkpoint = None if weights is None else Path(weights)
     return generate_project(
         Path(artifact),
-        Path(out),
+        expand_home(Path(out)),
         preprocess=preprocess,
         weights=checkpoint,
         force=force,

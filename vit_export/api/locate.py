@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vit_export.core.figures import check_figure
+from vit_export.core.figures import resolve_figure
 from vit_export.core.progress import Progress, silent
 from vit_export.validation.localize import Localization, MismatchError, find_first_mismatch
 from vit_export.validation.plots import plot_localization
@@ -32,12 +32,11 @@ def locate(
         MismatchError: a module exceeds its tolerance. The error names the first such module and
             carries all of them.
     """
-    if plot is not None:
-        check_figure(Path(plot))
     checkpoint = None if weights is None else Path(weights)
+    figure = resolve_figure(plot, {"ARTIFACT": Path(artifact), "--weights": checkpoint})
     localization = find_first_mismatch(Path(artifact), checkpoint, threads, progress)
-    if plot is not None:
-        plot_localization(Path(plot), localization)
+    if figure is not None:
+        plot_localization(figure, localization)
     if localization.first is not None:
         raise MismatchError(localization, localization.first)
     return localization

@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vit_export.api.inputs import list_inputs
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.precision import QuantizationRequest
+from vit_export.backends import BACKENDS
 from vit_export.backends.base import Backend
 from vit_export.backends.option import Value
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.core.errors import RequestError
-from vit_export.core.figures import check_figure
-from vit_export.core.staging import check_writable
+from vit_export.core.figures import resolve_figure
+from vit_export.core.output_path import check_keeps_inputs, check_writable
+from vit_export.core.staging import data_files, rejected_names
 from vit_export.data.annotations import Annotations
 from vit_export.data.images import find_images
 
@@ -52,13 +55,42 @@ class ExportRequest:
     def __post_init__(self) -> None:
         self.backend.check(self.quantization, self.options)
         self.hints.spec_fields()
+        check_suffix(self.backend, self.out)
         check_writable(self.out)
+        self._check_keeps_inputs()
         if self.quantization.calibration is not None:
             find_images(self.quantization.calibration)
-        plot = self.quantization.plot
-        if plot is not None:
-            check_figure(plot)
-            if plot.resolve() == self.out.resolve():
-                raise RequestError(
-                    f"{self.out} can't be the figure too.", "give --plot another name."
-                )
+
+    def _check_keeps_inputs(self) -> None:
+        """Raise RequestError if OUT, what stands beside it, or the figure replaces a file."""
+        inputs = list_inputs(
+            weights=self.weights,
+            model=self.model,
+            labels=self.overrides.labels,
+            images=self.images,
+        )
+        inputs |= {"--calibration": self.quantization.calibration}
+        companions = [*self.backend.companions(self.out), *rejected_names(self.out)]
+        check_keeps_inputs(
+            self.out,
+            inputs,
+            companions=[*companions, *data_files(self.out)],
+            suffixes={self.backend.suffix},
+        )
+        resolve_figure(self.quantization.plot, {**inputs, "--out": self.out})
+        for option in self.backend.options:
+            if option.metavar == "FILE" and self.options[option.name]:
+                file = Path(str(self.options[option.name]))
+                check_keeps_inputs(file, {**inputs, "--out": self.out})
+
+
+def check_suffix(backend: Backend, out: Path) -> None:
+    """Raise RequestError if OUT has the suffix of another kind of file."""
+    suffixes = {one.suffix: one.title for one in BACKENDS.values() if one is not backend}
+    suffixes[".safetensors"] = "safetensors"
+    title = suffixes.get(out.suffix.lower())
+    if title is not None:
+        message = (
+            f"{out} would be {backend.title}, and {out.suffix} is the suffix of {title} files."
+        )
+        raise RequestError(message, f"name it {out.with_suffix(backend.suffix)}.")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from vit_export.api.inputs import list_inputs
 from vit_export.api.validation_request import ValidationRequest
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.reference import Reference
@@ -16,7 +17,7 @@ from vit_export.checkpoints.metadata import compare_metadata, find_metadata
 from vit_export.checkpoints.overrides import ModelOverrides, Numbers, PreprocessingOverrides
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.progress import Progress, silent, warn
-from vit_export.data.annotations import read_annotations
+from vit_export.data.annotations import Annotations, read_annotations
 from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.validation.accuracy import AccuracyEvaluation
 from vit_export.validation.claims import (
@@ -31,7 +32,7 @@ from vit_export.validation.emulation.validate import (
     validate_emulated,
 )
 from vit_export.validation.expectation import Expectation
-from vit_export.validation.html_report import write_report
+from vit_export.validation.html_report import resolve_report, write_report
 from vit_export.validation.sample_set import SampleSet, remake_sample_set
 from vit_export.validation.verdict import Verdict
 
@@ -106,6 +107,7 @@ def validate(
         seed=seed,
     )
     annotations = read_annotations(images, labels_csv)
+    report_file = resolve_report(report, _list_inputs(path, request, annotations))
     session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
     for sentence in find_backend(manifest.target).warnings(manifest):
@@ -127,9 +129,24 @@ def validate(
         verdict = evaluation.run_artifact(verdict, session, manifest, progress)
     emulated = {cpu.name: validate_emulated(cpu, claim, threads, progress) for cpu in cpus}
     verdict = replace(verdict, emulated=emulated)
-    if report is not None:
-        write_report(Path(report), verdict, manifest)
+    if report_file is not None:
+        write_report(report_file, verdict, manifest)
     return verdict
+
+
+def _list_inputs(
+    artifact: Path, request: ValidationRequest, images: Annotations | None
+) -> dict[str, Path | None]:
+    """Return the files that a validation reads."""
+    inputs = list_inputs(
+        weights=request.weights,
+        model=request.preset,
+        labels=request.overrides.labels,
+        images=images,
+    )
+    companions = find_backend_of(artifact).companions(artifact)
+    beside = {f"ARTIFACT ({file.name})": file for file in companions}
+    return {"ARTIFACT": artifact, **inputs, **beside}
 
 
 def _check_comparable(

@@ -9,8 +9,9 @@ import click
 from vit_export.cli.options import options
 from vit_export.cli.options.common import JSON, PLOT, QUIET, THREADS
 from vit_export.cli.options.model import WEIGHTS
+from vit_export.cli.options.paths import INPUT
 
-ARTIFACTS = click.argument("artifacts", nargs=-1, required=True, type=click.Path(path_type=Path))
+ARTIFACTS = click.argument("artifacts", nargs=-1, required=True, type=INPUT)
 BATCHES = click.option(
     "--batch", default="1", show_default=True, metavar="N,N", help="Batch sizes to run."
 )

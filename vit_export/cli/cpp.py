@@ -8,11 +8,12 @@ import click
 from vit_export.cli.options import options
 from vit_export.cli.options.common import ARTIFACT, JSON, QUIET
 from vit_export.cli.options.model import WEIGHTS
+from vit_export.cli.options.paths import INPUT
 
 FOLDER = click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=INPUT,
     metavar="DIR",
     help="The folder of the project.",
 )

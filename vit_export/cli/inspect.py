@@ -9,8 +9,9 @@ import click
 from vit_export.cli.options import options
 from vit_export.cli.options.common import JSON
 from vit_export.cli.options.model import HINTS, SAME_ARCHITECTURE
+from vit_export.cli.options.paths import INPUT
 
-FILE = click.argument("path", type=click.Path(path_type=Path))
+FILE = click.argument("path", type=INPUT)
 
 
 @click.command()

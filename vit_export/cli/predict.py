@@ -7,8 +7,9 @@ import click
 
 from vit_export.cli.options import options
 from vit_export.cli.options.common import ARTIFACT, JSON, THREADS
+from vit_export.cli.options.paths import INPUT
 
-IMAGE_FILES = click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+IMAGE_FILES = click.argument("images", nargs=-1, required=True, type=INPUT)
 TOP = click.option(
     "--top",
     default=5,

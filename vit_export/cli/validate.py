@@ -16,10 +16,11 @@ from vit_export.cli.options.common import (
     VERBOSE,
 )
 from vit_export.cli.options.model import LABELS, PREPROCESSING, WEIGHTS
+from vit_export.cli.options.paths import OUTPUT
 
 REPORT = click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=OUTPUT,
     metavar="FILE.html",
     help="Write the verdict and its plots as an HTML page.",
 )

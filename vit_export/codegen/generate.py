@@ -15,8 +15,9 @@ from vit_export.codegen.golden import Golden, choose_golden_recipes
 from vit_export.codegen.project import name_model_file, write_project
 from vit_export.codegen.runtimes import load_runtime
 from vit_export.core.errors import RequestError
+from vit_export.core.folder_staging import stage_folder
 from vit_export.core.progress import Progress
-from vit_export.core.staging import data_files, stage_folder
+from vit_export.core.staging import data_files
 from vit_export.data.pillow_resize import check_resizable, columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.validation.claims import choose_tolerance
@@ -71,7 +72,7 @@ def generate_project(
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
     manifest, preprocessing = _read_suitable(artifact, preprocess)
-    with stage_folder(out, force=force) as folder:
+    with stage_folder(out, force=force, progress=progress) as folder:
         with progress("answer in eager PyTorch"):
             golden = _make_golden(manifest, preprocessing, weights)
         session = _open_copy(artifact, folder / name_model_file(manifest))

@@ -1,10 +1,12 @@
 """Matplotlib figures as files: checked before the work starts, and written whole or not at all."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vit_export.core.errors import RequestError
-from vit_export.core.staging import check_writable, stage_file
+from vit_export.core.output_path import check_keeps_inputs, check_writable, resolve_out
+from vit_export.core.staging import stage_file
 
 if TYPE_CHECKING:  # matplotlib is heavy, and only a figure needs it
     from matplotlib.figure import Figure
@@ -12,20 +14,29 @@ if TYPE_CHECKING:  # matplotlib is heavy, and only a figure needs it
 DOTS_PER_INCH = 150
 
 
-def check_figure(path: Path) -> None:
-    """Raise an error unless a figure can be written to `path`.
+def resolve_figure(plot: str | Path | None, inputs: Mapping[str, Path | None]) -> Path | None:
+    """Return the path of a figure to write, after every check; None if none was requested.
+
+    Args:
+        plot: the file to write.
+        inputs: files that the command reads or writes, by the option that names each.
 
     Raises:
-        RequestError: matplotlib has no format for this suffix, `path` is a folder, or its folder is
-            missing.
+        RequestError: matplotlib has no format for this suffix, `plot` can't be a file, or it is one
+            of `inputs`.
         BuildError: the folder cannot be written to.
     """
+    if plot is None:
+        return None
     from matplotlib.figure import Figure
 
+    path = resolve_out(plot)
     if _format(path) not in Figure().canvas.get_supported_filetypes():
         message = f"{path}: {path.suffix} is no image format that matplotlib writes."
         raise RequestError(message, "name a .png, .svg or .pdf file.")
     check_writable(path)
+    check_keeps_inputs(path, inputs)
+    return path
 
 
 def save_figure(path: Path, figure: "Figure") -> None:

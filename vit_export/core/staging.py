@@ -8,21 +8,24 @@ every instant and two runs cannot mix.
 
 import glob
 import hashlib
+import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vit_export.core.errors import BuildError, RequestError
-from vit_export.core.locks import lock_folder
+from vit_export.core.errors import BuildError
+from vit_export.core.output_path import check_writable
+from vit_export.core.private_folder import lock_aloud, open_private_folder
+from vit_export.core.progress import Progress, silent
 
-PARTIAL = ".partial"
-"""Suffix of a staging folder."""
 DATA = ".data"
 """Suffix of a file of external weights, which keeps its name: the artifact refers to it."""
+Move = tuple[Path, Path]
+"""A staged file and its place beside OUT."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Staging:
 
     out: Path
     folder: Path
+    progress: Progress = silent
 
     @property
     def file(self) -> Path:
@@ -51,32 +55,38 @@ class Staging:
     def commit(self, earlier: Iterable[Path] = ()) -> None:
         """Move the staged files into place, and delete OUT.rejected and its report.
 
-        The `earlier` files, which belonged to the previous OUT, are deleted too, unless the staging
-        folder has a new version of them.
+        The files get the mode and the owner of the previous OUT. The `earlier` files, which
+        belonged to it, are deleted, unless the staging folder has a new version of them. An error
+        leaves everything as it was: once OUT is in place, nothing raises one.
         """
-        with lock_folder(self.out.parent):
-            moved = {self._move_home(companion) for companion in self._companions()}
-            self.file.replace(self.out)
-            leftovers = {*data_files(self.out), *earlier, *rejected_names(self.out)}
-            for leftover in leftovers - moved:
-                leftover.unlink(missing_ok=True)
+        with lock_aloud(self.out.parent, self.progress):
+            moves = [(one, self.out.parent / one.name) for one in self._companions()]
+            moves.append((self.file, self.out))
+            _copy_access(self.out, [staged for staged, _ in moves])
+            self._move(moves)
+            homes = {home for _, home in moves}
+            for leftover in {*earlier, *rejected_names(self.out)} - homes:
+                _delete(leftover)
+            with suppress(OSError):  # the folder may be writable and unreadable
+                for leftover in set(data_files(self.out)) - homes:
+                    _delete(leftover)
 
     def reject(self, report: str) -> Path:
         """Keep the staged files as OUT.rejected and its companions, and write `report` beside it.
 
         OUT does not change. Return the path of OUT.rejected.
+
+        Raises:
+            OSError: they can't be kept, for something else has one of the names, say.
         """
         rejected, report_file = rejected_names(self.out)
-        with lock_folder(self.out.parent):
-            for companion in self._companions():
-                if companion.suffix == DATA:
-                    self._move_home(companion)
-                else:
-                    suffix = companion.name.removeprefix(self.out.name)
-                    companion.replace(companion_path(rejected, suffix))
-            if self.file.exists():
-                self.file.replace(rejected)
-            report_file.write_text(report, encoding="utf-8")
+        moves = [(one, self._name_rejected(one)) for one in self._companions()]
+        if self.file.exists():
+            moves.append((self.file, rejected))
+        staged_report = self.folder / report_file.name
+        staged_report.write_text(report, encoding="utf-8")
+        with lock_aloud(self.out.parent, self.progress):
+            self._move([*moves, (staged_report, report_file)])
         return rejected
 
     def _companions(self) -> list[Path]:
@@ -84,10 +94,57 @@ class Staging:
         companions = self.folder.glob(f"{glob.escape(self.out.name)}.*")
         return sorted(companions, key=lambda path: (path.suffix != DATA, path.name))
 
-    def _move_home(self, companion: Path) -> Path:
-        home = self.out.parent / companion.name
-        companion.replace(home)
-        return home
+    def _name_rejected(self, companion: Path) -> Path:
+        """Return the place of a companion of OUT.rejected; weights keep their name."""
+        if companion.suffix == DATA:
+            return self.out.parent / companion.name
+        suffix = companion.name.removeprefix(self.out.name)
+        return companion_path(rejected_names(self.out)[0], suffix)
+
+    def _move(self, moves: Sequence[Move]) -> None:
+        """Move every file to its place; if one can't be moved, put back what was there."""
+        former = self.folder / "former"
+        former.mkdir(exist_ok=True)
+        restorable: list[tuple[Path, Path | None]] = []
+        try:
+            for number, (staged, home) in enumerate(moves):
+                backup = _back_up(home, former / str(number))
+                staged.replace(home)
+                restorable.append((home, backup))
+        except BaseException:
+            for home, backup in reversed(restorable):
+                _delete(home) if backup is None else backup.replace(home)
+            raise
+
+
+def _back_up(file: Path, place: Path) -> Path | None:
+    """Return a second name for a file that is about to be replaced; None if there is no file."""
+    if not os.path.lexists(file):
+        return None
+    place.unlink(missing_ok=True)
+    try:
+        os.link(file, place, follow_symlinks=False)
+    except OSError:  # some file systems have no hard links
+        shutil.copy2(file, place, follow_symlinks=False)
+    return place
+
+
+def _copy_access(former: Path, files: Iterable[Path]) -> None:
+    """Give files the owner, group and mode of the one that they replace, as far as allowed."""
+    try:
+        status = former.stat()
+    except OSError:
+        return
+    for file in files:
+        with suppress(OSError, AttributeError):  # Windows has no owners
+            os.chown(file, status.st_uid, status.st_gid)
+        with suppress(OSError):
+            file.chmod(stat.S_IMODE(status.st_mode))
+
+
+def _delete(file: Path) -> None:
+    with suppress(OSError):  # it may be a folder, or another user's
+        file.unlink(missing_ok=True)
 
 
 def rejected_names(out: Path) -> tuple[Path, Path]:
@@ -95,38 +152,18 @@ def rejected_names(out: Path) -> tuple[Path, Path]:
     return Path(f"{out}.rejected"), Path(f"{out}.rejected.report.json")
 
 
-def check_writable(out: Path) -> None:
-    """Raise an error unless OUT can be written as a file.
-
-    Raises:
-        RequestError: the folder of OUT is missing, or OUT is a folder.
-        BuildError: the folder of OUT cannot be written to.
-    """
-    if out.is_dir():
-        raise RequestError(f"{out} is a folder.", "name a file.")
-    if not out.parent.is_dir():
-        raise RequestError(f"The folder {out.parent} does not exist.", f"mkdir -p {out.parent}")
-    try:  # only creating something there is a sure test: access() is always true for root
-        tempfile.TemporaryDirectory(
-            prefix=f".{out.name}.", suffix=PARTIAL, dir=out.parent
-        ).cleanup()
-    except OSError as error:
-        message = f"The folder {out.parent} can't be written: {error.strerror}."
-        raise BuildError(message, "choose another OUT.") from None
-
-
 @contextmanager
-def stage_file(out: Path) -> Iterator[Staging]:
+def stage_file(out: Path, progress: Progress = silent) -> Iterator[Staging]:
     """Open a staging folder for OUT, and delete it afterwards in any case.
 
     Raises:
-        RequestError: the folder of OUT is missing, or OUT is a folder.
+        RequestError: OUT can't be a file: `core.output_path.check_writable`.
         BuildError: the folder of OUT cannot be written to, or the disk is full.
     """
     check_writable(out)
     try:
-        with _open_private_folder(out) as folder:
-            yield Staging(out, folder)
+        with open_private_folder(out, progress) as folder:
+            yield Staging(out, folder, progress)
     except OSError as error:
         message = f"{out} can't be written: {error.strerror or error}."
         raise BuildError(message, "free space or choose another place; OUT is untouched.") from None
@@ -137,56 +174,7 @@ def companion_path(out: Path, suffix: str) -> Path:
     return out.with_name(f"{out.name}{suffix}")
 
 
-@contextmanager
-def stage_folder(out: Path, *, force: bool) -> Iterator[Path]:
-    """Open a folder beside OUT whose files move into OUT at the end; other files in OUT stay.
-
-    Raises:
-        RequestError: OUT is a file, or a folder that is not empty while `force` is false, or its
-            parent folder is missing.
-        BuildError: OUT cannot be written to, or the disk is full.
-    """
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"{out} is a file.", "name a folder.")
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise RequestError(f"{out} is not empty.", "name another folder, or give --force.")
-    if not out.absolute().parent.is_dir():
-        raise RequestError(f"The folder {out.parent} does not exist.", f"mkdir -p {out.parent}")
-    try:
-        with _open_private_folder(out.absolute()) as folder:
-            yield folder
-            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-                home = out / file.relative_to(folder)
-                home.parent.mkdir(parents=True, exist_ok=True)
-                file.replace(home)
-    except OSError as error:
-        message = f"{out} can't be written: {error.strerror or error}."
-        raise BuildError(message, "free space or choose another place.") from None
-
-
-@contextmanager
-def _open_private_folder(out: Path) -> Iterator[Path]:
-    """Open a staging folder for one run; delete the staging folders of killed runs."""
-    with ExitStack() as cleanup:
-        with lock_folder(out.parent):  # so that no other run takes the new folder for a leftover
-            _sweep(out)
-            folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=PARTIAL, dir=out.parent))
-            cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-            cleanup.enter_context(lock_folder(folder))
-        yield folder
-
-
 def data_files(out: Path) -> list[Path]:
     """Return the files of external weights of `out`: every OUT.<12 hex>.data beside it."""
     pattern = re.compile(re.escape(out.name) + r"\.[0-9a-f]{12}" + re.escape(DATA))
     return [path for path in out.parent.iterdir() if pattern.fullmatch(path.name)]
-
-
-def _sweep(out: Path) -> None:
-    """Delete the staging folders of runs that were killed; one in use is locked and stays."""
-    for folder in out.parent.glob(f".{out.name}.*{PARTIAL}"):
-        try:
-            with lock_folder(folder, wait=False):
-                shutil.rmtree(folder)
-        except OSError:
-            continue

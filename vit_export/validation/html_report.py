@@ -2,21 +2,48 @@
 
 import io
 import math
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vit_export.artifact.manifest import Manifest
+from vit_export.core.errors import RequestError
+from vit_export.core.output_path import check_keeps_inputs, check_writable, resolve_out
 from vit_export.core.staging import stage_file
 from vit_export.validation.verdict import Verdict
 
 if TYPE_CHECKING:  # matplotlib is heavy, and only a report needs it
     from matplotlib.axes import Axes
 
+SUFFIXES = ("", ".html", ".htm")
 SMALLEST_SHARE = 1e-2
 """Share of what is allowed where an error of zero is drawn; the axis is logarithmic."""
 MOST_NAMES = 40
 """Most samples whose names fit under the plot."""
+
+
+def resolve_report(report: str | Path | None, inputs: Mapping[str, Path | None]) -> Path | None:
+    """Return the path of a report to write, after every check; None if none was requested.
+
+    Args:
+        report: the file to write.
+        inputs: files and folders that the command reads, by the option that names each.
+
+    Raises:
+        RequestError: the suffix is not that of HTML, `report` can't be a file, or it is one of
+            `inputs`.
+        BuildError: the folder cannot be written to.
+    """
+    if report is None:
+        return None
+    path = resolve_out(report)
+    if path.suffix.lower() not in SUFFIXES:
+        message = f"{path}: the report is HTML, and {path.suffix} is no suffix for that."
+        raise RequestError(message, f"name it {path.with_suffix('.html')}.")
+    check_writable(path)
+    check_keeps_inputs(path, inputs, suffixes=SUFFIXES)
+    return path
 
 
 def write_report(path: Path, verdict: Verdict, manifest: Manifest) -> None:

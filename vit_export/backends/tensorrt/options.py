@@ -10,7 +10,7 @@ from vit_export.backends.tensorrt.builder_config import DEFAULT_LEVEL, HARDWARE
 from vit_export.backends.tensorrt.variant import Variant
 from vit_export.backends.tensorrt.variants import VARIANTS
 from vit_export.core.errors import RequestError
-from vit_export.core.staging import check_writable
+from vit_export.core.output_path import check_writable
 
 OPTIONS = (
     Option(

@@ -1,28 +1,26 @@
 """The options of several commands: files, images, output, the runtime."""
 
-from pathlib import Path
-
 import click
 
-ARTIFACT = click.argument("artifact", type=click.Path(path_type=Path))
-OUT = click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="The file to write."
-)
+from vit_export.cli.options.paths import INPUT, OUTPUT
+
+ARTIFACT = click.argument("artifact", type=INPUT)
+OUT = click.option("--out", required=True, type=OUTPUT, help="The file to write.")
 IMAGES = click.option(
     "--images",
-    type=click.Path(path_type=Path),
+    type=INPUT,
     metavar="DIR",
     help="Images to measure accuracy on, in a sub-folder for each class; up to 8 join the proof.",
 )
 LABELS_CSV = click.option(
     "--labels-csv",
-    type=click.Path(path_type=Path),
+    type=INPUT,
     metavar="FILE",
     help="Labels of --images: a file name and a class in each row.",
 )
 PLOT = click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=OUTPUT,
     metavar="FILE.png",
     help="Write the results as a figure.",
 )

@@ -1,9 +1,8 @@
 """The options that describe a model: its architecture, its checkpoint, and changes to it."""
 
-from pathlib import Path
-
 import click
 
+from vit_export.cli.options.paths import INPUT
 from vit_export.model.vit.presets import DEFAULT
 
 LARGEST_SEED = 2**63 - 1
@@ -21,7 +20,7 @@ SAME_ARCHITECTURE = click.option(
 )
 WEIGHTS = click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=INPUT,
     metavar="FILE|DIR",
     help="Checkpoint: safetensors, a pickled state dict (.pt, .pth, .bin), or a folder of them.",
 )
@@ -80,7 +79,7 @@ OUTPUTS = click.option(
 )
 LABELS = click.option(
     "--labels",
-    type=click.Path(path_type=Path),
+    type=INPUT,
     metavar="FILE",
     help="Class names: one per line, or JSON.",
 )

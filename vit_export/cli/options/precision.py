@@ -1,11 +1,10 @@
 """The option for the precision, and those that only some precisions have."""
 
-from pathlib import Path
-
 import click
 
 from vit_export.artifact.precision import OPTION_PRECISIONS
 from vit_export.cli.options import Decorator
+from vit_export.cli.options.paths import INPUT, OUTPUT
 
 SCALES = click.option(
     "--scales",
@@ -16,7 +15,7 @@ SCALES = click.option(
 )
 CALIBRATION = click.option(
     "--calibration",
-    type=click.Path(path_type=Path),
+    type=INPUT,
     metavar="DIR",
     help="Images to calibrate ranges and rounding on; required for int8-static.",
 )
@@ -45,7 +44,7 @@ IO_FP16 = click.option(
 )
 SEARCH_PLOT = click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=OUTPUT,
     metavar="FILE.png",
     help="auto: write a figure of latency against accuracy, with the choice marked.",
 )

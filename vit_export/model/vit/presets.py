@@ -32,6 +32,8 @@ class Preset:
     """Names of the classes in order; empty if they have none."""
     weights: Path | None
     """A safetensors file; None if no trained weights ship."""
+    files: tuple[Path, ...] = ()
+    """The files that it was read from: the TOML file, its weights and its labels."""
     is_shipped: bool = True
     """Whether it comes with the package, and not from a user's TOML file."""
 
@@ -81,13 +83,15 @@ def _read(path: Path) -> Preset:
     if not isinstance(table.get("vit"), dict):
         raise RequestError(f"{path} has no [vit] table.", "see models/*.toml for examples.")
     spec = VitSpec.from_mapping(table["vit"], str(path))
+    weights, labels = (_find_file(path, table.get(key)) for key in ("weights", "labels"))
     return Preset(
         name=path.stem,
         source=str(table.get("source", path.name)),
         spec=spec,
         preprocessing=_parse_preprocessing(table.get("preprocessing"), spec, path),
-        labels=_read_labels(table.get("labels"), spec, path),
-        weights=_find_file(path, table.get("weights")),
+        labels=read_labels(labels, spec.classes or 0) if labels else (),
+        weights=weights,
+        files=tuple(file for file in (path, weights, labels) if file),
     )
 
 
@@ -107,11 +111,6 @@ def _parse_preprocessing(values: Any, spec: VitSpec, path: Path) -> Preprocessin
             "make the two agree.",
         )
     return preprocessing
-
-
-def _read_labels(name: Any, spec: VitSpec, path: Path) -> tuple[str, ...]:
-    file = _find_file(path, name)
-    return () if file is None else read_labels(file, spec.classes or 0)
 
 
 def _find_file(path: Path, name: Any) -> Path | None:
