@@ -17,7 +17,7 @@ from vit_export.backends import defaults
 from vit_export.backends.job import Job
 from vit_export.backends.option import Option, Value
 from vit_export.backends.records import Description, ModuleNames, RunFacts, Runtime
-from vit_export.backends.session import Session, Taps, read_manifest
+from vit_export.backends.session import Session, Taps
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress
@@ -99,8 +99,13 @@ class Backend:
     Raises RequestError for a damaged file, NotHereError for one that cannot run on this machine,
     and MissingError where the runtime is not installed.
     """
-    read_sidecar: Callable[[Path], Manifest] | None = None
-    """Return the manifest beside a file; None where the manifest is inside the file."""
+    read_own_manifest: Callable[[Path], Manifest]
+    """Return the manifest inside or beside a file, which is neither opened nor run.
+
+    Raises RequestError for a damaged file, and for one without a manifest.
+    """
+    find_danger: Callable[[Path], str] = defaults.find_no_danger
+    """Return in words the code that opening a file would run; empty where there is none."""
     companions: Callable[[Path], Sequence[Path]] = defaults.stand_alone
     """Return the files beside an artifact that belong to it and are of no use without it."""
     warnings: Callable[[Manifest], Sequence[str]] = defaults.warn_of_nothing
@@ -119,11 +124,8 @@ class Backend:
 
         Raises:
             RequestError: the file is damaged, or carries no manifest of ours for such a file.
-            MissingError: the manifest is inside, and the package that reads such files is missing.
         """
-        if self.read_sidecar is not None:
-            return self.read_sidecar(path)
-        return self.check_target(read_manifest(self.open(path, None), path), path)
+        return self.check_target(self.read_own_manifest(path), path)
 
     def check_target(self, manifest: Manifest, path: Path) -> Manifest:
         """Return `manifest`; raise RequestError if it is for another kind of file than `path`."""

@@ -86,8 +86,16 @@ def read_manifest(session: Session, path: Path) -> Manifest:
     Raises:
         RequestError: it carries none, or one that cannot be read.
     """
-    text = session.manifest_json()
-    if text is None:
+    return parse_manifest(session.manifest_json(), path)
+
+
+def parse_manifest(text: str | None, path: Path) -> Manifest:
+    """Return the manifest in the JSON that the file at `path` carries.
+
+    Raises:
+        RequestError: it carries none, or one that cannot be read.
+    """
+    if not text:
         message = f"{path} carries no manifest of vit-export."
         raise RequestError(message, "give a file that vit-export wrote.")
     return Manifest.from_json(text, str(path))

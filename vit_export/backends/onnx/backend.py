@@ -11,12 +11,13 @@ from vit_export.backends.base import Backend
 from vit_export.backends.interface import INTERFACE
 from vit_export.backends.job import Job
 from vit_export.backends.onnx.arithmetic import find_precisions
-from vit_export.backends.onnx.content import read_content
+from vit_export.backends.onnx.content import read_content, read_metadata
 from vit_export.backends.onnx.graph import OPSET, PACKAGES, SIMPLIFY, build_graph, flavour_option
 from vit_export.backends.onnx.runtimes import list_other_runtimes
 from vit_export.backends.onnx.session import MAGIC, OnnxSession
 from vit_export.backends.onnx.taps import OnnxTaps
 from vit_export.backends.records import Description, ModuleNames
+from vit_export.backends.session import parse_manifest
 from vit_export.core.errors import RequestError
 from vit_export.core.int8_sums import FITS, FITS_KEY
 from vit_export.core.progress import Progress
@@ -117,6 +118,7 @@ ONNX = Backend(
     recognize=recognize,
     is_artifact=is_artifact,
     find_precisions=lambda path: find_precisions(read_content(path)),
+    read_own_manifest=lambda path: parse_manifest(read_metadata(path).get(KEY), path),
     open=OnnxSession,
     other_runtimes=list_other_runtimes,
     companions=data_files,

@@ -5,14 +5,15 @@ those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto.
 """
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vit_export.core.errors import RequestError
 from vit_export.core.protobuf import Message
 
-GRAPH, FUNCTION = 7, 25
+GRAPH, METADATA, FUNCTION = 7, 14, 25
 FUNCTION_NODE = 7
 NODE, INITIALIZER = 1, 5
 INPUT, OUTPUT, OPERATOR, ATTRIBUTE = 1, 2, 4, 5
@@ -58,18 +59,35 @@ def read_content(path: Path) -> OnnxContent:
         RequestError: the file is not intact.
     """
     content = OnnxContent()
+    with _map(path) as model:
+        for function in model.messages(FUNCTION):
+            for node in function.messages(FUNCTION_NODE):
+                _add_node(node, content)
+        for graph in model.messages(GRAPH):
+            _add_graph(graph, content)
+    return content
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the entries of the metadata of the ONNX file at `path`.
+
+    Raises:
+        RequestError: the file is not intact.
+    """
+    with _map(path) as model:
+        entries = model.messages(METADATA)
+        return {_join_text(one, KEY): _join_text(one, VALUE) for one in entries}
+
+
+@contextmanager
+def _map(path: Path) -> Iterator[Message]:
+    """Yield an ONNX file as one message; raise RequestError where the block finds it damaged."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            model = Message(view, 0, len(view))
-            for function in model.messages(FUNCTION):
-                for node in function.messages(FUNCTION_NODE):
-                    _add_node(node, content)
-            for graph in model.messages(GRAPH):
-                _add_graph(graph, content)
+            yield Message(view, 0, len(view))
     except (ValueError, RecursionError):
         message = f"{path} is no intact ONNX file."
         raise RequestError(message, "copy it again, or export the model again.") from None
-    return content
 
 
 def _add_graph(graph: Message, content: OnnxContent) -> None:

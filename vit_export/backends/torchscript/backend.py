@@ -12,7 +12,9 @@ from vit_export.backends.base import Backend
 from vit_export.backends.interface import INTERFACE
 from vit_export.backends.job import Job
 from vit_export.backends.records import ModuleNames
-from vit_export.backends.torchscript.session import EXTRA_FILE, TorchScriptSession
+from vit_export.backends.session import parse_manifest
+from vit_export.backends.torchscript.archive import EXTRA_FILE, read_manifest_json
+from vit_export.backends.torchscript.session import TorchScriptSession
 from vit_export.backends.torchscript.taps import TorchScriptTaps
 from vit_export.core.progress import Progress
 
@@ -109,6 +111,7 @@ TORCHSCRIPT = Backend(
     recognize=recognize,
     is_artifact=is_artifact,
     find_precisions=find_precisions,
+    read_own_manifest=lambda path: parse_manifest(read_manifest_json(path), path),
     open=TorchScriptSession,
     open_taps=open_taps,
 )

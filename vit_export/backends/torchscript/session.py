@@ -8,26 +8,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vit_export.artifact.manifest import KEY
 from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.torchscript.archive import read_manifest_json
+from vit_export.backends.torchscript.program import check_program
 from vit_export.core.cpu import identify_cpu
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 
-EXTRA_FILE = f"{KEY}.json"
-"""The name of the manifest among the extra files of an archive."""
 
-
-def load_archive(path: Path, extra_files: dict[str, Any]) -> Any:
-    """Return the module of an archive on the CPU; `extra_files` are filled in by their names.
+def load_archive(path: Path) -> Any:
+    """Return the module of an archive on the CPU, after its program was checked.
 
     PyTorch's warning that TorchScript is deprecated is left out: `doctor` says so.
+
+    Raises:
+        RequestError: the program has something that vit-export never writes.
     """
     import torch
 
+    check_program(path)
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.load` is", DeprecationWarning)
-        return torch.jit.load(str(path), "cpu", extra_files)
+        return torch.jit.load(str(path), "cpu")
 
 
 class TorchScriptSession:
@@ -38,7 +41,8 @@ class TorchScriptSession:
         threads: intra-op threads of PyTorch in this process; None leaves them as they are.
 
     Raises:
-        RequestError: LibTorch does not open the archive.
+        RequestError: LibTorch does not open the archive, or its program has something that
+            vit-export never writes.
         MissingError: torch is not installed.
     """
 
@@ -53,9 +57,9 @@ class TorchScriptSession:
         if threads:
             torch.set_num_threads(threads)
         self.runtime = f"TorchScript in torch {torch.__version__} (CPU, {identify_cpu().name})"
-        self._extra = {EXTRA_FILE: ""}
+        self._manifest_json = read_manifest_json(path)
         try:
-            self._module = load_archive(path, self._extra).eval()
+            self._module = load_archive(path).eval()
         except (RuntimeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             message = f"{path} can't be opened by {self.runtime}: {reason}"
@@ -84,5 +88,4 @@ class TorchScriptSession:
 
     def manifest_json(self) -> str | None:
         """Return the manifest among the archive's extra files."""
-        extra = self._extra[EXTRA_FILE]
-        return (extra.decode() if isinstance(extra, bytes) else extra) or None
+        return self._manifest_json

@@ -35,7 +35,7 @@ class TorchScriptTaps:
 
         if threads:
             torch.set_num_threads(threads)
-        graph = load_archive(path, {}).graph.copy()
+        graph = load_archive(path).graph.copy()
         nodes = [node for node in graph.nodes() if node.kind() in LAYERS]
         if len(nodes) != len(layers):
             message = f"{path} has {len(nodes)} layers, its model {len(layers)}."
