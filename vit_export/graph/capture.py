@@ -4,6 +4,7 @@ import ast
 import contextlib
 import copy
 import logging
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -43,10 +44,25 @@ def _translate_split(x: Any, size: int, dim: int = 0) -> Any:
     return op.Split(x, axis=dim, num_outputs=x.shape[dim] // size)
 
 
+def _translate_gelu(x: Any, approximate: str = "none") -> Any:
+    """Write GELU before opset 20 with the half last.
+
+    With the half first, as the exporter writes it, OpenCV 4.11 and 5.0 crash while they fuse it.
+    """
+    if approximate == "tanh":
+        cubed = op.Mul(op.Mul(op.Mul(x, x), x), 0.044715)
+        bent = op.Tanh(op.Mul(op.Add(x, cubed), math.sqrt(2 / math.pi)))
+    else:
+        bent = op.Erf(op.Div(x, math.sqrt(2)))
+    return op.Mul(op.Mul(x, op.Add(bent, 1.0)), 0.5)
+
+
 TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.scaled_dot_product_attention.default: _translate_attention,
     torch.ops.aten.split.Tensor: _translate_split,
 }
+GELU_OPSET = 20
+"""First opset with the operator Gelu."""
 
 
 def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch) -> ir.Model:
@@ -74,7 +90,7 @@ def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch
             dynamic_shapes=dynamic,
             dynamo=True,
             external_data=False,
-            custom_translation_table=TRANSLATIONS,
+            custom_translation_table=_choose_translations(opset),
             optimize=False,  # onnxsim and our own passes do that, each proven
             verbose=False,
         )
@@ -89,6 +105,12 @@ def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch
         repeat_blocks(model, len(module.blocks))
     _set_weights(model, module)
     return model
+
+
+def _choose_translations(opset: int) -> dict[Callable[..., Any], Callable[..., Any]]:
+    if opset >= GELU_OPSET:
+        return TRANSLATIONS
+    return TRANSLATIONS | {torch.ops.aten.gelu.default: _translate_gelu}
 
 
 def export_plainly(

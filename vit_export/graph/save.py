@@ -5,6 +5,7 @@ from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+from onnx.helper import find_min_ir_version_for, make_opsetid
 
 from vit_export.core.errors import BuildError
 from vit_export.graph.optimize import check_graph
@@ -13,7 +14,6 @@ from vit_export.graph.weightless import weights_as_inputs
 
 LARGEST_FILE_BYTES = 2**31 - 2**20  # protobuf's 2 GB, less room for the graph itself
 EMBEDDED_BYTES = 1024  # smaller tensors stay in the file
-IR_VERSION = 10  # what ONNX Runtime 1.20 opens
 
 
 def save(
@@ -24,7 +24,7 @@ def save(
     Weights too large for one file go to `path`.<12 hex digits of their SHA-256>.data.
 
     Args:
-        model: the graph; its `ir_version` becomes 10 at most.
+        model: the graph; its `ir_version` becomes the oldest that its opset permits.
         path: the file to write.
         opset: the opset that the file must have.
         largest_file_bytes: total size of the weights above which they get a file of their own.
@@ -35,7 +35,7 @@ def save(
     actual = model.opset_imports.get("")
     if actual != opset:
         raise BuildError(f"the graph has opset {actual}, not {opset}.", "take --opset 20.")
-    model.ir_version = min(model.ir_version or IR_VERSION, IR_VERSION)
+    model.ir_version = _find_oldest_ir_version(opset)
     _check(model)
     with weights_as_inputs(model) as weights:
         proto = ir.to_proto(model)
@@ -46,6 +46,14 @@ def save(
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
     write_model(proto, weights, path)
+
+
+def _find_oldest_ir_version(opset: int) -> int:
+    """Return the version of the file format that came with `opset`, from the table of onnx.
+
+    A runtime that knows the opset opens it, as old as it may be.
+    """
+    return find_min_ir_version_for([make_opsetid("", opset)])
 
 
 def _check(model: ir.Model) -> None:
