@@ -24,7 +24,8 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench.baselines import PLAIN_EXPORTS
 from vit_export.bench.ort_quantizers import QUANTIZERS
 from vit_export.core.numerics import measure_signal, snr_db
-from vit_export.data.images import find_images, read_input
+from vit_export.data.image_folder import find_images
+from vit_export.data.images import read_input
 from vit_export.quantization.sensitivity import enlarge_quarters
 from vit_export.validation.verdict import RejectedError
 

@@ -18,7 +18,8 @@ from vit_export.checkpoints.load import load
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import silent
 from vit_export.data.annotations import read_annotations
-from vit_export.data.dataset import SkippedImages, open_dataset
+from vit_export.data.dataset import open_dataset
+from vit_export.data.image_folder import SkippedImages
 from vit_export.data.preprocessing import preprocess
 from vit_export.model.vit.presets import load_preset
 from vit_export.model.vit.state import random_vit

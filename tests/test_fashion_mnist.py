@@ -12,7 +12,8 @@ from support import FASHION, ROOT, need, run, run_json
 
 from vit_export.backends.open import open_artifact
 from vit_export.checkpoints.load import load
-from vit_export.data.preprocessing import load_image, preprocess
+from vit_export.data.decode import load_image
+from vit_export.data.preprocessing import preprocess
 from vit_export.model.vit.presets import load_preset
 
 SAMPLES = sorted((FASHION / "images").glob("*.png"))

@@ -9,7 +9,7 @@ from support import expect_error, run, run_json
 
 import vit_export
 from vit_export.core.errors import RequestError
-from vit_export.data.dataset import SkippedImages
+from vit_export.data.image_folder import SkippedImages
 from vit_export.data.labels import find_class
 from vit_export.validation.metrics import AccuracyReport, Proportion
 
@@ -87,7 +87,10 @@ BAD_CSV = {
     "a header alone": ("file,label\n", "labels no image"),
     "nothing": ("", "labels no image"),
     "an open quote": ('000.png,"Bag\n', "can't be read"),
-    "no text": (b"\xff\xfe\x00", "can't be read"),
+    "UTF-16": (b"\xff\xfe\x00", "line 1: not in UTF-8; it is UTF-16. Fix: iconv -f UTF-16"),
+    "Latin-1": (b"000.png,Sac \xe0 main\n", "line 1: not in UTF-8; it may be Latin-1"),
+    "a missing file in the first row": ("none,3\n000.png,1\n", "line 1: none is no file in"),
+    "a missing file of a known class": ("none,Bag\n000.png,Bag\n", "line 1: none is no file in"),
 }
 
 

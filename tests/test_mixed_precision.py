@@ -20,7 +20,7 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench import layer_timing
 from vit_export.bench.gemm import GEMMS_PER_FILE
 from vit_export.core.errors import RequestError
-from vit_export.data.dataset import SkippedImages
+from vit_export.data.image_folder import SkippedImages
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
 from vit_export.quantization import calibration_cache, observer
@@ -218,6 +218,7 @@ def test_the_budget_holds_for_the_users_images_too(hits, worst_db, message):
         not_finite=0,
         unreadable=SkippedImages(),
         unlabelled=SkippedImages(),
+        not_images=SkippedImages(),
     )
     verdict = Verdict(
         artifact="f",

@@ -12,7 +12,6 @@ from vit_export import RequestError
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.checkpoints.load import load
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
-from vit_export.data.labels import read_labels
 from vit_export.model.vit.adapt import change_outputs
 from vit_export.model.vit.state import random_vit
 from vit_export.model.vit.vit import Vit
@@ -101,39 +100,6 @@ def test_labels_and_preprocessing_of_the_command_line(tmp_path, folder):
     fields = run_json("inspect", out)["preprocessing"]
     assert (fields["mean"], fields["std"]) == ([0.1, 0.2, 0.3], [0.5] * 3)
     assert (fields["resize"], fields["crop"], fields["interpolation"]) == (20, [16, 16], "bicubic")
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("a.txt", "ant\nbee"),
-        ("a.txt", "ant\nbee\n"),
-        ("a.json", '["ant", "bee"]'),
-        ("a.json", '{"1": "bee", "0": "ant"}'),
-        ("config.json", '{"id2label": {"0": "ant", "1": "bee"}}'),
-    ],
-)
-def test_label_files(tmp_path, name, text):
-    (tmp_path / name).write_text(text)
-    assert read_labels(tmp_path / name, 2) == ("ant", "bee")
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.txt", b"ant", "does not name 2 classes, but 1"),
-        ("a.txt", b"ant\n\n", "does not name 2 classes"),
-        ("a.txt", b"\xff\xfe\x00", "can't be read"),
-        ("a.json", b'{"0": "ant", "2": "cat"}', "does not name 2 classes, but 1"),
-        ("a.json", b"3", "neither a list nor an object"),
-        ("a.json", b"[", "can't be read"),
-    ],
-)
-def test_bad_label_files(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(RequestError) as refusal:
-        read_labels(tmp_path / name, 2)
-    assert message in refusal.value.message
 
 
 OPTIONS = {"mean": "0.5", "std": "0.25", "resize": "20", "crop": None, "interpolation": None}

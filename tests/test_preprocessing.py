@@ -8,7 +8,8 @@ from PIL import Image
 from transformers import CLIPImageProcessorPil
 
 from vit_export import RequestError
-from vit_export.data.preprocessing import Preprocessing, load_image, preprocess
+from vit_export.data.decode import load_image
+from vit_export.data.preprocessing import Preprocessing, preprocess
 
 STEPS = Preprocessing(resize=32, crop=(24, 24), mean=(0.48, 0.46, 0.41), std=(0.27, 0.26, 0.28))
 GREY = Preprocessing(mode="L", resize=(28, 28), crop=(28, 28), mean=(0.0,), std=(1.0,))

@@ -18,7 +18,7 @@ from vit_export.core.figures import resolve_figure
 from vit_export.core.output_path import check_keeps_inputs, check_writable
 from vit_export.core.staging import data_files, rejected_names
 from vit_export.data.annotations import Annotations
-from vit_export.data.images import find_images
+from vit_export.data.image_folder import find_images
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.checkpoints.load import ModelLike

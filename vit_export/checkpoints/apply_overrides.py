@@ -7,7 +7,7 @@ from typing import Any
 
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
 from vit_export.core.errors import RequestError
-from vit_export.data.labels import read_labels
+from vit_export.data.label_file import read_labels
 from vit_export.data.preprocessing import Preprocessing, check_resize
 from vit_export.model.model import Model
 from vit_export.model.signature import Signature

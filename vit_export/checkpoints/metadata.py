@@ -10,7 +10,8 @@ from typing import Any
 from vit_export.artifact.manifest import Manifest
 from vit_export.checkpoints.apply_overrides import override_preprocessing
 from vit_export.checkpoints.overrides import ModelOverrides
-from vit_export.data.labels import read_config_labels, read_labels
+from vit_export.data.label_file import read_labels
+from vit_export.data.labels import read_config_labels
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.vit.presets import Preset, list_presets, load_preset
 from vit_export.model.vit.spec import VitSpec

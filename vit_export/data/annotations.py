@@ -1,14 +1,18 @@
 """Labels of the images in a folder, from the names of its sub-folders or from a CSV file."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 from vit_export.core.errors import RequestError
-from vit_export.data.images import IMAGE_SUFFIXES, find_images
+from vit_export.data.image_folder import ImageFolder, scan_folder
+from vit_export.data.text_file import read_text
 
 COLUMNS = 2
+MAX_CSV_BYTES = 2**26
+"""64 MiB: a million rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,19 @@ class Annotations:
     """The place where each label first occurs, for errors."""
     unlabelled: tuple[Path, ...] = ()
     """Images without a label, in a folder where others have one."""
+    not_images: tuple[Path, ...] = ()
+    """Files of the folder that are no images."""
     labels_csv: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _LabelRow:
+    """One row of a CSV file."""
+
+    line: int
+    """Number of its last line in the file."""
+    name: str
+    label: str
 
 
 def read_annotations(
@@ -45,17 +61,20 @@ def read_annotations(
             raise RequestError(message, "give --images DIR too.")
         return None
     folder = Path(images)
-    paths = find_images(folder)
+    content = scan_folder(folder)
     if labels_csv is None:
-        return _label_by_folder(folder, paths)
-    return _label_by_csv(folder, paths, Path(labels_csv))
+        return _label_by_folder(folder, content)
+    return _label_by_csv(folder, content, Path(labels_csv))
 
 
-def _label_by_folder(folder: Path, paths: list[Path]) -> Annotations:
+def _label_by_folder(folder: Path, content: ImageFolder) -> Annotations:
     """Take the outermost sub-folders as labels; without sub-folders there are no labels."""
+    paths, not_images = content.images, content.not_images
     inner = [path for path in paths if path.parent != folder]
     if not inner:
-        return Annotations(folder=folder, paths=tuple(paths), labels=None, origins={})
+        return Annotations(
+            folder=folder, paths=paths, labels=None, origins={}, not_images=not_images
+        )
     labels = tuple(path.relative_to(folder).parts[0] for path in inner)
     return Annotations(
         folder=folder,
@@ -63,15 +82,18 @@ def _label_by_folder(folder: Path, paths: list[Path]) -> Annotations:
         labels=labels,
         origins={label: str(folder / label) for label in labels},
         unlabelled=tuple(path for path in paths if path.parent == folder),
+        not_images=not_images,
     )
 
 
-def _label_by_csv(folder: Path, paths: list[Path], labels_csv: Path) -> Annotations:
+def _label_by_csv(folder: Path, content: ImageFolder, labels_csv: Path) -> Annotations:
     labels: dict[Path, str] = {}
     origins: dict[str, str] = {}
-    for line, name, label in _read_rows(labels_csv):
-        path, origin = folder / name, f"{labels_csv} line {line}"
-        if Path(name).is_absolute() or not path.is_file():
+    rows = _read_rows(labels_csv)
+    for row in rows[_has_header(rows, folder) :]:
+        name, label = row.name, row.label
+        path, origin = folder / name, f"{labels_csv} line {row.line}"
+        if not _is_file_in(folder, name):
             message = f"{origin}: {name} is no file in {folder}."
             raise RequestError(message, "give names relative to that folder, or drop the row.")
         if labels.setdefault(path, label) != label:
@@ -85,25 +107,48 @@ def _label_by_csv(folder: Path, paths: list[Path], labels_csv: Path) -> Annotati
         paths=tuple(sorted(labels)),
         labels=tuple(labels[path] for path in sorted(labels)),
         origins=origins,
-        unlabelled=tuple(path for path in paths if path not in labels),
+        unlabelled=tuple(path for path in content.images if path not in labels),
+        not_images=tuple(
+            path
+            for path in content.not_images
+            if path not in labels and path.absolute() != labels_csv.absolute()
+        ),
         labels_csv=labels_csv,
     )
 
 
-def _read_rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield line number, file name and label of each row, without a header."""
+def _is_file_in(folder: Path, name: str) -> bool:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: Excel writes a BOM
-            reader = csv.reader(file, skipinitialspace=True, strict=True)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
-    except OSError as error:
-        raise RequestError(f"{path}: {error.strerror}.", "check the path.") from None
-    except (csv.Error, ValueError) as error:  # ValueError: not UTF-8
+        return not Path(name).is_absolute() and (folder / name).is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+def _has_header(rows: Sequence[_LabelRow], folder: Path) -> bool:
+    """Return whether the first row names columns: neither a file nor a class that occurs below."""
+    if not rows or _is_file_in(folder, rows[0].name):
+        return False
+    first = rows[0]
+    if Path(first.name).suffix or first.label.isdecimal():
+        return False  # the row of a missing image
+    return all(row.label != first.label for row in rows[1:])
+
+
+def _read_rows(path: Path) -> list[_LabelRow]:
+    """Return all rows of a CSV file, a header among them."""
+    lines = StringIO(read_text(path, MAX_CSV_BYTES))  # splitlines would end lines at U+2028 too
+    try:
+        reader = csv.reader(lines, skipinitialspace=True, strict=True)
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    except csv.Error as error:
         raise RequestError(f"{path} can't be read: {error}.", "save it as CSV, UTF-8.") from None
-    for number, (line, row) in enumerate(rows):
-        if len(row) != COLUMNS or not all(row):
-            message = f"{path} line {line}: {len(row)} columns, {len([*filter(None, row)])} filled."
-            fix = "give two, with a comma between: file name, class; quote a name that has commas."
-            raise RequestError(message, fix)
-        if number or Path(row[0]).suffix.lower() in IMAGE_SUFFIXES:  # a header names no image
-            yield line, row[0], row[1]
+    return [_check_row(path, line, row) for line, row in rows]
+
+
+def _check_row(path: Path, line: int, row: list[str]) -> _LabelRow:
+    """Return a row of two filled cells; raise RequestError for any other."""
+    if len(row) != COLUMNS or not all(row):
+        message = f"{path} line {line}: {len(row)} columns, {len([*filter(None, row)])} filled."
+        fix = "give two, with a comma between: file name, class; quote a name that has commas."
+        raise RequestError(message, fix)
+    return _LabelRow(line, *row)

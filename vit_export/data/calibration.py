@@ -12,8 +12,9 @@ import numpy as np
 
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
-from vit_export.data.dataset import MAX_UNREADABLE, SkippedImages
-from vit_export.data.images import find_images, read_input
+from vit_export.data.dataset import MAX_UNREADABLE
+from vit_export.data.image_folder import SkippedImages, scan_folder
+from vit_export.data.images import read_input
 from vit_export.data.preprocessing import Preprocessing
 
 
@@ -26,6 +27,8 @@ class CalibrationImages:
     preprocessing: Preprocessing
     samples: Sequence[tuple[str, Array]]
     """Samples of the proof, which come first: the calibrated ranges have to cover them."""
+    not_images: tuple[Path, ...] = ()
+    """Files of the folder that are no images."""
     unreadable: list[Path] = field(default_factory=list)
     uniform: list[Path] = field(default_factory=list)
     """Images of a single colour."""
@@ -42,7 +45,8 @@ class CalibrationImages:
         if preprocessing is None:
             message = "The model has no preprocessing for images."
             raise RequestError(message, "leave --calibration out, or give --mean and --std.")
-        return cls(folder, tuple(find_images(folder)), preprocessing, samples)
+        content = scan_folder(folder)
+        return cls(folder, content.images, preprocessing, samples, content.not_images)
 
     def __len__(self) -> int:
         return len(self.samples) + len(self.paths)
@@ -102,11 +106,15 @@ class CalibrationImages:
         self.uniform = [self.folder / name for name in findings["flat"]]
 
     def notes(self) -> list[str]:
-        """Return a phrase for each kind of bad image; all images have to be read before."""
-        problems = (("can't be read", self.unreadable), ("show one colour", self.uniform))
+        """Return a phrase for each kind of bad file; all images have to be read before."""
+        count = len(self.paths)
+        problems = (
+            (f"{len(self.unreadable)} of {count} can't be read", self.unreadable),
+            (f"{len(self.uniform)} of {count} show one colour", self.uniform),
+            (f"{len(self.not_images)} other files are no images", self.not_images),
+        )
         return [
-            f"{len(paths)} of {len(self.paths)} {problem} "
-            f"({SkippedImages.from_paths(paths, self.folder).names})"
+            f"{problem} ({SkippedImages.from_paths(paths, self.folder).names})"
             for problem, paths in problems
             if paths
         ]

@@ -1,42 +1,20 @@
 """A user's readable images, each with its class if the user labelled them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, track
 from vit_export.data.annotations import Annotations
+from vit_export.data.image_folder import SkippedImages
 from vit_export.data.images import read_batches, read_input
 from vit_export.data.labels import find_class
 from vit_export.data.preprocessing import Preprocessing
 
 MAX_UNREADABLE = 0.1
 """Maximum share of unreadable images: beyond it, the rest does not represent the dataset."""
-MAX_NAMES = 3
-"""Number of skipped images that a report names."""
-
-
-@dataclass(frozen=True)
-class SkippedImages:
-    """Images that are left out: how many, and the first of their names."""
-
-    count: int = 0
-    first: tuple[str, ...] = ()
-    """Names of the first three."""
-
-    @classmethod
-    def from_paths(cls, paths: Iterable[Path], folder: Path) -> Self:
-        """Return the record of the images at `paths`, named relative to `folder`."""
-        names = [path.relative_to(folder).as_posix() for path in paths]
-        return cls(len(names), tuple(names[:MAX_NAMES]))
-
-    @property
-    def names(self) -> str:
-        """The first names, with an ellipsis if there are more."""
-        return ", ".join(self.first) + (", …" if self.count > len(self.first) else "")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +28,7 @@ class ImageDataset:
     """Class of each image; None without labels, or if the model has no classes."""
     unreadable: SkippedImages
     unlabelled: SkippedImages
+    not_images: SkippedImages
 
     def name(self, index: int) -> str:
         """Return the name of one image, relative to the folder."""
@@ -103,6 +82,7 @@ def open_dataset(
         labels=None if labels is None else tuple(labels[i] for i in readable),
         unreadable=SkippedImages.from_paths(unreadable, annotations.folder),
         unlabelled=SkippedImages.from_paths(annotations.unlabelled, annotations.folder),
+        not_images=SkippedImages.from_paths(annotations.not_images, annotations.folder),
     )
 
 

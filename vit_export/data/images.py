@@ -1,48 +1,17 @@
-"""Image files: found in folders, and read as the input of a model."""
+"""Image files, read as the input of a model."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
-from vit_export.data.preprocessing import (
-    Preprocessing,
-    compute_resized_size,
-    load_image,
-    preprocess,
-)
+from vit_export.data.decode import load_image
+from vit_export.data.preprocessing import Preprocessing, compute_resized_size, preprocess
 
 Pixels = npt.NDArray[np.uint8]
 """One image, (H, W, C)."""
-
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Return the image files in `folder` and its sub-folders, sorted, without hidden ones.
-
-    Links are followed, because large datasets are often trees of links.
-
-    Raises:
-        RequestError: the folder does not exist, holds no images, or has an unreadable sub-folder.
-    """
-    files = []
-    for place, folders, names in os.walk(folder, onerror=_raise_unreadable, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(place, name) for name in names if not name.startswith(".")]
-    images = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not images:
-        raise RequestError(f"{folder} holds no images.", "name a folder of PNG or JPEG files.")
-    return images
-
-
-def _raise_unreadable(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):  # these hold no images
-        raise RequestError(f"{error.filename}: {error.strerror}.", "check its permissions.")
 
 
 def read_input(path: Path, preprocessing: Preprocessing) -> Array:

@@ -1,33 +1,13 @@
-"""Class names: read from files, and looked up by name or index."""
+"""Class names: those of a config.json, and the class that a name or an index means."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from vit_export.core.errors import RequestError, did_you_mean
+from vit_export.data.label_values import check_names, parse_names
 
-
-def read_labels(path: Path, classes: int) -> tuple[str, ...]:
-    """Return the names of all `classes` from a file: one per line, or JSON (.json).
-
-    JSON is a list, or an object from index to name.
-
-    Raises:
-        RequestError: the file does not exist or does not name every class.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        labels = _parse_json(json.loads(text)) if path.suffix == ".json" else text.splitlines()
-    except OSError as error:
-        raise RequestError(f"{path}: {error.strerror}.", "check the path.") from None
-    except ValueError as error:  # not UTF-8, or not JSON
-        raise RequestError(f"{path} can't be read: {error}.", "give text or JSON.") from None
-    if len(labels) != classes or not all(labels):
-        message = f"{path} does not name {classes} classes, but {len(list(filter(None, labels)))}."
-        raise RequestError(message, "give one line per class.")
-    return tuple(labels)
+LABELS = "give --labels FILE."
 
 
 def read_config_labels(config: Mapping[str, Any], classes: int, where: str) -> tuple[str, ...]:
@@ -42,34 +22,27 @@ def read_config_labels(config: Mapping[str, Any], classes: int, where: str) -> t
         where: the checkpoint, for errors.
 
     Raises:
-        RequestError: the config names more or fewer classes, or leaves some out.
+        RequestError: the config names more or fewer classes, leaves some out, or a name is not one
+            line of text.
     """
     table = config.get("id2label") or config.get("label_names")
     if not table or not classes:
         return ()
-    descriptions = config.get("label_descriptions") or {}
-    names = _sort_by_index(table, classes)
-    if len(table) != classes or not all(names):
-        count = len(table) if len(table) != classes else len([*filter(None, names)])
-        message = f"{where}: its config.json names {count} classes, its tensors have {classes}."
-        raise RequestError(message, "give --labels FILE.")
-    return tuple(str(descriptions.get(name, name)) for name in names)
+    where = f"{where}: its config.json"
+    try:
+        names = _describe(parse_names(table, where), config.get("label_descriptions"))
+        check_names(names, where)
+    except RequestError as error:
+        raise RequestError(error.message, LABELS) from None
+    count = len([*filter(None, names)])
+    if count != classes:
+        raise RequestError(f"{where} names {count} classes, its tensors have {classes}.", LABELS)
+    return names
 
 
-def _parse_json(values: Any) -> list[str]:
-    if isinstance(values, dict) and "id2label" in values:
-        values = values["id2label"]
-    if not isinstance(values, dict | list):
-        raise ValueError("neither a list nor an object")  # noqa: TRY004 reported as bad JSON is
-    return [str(name) for name in _sort_by_index(values, len(values))]
-
-
-def _sort_by_index(table: Mapping[Any, Any] | list[Any], classes: int) -> list[Any]:
-    """Return the names in the order of their indices; a missing one is empty."""
-    if isinstance(table, list):
-        return table
-    names = {str(key): name for key, name in table.items()}
-    return [names.get(str(i), "") for i in range(classes)]
+def _describe(names: Sequence[str], descriptions: Any) -> tuple[str, ...]:
+    words = descriptions if isinstance(descriptions, Mapping) else {}
+    return tuple(str(words.get(name, name)) for name in names)
 
 
 def find_class(label: str, names: Sequence[str], classes: int, where: str) -> int:

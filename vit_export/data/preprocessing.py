@@ -1,13 +1,11 @@
-"""From an image file of any size and mode to the numbers that a model was trained on.
+"""From an image of any size to the numbers that a model was trained on.
 
 `Preprocessing` describes the steps and is part of every artifact. `load_image` and `preprocess`
 carry them out with Pillow and NumPy alone, so that a device needs nothing else.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -15,11 +13,11 @@ import numpy as np
 from vit_export.core.dataclass_checks import check_names, check_types
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
+from vit_export.data.decode import Mode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Mode = Literal["L", "RGB"]
 Centre = Literal["round", "floor"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -112,54 +110,6 @@ class Preprocessing:
             ) from None
         except RequestError as error:
             raise RequestError(f"{where}: {error.message}", error.fix) from None
-
-
-def load_image(path: Path, mode: Mode) -> "Image":
-    """Return the image in `mode`, upright, with 8 bits per channel.
-
-    EXIF orientation is applied, transparency is dropped, palettes are resolved. 16-bit grey is
-    scaled to 8 bits, where Pillow's own conversion would clip it; 32-bit grey without a value above
-    255 holds 8 bits and stays as it is.
-
-    Raises:
-        RequestError: the file does not exist, is no image, is cut off, or is a decompression bomb.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(path)
-        with image:
-            return _to_mode(ImageOps.exif_transpose(image), mode)
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such image.", "check the path.") from None
-    except IsADirectoryError:
-        raise RequestError(f"{path} is a folder.", "name image files.") from None
-    except UnidentifiedImageError:
-        raise RequestError(f"{path} is not an image.", "give a file that Pillow opens.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limit = f"{Image.MAX_IMAGE_PIXELS:,}"
-        raise RequestError(
-            f"{path} has more than {limit} pixels (a decompression bomb?).",
-            "shrink the image first.",
-        ) from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise RequestError(f"{path} can't be decoded: {error}.", "save the image again.") from None
-
-
-def _to_mode(image: "Image", mode: Mode) -> "Image":
-    from PIL import Image
-
-    if image.mode.startswith("I"):  # 16 bits are in I;16 and, from PGM and TIFF files, in I
-        grey = np.asarray(image, np.float64).clip(0, 65535)
-        depth = 1 if image.mode == "I" and grey.max() <= 255 else 257  # noqa: PLR2004 8 bits
-        image = Image.fromarray((grey / depth).round().astype(np.uint8))
-    elif image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
-    return image.convert(mode)
 
 
 def preprocess(image: "Image", preprocessing: Preprocessing) -> Array:

@@ -174,6 +174,7 @@ def _make_report(
         not_finite=int((after == NO_CLASS).sum()),
         unreadable=images.unreadable,
         unlabelled=images.unlabelled,
+        not_images=images.not_images,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vit_export.data.dataset import SkippedImages
+from vit_export.data.image_folder import SkippedImages
 
 QUANTILE_95 = 1.959963984540054
 """Quantile of the normal distribution for a two-sided interval of 95%."""
@@ -68,6 +68,8 @@ class AccuracyReport:
     """Answers of the artifact with NaN or infinity; they are neither right nor in agreement."""
     unreadable: SkippedImages
     unlabelled: SkippedImages
+    not_images: SkippedImages
+    """Files of the folder that are no images."""
 
     @property
     def difference_points(self) -> float | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from vit_export.cli.render.blocks import Block, Table, line, marked_line, row
-from vit_export.data.dataset import SkippedImages
+from vit_export.data.image_folder import SkippedImages
 from vit_export.validation.metrics import AccuracyReport, Proportion
 
 
@@ -20,8 +20,9 @@ def describe_accuracy(report: AccuracyReport, runtime: str) -> Iterator[Block]:
     yield from map(line, _comparisons(report))
     if report.not_finite:
         yield marked_line("✗", "red", f"{report.not_finite} answers are NaN or infinite")
-    yield from _describe_skipped(report.unreadable, "can't be read")
-    yield from _describe_skipped(report.unlabelled, "have no label")
+    yield from _describe_skipped(report.unreadable, "images can't be read and")
+    yield from _describe_skipped(report.unlabelled, "images have no label and")
+    yield from _describe_skipped(report.not_images, "other files are no images and")
 
 
 def _comparisons(report: AccuracyReport) -> Iterator[str]:
@@ -46,5 +47,5 @@ def _interval(share: Proportion) -> str:
 
 def _describe_skipped(skipped: SkippedImages, reason: str) -> Iterator[Block]:
     if skipped.count:
-        text = f"{skipped.count} images {reason} and were left out: {skipped.names}"
+        text = f"{skipped.count} {reason} were left out: {skipped.names}"
         yield marked_line("!", "yellow", text)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_export.core.errors import RequestError, did_you_mean
-from vit_export.data.labels import read_labels
+from vit_export.data.label_file import read_labels
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.vit.spec import VitSpec
 
