@@ -1,5 +1,6 @@
 """The command line: parse, call the function of the same name in `api`, print."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from vit_export.cli.predict import predict
 from vit_export.cli.summary import summary
 from vit_export.cli.validate import validate
 from vit_export.core.errors import BuildError, RequestError
+
+LAST_STANDARD_DESCRIPTOR = 2
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,10 +49,12 @@ def run(argv: Sequence[str]) -> int:
         cli.main(args=list(argv), prog_name="vit-export", standalone_mode=False)
         if sys.stdout is not None:  # it is None where the caller closed it
             sys.stdout.flush()  # a full disk behind it is an error like any other
+    except BrokenPipeError:  # the reader has gone, as in `| head -1`; the work is done
+        return 0
     except click.exceptions.NoArgsIsHelpError as help_text:
         click.echo(help_text.format_message(), err=True)
         return RequestError.exit_code
-    except (BrokenPipeError, SystemExit):  # click exits when its reader is gone, as in `| head -1`
+    except SystemExit:  # click exits when the reader of its help has gone
         return BuildError.exit_code
     except (Exception, KeyboardInterrupt) as error:
         failure = describe_error(error)
@@ -62,8 +67,23 @@ def run(argv: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the command line and end the process at once, because unloading torch takes a second."""
+    _prepare_streams()
     exit_code = run(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, AttributeError):  # one may be closed or full
             stream.flush()
     os._exit(exit_code)
+
+
+def _prepare_streams() -> None:
+    """Make printing safe where a stream is closed, or lacks a letter.
+
+    Without it, the next file that is opened would be what a library prints to.
+    """
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= LAST_STANDARD_DESCRIPTOR:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -23,12 +23,25 @@ def describe_error(error: BaseException) -> VitExportError | None:
         return RequestError(error.format_message(), "see --help.")
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return _InterruptionError("interrupted.", "run it again; nothing was changed.")
+    return _describe_machine_error(error)
+
+
+def _describe_machine_error(error: BaseException) -> VitExportError | None:
+    """Return the error of a system that has too little space, memory or whole libraries."""
     if isinstance(error, OSError):
         return BuildError(f"{error}.", "check the path, its permissions and the free space.")
     if is_out_of_memory(error):
         fix = "take a smaller model or a machine with more memory."
         return BuildError("out of memory.", fix)
+    if isinstance(error, SystemError) or _is_broken_library(error):
+        message = f"a library failed, for lack of memory or because it is damaged: {error}."
+        return BuildError(message, "raise the memory limit (ulimit -v), or install it again.")
     return None
+
+
+def _is_broken_library(error: BaseException) -> bool:
+    """Return whether a library is there and can't be loaded: no memory to map it, for example."""
+    return isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

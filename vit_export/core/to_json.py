@@ -7,7 +7,10 @@ from typing import Any
 
 
 def to_json(values: Any) -> str:
-    """Return `values` as one JSON document; infinities and NaN become text, as JSON lacks them."""
+    r"""Return `values` as one JSON document.
+
+    JSON lacks infinities, NaN and names that are not UTF-8: they become text, as in `caf\xe9.png`.
+    """
     return json.dumps(_finite(values), indent=2, sort_keys=True, allow_nan=False)
 
 
@@ -15,7 +18,15 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(key): _finite(one) for key, one in value.items()}
+        return {_spell_bytes(str(key)): _finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
-    return value
+    return _spell_bytes(value) if isinstance(value, str) else value
+
+
+def _spell_bytes(text: str) -> str:
+    r"""Return the text with halves of characters spelled, such as `\xe9` or `\ud800`."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # halves that stand for no byte
+        return text.encode("utf-8", "backslashreplace").decode()

@@ -31,7 +31,8 @@ def simplify(model: ir.Model) -> ir.Model:
         try:
             proto, _ = onnxsim.simplify(ir.to_proto(model), skipped_optimizers=SKIPPED_OPTIMIZERS)
         except Exception as error:  # noqa: BLE001 it raises whatever its C++ core throws
-            raise BuildError(f"onnxsim failed: {error}", "export with --no-simplify.") from None
+            reason = str(error) or type(error).__name__
+            raise BuildError(f"onnxsim failed: {reason}", "export with --no-simplify.") from None
     simplified: ir.Model = ir.from_proto(proto)
     for value in list(simplified.graph.inputs):
         if value.name is not None and value.name in weights:

@@ -12,6 +12,7 @@ import click
 
 from vit_export.cli.render.blocks import Block
 from vit_export.cli.render.plain import format_plainly
+from vit_export.cli.render.printable import make_printable
 from vit_export.core.errors import VitExportError
 from vit_export.core.progress import Progress, ReportShare, silent
 from vit_export.core.to_json import to_json
@@ -29,12 +30,15 @@ def show_notice(blocks: Iterable[Block]) -> None:
 
 def show_json(value: Any) -> None:
     """Print one JSON document to stdout."""
-    click.echo(to_json(value))
+    with _until_reader_leaves(sys.stdout):
+        click.echo(to_json(value))
 
 
 def show_error(error: VitExportError) -> None:
     """Print an error and its fix to stderr."""
-    click.echo(f"Error: {error.message}\nFix: {error.fix}", err=True)
+    text = make_printable(f"Error: {error.message}\nFix: {error.fix}", lines=True)
+    with _until_reader_leaves(sys.stderr):
+        click.echo(_encodable(text, sys.stderr), err=True)
 
 
 def show_progress(*, quiet: bool) -> Progress:
@@ -42,7 +46,8 @@ def show_progress(*, quiet: bool) -> Progress:
     return silent if quiet else _show_stage
 
 
-def _show_stage(name: str) -> AbstractContextManager[ReportShare | None]:
+def _show_stage(stage: str) -> AbstractContextManager[ReportShare | None]:
+    name = make_printable(stage)
     if _has_colour(sys.stderr):
         from vit_export.cli.render.pretty import show_stage_prettily
 
@@ -54,17 +59,32 @@ def _show_stage(name: str) -> AbstractContextManager[ReportShare | None]:
 def _show_stage_plainly(name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
-    click.echo(f"{time.perf_counter() - started:6.1f} s  {name}", err=True)
+    text = f"{time.perf_counter() - started:6.1f} s  {name}"
+    with _until_reader_leaves(sys.stderr):
+        click.echo(_encodable(text, sys.stderr), err=True)
 
 
 def _print(blocks: Iterable[Block], stream: TextIO | None) -> None:
-    if _has_colour(stream):
-        from vit_export.cli.render.pretty import print_prettily
+    with _until_reader_leaves(stream):
+        if _has_colour(stream):
+            from vit_export.cli.render.pretty import print_prettily
 
-        print_prettily(blocks, stream)
-    else:
-        for block in blocks:
-            click.echo(_encodable(format_plainly(block), stream), file=stream)
+            print_prettily(blocks, stream)
+        else:
+            for block in blocks:
+                click.echo(_encodable(format_plainly(block), stream), file=stream)
+
+
+@contextmanager
+def _until_reader_leaves(stream: TextIO | None) -> Iterator[None]:
+    """Print no more to a stream whose reader has gone, as in `| head -1`; the work goes on."""
+    try:
+        yield
+    except BrokenPipeError:
+        if stream is not None:  # what waits in its buffer goes nowhere
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _has_colour(stream: TextIO | None) -> TypeGuard[TextIO]:
