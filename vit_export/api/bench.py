@@ -21,6 +21,7 @@ def bench(
     against: str = "",
     rounds: int = 7,
     plot: str | Path | None = None,
+    trust: bool = False,
     progress: Progress = silent,
 ) -> Bench:
     """Measure the latency of artifacts and baselines in milliseconds, in alternating bursts.
@@ -34,6 +35,7 @@ def bench(
         against: baselines, such as "eager,openvino"; `vit_export.bench.baselines` lists them.
         rounds: bursts per candidate, 5 or more.
         plot: a figure file to write, of the latencies.
+        trust: whether code in the files may run, where their kind of file holds code.
         progress: opened around every stage.
 
     Raises:
@@ -53,6 +55,7 @@ def bench(
         weights=checkpoint,
         threads=threads,
         rounds=rounds,
+        trust=trust,
         progress=progress,
     )
     if figure is not None:

@@ -25,7 +25,12 @@ class Prediction:
 
 
 def predict(
-    artifact: str | Path, images: Sequence[str | Path], *, top: int = 5, threads: int | None = None
+    artifact: str | Path,
+    images: Sequence[str | Path],
+    *,
+    top: int = 5,
+    threads: int | None = None,
+    trust: bool = False,
 ) -> list[Prediction]:
     """Classify each image, and return the most probable classes in the order of `images`.
 
@@ -36,6 +41,7 @@ def predict(
         images: image files of any size.
         top: how many classes, at least 1.
         threads: intra-op threads of the runtime; None for the runtime's default.
+        trust: whether code in the file may run, where its kind of file holds code.
 
     Raises:
         RequestError: vit-export did not write the file, it has no classes or no preprocessing, or
@@ -46,7 +52,7 @@ def predict(
     if top < 1:
         raise RequestError(f"top is {top}.", "give 1 or more.")
     path = Path(artifact)
-    session = open_artifact(path, threads)
+    session = open_artifact(path, threads, trust=trust)
     manifest = read_manifest(session, path)
     preprocessing = _require_preprocessing(manifest, top)
     read = read_pixels if manifest.takes_pixels else read_input

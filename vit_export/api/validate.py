@@ -55,6 +55,7 @@ def validate(
     report: str | Path | None = None,
     threads: int | None = None,
     on: Iterable[str] = (),
+    trust: bool = False,
     progress: Progress = silent,
 ) -> Verdict:
     """Validate an existing file, and return the verdict. ONNX needs no torch without `weights`.
@@ -82,6 +83,7 @@ def validate(
         threads: intra-op threads of the runtime; None for the runtime's default.
         on: names of CPUs, `emulate()` lists them. An ONNX file is proven on each of them too, in an
             emulator, for `Verdict.emulated`; `images` are answered on this machine alone.
+        trust: whether code in the file may run, where its kind of file holds code.
         progress: opened around every stage.
 
     Raises:
@@ -108,7 +110,7 @@ def validate(
     )
     annotations = read_annotations(images, labels_csv)
     report_file = resolve_report(report, _list_inputs(path, request, annotations))
-    session = open_artifact(path, threads)
+    session = open_artifact(path, threads, trust=trust)
     manifest = read_manifest(session, path)
     for sentence in find_backend(manifest.target).warnings(manifest):
         warn(progress, sentence)

@@ -150,6 +150,14 @@ class Manifest:
             raise RequestError(message, "export the model again.") from None
         if not isinstance(values, dict):
             raise RequestError(f"{where}: its manifest is no object.", "export the model again.")
+        try:
+            return cls._from_values(values, where)
+        except (OverflowError, RecursionError) as error:
+            message = f"{where}: its manifest holds a value out of range ({error})."
+            raise RequestError(message, "export the model again.") from None
+
+    @classmethod
+    def _from_values(cls, values: Mapping[str, Any], where: str) -> Self:
         values = upgrade(values, where)
         known = {KEYS.get(one.name, one.name) for one in fields(cls)}
         for name in values:

@@ -100,10 +100,7 @@ class Backend:
     and MissingError where the runtime is not installed.
     """
     read_own_manifest: Callable[[Path], Manifest]
-    """Return the manifest inside or beside a file, which is neither opened nor run.
-
-    Raises RequestError for a damaged file, and for one without a manifest.
-    """
+    """Return the manifest inside or beside a file, which does not run; or raise RequestError."""
     find_danger: Callable[[Path], str] = defaults.find_no_danger
     """Return in words the code that opening a file would run; empty where there is none."""
     companions: Callable[[Path], Sequence[Path]] = defaults.stand_alone

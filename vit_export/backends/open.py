@@ -35,15 +35,23 @@ def find_backend_of(path: Path) -> Backend:
     return backend
 
 
-def open_artifact(path: Path, threads: int | None = None) -> Session:
+def open_artifact(path: Path, threads: int | None = None, *, trust: bool = False) -> Session:
     """Return a session on the artifact at `path` with that many threads (None: its default).
 
+    `trust` says that code in the file may run, where its kind of file holds code.
+
     Raises:
-        RequestError: the file is missing, cut off, or no artifact at all.
+        RequestError: the file is missing, cut off, or no artifact at all; or opening it would run
+            code of its author's, and it is not trusted.
         NotHereError: it is whole, and cannot run on this machine.
         MissingError: its runtime is not installed.
     """
-    return find_backend_of(path).open(path, threads)
+    backend = find_backend_of(path)
+    danger = "" if trust else backend.find_danger(path)
+    if danger:
+        message = f"To open {path} runs {danger}."
+        raise RequestError(message, "add --trust if you trust its author (trust=True in Python).")
+    return backend.open(path, threads)
 
 
 def read_manifest(session: Session, path: Path) -> Manifest:

@@ -16,6 +16,10 @@ TAKES = "vit-export inspect says which images and batches the artifact takes."
 """What to do after a `RunFailedError`."""
 
 
+FOREIGN = "give a file that vit-export wrote."
+"""What to do about a file of somebody else's."""
+
+
 class RunFailedError(VitExportError):
     """The runtime opened the artifact but could not run it on these images."""
 
@@ -101,8 +105,16 @@ def parse_manifest(text: str | None, path: Path) -> Manifest:
     return Manifest.from_json(text, str(path))
 
 
-def stack_outputs(outputs: Sequence[npt.NDArray[Any]]) -> Array:
-    """Return the outputs of a file, (B, …) each, as one array; several become (B, …, outputs)."""
+def stack_outputs(outputs: Sequence[npt.NDArray[Any]], rows: int) -> Array:
+    """Return the outputs of a file, (B, …) each, as one array; several become (B, …, outputs).
+
+    Raises:
+        RequestError: they have several shapes, or not one answer for each of `rows` images.
+    """
+    shapes = {one.shape for one in outputs}
+    if len(shapes) != 1 or not all(shape[:1] == (rows,) for shape in shapes):
+        listing = ", ".join(str(one.shape) for one in outputs) or "nothing"
+        raise RequestError(f"The file answers {listing} to {rows} images.", FOREIGN)
     return np.asarray(outputs[0] if len(outputs) == 1 else np.stack(outputs, -1), np.float32)
 
 

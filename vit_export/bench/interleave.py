@@ -35,7 +35,8 @@ class Worker:
     def __init__(self, candidate: Candidate) -> None:
         self.candidate = candidate
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "vit_export.bench.worker"],
+            # -P: whatever lies in the current folder is not imported
+            [sys.executable, "-P", "-m", "vit_export.bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -71,13 +71,13 @@ class AnsweredSamples:
         return min(snr_db(signal, *pair) for pair in zip(self.answers, answers, strict=True))
 
 
-def read_artifact(path: Path, batches: Sequence[int]) -> Artifact:
+def read_artifact(path: Path, batches: Sequence[int], *, trust: bool) -> Artifact:
     """Open the artifact at `path` and check that it takes all `batches`.
 
     Raises:
         RequestError: vit-export did not write the file, or it does not take one of the batches.
     """
-    manifest = read_manifest(open_artifact(path), path)
+    manifest = read_manifest(open_artifact(path, trust=trust), path)
     manifest.check_plain(path)
     for batch in batches:
         if not manifest.batch.takes(batch):

@@ -50,6 +50,7 @@ def run_bench(
     weights: Path | None,
     threads: int | None,
     rounds: int,
+    trust: bool = False,
     progress: Progress = silent,
 ) -> Bench:
     """Measure artifacts and baselines in alternating bursts, beside the roofline of this machine.
@@ -61,6 +62,7 @@ def run_bench(
         weights: checkpoint of the first artifact, for the baselines; None if it ships or is random.
         threads: threads of each candidate; None leaves each runtime its default.
         rounds: bursts per candidate.
+        trust: whether code in the artifacts may run.
         progress: opened around each stage.
 
     Raises:
@@ -73,7 +75,7 @@ def run_bench(
     if rounds < MIN_ROUNDS:
         raise RequestError(f"{rounds} rounds give no interval.", f"take {MIN_ROUNDS} or more.")
     check_baselines(against)
-    files = [read_artifact(path, batches) for path in artifacts]
+    files = [read_artifact(path, batches, trust=trust) for path in artifacts]
     _check_same_size(files)
     flops = count_flops(files[0].manifest.require_spec())
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:

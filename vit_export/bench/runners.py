@@ -53,7 +53,8 @@ def wrap_session(session: Session) -> Runner:
 
 
 def _open_file(candidate: Candidate) -> Runner:
-    return wrap_session(open_artifact(Path(candidate.path), candidate.threads))
+    # the parent has opened the file before, and asked whether it is trusted
+    return wrap_session(open_artifact(Path(candidate.path), candidate.threads, trust=True))
 
 
 def _open_eager(candidate: Candidate) -> Runner:

@@ -25,6 +25,8 @@ WEIGHTS_FILES = (
 """Names that a folder is searched for, in this order; else its only weights file is read."""
 MAX_NAMES = 3
 """Number of tensors that one error lists."""
+MAX_TENSORS = 20_000
+"""Most tensors of a checkpoint: the largest published ViTs have about a thousand."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "timm_model.")
 """Prefixes that DataParallel, torch.compile, Lightning and TimmWrapper put before every name."""
 
@@ -58,6 +60,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     weights = _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
     if not weights.tensors:
         raise RequestError(f"{file} holds no tensors.", "save model.state_dict().")
+    if len(weights.tensors) > MAX_TENSORS:
+        message = f"{file} holds {len(weights.tensors):,} tensors, and {MAX_TENSORS:,} is the most."
+        raise RequestError(message, "save the state dict of one model.")
     return Checkpoint(
         path=path,
         tensors=_strip_prefixes(weights.tensors),

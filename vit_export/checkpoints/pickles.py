@@ -7,7 +7,7 @@ Each case ends in a RequestError, since torch's own errors advise to run the cod
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,11 @@ WRAPPERS = ("model_ema", "state_dict_ema", "state_dict", "model", "model_state_d
 """Keys under which training scripts keep the tensors; averaged weights come first."""
 MAX_DEPTH = 4
 """Maximum number of nested wrappers, since a pickle may contain itself."""
+MAX_PICKLE_BYTES = 4 << 20
+"""Largest pickle in an archive, which names tensors but does not hold their numbers.
+
+A thousand tensors have 0.1 MB. Each byte may become a list of 60 bytes.
+"""
 MAX_NAMES = 5
 """Number of keys that one error lists."""
 COPY_AGAIN = "copy it again; a readable file is written by torch.save(model.state_dict(), …)."
@@ -71,13 +76,25 @@ def _check_no_program(path: Path) -> None:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name.partition("/")[2] for name in archive.namelist()}
+            records = archive.infolist()
     except Exception as error:  # noqa: BLE001 as above
         raise _explain(path, error) from None
+    members = {one.filename.partition("/")[2] for one in records}
     if "constants.pkl" in members or any(name.startswith("code/") for name in members):
         message = f"{path} is a TorchScript archive: a program with its weights, not weights alone."
         code = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
         raise RequestError(message, f"if you trust its origin, extract the weights: {code}.")
+    _check_sizes(path, records)
+
+
+def _check_sizes(path: Path, records: Sequence[zipfile.ZipInfo]) -> None:
+    """Raise RequestError if a small file may unpack to much more than its own size."""
+    pickles = [one for one in records if one.filename.endswith(".pkl")]
+    if any(one.compress_type != zipfile.ZIP_STORED for one in records):
+        raise RequestError(f"{path} is compressed, which torch.save never does.", COPY_AGAIN)
+    if any(one.file_size > MAX_PICKLE_BYTES for one in pickles):
+        message = f"{path} holds a pickle of more than {MAX_PICKLE_BYTES:,} bytes."
+        raise RequestError(message, "save model.state_dict(), and nothing else.")
 
 
 def _explain(path: Path, error: Exception) -> RequestError:

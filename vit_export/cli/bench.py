@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vit_export.cli.options import options
-from vit_export.cli.options.common import JSON, PLOT, QUIET, THREADS
+from vit_export.cli.options.common import JSON, PLOT, QUIET, THREADS, TRUST
 from vit_export.cli.options.model import WEIGHTS
 from vit_export.cli.options.paths import INPUT
 
@@ -27,7 +27,7 @@ ROUNDS = click.option(
 
 
 @click.command()
-@options(ARTIFACTS, BATCHES, WEIGHTS, THREADS, AGAINST, ROUNDS, PLOT, JSON, QUIET)
+@options(ARTIFACTS, BATCHES, WEIGHTS, THREADS, TRUST, AGAINST, ROUNDS, PLOT, JSON, QUIET)
 def bench(artifacts: tuple[Path, ...], *, as_json: bool, quiet: bool, **request: Any) -> None:
     """Measure ARTIFACTS beside baselines and this machine's limit, in one interleaved run."""
     from vit_export import api

@@ -13,6 +13,7 @@ from vit_export.cli.options.common import (
     LABELS_CSV,
     QUIET,
     THREADS,
+    TRUST,
     VERBOSE,
 )
 from vit_export.cli.options.model import LABELS, PREPROCESSING, WEIGHTS
@@ -71,6 +72,7 @@ ON = click.option(
     REPORT,
     ON,
     THREADS,
+    TRUST,
     JSON,
     QUIET,
     VERBOSE,

@@ -93,9 +93,9 @@ def _read_suitable(artifact: Path, preprocess: str | None) -> tuple[Manifest, Pr
     Raises:
         RequestError: it does not suit one, or does not preprocess where `preprocess` says.
     """
+    load_runtime(find_backend_of(artifact).read_manifest(artifact).target)
     session = open_artifact(artifact)
     manifest = read_manifest(session, artifact)
-    load_runtime(manifest.target)
     arithmetic = find_backend_of(artifact).find_precisions(artifact)
     manifest = replace(manifest, tolerance=choose_tolerance(manifest, arithmetic))
     if not manifest.signature.classifies:

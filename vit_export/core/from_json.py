@@ -1,6 +1,6 @@
 """JSON values to typed records: every field is checked, and an error names the field."""
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
@@ -10,6 +10,8 @@ from vit_export.core import dataclass_checks
 from vit_export.core.errors import RequestError
 
 Record = TypeVar("Record")
+LARGEST = sys.float_info.max
+"""Larger whole numbers are no float."""
 TYPE_NAMES = {**dataclass_checks.TYPE_NAMES, float: "a finite number"}
 """How errors name a type."""
 
@@ -83,7 +85,7 @@ def _is_plain(kind: Any, value: object) -> bool:
     if isinstance(value, bool) or kind is bool:
         return isinstance(value, bool) and kind is bool
     if kind is float:
-        return isinstance(value, int | float) and math.isfinite(value)
+        return isinstance(value, int | float) and -LARGEST <= value <= LARGEST  # no NaN either
     return isinstance(value, kind)
 
 

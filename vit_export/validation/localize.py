@@ -10,7 +10,7 @@ import numpy as np
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.base import OpenTaps
-from vit_export.backends.open import find_backend_of, read_manifest
+from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.backends.records import ModuleNames
 from vit_export.backends.session import Taps
 from vit_export.checkpoints.from_manifest import rebuild_identical_vit
@@ -96,7 +96,7 @@ def find_first_mismatch(
 
     backend = find_backend_of(path)
     open_taps = backend.require_taps(path)
-    session = backend.open(path, threads)
+    session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
     manifest.check_plain(path)
     tolerance = choose_tolerance(manifest, backend.find_precisions(path))

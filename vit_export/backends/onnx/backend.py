@@ -96,7 +96,12 @@ def describe(path: Path, manifest: Manifest) -> Description:
     from vit_export.graph.audit import audit
 
     expected = manifest.spec.expected_fusions if manifest.spec else None
-    return Description(audit=audit(onnx_ir.load(path), expected))
+    try:
+        return Description(audit=audit(onnx_ir.load(path), expected))
+    except Exception as error:  # noqa: BLE001 a foreign graph makes its reader raise anything
+        reason = str(error).partition("\n")[0]
+        message = f"{path} holds another graph than its manifest says: {reason}"
+        raise RequestError(message, "give a file that vit-export wrote.") from None
 
 
 def open_taps(path: Path, names: ModuleNames, threads: int | None) -> OnnxTaps:

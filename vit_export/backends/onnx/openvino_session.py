@@ -54,7 +54,9 @@ class OpenVinoSession:
         except RuntimeError as error:
             raise RunFailedError(_find_reason(error), TAKES) from None
         # the next run writes its answers where these are
-        return stack_outputs([answers[output].copy() for output in self._model.outputs])
+        return stack_outputs(
+            [answers[output].copy() for output in self._model.outputs], len(images)
+        )
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` by this machine's clock."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
 from vit_export.backends.onnx.data_files import check_data_files
-from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.session import FOREIGN, TAKES, RunFailedError, stack_outputs, wall_clock_ms
 from vit_export.core.cpu import identify_cpu
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.int8_sums import PRECISE, needs_precise
@@ -48,6 +48,18 @@ def _describe_options(session: Any) -> str:
         return ""
 
 
+def _check_interface(session: Any, path: Path) -> None:
+    """Raise RequestError unless a file has one input and outputs of numbers."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    types = [one.type for one in outputs]
+    if len(inputs) != 1:
+        raise RequestError(f"{path} has {len(inputs)} inputs, and images need one.", FOREIGN)
+    if inputs[0].type not in {"tensor(float)", *DTYPES}:
+        raise RequestError(f"{path} takes {inputs[0].type}, which is no image.", FOREIGN)
+    if not all(one.startswith("tensor(") and "string" not in one for one in types):
+        raise RequestError(f"{path} answers {', '.join(types)}, not numbers alone.", FOREIGN)
+
+
 class OnnxSession:
     """An ONNX file, open in ONNX Runtime's CPU provider.
 
@@ -67,6 +79,7 @@ class OnnxSession:
             message = f"{path} is an ONNX file and needs ONNX Runtime."
             raise MissingError(message, "pip install onnxruntime") from None
         version = f"ONNX Runtime {onnxruntime.__version__}"
+        check_data_files(path)
         try:
             self._session = open_inference_session(path, threads)
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
@@ -75,7 +88,7 @@ class OnnxSession:
             raise RequestError(
                 message, "copy it again with its .data file, or export the model again."
             ) from None
-        check_data_files(path)
+        _check_interface(self._session, path)
         cpu = f"CPU, {identify_cpu().name}{_describe_options(self._session)}"
         self.runtime = f"{version} ({cpu})"
         (image,) = self._session.get_inputs()
@@ -90,7 +103,7 @@ class OnnxSession:
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             reason = str(error).partition("\n")[0]
             raise RunFailedError(reason, TAKES) from None
-        return stack_outputs(answers)
+        return stack_outputs(answers, len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` by this machine's clock."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vit_export.core.errors import MissingError
+from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.graph.evaluate import open_with_values
 
@@ -27,7 +27,12 @@ class OnnxTaps:
         self._answer = model.graph.output[0].name
         self._values = _values_by_module(model.graph, modules)
         values = list(self._values.values())
-        self._session = open_with_values(model, path.parent, values, threads)
+        try:
+            self._session = open_with_values(model, path.parent, values, threads)
+        except Exception as error:  # noqa: BLE001 ONNX Runtime's exceptions share no base class
+            reason = str(error).partition("\n")[0]
+            message = f"{path} doesn't open with more outputs: {reason}"
+            raise RequestError(message, "give a file that vit-export wrote.") from None
 
     def run(self, image: Array) -> Mapping[str, Array]:
         """Return the outputs (rows, D) of modules by name, for one `image` (C, H, W)."""
@@ -53,4 +58,7 @@ def _values_by_module(graph: Any, modules: Sequence[str]) -> dict[str, str]:
 
 
 def _rows(value: Any) -> Array:
+    if not np.ndim(value):
+        message = "A module of the file answers a single number."
+        raise RequestError(message, "give a file that vit-export wrote.")
     return np.asarray(value, np.float32).reshape(-1, value.shape[-1])

@@ -129,6 +129,16 @@ def open_engine(path: Path, threads: int | None) -> Session:  # noqa: ARG001 an 
     return variant.open(path, check_loads(path, info, variant), manifest)
 
 
+def find_danger(path: Path) -> str:
+    """Return the code that opening an engine runs besides the kernels of the GPU."""
+    info = EngineInfo.from_mapping(read_sidecar(path).engine, str(path))
+    if find_variant(info).name == "torch":
+        return "Python code that its author may have pickled into it (torch.export.load)"
+    if info.version_compatible:
+        return "code for the CPU that it carries with it (--version-compatible)"
+    return ""
+
+
 def find_stand_in(path: Path) -> Path | None:
     """Return the twin or the graph of an engine; a program of torch-tensorrt has none."""
     graphs = (twin_path(path), graph_path(path))
@@ -192,6 +202,7 @@ TENSORRT = Backend(
     recognize=is_engine,
     open=open_engine,
     read_own_manifest=read_sidecar,
+    find_danger=find_danger,
     companions=list_companions,
     warnings=list_warnings,
     describe=describe,

@@ -83,7 +83,7 @@ def _is_program(path: Path) -> bool:
     try:
         document = json.loads(sidecar_path(path).read_bytes())
         return bool(document["engine"]["kind"] == "torch")
-    except (OSError, ValueError, KeyError, TypeError):  # no such file, or anybody's
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # no such file, or anybody's
         return False
 
 

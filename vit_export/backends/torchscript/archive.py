@@ -128,8 +128,8 @@ def _find_end(path: Path, file: BinaryIO, info: ZipInfo) -> int:
     is_same = name == info.filename.encode() and info.compress_size == info.file_size
     if magic != LOCAL_MAGIC or flags or info.flag_bits or method != ZIP_STORED or not is_same:
         raise refuse(path, "the head of a record differs from its list of records")
-    start: int = info.header_offset
-    return start + LOCAL_BYTES + name_bytes + extra_bytes + info.file_size
+    end: int = info.header_offset + LOCAL_BYTES + name_bytes + extra_bytes + info.file_size
+    return end
 
 
 def _find_directory(file: BinaryIO, count: int) -> int | None:

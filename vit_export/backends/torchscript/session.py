@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.session import FOREIGN, TAKES, RunFailedError, stack_outputs, wall_clock_ms
 from vit_export.backends.torchscript.archive import read_manifest_json
 from vit_export.backends.torchscript.program import check_program
 from vit_export.core.cpu import identify_cpu
@@ -76,7 +76,9 @@ class TorchScriptSession:
             reason = str(error).strip().rpartition("\n")[2]
             raise RunFailedError(reason, TAKES) from None
         outputs = answer if isinstance(answer, tuple) else (answer,)
-        return stack_outputs([one.numpy() for one in outputs])
+        if not all(isinstance(one, torch.Tensor) for one in outputs):
+            raise RequestError("The file answers something else than tensors.", FOREIGN)
+        return stack_outputs([one.numpy() for one in outputs], len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` by this machine's clock."""

@@ -27,6 +27,11 @@ PLOT = click.option(
 THREADS = click.option(
     "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of the runtime."
 )
+TRUST = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the code that some engines carry: for files whose author you trust.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print no progress.")
 VERBOSE = click.option("-v", "--verbose", is_flag=True, help="Print a row for every answer.")

@@ -16,6 +16,8 @@ from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.vit.spec import VitSpec
 
 DEFAULT = "einops_vit_base_patch16_224"
+MAX_BYTES = 1 << 20
+"""Largest TOML file: the shipped ones have 0.5 kB."""
 KEYS = {"source", "weights", "labels", "vit", "preprocessing"}
 
 
@@ -71,11 +73,14 @@ def load_preset(name: str) -> Preset:
 
 
 def _read(path: Path) -> Preset:
+    if path.exists() and (not path.is_file() or path.stat().st_size > MAX_BYTES):
+        message = f"{path} is no file of at most {MAX_BYTES:,} bytes."
+        raise RequestError(message, "give a TOML file, see models/*.toml.")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}.", "check the path.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"{path} is not TOML: {error}.", "see models/*.toml.") from None
     for key in table:
         if key not in KEYS:

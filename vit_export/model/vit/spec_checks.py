@@ -12,6 +12,24 @@ POSITIVE = ("patch_size", "channels", "width", "depth", "heads", "hidden", "norm
 MAX_MLP_RATIO = 1000
 """Published models have 8 at most; a product beyond fp64 is no width."""
 
+MAX_SIZES = {
+    "patch_size": 4096,
+    "channels": 4096,
+    "width": 65_536,
+    "depth": 1000,
+    "heads": 4096,
+    "mlp_hidden": 1_048_576,
+    "register_tokens": 65_536,
+    "projection": 1_048_576,
+    "classes": 10_000_000,
+}
+"""Largest values, each some ten times that of any published model (ViT-22B: width 6144, depth 48).
+
+A file may come from anybody, and one number of it must not fill the memory.
+"""
+MAX_SIDE = 65_536
+"""Largest side of an image in pixels."""
+
 
 def check_sizes(spec: "VitSpec") -> None:
     """Raise RequestError unless every number of `spec` is valid, alone and with the others."""
@@ -41,6 +59,13 @@ def _check_numbers(spec: "VitSpec") -> None:
             raise RequestError(f"{name} is {getattr(spec, name)}.", f"give {name} as a number.")
     if spec.mlp_ratio > MAX_MLP_RATIO:
         raise RequestError(f"mlp_ratio is {spec.mlp_ratio}.", f"give {MAX_MLP_RATIO} at most.")
+    for name, largest in MAX_SIZES.items():
+        if (getattr(spec, name) or 0) > largest:
+            message = f"{name} is {getattr(spec, name)}, and {largest} is the largest."
+            raise RequestError(message, f"give {name} as a size of a real model.")
+    if max(spec.image_size) > MAX_SIDE:
+        message = f"image_size is {max(spec.image_size)}, and {MAX_SIDE} is the largest."
+        raise RequestError(message, "give a smaller image_size.")
     for name in POSITIVE:
         if getattr(spec, name) <= 0:
             raise RequestError(f"{name} is {getattr(spec, name)}.", f"give a positive {name}.")

@@ -98,7 +98,16 @@ def _run_apt(component: Component, url: str, pins: Sequence[str], downloads: Pat
 
 
 def _fetch_with_pip(download: Download, downloads: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    pip = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
     platforms = [word for wheel in WHEELS for word in ("--platform", wheel)]
     pin = f"{download.package}=={download.version}"
     _run([*pip, *platforms, "--python-version", "3.11", "--dest", ".", pin], downloads)

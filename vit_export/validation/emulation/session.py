@@ -43,7 +43,7 @@ class EmulatedSession:
         answer = self._process.ask({"run": "artifact"}, [images.astype(dtype)])
         if "error" in answer.fields:
             raise RunFailedError(answer.fields["error"], TAKES)
-        return stack_outputs(answer.arrays)
+        return stack_outputs(answer.arrays, len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` here, which say nothing about a real CPU."""
