@@ -10,6 +10,7 @@ from torch import nn
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress, ReportShare, track
+from vit_export.model.threads import use_one_thread
 from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.attention import AttentionPlan, plan_attention
 from vit_export.quantization.gptq import round_with_gptq
@@ -119,12 +120,14 @@ def plan_layers(
 
 
 @torch.no_grad()
+@use_one_thread()
 def plan_layer(layer: nn.Linear, stats: ActivationStats, name: str) -> LayerPlan:
     """The layer's rounded weight, corrected bias and input range in the scheme called `name`.
 
     The bias takes the mean error of the rounded weight, the part of the error that is the same for
     every image (Nagel et al., arXiv:1906.04721, section 4.2). GPTQ compensates for the rest, on
-    inputs that are rounded as the scheme rounds them.
+    inputs that are rounded as the scheme rounds them. All this happens in one thread: else numbers
+    halfway between two integers would depend on the number of threads.
     """
     scheme = SCHEMES[name]
     params = scheme.choose_params(stats)

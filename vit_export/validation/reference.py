@@ -8,14 +8,17 @@ from torch import Tensor, nn
 
 from vit_export.artifact.reference import Reference
 from vit_export.model.segments import split_into_segments
+from vit_export.model.threads import use_one_thread
 from vit_export.validation.sample_set import SampleSet
 from vit_export.validation.samples import digest
 
 
 @torch.inference_mode()
+@use_one_thread()
 def compute_reference(module: nn.Module, samples: SampleSet) -> Reference:
     """Return the answers of `module`, in fp32 and eval mode, to each input alone.
 
+    They are computed in one thread, so that every machine writes the same digits into a manifest.
     The noise floor of an answer is its largest |fp32 - fp64|. Digests are those of the file's
     inputs, which `validate` makes again.
     """
