@@ -378,3 +378,59 @@ def test_temporary_files_of_killed_processes_are_deleted_after_an_hour(tmp_path,
     os.utime(old, (0, 0))
     calibration_cache.store("key", {}, {})
     assert (old.exists(), new.exists()) == (False, True)
+
+
+# A plan that is repeated
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """The trained model in precision auto, exported in a process of its own with two threads."""
+    path = tmp_path_factory.mktemp("plan") / "a.onnx"
+    options = ("--model", "fashion_mnist", "--precision", "auto", "--out", path, "-q")
+    run("onnx", *options, process=True, env={"OMP_NUM_THREADS": "2"})
+    return path
+
+
+@pytest.mark.slow
+def test_a_plan_gives_the_same_bytes_on_one_thread(searched, tmp_path):
+    out = tmp_path / "b.onnx"
+    options = ("--model", "fashion_mnist", "--precision", "auto", "--plan", searched, "--out", out)
+    run("onnx", *options, "-q", process=True, env={"OMP_NUM_THREADS": "1"})
+    assert out.read_bytes() == searched.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_plan_of_another_architecture_is_refused(searched, tiny_export, tmp_path):
+    options = ("--precision", "auto", "--plan", searched)
+    done = tiny_export("onnx", tmp_path / "b.onnx", *options, exit_code=2)
+    assert "is a model of 4 blocks of width 128, and this one has 1 blocks of width 24" in done.stderr
+
+
+def test_a_file_without_a_search_has_no_plan(fashion_file, tmp_path):
+    with pytest.raises(RequestError, match="which has no plan to repeat"):
+        vit_export.onnx(
+            "fashion_mnist", tmp_path / "b.onnx", precision="auto", plan=fashion_file
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plot_needs_a_search(fashion_file, tmp_path):
+    options = {"precision": "auto", "plan": fashion_file, "plot": tmp_path / "p.png"}
+    with pytest.raises(RequestError, match="--plot shows a search"):
+        vit_export.onnx("fashion_mnist", tmp_path / "b.onnx", **options)
+
+
+@pytest.mark.parametrize(
+    ("schemes", "message"),
+    [
+        ({"blocks.9.mlp.expand": "int8"}, "no layer 'blocks.9.mlp.expand'"),
+        ({"blocks.0.mlp.expand": "int3"}, "no scheme 'int3'"),
+    ],
+)
+def test_a_plan_names_layers_and_schemes(schemes, message):
+    from vit_export.core.progress import silent
+
+    lowered = lower(Vit(tiny_spec()).eval())
+    with pytest.raises(RequestError, match=message):
+        repeat_plan(lowered, QuantizationRequest("auto"), {}, schemes, silent)

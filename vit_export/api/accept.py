@@ -109,8 +109,9 @@ def accept(
         BuildError: the file changed since its fingerprint was taken.
         MissingError: the file could not be run, and the request needs that.
     """
-    if origin.search is not None:
-        verdict = verdict.apply_budget(origin.search.budget)
+    is_mixed = request.quantization.precision == "auto"
+    if is_mixed:
+        verdict = verdict.apply_budget(request.quantization.budget)
     backend = request.backend
     facts = RunFacts(not_run=verdict.not_run, matmuls_by_dtype=verdict.products)
     if not verdict.accepted:
@@ -119,7 +120,7 @@ def accept(
         if verdict.is_wrong_elsewhere:  # `locate` compares in the backend's own runtime
             advice = "export it --for another runtime, and report this"
         fix = f"{advice}; {stage.out.name} is as it was."
-        if origin.search is not None:  # it may be the model, only less exact than requested
+        if is_mixed:  # it may be the model, only less exact than requested
             fix = f"allow more error, or give images like these to --calibration; or {fix}"
         raise RejectedError(verdict, fix)
     if verdict.not_run and request.options.get("require_run"):

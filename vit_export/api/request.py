@@ -69,7 +69,8 @@ class ExportRequest:
             labels=self.overrides.labels,
             images=self.images,
         )
-        inputs |= {"--calibration": self.quantization.calibration}
+        quantization = self.quantization
+        inputs |= {"--calibration": quantization.calibration, "--plan": quantization.plan}
         companions = [*self.backend.companions(self.out), *rejected_names(self.out)]
         check_keeps_inputs(
             self.out,

@@ -78,6 +78,7 @@ OPTION_PRECISIONS: Mapping[str, set[str]] = {
     "min_snr": {"auto"},
     "min_top1": {"auto"},
     "plot": {"auto"},
+    "plan": {"auto"},
 }
 """The precisions that each optional field of `QuantizationRequest` applies to."""
 
@@ -102,6 +103,8 @@ class QuantizationRequest:
     """Minimum share of images whose top class auto has to keep, 0 to 1."""
     plot: Path | None = None
     """File for the plot of auto's search."""
+    plan: Path | None = None
+    """An earlier file in auto, whose schemes are repeated in place of a search."""
 
     @property
     def budget(self) -> Budget:
@@ -132,6 +135,9 @@ def check_precision(request: QuantizationRequest, target: str, offers: tuple[str
         fix = did_you_mean(request.scales, get_args(Scales))
         raise RequestError(f"There are no scales {request.scales!r}.", fix)
     _check_options(request, offers)
+    if request.plan is not None and request.plot is not None:
+        message = "--plot shows a search, and --plan takes its place."
+        raise RequestError(message, "leave one of them out.")
     _ = request.budget  # raises RequestError for numbers out of range
     _check_parts(request)
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from vit_export.artifact.batch import MAX_PROVEN_BATCH, Batch, order_samples
 from vit_export.artifact.budget import FP32, MARGIN_DB, BudgetError, Choice, Point, SearchResult
+from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.numerics import Array
 from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress, ReportShare
@@ -64,13 +65,9 @@ def search(
     Raises:
         BudgetError: no assignment with a quantized layer keeps the budget.
     """
-    include = settings.request.include
-    with progress("smooth channels"):
-        names = find_linear_layers(lowered, include)
-        smooth_channels(lowered, stats, dict.fromkeys(names, ROUNDING_SCHEME))
-    layers = find_linear_layers(lowered, include)
+    layers = smooth(lowered, settings.request, stats, progress)
     with progress("round weights") as report_share:
-        plans = _plan_schemes(layers, stats, settings.schemes, report_share)
+        plans = plan_schemes(layers, stats, settings.schemes, report_share)
     ms = measure_layer_ms(
         layers,
         stats,
@@ -101,7 +98,17 @@ def search(
         images=len(test.images),
         runtime=f"ONNX Runtime {find_versions(['onnxruntime'])['onnxruntime']}",
     )
-    return _combine(best, plans), result
+    return combine(best, plans), result
+
+
+def smooth(
+    lowered: LoweredVit, request: QuantizationRequest, stats: LayerStats, progress: Progress
+) -> dict[str, nn.Linear]:
+    """Make channels easier to round, in place; return the layers, by name."""
+    with progress("smooth channels"):
+        names = find_linear_layers(lowered, request.include)
+        smooth_channels(lowered, stats, dict.fromkeys(names, ROUNDING_SCHEME))
+    return find_linear_layers(lowered, request.include)
 
 
 def _list_batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
@@ -111,7 +118,7 @@ def _list_batches(samples: int, others: int, batch: Batch) -> list[list[int]]:
     return [o[start : start + size] for o, size in orders for start in range(0, len(o), size)]
 
 
-def _plan_schemes(
+def plan_schemes(
     layers: Mapping[str, nn.Linear],
     stats: LayerStats,
     schemes: Sequence[str],
@@ -131,7 +138,7 @@ def _plan_schemes(
     }
 
 
-def _combine(assignment: Assignment, plans: Plans) -> QuantizationPlan:
+def combine(assignment: Assignment, plans: Plans) -> QuantizationPlan:
     """The plan of an assignment, from the plans of its schemes."""
     quantized = {name: scheme for name, scheme in assignment.schemes.items() if scheme != FP32}
     return QuantizationPlan(layers={name: plans[s].layers[name] for name, s in quantized.items()})
@@ -168,7 +175,7 @@ def find_first_within_budget(
     for candidate in candidates:
         if _to_db(factor * candidate.noise) < aim_db and candidate is not candidates[-1]:
             continue
-        plan = _combine(candidate, plans)
+        plan = combine(candidate, plans)
         worst_db, same = test.measure_accuracy(plan)
         agreement = same if settings.classifies else None
         point = Point(

@@ -48,6 +48,12 @@ SEARCH_PLOT = click.option(
     metavar="FILE.png",
     help="auto: write a figure of latency against accuracy, with the choice marked.",
 )
+PLAN = click.option(
+    "--plan",
+    type=INPUT,
+    metavar="FILE",
+    help="auto: repeat the choice of an earlier file, without a search.",
+)
 BY_NAME = {
     "scales": SCALES,
     "calibration": CALIBRATION,
@@ -56,6 +62,7 @@ BY_NAME = {
     "min_snr": MIN_SNR,
     "min_top1": MIN_TOP1,
     "plot": SEARCH_PLOT,
+    "plan": PLAN,
 }
 """An option for each name in `OPTION_PRECISIONS`."""
 
