@@ -12,6 +12,7 @@ from vit_export.backends.interface import INTERFACE
 from vit_export.backends.job import Job
 from vit_export.backends.onnx.arithmetic import find_precisions
 from vit_export.backends.onnx.content import read_content, read_metadata
+from vit_export.backends.onnx.data_files import check_data_files
 from vit_export.backends.onnx.graph import OPSET, PACKAGES, SIMPLIFY, build_graph, flavour_option
 from vit_export.backends.onnx.runtimes import list_other_runtimes
 from vit_export.backends.onnx.session import MAGIC, OnnxSession
@@ -87,6 +88,12 @@ def is_artifact(path: Path) -> bool:
     return path.suffix != ".safetensors"
 
 
+def read_own_manifest(path: Path) -> Manifest:
+    """Return the manifest in a file's metadata; the weights beside it have to be unchanged."""
+    check_data_files(path)
+    return parse_manifest(read_metadata(path).get(KEY), path)
+
+
 def describe(path: Path, manifest: Manifest) -> Description:
     """Return the audit of the graph, where onnx_ir is installed."""
     if find_spec("onnx_ir") is None:
@@ -123,7 +130,7 @@ ONNX = Backend(
     recognize=recognize,
     is_artifact=is_artifact,
     find_precisions=lambda path: find_precisions(read_content(path)),
-    read_own_manifest=lambda path: parse_manifest(read_metadata(path).get(KEY), path),
+    read_own_manifest=read_own_manifest,
     open=OnnxSession,
     other_runtimes=list_other_runtimes,
     companions=data_files,
