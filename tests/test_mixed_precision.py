@@ -20,6 +20,7 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench import layer_timing
 from vit_export.bench.gemm import GEMMS_PER_FILE
 from vit_export.core.errors import RequestError
+from vit_export.core.progress import silent
 from vit_export.data.image_folder import SkippedImages
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
@@ -28,6 +29,7 @@ from vit_export.quantization.fake_quant import fake_quantize
 from vit_export.quantization.mixed_precision import find_first_within_budget
 from vit_export.quantization.pareto import Assignment, walk_frontier
 from vit_export.quantization.plan import QuantizationPlan
+from vit_export.quantization.repeat import repeat_plan
 from vit_export.quantization.search_settings import SearchSettings
 from vit_export.quantization.sensitivity import AccuracyTest, enlarge_quarters
 from vit_export.validation.metrics import AccuracyReport, Proportion
@@ -372,12 +374,50 @@ def test_a_user_without_a_home_has_a_cache_only_by_variable(tmp_path, monkeypatc
 
 def test_temporary_files_of_killed_processes_are_deleted_after_an_hour(tmp_path, monkeypatch):
     monkeypatch.setenv("VIT_EXPORT_CACHE", str(tmp_path))
-    old, new = (tmp_path / f"{word}.unfinished" for word in ("old", "new"))
-    for path in (old, new):
+    own = ["0" * 64 + "." + digit * 32 for digit in "12"]
+    old, new, foreign = (tmp_path / f"{name}.unfinished" for name in (*own, "mine"))
+    for path in (old, new, foreign):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
+    os.utime(foreign, (0, 0))
     calibration_cache.store("key", {}, {})
-    assert (old.exists(), new.exists()) == (False, True)
+    assert [path.exists() for path in (old, new, foreign)] == [False, True, True]
+
+
+def test_only_files_of_the_cache_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIT_EXPORT_CACHE", str(tmp_path))
+    monkeypatch.setattr(calibration_cache, "MAX_BYTES", 1000)
+    mine, old = tmp_path / "my_model.safetensors", tmp_path / f"{'0' * 64}.safetensors"
+    for path in (mine, old):
+        path.write_bytes(bytes(2000))
+        os.utime(path, (0, 0))
+    key = "1" * 64
+    calibration_cache.store(key, {}, {})
+    assert sorted(tmp_path.iterdir()) == [tmp_path / f"{key}.safetensors", mine]
+
+
+def change_number(path):
+    """One number of a range is another; the file is whole."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 64
+    path.write_bytes(content)
+
+
+def change_text(path):
+    path.write_bytes(path.read_bytes().replace(b"rows_per_image", b"rows_per_imaga"))
+
+
+@pytest.mark.parametrize("change", [change_number, change_text])
+def test_a_changed_entry_of_the_cache_counts_as_missing(tmp_path, monkeypatch, change):
+    monkeypatch.setenv("VIT_EXPORT_CACHE", str(tmp_path))
+    names = ("total", "low", "high", "rows")
+    stats = observer.ActivationStats(
+        images=1, rows_per_image=2, count=2, **{name: torch.ones(2, 2) for name in names}
+    )
+    calibration_cache.store("key", {"layer": stats}, {})
+    assert calibration_cache.load("key") is not None
+    change(tmp_path / "key.safetensors")
+    assert calibration_cache.load("key") is None
 
 
 # A plan that is repeated
@@ -404,19 +444,20 @@ def test_a_plan_gives_the_same_bytes_on_one_thread(searched, tmp_path):
 def test_a_plan_of_another_architecture_is_refused(searched, tiny_export, tmp_path):
     options = ("--precision", "auto", "--plan", searched)
     done = tiny_export("onnx", tmp_path / "b.onnx", *options, exit_code=2)
-    assert "is a model of 4 blocks of width 128, and this one has 1 blocks of width 24" in done.stderr
+    assert (
+        "is a model of 4 blocks of width 128, and this one has 1 blocks of width 24" in done.stderr
+    )
 
 
-def test_a_file_without_a_search_has_no_plan(fashion_file, tmp_path):
+def test_a_file_without_a_search_has_no_plan(fashion, tmp_path):
+    fashion_file = next(iter(fashion.path.values()))
     with pytest.raises(RequestError, match="which has no plan to repeat"):
-        vit_export.onnx(
-            "fashion_mnist", tmp_path / "b.onnx", precision="auto", plan=fashion_file
-        )
+        vit_export.onnx("fashion_mnist", tmp_path / "b.onnx", precision="auto", plan=fashion_file)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_plot_needs_a_search(fashion_file, tmp_path):
-    options = {"precision": "auto", "plan": fashion_file, "plot": tmp_path / "p.png"}
+def test_a_plot_needs_a_search(tmp_path):
+    options = {"precision": "auto", "plan": tmp_path / "a.onnx", "plot": tmp_path / "p.png"}
     with pytest.raises(RequestError, match="--plot shows a search"):
         vit_export.onnx("fashion_mnist", tmp_path / "b.onnx", **options)
 
@@ -429,8 +470,6 @@ def test_a_plot_needs_a_search(fashion_file, tmp_path):
     ],
 )
 def test_a_plan_names_layers_and_schemes(schemes, message):
-    from vit_export.core.progress import silent
-
-    lowered = lower(Vit(tiny_spec()).eval())
+    lowered = lower(random_vit(tiny_spec(), 0))
     with pytest.raises(RequestError, match=message):
         repeat_plan(lowered, QuantizationRequest("auto"), {}, schemes, silent)

@@ -201,7 +201,7 @@ def test_a_file_of_an_earlier_run_may_stand_in_a_folder_that_is_read(tmp_path):
     out = tmp_path / "x.onnx"
     out.write_text("earlier")
     check_keeps_inputs(out, {"--weights": tmp_path}, suffixes={".onnx"})
-    with pytest.raises(RequestError, match="is read for --weights"):
+    with pytest.raises(RequestError, match="is the file of --weights"):
         check_keeps_inputs(out, {"--weights": tmp_path})
 
 

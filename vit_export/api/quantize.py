@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vit_export.api.request import ExportRequest
+from vit_export.api.stored_plan import read_schemes
 from vit_export.artifact.budget import SearchResult
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.artifact.records import CalibrationInfo
 from vit_export.artifact.tolerance import Tolerance
-from vit_export.backends.open import find_backend_of
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageDataset
-from vit_export.model.vit.spec import VitSpec
 from vit_export.validation.tolerances import TOLERANCES, within_budget
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -148,7 +147,7 @@ def _decide(
 
     quantization, (samples, calibration) = request.quantization, images
     if quantization.precision == "auto" and quantization.plan is not None:
-        schemes = read_schemes(quantization.plan, manifest.spec)
+        schemes = read_schemes(quantization.plan, manifest)
         return repeat_plan(lowered, quantization, stats, schemes, progress), None
     if quantization.precision == "auto":
         extra = calibration.pick(MAX_TRIAL_IMAGES) if calibration else []
@@ -157,25 +156,6 @@ def _decide(
             lowered, settings, stats, samples, extra, time_layers=time_layers, progress=progress
         )
     return make_plan(lowered, quantization, str(manifest.settings.flavour), stats, progress), None
-
-
-def read_schemes(path: Path, spec: VitSpec | None) -> dict[str, str]:
-    """Return the scheme of each quantized layer of an earlier file in precision auto.
-
-    Raises:
-        RequestError: vit-export did not write the file, not in precision auto, or for a model whose
-            blocks are others than those of `spec`.
-    """
-    manifest = find_backend_of(path).read_manifest(path)
-    if manifest.precision != "auto":
-        message = f"{path} is in {manifest.precision}, which has no plan to repeat."
-        raise RequestError(message, "give --plan a file in --precision auto.")
-    sizes = [(one.depth, one.width) for one in (manifest.spec, spec) if one is not None]
-    if len(set(sizes)) > 1:
-        theirs, ours = (f"{depth} blocks of width {width}" for depth, width in sizes)
-        message = f"{path} is a model of {theirs}, and this one has {ours}."
-        raise RequestError(message, "give --plan a file of the same architecture.")
-    return dict(manifest.layers)
 
 
 def _check_possible(

@@ -55,6 +55,9 @@ class ExportRequest:
     def __post_init__(self) -> None:
         self.backend.check(self.quantization, self.options)
         self.hints.spec_fields()
+        if self.quantization.plan is not None and self.quantization.plot is not None:
+            message = "--plot shows a search, and --plan takes its place."
+            raise RequestError(message, "leave one of them out.")
         check_suffix(self.backend, self.out)
         check_writable(self.out)
         self._check_keeps_inputs()
@@ -82,7 +85,8 @@ class ExportRequest:
         for option in self.backend.options:
             if option.metavar == "FILE" and self.options[option.name]:
                 file = Path(str(self.options[option.name]))
-                check_keeps_inputs(file, {**inputs, "--out": self.out})
+                flag = f"--{option.flag_name}"
+                check_keeps_inputs(file, {**inputs, "--out": self.out}, option=flag)
 
 
 def check_suffix(backend: Backend, out: Path) -> None:

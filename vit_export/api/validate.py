@@ -1,39 +1,26 @@
 """Validates an existing file: against its own answers, or against its checkpoint."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from vit_export.api.inputs import list_inputs
+from vit_export.api.validate_here import validate_here
 from vit_export.api.validation_request import ValidationRequest
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.reference import Reference
 from vit_export.backends import find_backend
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
-from vit_export.backends.session import Session
-from vit_export.checkpoints.from_manifest import rebuild_vit
-from vit_export.checkpoints.metadata import compare_metadata, find_metadata
 from vit_export.checkpoints.overrides import ModelOverrides, Numbers, PreprocessingOverrides
-from vit_export.core.errors import MissingError, RequestError
+from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress, silent, warn
 from vit_export.data.annotations import Annotations, read_annotations
 from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.validation.accuracy import AccuracyEvaluation
-from vit_export.validation.claims import (
-    choose_tolerance,
-    find_false_precision,
-    find_false_samples,
-)
-from vit_export.validation.elsewhere import validate_elsewhere
 from vit_export.validation.emulation.validate import (
-    Claim,
     find_ready_cpus,
     validate_emulated,
 )
-from vit_export.validation.expectation import Expectation
 from vit_export.validation.html_report import resolve_report, write_report
-from vit_export.validation.sample_set import SampleSet, remake_sample_set
 from vit_export.validation.verdict import Verdict
 
 
@@ -125,7 +112,7 @@ def validate(
     _check_comparable(dataset, request.weights, manifest)
     tokens = manifest.spec.tokens if manifest.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation:
-        verdict, claim = _validate(
+        verdict, claim = validate_here(
             session, path, manifest, request, evaluation, threads=threads, progress=progress
         )
         verdict = evaluation.run_artifact(verdict, session, manifest, progress)
@@ -159,74 +146,3 @@ def _check_comparable(
         message = f"The images in {dataset.folder} have no labels to compare answers with."
         by_label = ", or label them by sub-folders or --labels-csv" * manifest.signature.classifies
         raise RequestError(message, f"give --weights for eager PyTorch's answers{by_label}.")
-
-
-def _validate(
-    session: Session,
-    path: Path,
-    manifest: Manifest,
-    request: ValidationRequest,
-    evaluation: AccuracyEvaluation,
-    *,
-    threads: int | None,
-    progress: Progress,
-) -> tuple[Verdict, Claim]:
-    """Return the verdict on this machine, and what the file has to answer on every other one."""
-    arithmetic = find_backend_of(path).find_precisions(path)
-    tolerance = choose_tolerance(manifest, arithmetic, request.min_snr)
-    with progress("remake the samples"):
-        samples = remake_sample_set(manifest, request.seed)
-    reference, source = manifest.reference, Verdict.reference
-    if request.weights is not None:
-        reference = _answer_in_eager(manifest, request.weights, samples, evaluation, progress)
-        source = f"eager PyTorch, afresh from {request.weights.name}"
-    expectation = Expectation.from_manifest(manifest, reference, tolerance)
-    claim = Claim(path, manifest, expectation, samples.file_inputs, source)
-    prove = partial(claim.validate, progress=progress)
-    verdict = validate_elsewhere(
-        prove(session), path, manifest, prove, threads=threads, progress=progress
-    )
-    if len(verdict.not_repeated) == len(samples.recipes):
-        message = f"{path}: none of its samples could be made again here."
-        versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
-        raise MissingError(message, f"install the versions that made the file: {versions}.")
-    verdict = replace(verdict, seed=request.seed)
-    return _add_claims(verdict, manifest, arithmetic, samples, request), claim
-
-
-def _add_claims(
-    verdict: Verdict,
-    manifest: Manifest,
-    arithmetic: Collection[str] | None,
-    samples: SampleSet,
-    request: ValidationRequest,
-) -> Verdict:
-    """Return the verdict with what the manifest claims falsely, and what could not be checked."""
-    expected = find_metadata(manifest, request.weights, request.preset, request.overrides)
-    false, unchecked = compare_metadata(manifest, expected)
-    failures = [
-        *find_false_precision(manifest, arithmetic),
-        *find_false_samples(manifest, samples),
-        *false,
-    ]
-    unread = arithmetic is None and not verdict.products
-    claimed = ["precision as claimed"] if unread else []
-    verdict = replace(verdict, caveats=(*verdict.caveats, *claimed, *unchecked))
-    return verdict.add_failures(failures)
-
-
-def _answer_in_eager(
-    manifest: Manifest,
-    weights: Path,
-    samples: SampleSet,
-    evaluation: AccuracyEvaluation,
-    progress: Progress,
-) -> Reference:
-    """Return the answers of eager PyTorch to the samples, and store those to the user's images."""
-    from vit_export.validation.reference import compute_reference
-
-    with progress("answer in eager PyTorch"):
-        vit = rebuild_vit(manifest, weights)
-        reference = compute_reference(vit, samples)
-    evaluation.run_eager(vit, progress)
-    return reference

@@ -144,20 +144,15 @@ class Manifest:
                 unknown, or of another type or range; the message names the field.
         """
         try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            return cls._from_values(json.loads(text), where)
+        except (ValueError, OverflowError, RecursionError) as error:
             message = f"{where}: its manifest can't be read ({type(error).__name__}: {error})."
-            raise RequestError(message, "export the model again.") from None
-        if not isinstance(values, dict):
-            raise RequestError(f"{where}: its manifest is no object.", "export the model again.")
-        try:
-            return cls._from_values(values, where)
-        except (OverflowError, RecursionError) as error:
-            message = f"{where}: its manifest holds a value out of range ({error})."
             raise RequestError(message, "export the model again.") from None
 
     @classmethod
-    def _from_values(cls, values: Mapping[str, Any], where: str) -> Self:
+    def _from_values(cls, values: object, where: str) -> Self:
+        if not isinstance(values, dict):
+            raise RequestError(f"{where}: its manifest is no object.", "export the model again.")
         values = upgrade(values, where)
         known = {KEYS.get(one.name, one.name) for one in fields(cls)}
         for name in values:

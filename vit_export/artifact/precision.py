@@ -135,9 +135,6 @@ def check_precision(request: QuantizationRequest, target: str, offers: tuple[str
         fix = did_you_mean(request.scales, get_args(Scales))
         raise RequestError(f"There are no scales {request.scales!r}.", fix)
     _check_options(request, offers)
-    if request.plan is not None and request.plot is not None:
-        message = "--plot shows a search, and --plan takes its place."
-        raise RequestError(message, "leave one of them out.")
     _ = request.budget  # raises RequestError for numbers out of range
     _check_parts(request)
 

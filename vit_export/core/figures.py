@@ -35,7 +35,7 @@ def resolve_figure(plot: str | Path | None, inputs: Mapping[str, Path | None]) -
         message = f"{path}: {path.suffix} is no image format that matplotlib writes."
         raise RequestError(message, "name a .png, .svg or .pdf file.")
     check_writable(path)
-    check_keeps_inputs(path, inputs)
+    check_keeps_inputs(path, inputs, option="--plot")
     return path
 
 

@@ -82,6 +82,7 @@ def check_keeps_inputs(
     out: Path,
     inputs: Mapping[str, Path | None],
     *,
+    option: str = "--out",
     companions: Iterable[Path] = (),
     suffixes: Collection[str] = (),
 ) -> None:
@@ -90,10 +91,11 @@ def check_keeps_inputs(
     Args:
         out: the file to write.
         inputs: the files and folders that are read, by the option that names each.
+        option: the option that names OUT.
         companions: further files that are written or deleted with OUT.
         suffixes: of files that an earlier run may have written into a folder of `inputs`.
     """
-    for option, path in inputs.items():
+    for name, path in inputs.items():
         if path is None:
             continue
         replaced = next((one for one in (out, *companions) if _is_same(one, path)), None)
@@ -101,8 +103,8 @@ def check_keeps_inputs(
         if is_inside and out.resolve().is_relative_to(path.resolve()):
             replaced = out
         if replaced is not None:
-            message = f"{replaced} is read for {option}, and writing {out} would replace it."
-            raise RequestError(message, "choose another name for what is written.")
+            message = f"{replaced} is the file of {name}, and writing {out} would replace it."
+            raise RequestError(message, f"give {option} another name.")
 
 
 def _is_same(first: Path, second: Path) -> bool:

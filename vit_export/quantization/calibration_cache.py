@@ -1,12 +1,15 @@
 """Activation statistics of a folder of images, kept on disk between runs.
 
 Files stand in $VIT_EXPORT_CACHE, or in the user's cache folder. They are named after the SHA-256 of
-all that they depend on. A file that cannot be read counts as missing; a folder that cannot be
-written to is not used.
+all that they depend on, and hold the SHA-256 of their content. A file that cannot be read, or that
+was changed, counts as missing; a folder that cannot be written to is not used. Other files in the
+folder are never touched.
 """
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,11 +25,14 @@ from vit_export.quantization.observer import ActivationStats, LayerStats
 if TYPE_CHECKING:
     from torch import Tensor
 
-LAYOUT = 3
+LAYOUT = 4
 """Version of the files' content; it rises when lowering or observing changes."""
 MAX_BYTES = 2 * 2**30
 """Maximum size of all files together; the least recently used are deleted first."""
-TEMPORARY_SUFFIX, HOUR_SECONDS = ".unfinished", 3600
+SUFFIX, TEMPORARY_SUFFIX = ".safetensors", ".unfinished"
+HOUR_SECONDS = 3600
+OWN_NAME = re.compile(r"[0-9a-f]{64}" + re.escape(SUFFIX))
+TEMPORARY_NAME = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{32}" + re.escape(TEMPORARY_SUFFIX))
 TENSORS = ("total", "low", "high", "rows")
 COUNTS = ("images", "rows_per_image", "count")
 
@@ -44,8 +50,12 @@ def load(key: str) -> tuple[LayerStats, dict[str, Any]] | None:
     try:
         path = _locate(key)
         with safe_open(path, "pt") as file:
-            header = json.loads(file.metadata()["stats"])
-            stats = {name: _read(file, name, counts) for name, counts in header["layers"].items()}
+            text, digest = (file.metadata()[word] for word in ("stats", "sha256"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 no mapping
+        if _digest(tensors, text) != digest:
+            return None
+        header = json.loads(text)
+        stats = {name: _restore(tensors, name, counts) for name, counts in header["layers"].items()}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         return None  # Path raises RuntimeError for a user without a home
     with suppress(OSError):  # the file may belong to another user
@@ -66,29 +76,41 @@ def store(key: str, stats: LayerStats, notes: Mapping[str, Any]) -> None:
     temporary = path.with_suffix(f".{uuid4().hex}{TEMPORARY_SUFFIX}")
     with suppress(OSError, SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, {"stats": json.dumps({"layers": layers, "notes": notes})})
+        text = json.dumps({"layers": layers, "notes": notes})
+        save_file(tensors, temporary, {"stats": text, "sha256": _digest(tensors, text)})
         temporary.rename(path)
         _delete_oldest(path.parent)
     with suppress(OSError):
         temporary.unlink(missing_ok=True)
 
 
-def _read(file: Any, name: str, counts: Mapping[str, Any]) -> ActivationStats:
-    tensors = {word: file.get_tensor(f"{name}/{word}") for word in TENSORS}
-    return ActivationStats(**counts, **tensors)
+def _restore(
+    tensors: "Mapping[str, Tensor]", name: str, counts: Mapping[str, Any]
+) -> ActivationStats:
+    return ActivationStats(**counts, **{word: tensors[f"{name}/{word}"] for word in TENSORS})
+
+
+def _digest(tensors: "Mapping[str, Tensor]", text: str) -> str:
+    """Return the SHA-256 of all that a file says."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _locate(key: str) -> Path:
-    return find_folder() / f"{key}.safetensors"
+    return find_folder() / f"{key}{SUFFIX}"
 
 
 def _delete_oldest(folder: Path) -> None:
-    for file in folder.glob(f"*{TEMPORARY_SUFFIX}"):  # left by killed processes
-        if file.stat().st_mtime < time() - HOUR_SECONDS:
+    files = [file for file in folder.iterdir() if file.is_file() and not file.is_symlink()]
+    for file in files:  # left by killed processes
+        if TEMPORARY_NAME.fullmatch(file.name) and file.stat().st_mtime < time() - HOUR_SECONDS:
             file.unlink()
-    files = sorted(folder.glob("*.safetensors"), key=lambda one: one.stat().st_mtime, reverse=True)
+    own = [file for file in files if OWN_NAME.fullmatch(file.name)]
     total = 0
-    for file in files:
+    for file in sorted(own, key=lambda one: one.stat().st_mtime, reverse=True):
         total += file.stat().st_size
         if total > MAX_BYTES:
             file.unlink()

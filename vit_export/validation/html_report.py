@@ -42,7 +42,7 @@ def resolve_report(report: str | Path | None, inputs: Mapping[str, Path | None])
         message = f"{path}: the report is HTML, and {path.suffix} is no suffix for that."
         raise RequestError(message, f"name it {path.with_suffix('.html')}.")
     check_writable(path)
-    check_keeps_inputs(path, inputs, suffixes=SUFFIXES)
+    check_keeps_inputs(path, inputs, option="--report", suffixes=SUFFIXES)
     return path
 
 
