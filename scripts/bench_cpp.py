@@ -141,7 +141,7 @@ def compile_program(name: str, app: Path, root: Path) -> Path:
     """Compile a program of scripts/cpp against the headers of a project."""
     out = app / name
     includes = ["-I", app, "-isystem", root / "include"]
-    sources = [SOURCES / f"{name}.cpp", app / "third_party" / "stb_image.cpp"]
+    sources = [SOURCES / f"{name}.cpp", app / "images" / "load.cpp", app / "images" / "stb.cpp"]
     libraries = ["-L", root / "lib", "-lonnxruntime", f"-Wl,-rpath,{root / 'lib'}"]
     call("g++", "-std=c++17", "-O3", *includes, *sources, *libraries, "-o", out)
     return out

@@ -137,12 +137,19 @@ def ctest(app: Path, exit_code: int | None = 0) -> str:
 
 
 def compile_program(
-    source: Path, app: Path, root: Path, *flags: str, out: Path | None = None
+    source: Path,
+    app: Path,
+    root: Path,
+    *flags: str,
+    out: Path | None = None,
+    decoder: str = "libraries",
 ) -> Path:
     """Compile a program of the tests against the headers of a project, into its folder or `out`."""
     out = out or app / source.stem
     command = ["g++", "-std=c++17", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", *flags]
     command += ["-I", app, "-isystem", root / "include", source]
-    command += [app / "third_party" / "stb_image.cpp", "-L", root / "lib", "-lonnxruntime"]
+    command += [app / "images" / "load.cpp", app / "images" / f"{decoder}.cpp"]
+    command += ["-L", root / "lib", "-lonnxruntime"]
+    command += ["-lpng", "-ljpeg", "-lz"] if decoder == "libraries" else []
     call(*command, f"-Wl,-rpath,{root / 'lib'}", "-o", out)
     return out

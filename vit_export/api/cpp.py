@@ -11,6 +11,7 @@ def cpp(
     artifact: str | Path,
     out: str | Path,
     *,
+    name: str | None = None,
     preprocess: str | None = None,
     weights: str | Path | None = None,
     force: bool = False,
@@ -21,6 +22,8 @@ def cpp(
     Args:
         artifact: a file that vit-export wrote.
         out: the folder of the project.
+        name: name of the library in CMake and of the namespace in C++. None takes the model's; two
+            projects in one program need two names.
         preprocess: where images are resized: `graph` (in the model file) or `cpp`. None takes the
             one that the artifact was built for.
         weights: the checkpoint the artifact came from. An artifact that preprocesses by itself
@@ -31,13 +34,14 @@ def cpp(
     Raises:
         RequestError: vit-export did not write the file; C++ cannot classify with it; it was not
             built for `preprocess`, or it resizes as another Pillow; `weights` are not those it was
-            built from; or `out` is not empty.
+            built from; `name` is no name in CMake and C++; or `out` is not empty.
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
     checkpoint = None if weights is None else Path(weights)
     return generate_project(
         Path(artifact),
         expand_home(Path(out)),
+        name=name,
         preprocess=preprocess,
         weights=checkpoint,
         force=force,

@@ -22,11 +22,16 @@ PREPROCESS = click.option(
     type=click.Choice(["graph", "cpp"]),
     help="Resize images in the model file or in C++; the default is what ARTIFACT was built for.",
 )
+NAME = click.option(
+    "--name",
+    metavar="NAME",
+    help="Name of the library in CMake and of the namespace in C++; the default is the model's.",
+)
 FORCE = click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 
 
 @click.command()
-@options(ARTIFACT, FOLDER, PREPROCESS, WEIGHTS, FORCE, JSON, QUIET)
+@options(ARTIFACT, FOLDER, NAME, PREPROCESS, WEIGHTS, FORCE, JSON, QUIET)
 def cpp(artifact: Path, *, as_json: bool, quiet: bool, **request: Any) -> None:
     """Write a C++ project that classifies images with ARTIFACT and tests itself against PyTorch."""
     from vit_export import api

@@ -1,6 +1,6 @@
 """A C++ project around an artifact, with golden samples for its tests."""
 
-import shlex
+import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +12,9 @@ from vit_export.backends.open import find_backend_of, open_artifact, read_manife
 from vit_export.backends.session import Session
 from vit_export.checkpoints.from_manifest import rebuild_identical_vit
 from vit_export.codegen.golden import Golden, choose_golden_recipes
+from vit_export.codegen.names import check_labels, check_name, choose_name
 from vit_export.codegen.project import name_model_file, write_project
+from vit_export.codegen.quoting import ManifestText, quote_shell
 from vit_export.codegen.runtimes import load_runtime
 from vit_export.core.errors import RequestError
 from vit_export.core.folder_staging import stage_folder
@@ -33,6 +35,8 @@ class CppProject:
 
     path: Path
     """Its folder."""
+    name: str
+    """The name of its library in CMake and of its namespace in C++."""
     preprocess: str
     """Where images are resized: `graph` for the model file, `cpp` for the program."""
     images: int
@@ -43,11 +47,13 @@ class CppProject:
     @property
     def commands(self) -> tuple[str, ...]:
         """The shell commands that build and test the project."""
-        home, build = shlex.quote(f"{self.path}"), shlex.quote(f"{self.path / 'build'}")
+        home, build = (
+            quote_shell(ManifestText(f"{path}")) for path in (self.path, self.path / "build")
+        )
         return (
             f"cmake -S {home} -B {build} {self.flag}=...",
             f"cmake --build {build} --parallel",
-            f"ctest --test-dir {build} --output-on-failure",
+            f"cmake -E chdir {build} ctest --output-on-failure",
         )
 
     def to_mapping(self) -> dict[str, Any]:
@@ -59,6 +65,7 @@ def generate_project(
     artifact: Path,
     out: Path,
     *,
+    name: str | None,
     preprocess: str | None,
     weights: Path | None,
     force: bool,
@@ -67,11 +74,13 @@ def generate_project(
     """Write the project of an artifact into the folder `out`; `vit_export.cpp` has the arguments.
 
     Raises:
-        RequestError: C++ can't classify with the artifact, `weights` are not its own, or `out` is
-            not empty.
+        RequestError: C++ can't classify with the artifact, `weights` are not its own, `name` is no
+            name of a library, or `out` is not empty.
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
     manifest, preprocessing = _read_suitable(artifact, preprocess)
+    check_labels(manifest.labels, artifact)
+    name = choose_name(manifest.model) if name is None else check_name(name)
     with stage_folder(out, force=force, progress=progress) as folder:
         with progress("answer in eager PyTorch"):
             golden = _make_golden(manifest, preprocessing, weights)
@@ -80,9 +89,9 @@ def generate_project(
             _check_answers(session, artifact, golden)
         (folder / "golden").mkdir()
         images = golden.write(folder / "golden", preprocessing)
-        write_project(folder, manifest, preprocessing, images)
+        write_project(folder, manifest, preprocessing, name=name, images=images)
     place = "graph" if manifest.takes_pixels else "cpp"
-    return CppProject(out, place, len(images), load_runtime(manifest.target).flag)
+    return CppProject(out, name, place, len(images), load_runtime(manifest.target).flag)
 
 
 def _read_suitable(artifact: Path, preprocess: str | None) -> tuple[Manifest, Preprocessing]:
@@ -140,8 +149,13 @@ def _check_pillow(manifest: Manifest) -> None:
     """Raise RequestError if the file resizes by itself, and not as the Pillow of this machine."""
     import PIL
 
-    file, here = manifest.versions["pillow"], PIL.__version__
-    if not manifest.takes_pixels or columns_may_come_first(file) == columns_may_come_first(here):
+    if not manifest.takes_pixels:
+        return
+    file, here = manifest.versions.get("pillow", ""), PIL.__version__
+    if not re.match("[0-9]{1,4}[.]", file):
+        message = f"The file resizes by itself, and does not record as which Pillow: {file!r}."
+        raise RequestError(message, "leave --weights out, or export the model again.")
+    if columns_may_come_first(file) == columns_may_come_first(here):
         return
     message = f"The file resizes as Pillow {file} does, and differs from Pillow {here} here."
     raise RequestError(message, "leave --weights out, or export the model again.")

@@ -1,29 +1,36 @@
 """The files of a C++ project, rendered from templates for one artifact."""
 
+import hashlib
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
 from vit_export.artifact.outputs import MIN_LOG, OUTPUT_NAMES, TOP
 from vit_export.backends import find_backend
 from vit_export.codegen.golden import INPUT_ERROR, JPEG_ERROR
+from vit_export.codegen.quoting import QUOTING, ManifestText
 from vit_export.codegen.runtimes import TEMPLATES, load_runtime
 from vit_export.core.int8_sums import FITS, FITS_KEY, PRECISE
 from vit_export.data.pillow_resize import columns_may_come_first
 from vit_export.data.preprocessing import Preprocessing
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HEADERS = ("vit.hpp", "image.hpp", "images/bytes.hpp", "images/decoders.hpp")
+"""Some of the rendered files: those that other files include, and that name the model's classes."""
 RENDERED_FILES = (
+    *HEADERS,
     "CMakeLists.txt",
     "README.md",
-    "image.hpp",
+    "cmake/config.cmake.in",
+    *(f"images/{name}" for name in ("jpeg.hpp", "plain.hpp", "png.hpp")),
+    *(f"images/{name}" for name in ("libraries.cpp", "load.cpp", "stb.cpp")),
     "main.cpp",
     "tests/golden.cpp",
-    "vit.hpp",
 )
-COPIED_FILES = tuple(
-    f"third_party/{name}" for name in ("LICENSE.stb", "stb_image.cpp", "stb_image.h")
-)
+COPIED_FILES = ("third_party/LICENSE.stb", "third_party/stb_image.h")
 TOP_CLASSES = "std::pair<std::vector<float>, std::vector<std::int64_t>>"
 """C++ type of the outputs of a file that answers the best classes: scores and indices."""
 SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
@@ -36,7 +43,12 @@ def name_model_file(manifest: Manifest) -> str:
 
 
 def write_project(
-    folder: Path, manifest: Manifest, preprocessing: Preprocessing, images: list[str]
+    folder: Path,
+    manifest: Manifest,
+    preprocessing: Preprocessing,
+    *,
+    name: str,
+    images: list[str],
 ) -> None:
     """Write every file of a project except the model and the golden samples.
 
@@ -44,8 +56,29 @@ def write_project(
         folder: where the files go.
         manifest: the artifact's.
         preprocessing: from an image to the model's input, in C++ or inside the model file.
+        name: name of the CMake project, its library and its C++ namespace.
         images: file names of the golden samples.
     """
+    environment = _make_environment()
+    values = _make_values(manifest, preprocessing, images) | {"name": name}
+    values["id"] = _identify_headers(environment, values)
+    for file in RENDERED_FILES:
+        _write(folder / file, environment.get_template(f"common/{file}").render(values).encode())
+    for file in COPIED_FILES:
+        _write(folder / file, _find_template(f"common/{file}").read_bytes())
+    runtime = _find_template(f"{manifest.target}/runtime.cmake").read_bytes()
+    _write(folder / "cmake" / "runtime.cmake", runtime)
+    _write(folder / ".clang-format", _find_template("common/clang-format").read_bytes())
+    if manifest.labels:
+        _write(folder / "labels.txt", "".join(f"{one}\n" for one in manifest.labels).encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def _make_environment() -> "Environment":
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     environment = Environment(
@@ -54,20 +87,22 @@ def write_project(
         variable_start_string="@{",  # pairs of braces belong to C++
         variable_end_string="}@",
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 these files are not HTML
+        autoescape=False,  # noqa: S701 these files are not HTML; QUOTING escapes for each language
     )
-    values = _make_values(manifest, preprocessing, images)
-    for name in RENDERED_FILES:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(environment.get_template(f"common/{name}").render(values), "utf-8")
-    for name in COPIED_FILES:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_find_template(f"common/{name}").read_bytes())
-    (folder / ".clang-format").write_bytes(_find_template("common/clang-format").read_bytes())
-    if manifest.labels:
-        (folder / "labels.txt").write_text("\n".join(manifest.labels) + "\n", "utf-8")
+    environment.filters.update(QUOTING)
+    return environment
+
+
+def _identify_headers(environment: "Environment", values: dict[str, Any]) -> str:
+    """Return eight digits that other headers do not share.
+
+    They are part of the namespace, so that a linker never takes one model's class for another's.
+    """
+    digest = hashlib.sha256()
+    for header in HEADERS:
+        text = environment.get_template(f"common/{header}").render(values | {"id": ""})
+        digest.update(text.encode())
+    return digest.hexdigest()[:8]
 
 
 def _find_template(name: str) -> Traversable:
@@ -85,13 +120,13 @@ def _make_values(
         **_make_resize_values(preprocessing),
         **vars(runtime),
         "runtime": runtime.name,
-        "model": "".join(c for c in manifest.model if c.isprintable()),
+        "model": ManifestText(manifest.model),
         "file": name_model_file(manifest),
-        "version": manifest.versions["vit-export"],
+        "version": ManifestText(manifest.versions.get("vit-export", "")),
         "target": manifest.target,
         "number": "float" if in_cpp else "std::uint8_t",
-        "interface": manifest.interface,
-        "interface_key": INTERFACE_KEY,
+        "interface": ManifestText(manifest.interface),
+        "interface_key": ManifestText(INTERFACE_KEY),
         "int8": "int8" in manifest.precision or manifest.precision == "auto",
         "fits_key": FITS_KEY,
         "fits": FITS,
@@ -144,4 +179,5 @@ def _make_resize_values(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def _format_floats(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value!r}F" for value in values)
+    """Return literals of C++; a whole number has a point too, because `0F` is none."""
+    return ", ".join(f"{float(value)!r}F" for value in values)

@@ -1,3 +1,17 @@
+/// Returns an environment of ONNX Runtime that writes no device id and reports to nobody, unless
+/// ORT_DISABLE_TELEMETRY is set already. Windows has no such variable, but a call.
+inline Ort::Env make_environment() {
+#if defined(_WIN32)
+    Ort::Env environment(ORT_LOGGING_LEVEL_FATAL, "vit");
+    environment.DisableTelemetryEvents();
+    return environment;
+#else
+    static const int once = setenv("ORT_DISABLE_TELEMETRY", "1", 0);  // before the environment
+    static_cast<void>(once);
+    return Ort::Env(ORT_LOGGING_LEVEL_FATAL, "vit");
+#endif
+}
+
 /// The model file, open in ONNX Runtime.
 class Session {
 public:
@@ -13,7 +27,7 @@ public:
             session_ = Ort::Session(env_, std::filesystem::path(path).c_str(), options);
         }
 {%- endif %}
-        const std::string actual = read_metadata("@{interface_key}@");
+        const std::string actual = read_metadata(@{interface_key | cpp}@);
         if (actual != kInterface)
             throw Error(path + " has interface '" + actual + "', this needs '" + kInterface + "'");
     } catch (const Ort::Exception& error) {
@@ -72,6 +86,6 @@ private:
         return {begin, begin + output.GetTensorTypeAndShapeInfo().GetElementCount()};
     }
 {% endif %}
-    Ort::Env env_{ORT_LOGGING_LEVEL_FATAL, "vit"};
+    Ort::Env env_ = make_environment();
     Ort::Session session_{nullptr};
 };

@@ -5,9 +5,9 @@ public:
         if (!std::ifstream(path) || !std::filesystem::is_regular_file(path))
             throw Error(path + ": no such model file");
         if (threads > 0) at::set_num_threads(threads);
-        torch::jit::ExtraFilesMap extra_files{{"@{interface_key}@", ""}};
+        torch::jit::ExtraFilesMap extra_files{{@{interface_key | cpp}@, ""}};
         module_ = torch::jit::load(path, torch::kCPU, extra_files);
-        const std::string actual = extra_files["@{interface_key}@"];
+        const std::string actual = extra_files[@{interface_key | cpp}@];
         if (actual != kInterface)
             throw Error(path + " has interface '" + actual + "', this needs '" + kInterface + "'");
     } catch (const c10::Error& error) {

@@ -54,6 +54,7 @@ int main(int argc, char** argv) try {
         failures += !passes;
         std::printf("%s  %s\n", passes ? "ok    " : "FAILED", check.c_str());
     };
+    std::printf("images are decoded by %s\n", vit::decoder_names().c_str());
     vit::Model original(argv[1], {0, argv[3]}), model = std::move(original);
     std::ifstream index(argv[2] + std::string("/index.txt"));
     std::string name;

@@ -1,0 +1,183 @@
+"""Odd image files, intact and damaged: a C++ project reads each as Pillow does, or refuses it."""
+
+import io
+import zlib
+
+import numpy as np
+from cpp_images import PHOTO
+from PIL import Image, PngImagePlugin
+
+
+def encode(kind, image=None, **options):
+    buffer = io.BytesIO()
+    with Image.open(PHOTO) as photo:
+        small = photo.convert("RGB").resize((45, 37))
+    (image(small) if image else small).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def to_mode(mode):
+    return lambda image: image.convert(mode)
+
+
+def remove_adobe_marker(jpeg):
+    at = jpeg.find(b"\xff\xee")
+    return jpeg[:at] + jpeg[at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big") :]
+
+
+def make_exif(order, kind, value):
+    """A TIFF header with one entry, the orientation, of type `kind`."""
+    size = {1: 1, 3: 2, 4: 4}[kind]
+    number = value.to_bytes(size, order).ljust(4, b"\0")
+    parts = [(42, 2), (8, 4), (1, 2), (0x112, 2), (kind, 2), (1, 4)]
+    body = b"".join(one.to_bytes(size, order) for one, size in parts)
+    return (b"II" if order == "little" else b"MM") + body + number + bytes(4)
+
+
+def add_exif(jpeg, exif):
+    segment = b"Exif\0\0" + exif
+    return jpeg[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
+
+
+def add_text(key, text, **options):
+    chunks = PngImagePlugin.PngInfo()
+    (chunks.add_itxt if key.startswith("XML") else chunks.add_text)(key, text, **options)
+    return encode("PNG", pnginfo=chunks)
+
+
+def make_chunk(kind, content):
+    body = kind + content
+    return len(content).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+def make_png(*chunks):
+    return b"\x89PNG\r\n\x1a\n" + b"".join(make_chunk(kind, one) for kind, one in chunks)
+
+
+def make_palette_png(index):
+    header = (3).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([8, 3, 0, 0, 0])
+    rows = zlib.compress(bytes([0, 0, 1, index]))
+    return make_png((b"IHDR", header), (b"PLTE", bytes(range(6))), (b"IDAT", rows), (b"IEND", b""))
+
+
+def make_os2_bmp(last=3):
+    head = b"".join(one.to_bytes(2, "little") for one in (4, 1, 1, 8))
+    palette = bytes(range(200, 212)) + bytes(3 * 252)
+    size = 26 + len(palette)
+    start = b"BM" + (size + 4).to_bytes(4, "little") + bytes(4) + size.to_bytes(4, "little")
+    return start + (12).to_bytes(4, "little") + head + palette + bytes([0, 1, 2, last])
+
+
+def make_small_palette_bmp(index):
+    numbers = (
+        (40, 4),
+        (4, 4),
+        (1, 4),
+        (1, 2),
+        (8, 2),
+        (0, 4),
+        (4, 4),
+        (0, 4),
+        (0, 4),
+        (2, 4),
+        (0, 4),
+    )
+    header = b"".join(one.to_bytes(size, "little") for one, size in numbers)
+    start = b"BM" + (66).to_bytes(4, "little") + bytes(4) + (62).to_bytes(4, "little")
+    return start + header + bytes([9, 8, 7, 0, 3, 2, 1, 0]) + bytes([0, 1, 0, index])
+
+
+def change_byte(content, at, by=0x10):
+    return content[:at] + bytes([content[at] ^ by]) + content[at + 1 :]
+
+
+def list_too_many_codes(jpeg):
+    """A Huffman table of 4,080 codes: stb_image 2.27 wrote behind its array."""
+    at = jpeg.find(b"\xff\xc4") + 5
+    return jpeg[:at] + bytes([255]) * 16 + jpeg[at + 16 :]
+
+
+def make_deep_pgm():
+    values = np.arange(45 * 37, dtype=">u2").tobytes()
+    return b"P5 45 37 65535\n" + values
+
+
+XMP = '<rdf:Description tiff:Orientation="{}"></rdf:Description>'
+RAW = "\nexif\n{:8}\n{}\n"
+JPEGS = {
+    f"{mode}_{sampling}_{kind}.jpg": encode(
+        "JPEG", to_mode("RGB"), quality=90, subsampling=index, progressive=kind == "progressive"
+    )
+    for mode in ("ycc",)
+    for index, sampling in enumerate(("444", "422", "420"))
+    for kind in ("baseline", "progressive")
+}
+CORPUS = {
+    **JPEGS,
+    "grey.jpg": encode("JPEG", to_mode("L")),
+    "rgb.jpg": encode("JPEG", keep_rgb=True),
+    "restart.jpg": encode("JPEG", restart_marker_blocks=2),
+    "cmyk.jpg": encode("JPEG", to_mode("CMYK")),
+    "cmyk_bare.jpg": remove_adobe_marker(encode("JPEG", to_mode("CMYK"))),
+    "huffman.jpg": list_too_many_codes(encode("JPEG")),
+    "video_behind.jpg": encode("JPEG") + b"\0\0\0\x18ftypmp42\xff\xda" + bytes(99),
+    "no_end.jpg": encode("JPEG")[:-2],
+    **{
+        f"{order}_{kind}_{value}.jpg": add_exif(encode("JPEG"), make_exif(order, kind, value))
+        for order in ("little", "big")
+        for kind in (3, 4)
+        for value in (1, 6)
+    },
+    "byte_6.jpg": add_exif(encode("JPEG"), make_exif("little", 1, 6)),
+    "xmp_6.png": add_text("XML:com.adobe.xmp", XMP.format(6)),
+    "xmp_zip_6.png": add_text("XML:com.adobe.xmp", XMP.format(6), zip=True),
+    "xmp_zip_1.png": add_text("XML:com.adobe.xmp", XMP.format(1), zip=True),
+    "magick_1.png": add_text(
+        "Raw profile type exif", RAW.format(26, make_exif("big", 3, 1).hex()), zip=True
+    ),
+    "magick_6.png": add_text(
+        "Raw profile type exif", RAW.format(26, make_exif("big", 3, 6).hex()), zip=True
+    ),
+    "long_text.png": add_text("Comment", "x" * 3_000_000, zip=True),
+    "grey_2_bits.png": encode("PNG", lambda image: image.quantize(4), bits=2),
+    "palette.png": make_palette_png(1),
+    "palette_beyond.png": make_palette_png(2),
+    "crc.png": change_byte(encode("PNG"), -40),
+    "no_end.png": encode("PNG")[:-12],
+    "deep.png": encode("PNG", lambda image: image.convert("I;16")),
+    "deep.pgm": make_deep_pgm(),
+    "os2.bmp": make_os2_bmp(),
+    "small_palette.bmp": make_small_palette_bmp(1),
+    "palette_beyond.bmp": make_small_palette_bmp(86),
+    "half.bmp": encode("BMP")[: len(encode("BMP")) // 2],
+    "one_bit.bmp": encode("BMP", to_mode("1")),
+    "palette.bmp": encode("BMP", lambda image: image.quantize(200)),
+}
+REFUSED = {
+    *("huffman.jpg", "no_end.jpg", "byte_6.jpg"),
+    *(f"{order}_{kind}_6.jpg" for order in ("little", "big") for kind in (3, 4)),
+    *("xmp_6.png", "xmp_zip_6.png", "magick_6.png", "long_text.png"),
+    *("palette_beyond.png", "crc.png", "no_end.png", "deep.png", "deep.pgm"),
+    *("palette_beyond.bmp", "half.bmp"),
+}
+"""Damaged files, turned ones, and those of 16 bits."""
+REFUSED_BY_STB = {
+    *("cmyk.jpg", "cmyk_bare.jpg"),
+    *(name for name in JPEGS if "progressive" in name),
+}
+
+
+def write_corpus(folder):
+    """Write every file of the corpus, and JPEG and PNG files with changed bytes or ends."""
+    random = np.random.default_rng(1)
+    files = dict(CORPUS)
+    for name in (*JPEGS, "grey.jpg", "restart.jpg", "cmyk.jpg", "palette.png", "palette.bmp"):
+        for i in range(60):
+            content = np.frombuffer(CORPUS[name], np.uint8).copy()
+            places = random.integers(0, len(content), random.integers(1, 5))
+            content[places] = random.integers(0, 256, len(places))
+            end = random.integers(1, len(content)) if i % 4 == 0 else None
+            files[f"{i}_{name}"] = content[:end].tobytes()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        yield folder / name
