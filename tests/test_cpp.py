@@ -192,7 +192,7 @@ def test_a_model_with_renamed_data_is_refused(tmp_path, in_cpp):
     message = expect_error(
         "cpp", tmp_path / "h.onnx", "--out", tmp_path / "other", "-q", exit_code=2
     )
-    assert "with its .data file" in message
+    assert "its .data file again" in message
     assert not (tmp_path / "other").exists()
 
 
