@@ -87,7 +87,8 @@ def store(key: str, stats: LayerStats, notes: Mapping[str, Any]) -> None:
 def _restore(
     tensors: "Mapping[str, Tensor]", name: str, counts: Mapping[str, Any]
 ) -> ActivationStats:
-    return ActivationStats(**counts, **{word: tensors[f"{name}/{word}"] for word in TENSORS})
+    fields: dict[str, Any] = {word: tensors[f"{name}/{word}"] for word in TENSORS}
+    return ActivationStats(**counts, **fields)
 
 
 def _digest(tensors: "Mapping[str, Tensor]", text: str) -> str:
