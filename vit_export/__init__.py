@@ -6,6 +6,7 @@ Every command has a function of the same name here: one per backend (`onnx`, `to
 signatures for type checkers and editors; `scripts/stubs` writes it.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -39,6 +40,10 @@ __all__ = [
 ]
 __all__ += list(BACKENDS)
 
+
+# ONNX Runtime reads it at its first import. From 1.29 on it writes a device id into the user's
+# cache and looks for a host of Microsoft's. Whoever set the variable keeps the choice.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # An import of the folder `bench` sets it as an attribute of this package, where it would hide the
 # function of the same name. Python does that once, so it is done and undone here.

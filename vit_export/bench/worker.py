@@ -6,7 +6,6 @@ stderr. `interleave.Worker` is the parent's end.
 
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
@@ -55,6 +54,8 @@ def _read_peak_bytes() -> int:
     """
     status = Path("/proc/self/status")
     if not status.is_file():
+        import resource  # Windows lacks it
+
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
     lines = status.read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

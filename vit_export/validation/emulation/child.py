@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vit_export.core.errors import BuildError
 from vit_export.validation.emulation.frames import Frame, read_frame, write_frame
 
-KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR")
+KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "ORT_DISABLE_TELEMETRY")
 """Variables that an emulated process keeps; others may choose code that its CPU does not have."""
 LAST_BYTES = 4000
 
