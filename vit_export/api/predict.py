@@ -1,10 +1,12 @@
 """Classifies image files with an artifact and the preprocessing that it carries."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import TOP, infer_output_shape, rank_classes
@@ -22,6 +24,14 @@ class Prediction:
     image: str
     classes: tuple[str, ...]
     probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """An image without a prediction, and the reason."""
+
+    image: str
+    error: RequestError
 
 
 def predict(
@@ -49,23 +59,63 @@ def predict(
         MissingError: the file's runtime is not installed.
         ProofError: an answer is not finite.
     """
-    if top < 1:
-        raise RequestError(f"top is {top}.", "give 1 or more.")
-    path = Path(artifact)
-    session = open_artifact(path, threads, trust=trust)
-    manifest = read_manifest(session, path)
-    preprocessing = _require_preprocessing(manifest, top)
-    read = read_pixels if manifest.takes_pixels else read_input
-    files = [Path(image) for image in images]
-    inputs = [read(file, preprocessing) for file in files]
     predictions = []
-    for file, image in zip(files, inputs, strict=True):
-        answer = session.run(np.stack([image] * manifest.batch.min))[0]
-        _check_shape(answer, manifest, path)
-        if not np.isfinite(answer).all():
-            raise ProofError(f"{file}: the answer is not finite.", f"vit-export validate {path}")
-        predictions.append(_name_classes(file, answer, manifest, top))
+    for result in Predictor(artifact, top=top, threads=threads, trust=trust).classify(images):
+        if isinstance(result, UnreadableImage):
+            raise result.error
+        predictions.append(result)
     return predictions
+
+
+class Predictor:
+    """An open artifact that classifies images one at a time: memory does not grow with them.
+
+    Args:
+        artifact: a file that vit-export wrote.
+        top: how many classes, at least 1.
+        threads: intra-op threads of the runtime; None for the runtime's default.
+        trust: whether code in the file may run, where its kind of file holds code.
+
+    Raises:
+        RequestError: vit-export did not write the file, or it has no classes or no preprocessing.
+        MissingError: the file's runtime is not installed.
+    """
+
+    def __init__(self, artifact: str | Path, *, top: int, threads: int | None, trust: bool) -> None:
+        if top < 1:
+            raise RequestError(f"top is {top}.", "give 1 or more.")
+        self._path, self._top = Path(artifact), top
+        self._session = open_artifact(self._path, threads, trust=trust)
+        self._manifest = read_manifest(self._session, self._path)
+        self._preprocessing = _require_preprocessing(self._manifest, top)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of all classes; empty if the file has none."""
+        return tuple(self._manifest.labels)
+
+    def classify(self, images: Iterable[str | Path]) -> Iterator[Prediction | UnreadableImage]:
+        """Yield the result of each image as soon as it is there.
+
+        Raises:
+            ProofError: an answer is not finite, or has another shape than the manifest says.
+        """
+        read = read_pixels if self._manifest.takes_pixels else read_input
+        for file in map(Path, images):
+            try:
+                image = read(file, self._preprocessing)
+            except RequestError as error:
+                yield UnreadableImage(str(file), error)
+            else:
+                yield self._classify(file, image)
+
+    def _classify(self, file: Path, image: npt.NDArray[Any]) -> Prediction:
+        answer = self._session.run(np.stack([image] * self._manifest.batch.min))[0]
+        _check_shape(answer, self._manifest, self._path)
+        if not np.isfinite(answer).all():
+            fix = f"vit-export validate {self._path}"
+            raise ProofError(f"{file}: the answer is not finite.", fix)
+        return _name_classes(file, answer, self._manifest, self._top)
 
 
 def _check_shape(answer: Array, manifest: Manifest, path: Path) -> None:

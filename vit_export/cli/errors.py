@@ -15,6 +15,14 @@ class _InterruptionError(VitExportError):
     exit_code = 130
 
 
+class DocumentedError(VitExportError):
+    """An error that the JSON document on stdout already tells."""
+
+    def __init__(self, error: VitExportError) -> None:
+        super().__init__(error.message, error.fix)
+        self.exit_code = error.exit_code
+
+
 def describe_error(error: BaseException) -> VitExportError | None:
     """Return the error with a message, a fix and an exit code; None for a bug in the program."""
     if isinstance(error, VitExportError):
@@ -58,7 +66,7 @@ def report_error(error: VitExportError, *, as_json: bool) -> None:
     """Print the message and the fix to stderr; with `as_json` also a document to stdout."""
     from vit_export.cli.render.output import show_error, show_json
 
-    if as_json:
+    if as_json and not isinstance(error, DocumentedError):
         document = {"error": error.message, "fix": error.fix, "exit_code": error.exit_code}
         with suppress(OSError):  # stdout itself may be what failed
             show_json(document | dict(error.details))

@@ -1,0 +1,35 @@
+"""`predict` answers image by image: a bad one is named, and the others are answered."""
+
+import csv
+import json
+
+import pytest
+from support import FASHION, expect_error, run
+
+GOOD = [FASHION / "images" / name for name in ("bag_1.png", "bag_2.png")]
+
+
+@pytest.mark.parametrize("form", ["", "--json", "--csv"])
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_bad_image_among_many(tmp_path, fashion, form, skip):
+    bad = tmp_path / "bad.png"
+    bad.write_text("no image")
+    words = [fashion.path["onnx"], GOOD[0], bad, GOOD[1], "--top", "1"]
+    words += [word for word in (form, "--skip-bad" * skip) if word]
+    done = run("predict", *words, exit_code=0 if skip else 2)
+    assert f"left out: {bad} is not an image" in done.stderr
+    assert ("1 of 3 images can't be read" in done.stderr) is not skip
+    if form == "--json":
+        first, refused, last = json.loads(done.stdout)
+        assert first["classes"] == last["classes"] == ["Bag"]
+        assert "is not an image" in refused["error"]
+    elif form == "--csv":
+        rows = list(csv.DictReader(done.stdout.splitlines()))
+        assert [(row["image"], row["class"]) for row in rows] == [(str(p), "Bag") for p in GOOD]
+    else:
+        assert [str(path) in done.stdout for path in (*GOOD, bad)] == [True, True, False]
+
+
+def test_csv_and_json_exclude_each_other(fashion):
+    words = ("predict", fashion.path["onnx"], GOOD[0], "--csv", "--json")
+    assert "exclude each other" in expect_error(*words, exit_code=2)
