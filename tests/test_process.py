@@ -11,6 +11,7 @@ import pytest
 from support import COMMAND, FASHION, expect_error, mark_slow_except, run
 
 from vit_export import api
+from vit_export.backends import BACKENDS
 
 WAITING = """
 import sys, time
@@ -99,23 +100,27 @@ def test_killed_and_started_again(tmp_path, tiny_toml):
 
 def test_two_processes_with_one_out(tmp_path, tiny_toml):
     """Whoever ends last wins, whole: its manifest and its weights belong together."""
-    out = tmp_path / "f.onnx"
+    out = tmp_path / "f.pt"
     command = [COMMAND, *export(out, tiny_toml, "torchscript"), "-q", "--seed"]
     processes = [subprocess.Popen([*command, seed], stdout=subprocess.PIPE) for seed in "12"]
     for process in processes:
         process.communicate()
     assert [process.returncode for process in processes] == [0, 0]
     run("validate", out, "-q")
-    assert {path.name for path in tmp_path.iterdir()} == {"f.onnx", tiny_toml.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"f.pt", tiny_toml.name}
 
 
 @pytest.mark.parametrize("backend", mark_slow_except(["onnx", "torchscript"], "torchscript"))
-def test_a_full_disk(earlier_result, backend):
+def test_a_full_disk(tmp_path, backend):
     """No file may grow past 1 MB: the system refuses in the middle of the weights."""
     script = f'ulimit -f 1024; exec "{COMMAND}" "$@"'
-    command = (backend, "--model", "fashion_mnist", "--out", earlier_result, "-q")
+    out = tmp_path / f"f{BACKENDS[backend].suffix}"
+    out.write_text("an earlier result")
+    command = (backend, "--model", "fashion_mnist", "--out", out, "-q")
     text = expect_error("-c", script, "vit-export", *command, command="bash", exit_code=1)
     assert "can't be written" in text
+    assert out.read_text() == "an earlier result"
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is full")

@@ -80,6 +80,7 @@ def onnx(
     min_snr: float | None = None,
     min_top1: float | None = None,
     plot: str | Path | None = None,
+    plan: str | Path | None = None,
     images: str | Path | None = None,
     labels_csv: str | Path | None = None,
     opset: int = 20,
@@ -126,6 +127,8 @@ def onnx(
         min_snr: for auto, the least signal-to-noise ratio of every sample in dB; None means 25.
         min_top1: for auto, the least share of images that keep their top class; None means 0.99.
         plot: for auto, a figure file to write, of latency against accuracy.
+        plan: for auto, an earlier file whose choice of precisions is repeated without a search. The
+            same request then gives the same bytes.
         images: a folder of images to measure accuracy on, for `ExportResult.images`. A sub-folder
             is called after the class of its images, by name or index. Some images join the proof.
         labels_csv: a CSV file with the labels of `images`: a file name and a class in each row.
