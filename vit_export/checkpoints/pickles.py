@@ -4,11 +4,13 @@ A file may come from anybody: its pickle may name classes, be cut off, or be dam
 Each case ends in a RequestError, since torch's own errors advise to run the code in the file.
 """
 
+import pickletools
 import re
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,10 @@ MAX_PICKLE_BYTES = 4 << 20
 
 A thousand tensors have 0.1 MB. Each byte may become a list of 60 bytes.
 """
+MAX_STEPS = 1_000_000
+"""Most instructions of a pickle without an archive; a thousand tensors take some 20,000."""
+OLD_PICKLES = 5
+"""A file before torch 1.6 begins with a mark, a version, a system, the tensors and their keys."""
 MAX_NAMES = 5
 """Number of keys that one error lists."""
 COPY_AGAIN = "copy it again; a readable file is written by torch.save(model.state_dict(), …)."
@@ -58,6 +64,8 @@ def read_pickle(path: Path) -> Weights:
     is_zip = zipfile.is_zipfile(path)  # the format before torch 1.6 can't be mapped
     if is_zip:
         _check_no_program(path)
+    else:
+        _check_steps(path)
     try:
         with warnings.catch_warnings():
             # torch warns of pickle protocols that it may be unable to read, and then raises
@@ -94,6 +102,19 @@ def _check_sizes(path: Path, records: Sequence[zipfile.ZipInfo]) -> None:
         raise RequestError(f"{path} is compressed, which torch.save never does.", COPY_AGAIN)
     if any(one.file_size > MAX_PICKLE_BYTES for one in pickles):
         message = f"{path} holds a pickle of more than {MAX_PICKLE_BYTES:,} bytes."
+        raise RequestError(message, "save model.state_dict(), and nothing else.")
+
+
+def _check_steps(path: Path) -> None:
+    """Raise RequestError if a pickle has many instructions, each of which may become an object."""
+    try:
+        with path.open("rb") as file:
+            steps = chain.from_iterable(pickletools.genops(file) for _ in range(OLD_PICKLES))
+            is_long = next(islice(steps, MAX_STEPS, None), None) is not None
+    except Exception:  # noqa: BLE001 damaged bytes, of which torch's reader says what is wrong
+        return
+    if is_long:
+        message = f"{path} holds a pickle of more than {MAX_STEPS:,} instructions."
         raise RequestError(message, "save model.state_dict(), and nothing else.")
 
 

@@ -18,6 +18,8 @@ from vit_export.model.vit.spec import VitSpec
 DEFAULT = "einops_vit_base_patch16_224"
 MAX_BYTES = 1 << 20
 """Largest TOML file: the shipped ones have 0.5 kB."""
+MAX_DOTS = 1000
+"""Most dots in a line of a TOML file: time and memory grow with the square of a key's parts."""
 KEYS = {"source", "weights", "labels", "vit", "preprocessing"}
 
 
@@ -77,10 +79,10 @@ def _read(path: Path) -> Preset:
         message = f"{path} is no file of at most {MAX_BYTES:,} bytes."
         raise RequestError(message, "give a TOML file, see models/*.toml.")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror}.", "check the path.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # of syntax, of UTF-8, of endless digits
         raise RequestError(f"{path} is not TOML: {error}.", "see models/*.toml.") from None
     for key in table:
         if key not in KEYS:
@@ -98,6 +100,13 @@ def _read(path: Path) -> Preset:
         weights=weights,
         files=tuple(file for file in (path, weights, labels) if file),
     )
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """Return the table in a TOML file, unless a key has more parts than people write."""
+    if any(line.count(".") > MAX_DOTS for line in text.splitlines()):
+        raise ValueError(f"a line has more than {MAX_DOTS} dots")
+    return tomllib.loads(text)
 
 
 def _parse_preprocessing(values: Any, spec: VitSpec, path: Path) -> Preprocessing | None:

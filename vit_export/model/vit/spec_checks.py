@@ -1,6 +1,6 @@
 """Checks of `VitSpec`: fields and combinations of fields that make no model are refused by name."""
 
-from math import isfinite
+import sys
 from typing import TYPE_CHECKING
 
 from vit_export.core.errors import RequestError
@@ -8,6 +8,8 @@ from vit_export.core.errors import RequestError
 if TYPE_CHECKING:
     from vit_export.model.vit.spec import VitSpec
 
+LARGEST = sys.float_info.max
+"""Larger whole numbers are no float."""
 POSITIVE = ("patch_size", "channels", "width", "depth", "heads", "hidden", "norm_eps")
 MAX_MLP_RATIO = 1000
 """Published models have 8 at most; a product beyond fp64 is no width."""
@@ -55,7 +57,7 @@ def check_sizes(spec: "VitSpec") -> None:
 def _check_numbers(spec: "VitSpec") -> None:
     """Raise RequestError unless every number is finite and, where it has to be, positive."""
     for name in ("norm_eps", "mlp_ratio", "dropout"):
-        if not isfinite(getattr(spec, name)):
+        if not -LARGEST <= getattr(spec, name) <= LARGEST:  # NaN is not either
             raise RequestError(f"{name} is {getattr(spec, name)}.", f"give {name} as a number.")
     if spec.mlp_ratio > MAX_MLP_RATIO:
         raise RequestError(f"mlp_ratio is {spec.mlp_ratio}.", f"give {MAX_MLP_RATIO} at most.")
