@@ -219,7 +219,7 @@ def test_16_bits_need_no_more_memory_than_colour(tmp_path):
 @pytest.mark.parametrize("kind", PLUGINS)
 @pytest.mark.parametrize("mode", ["RGB", "CMYK", "I;16"])
 def test_the_documented_memory_is_enough(tmp_path, kind, mode):
-    """docs/deployment.md promises 20 bytes per pixel."""
+    """docs/security.md promises 20 bytes per pixel."""
     grey = Image.linear_gradient("L").resize((SIDE, SIDE))
     image = (
         Image.new("I;16", (SIDE, SIDE), 300) if mode == "I;16" else Image.merge("RGB", [grey] * 3)

@@ -144,6 +144,17 @@ def test_an_engine_that_will_not_load(load, here, reason):
     assert error.value.reason in error.value.message
 
 
+@pytest.mark.parametrize("content", [b"another" + CONTENT, CONTENT[::-1]])
+def test_an_export_that_was_killed_between_manifest_and_engine_is_recognized(load, content):
+    load.path.write_bytes(content)
+    with pytest.raises(RequestError, match=r"another file|damaged"):
+        load()
+    load.path.with_name(f".{load.path.name}.abcd1234.partial").mkdir()
+    with pytest.raises(RequestError, match="was being replaced when its export ended") as error:
+        load()
+    assert "export it again" in error.value.fix
+
+
 def test_an_engine_whose_library_is_not_installed(load, monkeypatch):
     def missing(_):
         raise MissingError("TensorRT: not installed.", "")

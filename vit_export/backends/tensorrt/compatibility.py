@@ -15,6 +15,7 @@ from vit_export.backends.tensorrt.logger import hold_garbage, make_logger
 from vit_export.backends.tensorrt.sidecar import hash_file
 from vit_export.backends.tensorrt.variant import NO_GPU, Variant, load_library
 from vit_export.core.errors import MissingError, RequestError
+from vit_export.core.private_folder import find_private_folders
 
 REBUILD = "build it again here, or where such a GPU is."
 NOT_CHECKABLE = "not checkable here"
@@ -74,13 +75,21 @@ def _is_later(installed: str, version: str) -> bool:
 
 
 def _check_whole(path: Path, info: EngineInfo) -> None:
-    """Raise RequestError unless the file has the size and the SHA-256 of its manifest."""
+    """Raise RequestError unless the file has the size and the SHA-256 of its manifest.
+
+    An export replaces the manifest first and then the engine. If it is killed in between, its
+    staging folder stays, until the next export.
+    """
     size, expected = path.stat().st_size, info.size_bytes or 0
+    is_same = size == expected and hash_file(path) == info.sha256
+    if not is_same and find_private_folders(path):
+        message = f"{path} was being replaced when its export ended: its manifest is a newer one's."
+        raise RequestError(message, "export it again.")
     if size != expected:
         how = "cut off" if size < expected else "another file"
         message = f"{path} is {how}: it has {size:,} bytes, and {expected:,} were written."
         raise RequestError(message, "copy it again.")
-    if hash_file(path) != info.sha256:
+    if not is_same:
         message = f"{path} is damaged, or not the engine that its manifest describes (SHA-256)."
         raise RequestError(message, "copy it and its .json again.")
 
