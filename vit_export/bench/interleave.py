@@ -95,7 +95,7 @@ class Worker:
         reply = json.loads(line) if line else {"error": "its process ended"}
         if "error" in reply:
             self.close()
-            message = f"{self.candidate.name} can't take part: {reply['error']}."
+            message = f"{self.candidate.name} can't take part: {reply['error'].rstrip('.')}."
             raise BuildError(message, "leave it out of --against, or check that it runs by itself.")
         return reply
 

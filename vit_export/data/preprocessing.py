@@ -26,6 +26,11 @@ MAX_RESIZE = 16
 MAX_ASPECT_RATIO = 100
 """Longer side divided by shorter side: resizing a thinner image would fill the memory."""
 
+MAX_VALUE = 1_000_000
+"""Largest mean and std, and largest 1 / std: a picture has values of 0 to 1, and fp32 a range."""
+MAX_SIDE = 65_536
+"""Largest side of an image in pixels, as `VitSpec` has it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
@@ -56,15 +61,15 @@ class Preprocessing:
             if len(getattr(self, name)) != channels:
                 message = f"{name} has {len(getattr(self, name))} values for mode {self.mode}."
                 raise RequestError(message, f"give {channels}, one per channel.")
-            if not np.isfinite(getattr(self, name)).all():
-                message = f"{name} holds a value that is not finite."
+            if not all(abs(value) <= MAX_VALUE for value in getattr(self, name)):  # NaN neither
+                message = f"{name} holds a value that is not finite, or above {MAX_VALUE:,}."
                 raise RequestError(message, "give the numbers that the model was trained with.")
-        if min(self.std) <= 0:
+        if min(self.std) * MAX_VALUE < 1:
             raise RequestError("std holds a value that is not positive.", "give positive ones.")
         resize = (self.resize,) if isinstance(self.resize, int) else self.resize
-        if min(*resize, *self.crop) <= 0:
+        if not 0 < min(*resize, *self.crop) <= max(*resize, *self.crop) <= MAX_SIDE:
             message = f"resize {self.resize} and crop {self.crop} are no sizes."
-            raise RequestError(message, "give positive ones.")
+            raise RequestError(message, f"give positive ones, {MAX_SIDE} at most.")
         if not self._covers_crop():
             message = f"resize {self.resize} leaves less than the crop of {self.crop}."
             raise RequestError(message, "resize to at least the crop.")

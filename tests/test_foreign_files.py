@@ -1,0 +1,119 @@
+"""ONNX files of strangers, with our manifest or none, are refused in every command."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from support import FASHION, expect_error, run
+
+import vit_export
+
+IMAGE = FASHION / "images" / "bag_1.png"
+COMMANDS = {
+    "inspect": (),
+    "predict": (IMAGE,),
+    "validate": ("-q",),
+    "locate": ("-q",),
+    "cpp": ("--out", "project", "--force", "-q"),
+}
+DOCUMENTED = {0, 2, 3, 4}
+PICTURE = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 28, 28])
+LOGITS = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 10])
+WEIGHT = numpy_helper.from_array(np.zeros((784, 10), np.float32), "w")
+CLASSIFY = [
+    helper.make_node("Flatten", ["image"], ["f"], axis=1),
+    helper.make_node("MatMul", ["f", "w"], ["logits"]),
+]
+CONSTANT = helper.make_node(
+    "Constant", [], ["logits"], value=numpy_helper.from_array(np.zeros((1, 10), np.float32))
+)
+BOXES = helper.make_tensor_value_info("boxes", TensorProto.FLOAT, None)
+
+
+def number(name: str, kind: int, shape: list[object] | None = None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+FOREIGN = {
+    "two inputs": (
+        [helper.make_node("Identity", ["other"], ["unused"]), *CLASSIFY],
+        [PICTURE, number("other", TensorProto.FLOAT, [1])],
+        [LOGITS],
+    ),
+    "no input": ([CONSTANT], [], [LOGITS]),
+    "a detector": (
+        [*CLASSIFY, helper.make_node("Identity", ["image"], ["boxes"])],
+        [PICTURE],
+        [LOGITS, BOXES],
+    ),
+    "text as input": ([CONSTANT], [number("image", TensorProto.STRING)], [LOGITS]),
+    "text as answer": (
+        [helper.make_node("Cast", ["image"], ["logits"], to=TensorProto.STRING)],
+        [PICTURE],
+        [number("logits", TensorProto.STRING)],
+    ),
+    "a sequence as answer": (
+        [helper.make_node("SequenceConstruct", ["image"], ["logits"])],
+        [PICTURE],
+        [helper.make_tensor_sequence_value_info("logits", TensorProto.FLOAT, None)],
+    ),
+    "a single number": (
+        [helper.make_node("ReduceSum", ["image"], ["logits"], keepdims=0)],
+        [PICTURE],
+        [number("logits", TensorProto.FLOAT, [])],
+    ),
+}
+LATER = {
+    ("a detector", "locate"): {2, 4},
+    ("a detector", "bench"): {1, 2},
+    ("a single number", "bench"): {1, 2},
+}
+"""Exit codes of commands that notice a foreign graph by its answers, when it runs."""
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory) -> Path:
+    """The trained model, of which the tests edit copies."""
+    path = tmp_path_factory.mktemp("foreign") / "f.onnx"
+    vit_export.onnx("fashion_mnist", path)
+    return path
+
+
+@pytest.fixture
+def write_foreign(artifact, tmp_path) -> Callable[..., Path]:
+    """`write_foreign(name, claims=...)`: one of `FOREIGN`, with the manifest of the artifact."""
+
+    def write_foreign(name: str, *, claims: bool) -> Path:
+        nodes, inputs, outputs = FOREIGN[name]
+        graph = helper.make_graph(nodes, "g", inputs, outputs, [WEIGHT])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+        if claims:
+            metadata = {one.key: one.value for one in onnx.load(artifact).metadata_props}
+            helper.set_model_props(model, metadata)
+        path = tmp_path / "foreign.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+    return write_foreign
+
+
+@pytest.mark.parametrize("claims", [True, False], ids=["our manifest", "no manifest"])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_graph_is_refused_in_every_command(write_foreign, tmp_path, name, claims):
+    path = write_foreign(name, claims=claims)
+    for command, options in (COMMANDS | {"bench": ("-q",)}).items():
+        if claims and command == "inspect":
+            run(command, path, exit_code=None)  # it reads the manifest and runs nothing
+            continue
+        done = run(command, path, *options, exit_code=None, cwd=tmp_path)
+        assert done.returncode in LATER.get((name, command), {2}), done.stderr
+        assert done.stderr.count("Fix: ") == 1
+        assert ".." not in done.stderr.partition("Error: ")[2].partition("Fix: ")[0]
+
+
+def test_a_foreign_graph_is_counted_by_its_inputs(write_foreign):
+    message = expect_error("predict", write_foreign("two inputs", claims=False), IMAGE, exit_code=2)
+    assert "has 2 inputs, and images need one" in message
