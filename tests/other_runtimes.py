@@ -77,7 +77,8 @@ class ElsewhereSession:
         fields = self._receive()
         if "error" in fields:
             raise RunFailedError(fields["error"], TAKES)
-        return stack_outputs([read_array(self._process.stdout) for _ in range(fields["outputs"])])
+        outputs = [read_array(self._process.stdout) for _ in range(fields["outputs"])]
+        return stack_outputs(outputs, len(images))
 
     def matmuls_by_dtype(self):
         return {}

@@ -50,7 +50,7 @@ def test_no_folder_hides_a_function():
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_takes_the_options_of_its_command(name):
-    shown_only = {"as_json", "quiet", "verbose", "help"}
+    shown_only = {"as_json", "as_csv", "quiet", "verbose", "help"}
     command = {parameter.name for parameter in cli.commands[name].params} - shown_only
     function = inspect.signature(getattr(vit_export, name))
     assert command == set(function.parameters) - {"progress"}

@@ -142,7 +142,7 @@ def test_inspect_prints_the_audit(fashion):
     assert {f"graph: {one.name}" for one in PASSES} <= metadata.keys()
     text = run("inspect", path).stdout
     assert "attention 4/4" in text
-    assert "opset 20, IR 10" in text
+    assert "opset 20, IR 9" in text
 
 
 def test_a_graph_without_shapes_is_an_error():

@@ -17,8 +17,9 @@ from vit_export import RequestError
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
+from vit_export.data.decode import _to_mode
 from vit_export.data.hf_processor import PROCESSORS, parse_processor
-from vit_export.data.preprocessing import _to_mode, preprocess
+from vit_export.data.preprocessing import preprocess
 
 KINDS = {
     "ViT": transformers.ViTImageProcessorPil,

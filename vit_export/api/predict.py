@@ -39,6 +39,7 @@ def predict(
     images: Sequence[str | Path],
     *,
     top: int = 5,
+    skip_bad: bool = False,
     threads: int | None = None,
     trust: bool = False,
 ) -> list[Prediction]:
@@ -50,6 +51,7 @@ def predict(
         artifact: a file that vit-export wrote.
         images: image files of any size.
         top: how many classes, at least 1.
+        skip_bad: leave out images that cannot be read, in place of an error.
         threads: intra-op threads of the runtime; None for the runtime's default.
         trust: whether code in the file may run, where its kind of file holds code.
 
@@ -61,9 +63,10 @@ def predict(
     """
     predictions = []
     for result in Predictor(artifact, top=top, threads=threads, trust=trust).classify(images):
-        if isinstance(result, UnreadableImage):
+        if isinstance(result, Prediction):
+            predictions.append(result)
+        elif not skip_bad:
             raise result.error
-        predictions.append(result)
     return predictions
 
 
