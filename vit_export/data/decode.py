@@ -198,6 +198,6 @@ def _find_divisor(image: "Image") -> int:
     Pillow scales PGM files to 16 bits by the largest value that their header allows. The 32 bits of
     a TIFF file hold either, and nothing in the file says which; the largest value decides.
     """
-    if image.mode == "I" and image.format == "TIFF":
+    if image.mode == "I" and image.format != "PPM":
         return 1 if image.getextrema()[1] <= 255 else 257  # type: ignore[operator]  # noqa: PLR2004 8 bits
     return 257
