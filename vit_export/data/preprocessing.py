@@ -67,7 +67,7 @@ class Preprocessing:
         if min(self.std) * MAX_VALUE < 1:
             raise RequestError("std holds a value that is not positive.", "give positive ones.")
         resize = (self.resize,) if isinstance(self.resize, int) else self.resize
-        if not 0 < min(*resize, *self.crop) <= max(*resize, *self.crop) <= MAX_SIDE:
+        if min(*resize, *self.crop) <= 0 or max(self.crop) > MAX_SIDE:
             message = f"resize {self.resize} and crop {self.crop} are no sizes."
             raise RequestError(message, f"give positive ones, {MAX_SIDE} at most.")
         if not self._covers_crop():
