@@ -225,7 +225,5 @@ def test_a_config_that_makes_no_sense(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text())
     for changes in ({"model_args": 3}, {"pretrained_cfg": "x"}, {"label_names": 3}):
         (tmp_path / "config.json").write_text(json.dumps(config | changes))
-        with pytest.raises(
-            RequestError, match=r"unexpected structure|neither a list nor an object"
-        ):
+        with pytest.raises(RequestError, match=r"unexpected structure|neither a list"):
             load(weights=tmp_path)
