@@ -9,8 +9,6 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from support import FASHION, expect_error, run
 
-import vit_export
-
 IMAGE = FASHION / "images" / "bag_1.png"
 COMMANDS = {
     "inspect": (),
@@ -74,16 +72,8 @@ LATER = {
 """Exit codes of commands that notice a foreign graph by its answers, when it runs."""
 
 
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory) -> Path:
-    """The trained model, of which the tests edit copies."""
-    path = tmp_path_factory.mktemp("foreign") / "f.onnx"
-    vit_export.onnx("fashion_mnist", path)
-    return path
-
-
 @pytest.fixture
-def write_foreign(artifact, tmp_path) -> Callable[..., Path]:
+def write_foreign(fashion, tmp_path) -> Callable[..., Path]:
     """`write_foreign(name, claims=...)`: one of `FOREIGN`, with the manifest of the artifact."""
 
     def write_foreign(name: str, *, claims: bool) -> Path:
@@ -91,7 +81,9 @@ def write_foreign(artifact, tmp_path) -> Callable[..., Path]:
         graph = helper.make_graph(nodes, "g", inputs, outputs, [WEIGHT])
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
         if claims:
-            metadata = {one.key: one.value for one in onnx.load(artifact).metadata_props}
+            metadata = {
+                one.key: one.value for one in onnx.load(fashion.path["onnx"]).metadata_props
+            }
             helper.set_model_props(model, metadata)
         path = tmp_path / "foreign.onnx"
         path.write_bytes(model.SerializeToString())

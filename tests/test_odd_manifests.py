@@ -14,8 +14,6 @@ import pytest
 from edited_files import KEY
 from support import FASHION, run
 
-import vit_export
-
 IMAGE = FASHION / "images" / "bag_1.png"
 COMMANDS = {
     "inspect": (),
@@ -57,14 +55,12 @@ def list_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[s
         yield from list_paths(one, (*path, key))
 
 
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("odd") / "f.onnx"
-    vit_export.onnx("fashion_mnist", path)
-    return path
+@pytest.fixture
+def artifact(fashion) -> Path:
+    return fashion.path["onnx"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def manifest(artifact) -> str:
     (text,) = [one.value for one in onnx.load(artifact).metadata_props if one.key == KEY]
     return text

@@ -1,6 +1,7 @@
 """Validates a file that was just written, and commits or rejects it."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from vit_export.api.request import ExportRequest
@@ -57,17 +58,15 @@ def validate_staged(
         manifest, reference, choose_tolerance(manifest, arithmetic)
     )
 
-    def prove(session: Session) -> Verdict:
-        return validate_artifact(
-            session,
-            stage.out,
-            manifest,
-            expectation,
-            file_inputs,
-            progress=progress,
-            not_run=not_run,
-        )
-
+    prove = partial(
+        validate_artifact,
+        artifact=stage.out,
+        manifest=manifest,
+        expectation=expectation,
+        file_inputs=file_inputs,
+        progress=progress,
+        not_run=not_run,
+    )
     verdict = validate_elsewhere(
         prove(session), stage.file, manifest, prove, threads=request.threads, progress=progress
     )
@@ -109,20 +108,12 @@ def accept(
         BuildError: the file changed since its fingerprint was taken.
         MissingError: the file could not be run, and the request needs that.
     """
-    is_mixed = request.quantization.precision == "auto"
-    if is_mixed:
+    if request.quantization.precision == "auto":
         verdict = verdict.apply_budget(request.quantization.budget)
     backend = request.backend
     facts = RunFacts(not_run=verdict.not_run, matmuls_by_dtype=verdict.products)
     if not verdict.accepted:
-        rejected, kept = _keep_rejected(stage, backend, verdict)
-        advice = backend.advise(rejected, facts) if rejected else kept
-        if verdict.is_wrong_elsewhere:  # `locate` compares in the backend's own runtime
-            advice = "export it --for another runtime, and report this"
-        fix = f"{advice}; {stage.out.name} is as it was."
-        if is_mixed:  # it may be the model, only less exact than requested
-            fix = f"allow more error, or give images like these to --calibration; or {fix}"
-        raise RejectedError(verdict, fix)
+        raise RejectedError(verdict, _reject(stage, request, verdict, facts))
     if verdict.not_run and request.options.get("require_run"):
         _, kept = _keep_rejected(stage, backend, verdict)
         message = f"{stage.out.name} could not be run: {verdict.not_run}."
@@ -136,6 +127,18 @@ def accept(
     return ExportResult(
         path=stage.out, size_bytes=size, origin=origin, verdict=verdict, notes=notes
     )
+
+
+def _reject(stage: Staging, request: ExportRequest, verdict: Verdict, facts: RunFacts) -> str:
+    """Keep a rejected file, and return what its user can do."""
+    rejected, kept = _keep_rejected(stage, request.backend, verdict)
+    advice = request.backend.advise(rejected, facts) if rejected else kept
+    if verdict.is_wrong_elsewhere:  # `locate` compares in the backend's own runtime
+        advice = "export it --for another runtime, and report this"
+    fix = f"{advice}; {stage.out.name} is as it was."
+    if request.quantization.precision == "auto":  # maybe the model, only less exact than requested
+        fix = f"allow more error, or give images like these to --calibration; or {fix}"
+    return fix
 
 
 def _keep_rejected(stage: Staging, backend: Backend, verdict: Verdict) -> tuple[Path | None, str]:
