@@ -8,9 +8,11 @@ from other_runtimes import OLD_NUMPY, install, validate_elsewhere
 from vit_export.backends.session import RunFailedError
 
 pytestmark = pytest.mark.slow
-NEWEST_PYTHON = {"1.16.3": 11, "1.17.3": 12, "1.18.1": 12, "1.19.2": 12, "1.20.1": 12}
+NEWEST_PYTHON = {"1.16.3": 11} | dict.fromkeys(
+    ("1.17.3", "1.18.1", "1.19.2", "1.20.1", "1.21.1"), 12
+)
 """Minor version of the newest Python 3 with wheels of that ONNX Runtime and of NumPy 1.26."""
-NEWEST_OPSET = {"1.16.3": 19, "1.17.3": 20, "1.18.1": 21, "1.19.2": 21, "1.20.1": 21}
+NEWEST_OPSET = {"1.16.3": 19, "1.17.3": 20, "1.18.1": 21, "1.19.2": 21, "1.20.1": 21, "1.21.1": 22}
 COMMANDS = {
     "opset 18": ("--opset", "18"),
     "opset 20": ("--opset", "20"),

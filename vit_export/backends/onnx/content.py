@@ -13,7 +13,8 @@ from pathlib import Path
 from vit_export.core.errors import RequestError
 from vit_export.core.protobuf import Message
 
-GRAPH, METADATA, FUNCTION = 7, 14, 25
+IR_VERSION, GRAPH, OPSET, METADATA, FUNCTION = 1, 7, 8, 14, 25
+DOMAIN, VERSION = 1, 2
 FUNCTION_NODE = 7
 NODE, INITIALIZER = 1, 5
 INPUT, OUTPUT, OPERATOR, ATTRIBUTE = 1, 2, 4, 5
@@ -79,6 +80,21 @@ def read_metadata(path: Path) -> dict[str, str]:
         return {_join_text(one, KEY): _join_text(one, VALUE) for one in entries}
 
 
+def read_versions(path: Path) -> tuple[int, int]:
+    """Return the IR version and the opset of standard operators of the ONNX file at `path`.
+
+    A version that the file does not name is 0.
+
+    Raises:
+        RequestError: the file is not intact.
+    """
+    with _map(path) as model:
+        opsets = [one for one in model.messages(OPSET) if not _join_text(one, DOMAIN)]
+        return _find_integer(model, IR_VERSION), max(
+            (_find_integer(o, VERSION) for o in opsets), default=0
+        )
+
+
 @contextmanager
 def _map(path: Path) -> Iterator[Message]:
     """Yield an ONNX file as one message; raise RequestError where the block finds it damaged."""
@@ -128,6 +144,10 @@ def _read_tensor(tensor: Message, name: str = "") -> Tensor:
             key, location = (_join_text(value, one) for one in (KEY, VALUE))
             data_file = location if key == "location" else data_file
     return Tensor(name, dtype, data_file)
+
+
+def _find_integer(message: Message, number: int) -> int:
+    return next((v for n, v in message.fields() if n == number and isinstance(v, int)), 0)
 
 
 def _join_text(message: Message, number: int) -> str:

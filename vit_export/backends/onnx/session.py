@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from vit_export.artifact.manifest import KEY
 from vit_export.backends.onnx.data_files import check_data_files
+from vit_export.backends.onnx.onnxruntime_versions import explain_refusal
 from vit_export.backends.session import FOREIGN, TAKES, RunFailedError, stack_outputs, wall_clock_ms
 from vit_export.core.cpu import identify_cpu
 from vit_export.core.errors import MissingError, RequestError
@@ -69,6 +70,7 @@ class OnnxSession:
 
     Raises:
         RequestError: ONNX Runtime does not open the file, or its external weights have changed.
+        NotHereError: ONNX Runtime is too old for the file.
         MissingError: ONNX Runtime is not installed.
     """
 
@@ -78,19 +80,14 @@ class OnnxSession:
         except ImportError:
             message = f"{path} is an ONNX file and needs ONNX Runtime."
             raise MissingError(message, "pip install onnxruntime") from None
-        version = f"ONNX Runtime {onnxruntime.__version__}"
         check_data_files(path)
         try:
             self._session = open_inference_session(path, threads)
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
-            reason = str(error).partition("\n")[0]
-            message = f"{path} can't be opened by {version}: {reason}"
-            raise RequestError(
-                message, "copy it again with its .data file, or export the model again."
-            ) from None
+            raise explain_refusal(path, error, onnxruntime.__version__) from None
         _check_interface(self._session, path)
         cpu = f"CPU, {identify_cpu().name}{_describe_options(self._session)}"
-        self.runtime = f"{version} ({cpu})"
+        self.runtime = f"ONNX Runtime {onnxruntime.__version__} ({cpu})"
         (image,) = self._session.get_inputs()
         self._input = image.name
         self._dtype: type = DTYPES.get(image.type, np.float32)
