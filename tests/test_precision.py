@@ -104,6 +104,21 @@ def test_the_same_request_gives_the_same_bytes(built, tmp_path):
     assert again.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["int8-static", "weights-int4"])
+def test_the_number_of_threads_changes_no_byte(name, tmp_path):
+    """Each export has a cache of its own: the second must observe the images again."""
+    written = []
+    for threads in ("1", "2"):
+        out = tmp_path / threads / "f.onnx"
+        out.parent.mkdir()
+        environment = {"OMP_NUM_THREADS": threads, "VIT_EXPORT_CACHE": str(out.parent / "cache")}
+        options = ("--model", "fashion_mnist", "--precision", name, *OPTIONS[name])
+        run("onnx", *options, "--out", out, "-q", process=True, env=environment)
+        written.append(out.read_bytes())
+    assert written[0] == written[1]
+
+
 def test_locate_holds_an_int8_file_to_the_tolerance_of_int8(built):
     document = run_json("locate", built["int8"][0], "-q")
     assert document["first"] is None
