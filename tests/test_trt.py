@@ -1,6 +1,7 @@
 """`vit-export trt` from outside: engines that TensorRT for RTX builds without a GPU."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -165,7 +166,10 @@ def test_turing_in_fp16(tmp_path):
 
 def test_auto_reports_its_choice(tmp_path):
     report = run_json("trt", "--model", "fashion_mnist", "--out", tmp_path / "f.engine", "-q")
-    assert any(note.startswith("engine: TensorRT for RTX") for note in report["notes"])
+    notes = "\n".join(report["notes"])
+    assert re.search(
+        r"^engine: TensorRT for RTX .* 8\.0, 8\.6, 8\.9, 12\.0, 12\.1$", notes, re.MULTILINE
+    )
     assert any(note.startswith("passed over: tensorrt: ") for note in report["notes"])
     profile = read_sidecar(tmp_path / "f.engine").engine["profiles"]
     assert profile == ["1:8:16"]  # the default, --batch dynamic

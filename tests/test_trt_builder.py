@@ -223,7 +223,7 @@ def test_a_known_bad_version_is_warned_of_before_the_build(monkeypatch):
     monkeypatch.setattr(library, "__version__", "10.4.0", raising=False)
     monkeypatch.setattr(backend, "find_gpu", lambda: Gpu("NVIDIA GeForce RTX 4090", "8.9"))
     choice = Choice(variant=TENSORRT, library=library)
-    monkeypatch.setattr(backend, "choose", lambda *_: choice)
+    monkeypatch.setattr(backend, "choose", lambda *_, **_named: choice)
     monkeypatch.setattr(engine, "build_graph", lambda _, progress: progress("capture"))
     monkeypatch.setattr(
         backend, "replace", lambda one, **changes: SimpleNamespace(**vars(one) | changes)

@@ -7,16 +7,19 @@ import pytest
 from vit_export.backends.tensorrt import torch_tensorrt, variant
 from vit_export.backends.tensorrt.compute_capability import (
     describe_capabilities,
+    list_capabilities,
+    list_default_capabilities,
     parse_capabilities,
 )
 from vit_export.backends.tensorrt.cuda import Gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
-from vit_export.backends.tensorrt.options import DEFAULTS, check_options
+from vit_export.backends.tensorrt.options import DEFAULTS, check_machine, check_options
 from vit_export.backends.tensorrt.report import find_version_issue
-from vit_export.backends.tensorrt.variants import VARIANTS, choose
+from vit_export.backends.tensorrt.variants import VARIANTS, choose, describe_machine
 from vit_export.core.errors import MissingError, RequestError
 
 ADA = Gpu("NVIDIA GeForce RTX 4090", "8.9")
+HOPPER = Gpu("NVIDIA H100 80GB HBM3", "9.0")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,14 @@ def test_an_unknown_architecture():
     assert describe_capabilities(()) == "compute capability 8.0 and later"
 
 
+def test_the_capabilities_are_those_that_the_library_names():
+    rtx = pytest.importorskip("tensorrt_rtx")
+    assert list_capabilities(rtx) == list_capabilities()
+    assert list_default_capabilities(rtx) == ("8.0", "8.6", "8.9", "12.0", "12.1")
+    later = SimpleNamespace(ComputeCapability=SimpleNamespace(NONE=0, CURRENT=1, SM90=2, SM103=3))
+    assert list_capabilities(later) == ("9.0", "10.3")
+
+
 def known_issue(kind, version):
     return find_version_issue(EngineInfo(kind=kind, version=version))
 
@@ -56,12 +67,18 @@ def test_torch_tensorrt_builds_with_the_installed_tensorrt(monkeypatch):
     assert known_issue("torch", "10.3.0") == ""
 
 
+SM = {"SM75": 1, "SM80": 2, "SM89": 3, "SM120": 4}
+"""What the library of `install` compiles for."""
+
+
 @pytest.fixture
 def install(monkeypatch):
     """`install(*names, broken=...)`: which variants can be found, and which modules are broken."""
 
-    def install(*names, broken=()):
-        library = SimpleNamespace(__version__="1.2.3")
+    def install(*names, broken=(), names_of=SM):
+        library = SimpleNamespace(
+            __version__="1.2.3", ComputeCapability=SimpleNamespace(**names_of)
+        )
         modules = [one.module for one in VARIANTS.values() if one.name in names]
         monkeypatch.setattr(variant, "find_spec", lambda name: name if name in modules else None)
 
@@ -89,6 +106,44 @@ def test_the_first_that_works_here_is_chosen(install, names, gpu, chosen, passed
     choice = choose("auto", gpu)
     assert choice.variant.name == chosen
     assert [reason.partition(",")[0] for reason in choice.passed_over] == list(passed_over)
+
+
+def test_a_gpu_that_the_library_does_not_name_is_refused_before_the_build(install):
+    install("rtx")
+    with pytest.raises(MissingError) as error:
+        choose("rtx", HOPPER)
+    named = "it compiles for compute capability 7.5, 8.0, 8.9, 12.0, and here is a NVIDIA H100"
+    assert named in error.value.message
+    assert "pip install tensorrt" in error.value.fix
+    assert error.value.exit_code == 3
+    with pytest.raises(MissingError, match=f"rtx: {named}"):
+        choose("auto", HOPPER)
+    assert choose("rtx", HOPPER, builds_for_here=False).variant.name == "rtx"  # for those of --gpu
+    assert f"rtx: {named}" in describe_machine(HOPPER)
+    assert "rtx: yes" in describe_machine(ADA)
+
+
+def test_another_library_is_passed_over_to(install):
+    install("rtx", "torch")
+    choice = choose("auto", HOPPER)
+    assert choice.variant.name == "torch"
+    assert "rtx: it compiles for compute capability" in choice.passed_over[1]
+
+
+def test_a_later_library_may_name_more(install):
+    install("rtx", names_of={"SM89": 1, "SM90": 2})
+    choice = choose("rtx", HOPPER)
+    assert choice.default_capabilities == ("8.9", "9.0")
+    assert "rtx: yes" in describe_machine(HOPPER)
+
+
+def test_an_engine_that_has_to_run_is_for_the_gpu_that_is_here():
+    options = {**DEFAULTS, "require_run": True, "gpu": "ampere"}
+    check_machine(VARIANTS["rtx"], {**options, "gpu": "ada"}, ADA)
+    check_machine(VARIANTS["rtx"], {**options, "gpu": ""}, ADA)
+    with pytest.raises(MissingError, match=r"here is a NVIDIA GeForce RTX 4090 of 8\.9") as error:
+        check_machine(VARIANTS["rtx"], options, ADA)
+    assert "leave --gpu out" in error.value.fix
 
 
 def test_nothing_works_here(install):

@@ -19,7 +19,7 @@ from vit_export.backends.tensorrt.compute_capability import check_arithmetic
 from vit_export.backends.tensorrt.cuda import Gpu, find_gpu
 from vit_export.backends.tensorrt.engine_info import EngineGpu, EngineInfo
 from vit_export.backends.tensorrt.inspector import find_wrong_matmuls
-from vit_export.backends.tensorrt.options import OPTIONS, check_options
+from vit_export.backends.tensorrt.options import OPTIONS, check_machine, check_options
 from vit_export.backends.tensorrt.report import (
     advise,
     describe,
@@ -37,9 +37,8 @@ from vit_export.backends.tensorrt.sidecar import (
     twin_path,
     write_sidecar,
 )
-from vit_export.backends.tensorrt.variant import NO_GPU, EngineJob
+from vit_export.backends.tensorrt.variant import EngineJob
 from vit_export.backends.tensorrt.variants import ANYWHERE, VARIANTS, Choice, choose, find_variant
-from vit_export.core.errors import MissingError
 from vit_export.core.progress import Progress, warn
 from vit_export.core.staging import data_files
 
@@ -53,28 +52,26 @@ def check_request(request: QuantizationRequest, options: Mapping[str, Any]) -> N
     Raises:
         RequestError: they do not.
         BuildError: the timing cache cannot be written.
-        MissingError: no TensorRT works here, or no GPU is here and the engine has to be run.
+        MissingError: no TensorRT works here, or the engine has to be run and no GPU is here, or
+            another one than those of --gpu.
     """
     check_flavour(request, str(options["flavour"]), int(options["opset"]))
     capabilities = BuilderOptions.parse(options).capabilities
     gpu = find_gpu()
-    variant = choose(str(options["engine"]), gpu).variant
+    variant = choose(str(options["engine"]), gpu, builds_for_here=not capabilities).variant
     check_options(variant, options)
     check_arithmetic(capabilities, request.precision)
     variant.check_request(request, options)
-    if gpu is None and options["require_run"]:
-        fix = "leave --require-run out: the graph is proven on the CPU, and the engine is built."
-        raise MissingError(f"The engine has to be run, and there is {NO_GPU}.", fix)
-    if gpu is None and (options["refit"] or options["strip_weights"]):
-        message = f"{variant.title} needs a GPU for --refit and --strip-weights."
-        raise MissingError(message, "build where the GPU is, or leave them out.")
+    check_machine(variant, options, gpu)
 
 
 def build(job: Job, path: Path, progress: Progress) -> Manifest:
     """Write an engine of the job, its manifest as JSON beside it, and its graph."""
     gpu = find_gpu()
-    choice = choose(str(job.options["engine"]), gpu)
-    variant, builder_options = choice.variant, BuilderOptions.parse(job.options)
+    builder_options = BuilderOptions.parse(job.options)
+    for_here = not builder_options.capabilities
+    choice = choose(str(job.options["engine"]), gpu, builds_for_here=for_here)
+    variant = choice.variant
     info = _start_info(choice, gpu, builder_options, job.manifest.batch)
     warn(progress, find_version_issue(info))
     versions = {**job.manifest.versions, variant.package: choice.version}
@@ -104,7 +101,7 @@ def _start_info(
         kind=choice.variant.name,
         version=choice.version,
         gpu=EngineGpu(name=gpu.name, capability=gpu.capability) if gpu and needs_gpu else None,
-        capabilities=options.capabilities,
+        capabilities=options.capabilities or choice.default_capabilities,
         hardware=options.hardware,
         version_compatible=options.version_compatible,
         strip_weights=options.strip_weights,

@@ -7,17 +7,19 @@ from vit_export.backends.session import NotHereError
 from vit_export.backends.tensorrt.compute_capability import (
     OLDEST,
     describe_capabilities,
+    list_default_capabilities,
     parse_version,
 )
 from vit_export.backends.tensorrt.cuda import Gpu, find_gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.logger import hold_garbage, make_logger
 from vit_export.backends.tensorrt.sidecar import hash_file
-from vit_export.backends.tensorrt.variant import NO_GPU, Variant, load_library
+from vit_export.backends.tensorrt.variant import NO_GPU, Variant, explain_gpu, load_library
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.private_folder import find_private_folders
 
 REBUILD = "build it again here, or where such a GPU is."
+OTHER_GPU = "take it where such a GPU is; for this one: pip install tensorrt, and build it again."
 NOT_CHECKABLE = "not checkable here"
 """What an invalid engine means where there is no driver: the validity API gives no reason then."""
 REASONS = (
@@ -47,7 +49,13 @@ def check_loads(path: Path, info: EngineInfo, variant: Variant) -> Any:
     if gpu is None:
         message = f"{path} is {NOT_CHECKABLE}: {NO_GPU}."
         raise NotHereError(message, f"on the device: vit-export validate {path.name}", NO_GPU)
-    _check_gpu(path, info, variant, gpu)
+    reason = explain_gpu(variant, gpu, library)
+    if reason:
+        reason = f"{variant.title}: {reason}"
+        raise NotHereError(f"{path} will not load here. {reason}.", OTHER_GPU, reason)
+    reason = _find_mismatch(info, variant, gpu, library)
+    if reason:
+        raise NotHereError(f"{path} will not load here: {reason}.", REBUILD, reason)
     return library
 
 
@@ -94,21 +102,22 @@ def _check_whole(path: Path, info: EngineInfo) -> None:
         raise RequestError(message, "copy it and its .json again.")
 
 
-def _check_gpu(path: Path, info: EngineInfo, variant: Variant, gpu: Gpu) -> None:
-    """Raise NotHereError unless the engine is for this GPU."""
-    capabilities = _find_capabilities(info, variant)
+def _find_mismatch(info: EngineInfo, variant: Variant, gpu: Gpu, library: Any) -> str:
+    """Return why the engine is not for this GPU; empty where it is."""
+    capabilities = _find_capabilities(info, variant, library)
     if gpu.capability in capabilities:
-        return
+        return ""
     if not capabilities and parse_version(gpu.capability) >= parse_version(OLDEST):
-        return
+        return ""
     here = f"{gpu.name} of compute capability {gpu.capability}"
-    reason = f"it is for {describe_capabilities(capabilities)}, and here is a {here}"
-    raise NotHereError(f"{path} will not load here: {reason}.", REBUILD, reason)
+    return f"it is for {describe_capabilities(capabilities)}, and here is a {here}"
 
 
-def _find_capabilities(info: EngineInfo, variant: Variant) -> tuple[str, ...]:
-    """Return the compute capabilities that an engine runs on; none for all from Ampere on."""
-    if variant.serves_many_gpus or info.hardware == "ampere-plus":
+def _find_capabilities(info: EngineInfo, variant: Variant, library: Any) -> tuple[str, ...]:
+    """Return the compute capabilities that an engine runs on; none for all from 8.0 on."""
+    if variant.serves_many_gpus:
+        return info.capabilities or list_default_capabilities(library)
+    if info.hardware == "ampere-plus":
         return info.capabilities
     return (info.gpu.capability if info.gpu is not None else "unknown",)
 

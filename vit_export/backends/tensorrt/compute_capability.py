@@ -1,6 +1,8 @@
 """The GPUs that an engine is for, by the names of their architectures and compute capabilities."""
 
+import re
 from collections.abc import Iterable
+from typing import Any
 
 from vit_export.core.errors import RequestError, did_you_mean
 
@@ -11,10 +13,33 @@ ARCHITECTURES = {
     "ada": ("8.9",),
     "blackwell": ("12.0", "12.1"),
 }
-"""The architectures that TensorRT for RTX compiles for (its `ComputeCapability`)."""
+"""The architectures that TensorRT for RTX 1.7 compiles for (its enumeration `ComputeCapability`).
+
+Hopper (9.0) and the Blackwell of data centers (10.x) are not among them.
+"""
 OLDEST = "8.0"
-"""By default TensorRT for RTX compiles for this capability and later ones."""
+"""The oldest capability that an engine is for by default."""
 KNOWN = tuple(one for several in ARCHITECTURES.values() for one in several)
+MEMBER = re.compile(r"SM(\d+)(\d)")
+"""A member of `ComputeCapability`: SM89, SM120."""
+
+
+def list_capabilities(library: Any = None) -> tuple[str, ...]:
+    """Return the compute capabilities that TensorRT for RTX names, in rising order.
+
+    Args:
+        library: its module; without one, or without the enumeration, those of version 1.7.
+    """
+    names = dir(getattr(library, "ComputeCapability", None))
+    members = filter(None, map(MEMBER.fullmatch, names))
+    capabilities = [f"{member[1]}.{member[2]}" for member in members]
+    return tuple(sorted(capabilities or KNOWN, key=parse_version))
+
+
+def list_default_capabilities(library: Any = None) -> tuple[str, ...]:
+    """Return those for which TensorRT for RTX compiles by default: all but Turing."""
+    oldest = parse_version(OLDEST)
+    return tuple(one for one in list_capabilities(library) if parse_version(one) >= oldest)
 
 
 def parse_capabilities(text: str) -> tuple[str, ...]:

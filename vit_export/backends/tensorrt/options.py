@@ -7,9 +7,11 @@ from typing import Any
 from vit_export.backends.onnx.graph import OPSET, SIMPLIFY, flavour_option
 from vit_export.backends.option import Option
 from vit_export.backends.tensorrt.builder_config import DEFAULT_LEVEL, HARDWARE
-from vit_export.backends.tensorrt.variant import Variant
+from vit_export.backends.tensorrt.compute_capability import parse_capabilities
+from vit_export.backends.tensorrt.cuda import Gpu
+from vit_export.backends.tensorrt.variant import NO_GPU, Variant
 from vit_export.backends.tensorrt.variants import VARIANTS
-from vit_export.core.errors import RequestError
+from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.output_path import check_writable
 
 OPTIONS = (
@@ -109,3 +111,18 @@ def check_options(variant: Variant, options: Mapping[str, Any]) -> None:
         raise RequestError(message, "keep the graph beside it: --save-onnx.")
     if options["timing_cache"]:
         check_writable(Path(str(options["timing_cache"])))
+
+
+def check_machine(variant: Variant, options: Mapping[str, Any], gpu: Gpu | None) -> None:
+    """Raise MissingError unless what the options need a GPU for works with the one that is here."""
+    capabilities = parse_capabilities(str(options["gpu"]))
+    if gpu is None and options["require_run"]:
+        fix = "leave --require-run out: the graph is proven on the CPU, and the engine is built."
+        raise MissingError(f"The engine has to be run, and there is {NO_GPU}.", fix)
+    if gpu and options["require_run"] and capabilities and gpu.capability not in capabilities:
+        message = f"The engine has to be run, and here is a {gpu.name} of {gpu.capability}."
+        fix = "leave --gpu out, or --require-run: then the engine is built, and not run."
+        raise MissingError(message, fix)
+    if gpu is None and (options["refit"] or options["strip_weights"]):
+        message = f"{variant.title} needs a GPU for --refit and --strip-weights."
+        raise MissingError(message, "build where the GPU is, or leave them out.")

@@ -13,6 +13,7 @@ from vit_export.backends.defaults import accept_request
 from vit_export.backends.job import Job
 from vit_export.backends.session import Session
 from vit_export.backends.tensorrt.builder_config import BuilderOptions
+from vit_export.backends.tensorrt.compute_capability import list_capabilities
 from vit_export.backends.tensorrt.cuda import Gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo, Kind
 from vit_export.core.errors import MissingError
@@ -21,6 +22,8 @@ from vit_export.core.progress import Progress
 NO_GPU = "no GPU here"
 NOT_INSTALLED = "not installed"
 BROKEN = "it is installed and can't be imported"
+OTHER_GPUS = "it compiles for compute capability "
+"""How the reason begins where a library names other GPUs than the one that is here."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +66,7 @@ class Variant:
     needs_gpu: bool
     """Whether it needs a GPU to build. Every variant needs one to run."""
     serves_many_gpus: bool = False
-    """Whether its engines run on every GPU from Ampere on, or on those of --gpu."""
+    """Whether its engines run on every GPU that it names from Ampere on, or on those of --gpu."""
     refused_options: Mapping[str, str] = field(default_factory=dict)
     """Options that it does not support, each with the reason."""
     check_request: Callable[[QuantizationRequest, Mapping[str, Any]], None] = accept_request
@@ -92,9 +95,32 @@ def load_library(variant: Variant) -> Any:
     return import_module(variant.module)
 
 
-def find_obstacle(variant: Variant, gpu: Gpu | None) -> str:
-    """Return why `variant` cannot build here; empty where it can."""
-    return find_lack(variant, gpu) or _try_import(variant)
+def find_obstacle(variant: Variant, gpu: Gpu | None, *, builds_for_here: bool = True) -> str:
+    """Return why `variant` cannot build here; empty where it can.
+
+    Args:
+        variant: a library.
+        gpu: the GPU that is here.
+        builds_for_here: whether the engine is for this GPU, and not for others that --gpu names.
+    """
+    reason = find_lack(variant, gpu) or _try_import(variant)
+    if reason or gpu is None or not builds_for_here:
+        return reason
+    return explain_gpu(variant, gpu, import_module(variant.module))
+
+
+def explain_gpu(variant: Variant, gpu: Gpu, library: Any = None) -> str:
+    """Return why the engines of `variant` do not run on this GPU; empty where they may.
+
+    Args:
+        variant: a library.
+        gpu: the GPU that is here.
+        library: its module, which names the GPUs that its version compiles for.
+    """
+    capabilities = list_capabilities(library)
+    if not variant.serves_many_gpus or gpu.capability in capabilities:
+        return ""
+    return f"{OTHER_GPUS}{', '.join(capabilities)}, and here is a {gpu.name} of {gpu.capability}"
 
 
 def find_lack(variant: Variant, gpu: Gpu | None) -> str:
@@ -119,6 +145,8 @@ def missing_error(variant: Variant, reason: str) -> MissingError:
     fix = f"pip install {variant.package}"
     if reason.startswith(BROKEN):
         fix = f"pip install --force-reinstall {variant.package}, or take another --engine."
+    if reason.startswith(OTHER_GPUS):
+        fix = "pip install tensorrt, and take --engine tensorrt; or name GPUs elsewhere: --gpu ada."
     if reason.startswith(NO_GPU):
         fix = "build where the GPU is, or take --engine rtx, which needs none."
     return MissingError(f"{variant.title}: {reason}.", fix)
