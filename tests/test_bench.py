@@ -167,7 +167,7 @@ def test_the_death_of_a_process_is_reported(artifact):
 def test_a_candidate_that_can_not_be_opened_is_reported(tmp_path):
     path = tmp_path / "f.onnx"
     path.write_bytes(b"\x08text")
-    with pytest.raises(BuildError, match="broken can't take part"):
+    with pytest.raises(RequestError, match="broken can't take part"):
         Worker(Candidate(name="broken", kind="artifact", path=str(path)))
 
 

@@ -43,6 +43,7 @@ def bench(
             take one of the batch sizes.
         MissingError: the package of a baseline is not installed.
         BuildError: a candidate failed, or was faster than this machine can be.
+        ProofError: a file answers another shape than its manifest says.
     """
     paths = [Path(artifact) for artifact in artifacts]
     checkpoint = None if weights is None else Path(weights)

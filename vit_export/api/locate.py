@@ -29,6 +29,7 @@ def locate(
         RequestError: vit-export did not write the file, its modules cannot answer one by one, it
             takes no single image, or `weights` are not those it was built from.
         MissingError: the file's runtime is not installed, or no sample can be made again here.
+        ProofError: the file answers another shape than its manifest says.
         MismatchError: a module exceeds its tolerance. The error names the first such module and
             carries all of them.
     """

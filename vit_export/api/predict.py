@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import TOP, infer_output_shape, rank_classes
+from vit_export.artifact.outputs import TOP, check_answer_shape, infer_output_shape, rank_classes
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.errors import ProofError, RequestError
 from vit_export.core.numerics import Array
@@ -114,19 +114,12 @@ class Predictor:
 
     def _classify(self, file: Path, image: npt.NDArray[Any]) -> Prediction:
         answer = self._session.run(np.stack([image] * self._manifest.batch.min))[0]
-        _check_shape(answer, self._manifest, self._path)
+        expected = infer_output_shape(self._manifest.head, self._manifest.signature.answer_shape)
+        check_answer_shape(str(self._path), answer.shape, expected)
         if not np.isfinite(answer).all():
             fix = f"vit-export validate {self._path}"
             raise ProofError(f"{file}: the answer is not finite.", fix)
         return _name_classes(file, answer, self._manifest, self._top)
-
-
-def _check_shape(answer: Array, manifest: Manifest, path: Path) -> None:
-    """Raise ProofError unless the answer to one image has the shape that the manifest says."""
-    expected = infer_output_shape(manifest.head, manifest.signature.answer_shape)
-    if answer.shape != expected:
-        message = f"{path} answers {answer.shape}, and its manifest says {expected}."
-        raise ProofError(message, "export the model again.")
 
 
 def _require_preprocessing(manifest: Manifest, top: int) -> Preprocessing:

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from vit_export.core.errors import ProofError
 from vit_export.core.numerics import Array, log_softmax, measure_signal
 
 OutputFormat = Literal["logits", "softmax", "top5"]
@@ -74,6 +75,19 @@ def measure_output_signal(output_format: OutputFormat, logits: Iterable[Array]) 
         return measure_signal(logits)
     logs = (np.maximum(log_softmax(one), MIN_LOG).astype(np.float64) for one in logits)
     return measure_signal(one - one.mean() for one in logs)
+
+
+def check_answer_shape(name: str, answer: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raise ProofError unless the answer to one image has the `expected` shape.
+
+    Args:
+        name: the file, for errors.
+        answer: shape of its answer.
+        expected: the shape that its manifest says.
+    """
+    if answer != expected:
+        message = f"{name} answers {answer}, and its manifest says {expected}."
+        raise ProofError(message, "export the model again.")
 
 
 def apply_head(output_format: OutputFormat, logits: Array) -> Array:

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from vit_export.bench.candidates import Candidate
-from vit_export.core.errors import BuildError
+from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.numerics import Array
 
 BURST_MS = 400
@@ -30,6 +30,7 @@ class Worker:
 
     Raises:
         BuildError: the candidate can't be opened.
+        RequestError: its file is damaged or foreign.
     """
 
     def __init__(self, candidate: Candidate) -> None:
@@ -79,6 +80,7 @@ class Worker:
 
         Raises:
             BuildError: the candidate fails, or its process has ended.
+            RequestError: its file is foreign.
         """
         samples_file, answers_file = folder / "samples.npy", folder / "answers.npy"
         np.save(samples_file, samples)
@@ -96,6 +98,8 @@ class Worker:
         if "error" in reply:
             self.close()
             message = f"{self.candidate.name} can't take part: {reply['error'].rstrip('.')}."
+            if "fix" in reply:  # it is the file that is wrong
+                raise RequestError(message, reply["fix"])
             raise BuildError(message, "leave it out of --against, or check that it runs by itself.")
         return reply
 

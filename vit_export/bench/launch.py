@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.outputs import check_answer_shape
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.bench.baselines import build_baselines
 from vit_export.bench.candidates import GPU, Candidate, infer_arithmetic
@@ -63,11 +64,16 @@ class AnsweredSamples:
 
         Raises:
             BuildError: the candidate fails on the samples.
+            RequestError: its answers are those of no such model.
+            ProofError: its answers have another shape.
         """
         if not len(self.samples):
             return None
         signal = measure_signal(self.answers)
         answers = worker.answer(self.samples, folder)
+        if answers.shape != self.answers.shape:
+            worker.close()  # nobody else would
+        check_answer_shape(worker.candidate.name, answers.shape[1:], self.answers.shape[1:])
         return min(snr_db(signal, *pair) for pair in zip(self.answers, answers, strict=True))
 
 
@@ -92,6 +98,8 @@ def launch_artifact(artifact: Artifact, threads: int | None, folder: Path) -> Ru
 
     Raises:
         BuildError: it can't be opened or run.
+        RequestError: it is a foreign file with our manifest.
+        ProofError: its answers have another shape than the manifest says.
     """
     on_gpu, precision = find_backend_of(artifact.path).on_gpu, artifact.manifest.precision
     candidate = Candidate(

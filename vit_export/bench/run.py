@@ -71,6 +71,7 @@ def run_bench(
             first artifact whose model is no known ViT.
         MissingError: the package of a baseline is not installed.
         BuildError: a candidate failed, or was faster than the roofline allows.
+        ProofError: an artifact answers another shape than its manifest says.
     """
     if rounds < MIN_ROUNDS:
         raise RequestError(f"{rounds} rounds give no interval.", f"take {MIN_ROUNDS} or more.")

@@ -15,7 +15,7 @@ import numpy as np
 
 from vit_export.bench.candidates import Candidate
 from vit_export.bench.runners import Runner, open_candidate
-from vit_export.core.errors import VitExportError
+from vit_export.core.errors import RequestError, VitExportError
 
 
 def main() -> None:
@@ -32,7 +32,10 @@ def main() -> None:
             replies.write(json.dumps(_serve(runner, json.loads(line))) + "\n")
     except Exception as error:  # noqa: BLE001 the parent reports whatever a runtime raises
         message = error.message if isinstance(error, VitExportError) else f"{error!r}"
-        replies.write(json.dumps({"error": message.partition("\n")[0]}) + "\n")
+        reply = {"error": message.partition("\n")[0]}
+        if isinstance(error, RequestError):
+            reply["fix"] = error.fix
+        replies.write(json.dumps(reply) + "\n")
 
 
 def _serve(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:

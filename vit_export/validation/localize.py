@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.outputs import check_answer_shape
 from vit_export.backends.base import OpenTaps
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.backends.records import ModuleNames
@@ -91,6 +92,7 @@ def find_first_mismatch(
         RequestError: vit-export did not write the file, its modules cannot answer one by one, it
             takes no single image, or `weights` are not those that it was built from.
         MissingError: its runtime is not installed, or no sample can be made again here.
+        ProofError: it answers another shape than its manifest says.
     """
     from vit_export.model.vit.taps import record_taps
 
@@ -105,6 +107,8 @@ def find_first_mismatch(
         vit = rebuild_identical_vit(manifest, weights)
     taps = _open_taps(open_taps, path, manifest, threads)
     samples = _remake_samples(manifest)
+    answer = session.run(samples[0][1][None])[0]  # refuses a file with other outputs
+    check_answer_shape(str(path), answer.shape, manifest.signature.answer_shape)
     with progress("measure the signal of every module"):
         signals = _measure_signals(vit, taps, manifest, [sample for _, sample in samples])
     comparisons: dict[str, list[Comparison]] = {}
