@@ -32,6 +32,7 @@ output.show_progress = lambda quiet: progress
 cli.main()
 """
 """A program that runs a command line and waits in one of its stages."""
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full file")
 
 
 def export(out, model, target="onnx"):
@@ -123,7 +124,7 @@ def test_a_full_disk(tmp_path, backend):
     assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is full")
+@FULL
 @pytest.mark.parametrize("arguments", ["models", "models --json"])
 def test_a_full_disk_behind_stdout(arguments):
     script = f'"{COMMAND}" {arguments} >/dev/full'
@@ -168,6 +169,32 @@ def test_a_rejection_has_its_exit_code_whatever_reads_it(rejected, script):
     done = run("-c", script.format(COMMAND, rejected), command="bash", exit_code=4)
     assert "is not the model" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@FULL
+@pytest.mark.parametrize(
+    ("command", "form"),
+    [
+        ("validate", ""),
+        pytest.param("validate", "--json", marks=pytest.mark.slow),
+        pytest.param("locate", "", marks=pytest.mark.slow),
+    ],
+)
+def test_a_rejection_has_its_exit_code_where_stdout_is_full(rejected, command, form):
+    script = f'"{COMMAND}" {command} {rejected} -q {form} >/dev/full'
+    text = run("-c", script, command="bash", exit_code=4).stderr
+    assert ("The report can't be printed: No space left on device." in text) is (not form)
+    assert text.count("Error: ") == text.count("Fix: ") == 1
+
+
+@FULL
+@pytest.mark.slow
+def test_an_export_is_written_where_stdout_is_full(tmp_path, tiny_toml):
+    out = tmp_path / "f.onnx"
+    script = f'"{COMMAND}" onnx --model {tiny_toml} --out {out} -q >/dev/full'
+    text = expect_error("-c", script, command="bash", exit_code=1)
+    assert f"{out} is written, and its report can't be printed: No space left" in text
+    assert "PROVEN" in run("validate", out, "-q").stdout
 
 
 def test_a_closed_stdout_is_not_the_next_file():

@@ -9,6 +9,7 @@ from vit_export.backends.base import Backend
 from vit_export.cli.options import common, model, options
 from vit_export.cli.options.backend import BATCH, backend_option
 from vit_export.cli.options.precision import precision_flag, precision_options
+from vit_export.core.errors import BuildError
 
 if TYPE_CHECKING:
     from vit_export.api.result import ExportResult
@@ -29,7 +30,7 @@ def export_command(backend: Backend) -> click.Command:
     )
     def command(*, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
         from vit_export import api
-        from vit_export.cli.render.output import show, show_progress
+        from vit_export.cli.render.output import show_failure, show_progress
         from vit_export.cli.render.verdict import describe_verdict
         from vit_export.validation.verdict import RejectedError
 
@@ -37,10 +38,14 @@ def export_command(backend: Backend) -> click.Command:
         try:
             result = api.build(backend.name, request.pop("model"), progress=progress, **request)
         except RejectedError as error:
-            if not as_json:
-                show(describe_verdict(error.verdict, verbose=verbose))
-            raise
-        _show_export(result, as_json=as_json, verbose=verbose)
+            report = describe_verdict(error.verdict, verbose=verbose)
+            show_failure(() if as_json else report, error)
+        try:
+            _show_export(result, as_json=as_json, verbose=verbose)
+        except OSError as error:
+            message = f"{result.path} is written, and its report can't be printed: "
+            fix = f"free space behind stdout; vit-export validate {result.path} shows it again."
+            raise BuildError(f"{message}{error.strerror or error}.", fix) from None
 
     text = f"{backend.summary}\n\n{backend.note}"
     return click.command(backend.name, help=text, short_help=backend.summary)(command)

@@ -16,15 +16,14 @@ def locate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **reque
     """Find the first module of ARTIFACT that differs from eager PyTorch, and show the errors."""
     from vit_export import api
     from vit_export.cli.render.location import describe_location
-    from vit_export.cli.render.output import show, show_json, show_progress
+    from vit_export.cli.render.output import show, show_failure, show_json, show_progress
     from vit_export.validation.localize import MismatchError
 
     try:
         location = api.locate(artifact, progress=show_progress(quiet=quiet), **request)
     except MismatchError as error:
-        if not as_json:
-            show(describe_location(error.location, verbose=verbose))
-        raise
+        report = describe_location(error.location, verbose=verbose)
+        show_failure(() if as_json else report, error)
     if as_json:
         show_json(location.to_mapping())
     else:

@@ -1,5 +1,6 @@
 """`vit-export validate`: the proof of an existing file."""
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +82,16 @@ def validate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **req
     """Validate ARTIFACT against the answers it carries, or against eager PyTorch (--weights)."""
     from vit_export import api
     from vit_export.cli.render.emulation import describe_emulated
-    from vit_export.cli.render.output import show, show_json, show_progress
+    from vit_export.cli.render.output import show, show_failure, show_json, show_progress
     from vit_export.cli.render.verdict import describe_verdict
     from vit_export.validation.verdict import RejectedError
 
     verdict = api.validate(artifact, progress=show_progress(quiet=quiet), **request)
-    if not as_json:
-        show(describe_verdict(verdict, verbose=verbose))
-        show(describe_emulated(verdict))
-    elif verdict.accepted:
+    report = chain(describe_verdict(verdict, verbose=verbose), describe_emulated(verdict))
+    if not verdict.accepted:
+        error = RejectedError(verdict, "export the model again; don't ship this file.")
+        show_failure(() if as_json else report, error)  # the error carries the verdict as JSON
+    if as_json:
         show_json(verdict.to_mapping())
-    if not verdict.accepted:  # with --json the error carries the verdict
-        raise RejectedError(verdict, "export the model again; don't ship this file.")
+    else:
+        show(report)

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
-from typing import Any, TextIO, TypeGuard
+from typing import Any, NoReturn, TextIO, TypeGuard
 
 import click
 
-from vit_export.cli.render.blocks import Block
+from vit_export.cli.render.blocks import Block, line
 from vit_export.cli.render.plain import format_plainly
 from vit_export.cli.render.printable import make_printable
 from vit_export.core.errors import VitExportError
@@ -21,6 +21,16 @@ from vit_export.core.to_json import to_json
 def show(blocks: Iterable[Block]) -> None:
     """Print a report to stdout."""
     _print(blocks, sys.stdout)
+
+
+def show_failure(blocks: Iterable[Block], error: VitExportError) -> NoReturn:
+    """Print the report of a failure to stdout and raise `error`, even where stdout is full."""
+    try:
+        show(blocks)
+    except OSError as trouble:
+        reason = trouble.strerror or trouble
+        show_notice([line(f"The report can't be printed: {reason}.", highlight=False)])
+    raise error
 
 
 def show_notice(blocks: Iterable[Block]) -> None:
