@@ -11,6 +11,7 @@ from PIL import Image
 from support import FASHION, expect_error, run, run_json
 
 from vit_export import api
+from vit_export.cli.errors import describe_error
 from vit_export.core.errors import VitExportError
 
 SAMPLE = FASHION / "images" / "bag_1.png"
@@ -282,3 +283,15 @@ def test_a_report_in_a_missing_folder(tmp_path, fashion):
     assert "does not exist" in expect_error(
         "validate", fashion.path["onnx"], "--report", page, "-q", exit_code=2
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("einops", "einops"), ("PIL.Image", "pillow"), ("onnx_ir", "onnx-ir")]
+)
+def test_a_missing_package_is_named_with_its_fix(module, package):
+    """On a device not every package is there, and no command may end in a traceback for that."""
+    error = describe_error(ModuleNotFoundError(f"No module named {module!r}", name=module))
+    assert error.exit_code == 3
+    assert error.fix == f"pip install {package}"
+    ours = ModuleNotFoundError("No module named 'vit_export.gone'", name="vit_export.gone")
+    assert describe_error(ours) is None

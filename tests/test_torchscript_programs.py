@@ -258,6 +258,7 @@ def test_every_model_has_a_program_that_is_accepted(tmp_path, variant):
     vit = random_vit(spec, 0)
     vit_export.torchscript(vit, tmp_path / "a.pt")
     check_program(tmp_path / "a.pt")
+    assert not names_a_device(tmp_path / "a.pt")
 
 
 @pytest.mark.slow
@@ -270,3 +271,16 @@ def test_every_preprocessing_and_head_has_a_program_that_is_accepted(
     resize = "16" if head == "top5" else "20x24"
     vit_export.torchscript(tiny_toml, tmp_path / "a.pt", resize=resize, **options)
     check_program(tmp_path / "a.pt")
+    assert not names_a_device(tmp_path / "a.pt")
+
+
+def names_a_device(path: Path) -> bool:
+    """Whether a program makes tensors on a device of its own, so that it runs nowhere else."""
+    with zipfile.ZipFile(path) as archive:
+        codes = [archive.read(name) for name in archive.namelist() if name.endswith(".py")]
+    return any(b"device(" in code for code in codes)
+
+
+def test_a_program_that_preprocesses_runs_on_every_device(tmp_path, tiny_toml):
+    vit_export.torchscript(tiny_toml, tmp_path / "a.pt", preprocess="graph")
+    assert not names_a_device(tmp_path / "a.pt")

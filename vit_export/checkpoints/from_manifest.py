@@ -56,13 +56,14 @@ def rebuild_identical_vit(manifest: Manifest, weights: Path | None) -> "Vit":
 
 def _load_trained(manifest: Manifest, spec: VitSpec, weights: Path | None) -> "Vit":
     """Return the model as it was trained, before any overrides."""
-    from vit_export.checkpoints.files import read_state_dict
-    from vit_export.checkpoints.from_state_dict import load_vit
     from vit_export.model.vit.state import random_vit
 
     random = RANDOM.fullmatch(manifest.weights_from)
     if weights is None and random:
         return random_vit(spec, int(random[1]))
+    from vit_export.checkpoints.files import read_state_dict
+    from vit_export.checkpoints.from_state_dict import load_vit
+
     if weights is None and manifest.model in list_presets():
         weights = load_preset(manifest.model).weights
     if weights is None:

@@ -6,7 +6,10 @@ from contextlib import suppress
 
 import click
 
-from vit_export.core.errors import BuildError, RequestError, VitExportError
+from vit_export.core.errors import BuildError, MissingError, RequestError, VitExportError
+
+PACKAGES = {"PIL": "pillow", "onnx_ir": "onnx-ir"}
+"""Names on PyPI of modules that are called otherwise."""
 
 
 class _InterruptionError(VitExportError):
@@ -35,7 +38,11 @@ def describe_error(error: BaseException) -> VitExportError | None:
 
 
 def _describe_machine_error(error: BaseException) -> VitExportError | None:
-    """Return the error of a system that has too little space, memory or whole libraries."""
+    """Return the error of a system that has too little space or memory, or lacks libraries."""
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("vit_export"):
+        module = (error.name or "a package").partition(".")[0]
+        fix = f"pip install {PACKAGES.get(module, module)}"
+        return MissingError(f"{module} is not installed here, and this command needs it.", fix)
     if isinstance(error, OSError):
         return BuildError(f"{error}.", "check the path, its permissions and the free space.")
     if is_out_of_memory(error):

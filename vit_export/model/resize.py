@@ -51,7 +51,7 @@ class PillowResize(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32))
 
     def forward(self, image: Tensor) -> Tensor:
-        pixels = torch.arange(image.shape[1]), torch.arange(image.shape[2])
+        pixels = count_up(image[0, :, 0, 0]), count_up(image[0, 0, :, 0])
         sizes = pixels[0][-1:] + 1, pixels[1][-1:] + 1
         resized, crops = self._compute_resized_size(*sizes), self.preprocessing.crop
         rows, columns = (
@@ -85,6 +85,14 @@ class PillowResize(nn.Module):
         half = torch.div(margin, 2, rounding_mode="floor")
         rounds_to_even = self.preprocessing.centre == "round"
         return half + (margin % 2) * (half % 2) if rounds_to_even else half
+
+
+def count_up(values: Tensor) -> Tensor:
+    """Return 0, 1, 2, … (N,) on the device of `values` (N,).
+
+    `arange` names a device, and a trace keeps the one that it saw: the file would run there alone.
+    """
+    return torch.ones_like(values, dtype=torch.int64).cumsum(0) - 1
 
 
 def compute_weights(

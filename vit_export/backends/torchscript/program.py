@@ -20,9 +20,9 @@ VIEWS = (
 NEW_TENSORS = "arange full ones ones_like zeros zeros_like"
 ARITHMETIC = (
     "__and__ __or__ __rshift__ abs add addmm baddbmm bitwise_and bitwise_or bmm ceil clamp "
-    "clamp_max clamp_min cos div eq erf exp floor floor_divide ge gt le linear log logical_and "
-    "logical_or lt matmul maximum mean minimum mul ne neg pow reciprocal remainder round rsqrt "
-    "rsub sigmoid sign sin sqrt sub sum tanh to where"
+    "clamp_max clamp_min cos cumsum div eq erf exp floor floor_divide ge gt le linear log "
+    "logical_and logical_or lt matmul maximum mean minimum mul ne neg pow reciprocal remainder "
+    "round rsqrt rsub sigmoid sign sin sqrt sub sum tanh to where"
 )
 LAYERS = (
     "_convolution conv2d dropout gelu layer_norm log_softmax native_layer_norm relu "

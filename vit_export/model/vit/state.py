@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vit_export.core.errors import RequestError
@@ -130,7 +129,11 @@ def vit_from_file(fields: Mapping[str, Any], weights: str, where: str) -> Vit:
         RequestError: the fields make no spec, or the weights do not fit it.
     """
     spec = VitSpec.from_mapping(fields, where)
-    return fill(spec, load_file(weights), weights) if weights else random_vit(spec, 0)
+    if not weights:
+        return random_vit(spec, 0)
+    from safetensors.torch import load_file
+
+    return fill(spec, load_file(weights), weights)
 
 
 def hash_weights(module: nn.Module) -> str:
