@@ -4,13 +4,13 @@
     python scripts/emulated_cpus.py int8 fp32   # rows of the Fashion-MNIST model; minutes each
     python scripts/emulated_cpus.py --dinov2    # a published DINOv2 ViT-S/14, one image at a time
 
-It writes each row into a table of docs/emulation.md as soon as it is measured, and leaves the other
-rows as they are. Without names it measures all. The first column is this machine.
+It writes each cell into a table of docs/emulation.md as soon as it is measured, and leaves the
+others as they are. Without names it measures all cells that are missing; named rows are measured
+anew. The first column is this machine. A cell of the DINOv2 takes about 20 minutes.
 """
 
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from docs_regions import ROOT, Region
@@ -35,6 +35,10 @@ REQUESTS = {
     "weights-int4": {"precision": "weights-int4", "opset": 21},
 }
 """Options of an export, by the label of its row."""
+HERE = identify_cpu().name
+COLUMNS = (HERE, *CPUS)
+MISSING = "-"
+"""A cell that has not been measured."""
 
 
 def main() -> None:
@@ -46,17 +50,41 @@ def main() -> None:
         model = None if of_dinov2 else "fashion_mnist"
         for label in labels or REQUESTS:
             vit_export.onnx(model, folder / "f.onnx", **common, **REQUESTS[label])
-            verdict = vit_export.validate(folder / "f.onnx", on=list(CPUS))
-            add_row(region, label, [verdict.here, *(verdict.emulated[cpu] for cpu in CPUS)])
+            measure_row(region, label, folder / "f.onnx", again=label in labels)
 
 
-def add_row(region: Region, label: str, verdicts: Sequence[Verdict]) -> None:
-    """Write one row of a table, in the order of `REQUESTS`."""
-    head = f"| precision | {identify_cpu().name} | {' | '.join(f'`{name}`' for name in CPUS)} |"
-    rows = {line.split("`")[1]: line for line in region.read().splitlines() if line[:3] == "| `"}
-    rows[label] = f"| `{label}` | {' | '.join(map(describe, verdicts))} |"
-    ordered = [rows[one] for one in REQUESTS if one in rows]
-    region.write("\n".join([head, f"| --- |{' ---: |' * len(verdicts)}", *ordered]))
+def measure_row(region: Region, label: str, path: Path, *, again: bool) -> None:
+    """Write the cells of a row one by one, first those of this machine; keep those that exist."""
+    for column in COLUMNS:
+        if not again and read_cells(region).get(label, {}).get(column, MISSING) != MISSING:
+            continue
+        if column == HERE:
+            verdict = vit_export.validate(path)
+        else:
+            verdict = vit_export.validate(path, on=[column]).emulated[column]
+        write_cell(region, label, column, describe(verdict))
+
+
+def read_cells(region: Region) -> dict[str, dict[str, str]]:
+    """Return the cells of a table, by row and column; those of another machine are missing."""
+    lines = [line.strip("| ").split(" | ") for line in region.read().splitlines()]
+    columns = [name.strip("`") for name in lines[0][1:]]
+    rows = {label.strip("`"): cells for label, *cells in lines if label.strip("`") in REQUESTS}
+    known = {label: dict(zip(columns, cells, strict=True)) for label, cells in rows.items()}
+    return {label: {one: known[label].get(one, MISSING) for one in COLUMNS} for label in known}
+
+
+def write_cell(region: Region, label: str, column: str, text: str) -> None:
+    """Write one cell of a table, whose rows are in the order of `REQUESTS`."""
+    cells = read_cells(region)
+    row = cells.setdefault(label, dict.fromkeys(COLUMNS, MISSING))
+    row[column] = text
+    lines = [
+        f"| precision | {HERE} | {' | '.join(f'`{name}`' for name in CPUS)} |",
+        f"| --- |{' ---: |' * len(COLUMNS)}",
+        *(f"| `{one}` | {' | '.join(cells[one].values())} |" for one in REQUESTS if one in cells),
+    ]
+    region.write("\n".join(lines))
 
 
 def fetch_dinov2(folder: Path) -> Path:
