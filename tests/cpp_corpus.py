@@ -1,6 +1,7 @@
 """Odd image files, intact and damaged: a C++ project reads each as Pillow does, or refuses it."""
 
 import io
+import re
 import zlib
 
 import numpy as np
@@ -97,6 +98,30 @@ def list_too_many_codes(jpeg):
     return jpeg[:at] + bytes([255]) * 16 + jpeg[at + 16 :]
 
 
+def set_sampling(jpeg, luma, width, height):
+    """The same blocks in another order: a JPEG with other sampling factors of its luma."""
+    at = re.search(rb"\xff[\xc0\xc2]\0\x11", jpeg).start() + 5
+    size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    return jpeg[:at] + size + jpeg[at + 4 : at + 6] + bytes([luma]) + jpeg[at + 7 :]
+
+
+def split_exif(jpeg, exif, at=8):
+    """The EXIF data in two segments, which Pillow joins."""
+    return add_exif(add_exif(jpeg, exif[at:]), exif[:at])
+
+
+def add_xmp(jpeg, namespace, value):
+    """XMP data, in a segment of its own or of an extension."""
+    segment = namespace + XMP.format(value).encode()
+    return jpeg[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
+
+
+def change_segment(jpeg, marker, offset, value):
+    """One byte of the last segment with that marker; the offset counts from the marker."""
+    at = jpeg.rindex(b"\xff" + bytes([marker])) + offset
+    return jpeg[:at] + bytes([value]) + jpeg[at + 1 :]
+
+
 def make_deep_pgm():
     values = np.arange(45 * 37, dtype=">u2").tobytes()
     return b"P5 45 37 65535\n" + values
@@ -104,6 +129,7 @@ def make_deep_pgm():
 
 XMP = '<rdf:Description tiff:Orientation="{}"></rdf:Description>'
 RAW = "\nexif\n{:8}\n{}\n"
+NAMESPACE, EXTENSION = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 JPEGS = {
     f"{mode}_{sampling}_{kind}.jpg": encode(
         "JPEG", to_mode("RGB"), quality=90, subsampling=index, progressive=kind == "progressive"
@@ -112,6 +138,11 @@ JPEGS = {
     for index, sampling in enumerate(("444", "422", "420"))
     for kind in ("baseline", "progressive")
 }
+JPEGS |= {
+    f"ycc_440_{kind}.jpg": set_sampling(JPEGS[f"ycc_422_{kind}.jpg"], 0x12, 37, 45)
+    for kind in ("baseline", "progressive")
+}
+JPEGS["ycc_411_baseline.jpg"] = set_sampling(JPEGS["ycc_420_baseline.jpg"], 0x41, 90, 20)
 CORPUS = {
     **JPEGS,
     "grey.jpg": encode("JPEG", to_mode("L")),
@@ -120,6 +151,11 @@ CORPUS = {
     "cmyk.jpg": encode("JPEG", to_mode("CMYK")),
     "cmyk_bare.jpg": remove_adobe_marker(encode("JPEG", to_mode("CMYK"))),
     "huffman.jpg": list_too_many_codes(encode("JPEG")),
+    "unknown_component.jpg": change_segment(encode("JPEG"), 0xDA, 7, 9),
+    "component_twice.jpg": change_segment(encode("JPEG"), 0xDA, 7, 1),
+    "no_codes.jpg": change_segment(encode("JPEG"), 0xC4, 1, 0xE5),
+    "no_factors.jpg": change_segment(encode("JPEG"), 0xDB, 1, 0xE5),
+    "long_difference.jpg": change_segment(encode("JPEG"), 0xC4, -1, 255),
     "video_behind.jpg": encode("JPEG") + b"\0\0\0\x18ftypmp42\xff\xda" + bytes(99),
     "no_end.jpg": encode("JPEG")[:-2],
     **{
@@ -129,6 +165,21 @@ CORPUS = {
         for value in (1, 6)
     },
     "byte_6.jpg": add_exif(encode("JPEG"), make_exif("little", 1, 6)),
+    **{
+        f"exif_in_two_{place}_{value}.jpg": split_exif(
+            encode("JPEG"), make_exif("big", 3, value), place
+        )
+        for place in (6, 8, 14)
+        for value in (1, 6)
+    },
+    "second_exif_6.jpg": add_exif(
+        add_exif(encode("JPEG"), make_exif("big", 3, 6)), make_exif("big", 3, 1)
+    ),
+    "exif_after_adobe_6.jpg": encode(
+        "JPEG", to_mode("CMYK"), exif=b"Exif\0\0" + make_exif("big", 3, 6)
+    ),
+    **{f"xmp_{value}.jpg": add_xmp(encode("JPEG"), NAMESPACE, value) for value in (1, 6)},
+    "xmp_extension_6.jpg": add_xmp(encode("JPEG"), EXTENSION, 6),
     "xmp_6.png": add_text("XML:com.adobe.xmp", XMP.format(6)),
     "xmp_zip_6.png": add_text("XML:com.adobe.xmp", XMP.format(6), zip=True),
     "xmp_zip_1.png": add_text("XML:com.adobe.xmp", XMP.format(1), zip=True),
@@ -155,14 +206,17 @@ CORPUS = {
 }
 REFUSED = {
     *("huffman.jpg", "no_end.jpg", "byte_6.jpg"),
+    *("unknown_component.jpg", "component_twice.jpg", "no_factors.jpg", "long_difference.jpg"),
     *(f"{order}_{kind}_6.jpg" for order in ("little", "big") for kind in (3, 4)),
+    *(f"exif_in_two_{place}_6.jpg" for place in (6, 8, 14)),
+    *("exif_after_adobe_6.jpg", "xmp_6.jpg", "xmp_extension_6.jpg"),
     *("xmp_6.png", "xmp_zip_6.png", "magick_6.png", "long_text.png"),
     *("palette_beyond.png", "crc.png", "no_end.png", "deep.png", "deep.pgm"),
     *("palette_beyond.bmp", "half.bmp"),
 }
 """Damaged files, turned ones, and those of 16 bits."""
 REFUSED_BY_STB = {
-    *("cmyk.jpg", "cmyk_bare.jpg"),
+    *("cmyk.jpg", "cmyk_bare.jpg", "ycc_411_baseline.jpg", "no_codes.jpg"),
     *(name for name in JPEGS if "progressive" in name),
 }
 

@@ -261,8 +261,6 @@ def test_every_file_is_read_as_in_pillow_or_refused(tmp_path, decoders, mode, de
     paths = [*write_corpus(tmp_path), *write_fuzzed_images(tmp_path)]
     outcome = compare_with_pillow(decoders[decoder, mode], mode, paths)
     wrong = {name: one for name, one in outcome.items() if one not in {"read", "refused"}}
-    if decoder == "stb":  # it takes some broken tables of a JPEG that libjpeg refuses
-        wrong = {name for name in wrong if outcome[name] != PYTHON_REFUSES or name in CORPUS}
     assert not wrong
     refused = {name for name in CORPUS if outcome[name] == "refused"}
     assert refused == REFUSED | (REFUSED_BY_STB if decoder == "stb" else set())

@@ -27,6 +27,7 @@ struct JpegHeader {
     int adobe_transform = -1;  // -1: there is no Adobe marker
     std::int64_t restart_interval = 0;
     std::vector<Component> components;
+    std::string exif;  // of all segments, which Pillow joins
     std::size_t scan_components = 0, scan_begin = 0;
 };
 

@@ -43,8 +43,8 @@ inline void read_segment(std::string_view segment, int marker, JpegHeader& heade
         header.jfif = true;
     } else if (marker == 0xEE && starts("Adobe") && segment.size() >= 12) {
         header.adobe_transform = static_cast<int>(read_number(segment, 11, 1, Order::big));
-    } else if (marker == 0xE1 && starts({"Exif\0", 5})) {
-        check_exif(segment);
+    } else if (marker == 0xE1 && starts({"Exif\0\0", 6})) {
+        header.exif += segment.substr(6);
     } else if (marker == 0xE1) {
         check_xmp(segment);
     } else if (marker >= 0xC3 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 &&
@@ -68,6 +68,7 @@ inline JpegHeader read_jpeg_header(std::string_view file) {
         at += length;
         if (marker == 0xDA) {
             if (header.components.empty()) throw Error("is a damaged JPEG: no frame");
+            check_exif(header.exif);
             header.scan_components = read_number(segment, 0, 1, Order::big);
             header.scan_begin = at;
             return header;

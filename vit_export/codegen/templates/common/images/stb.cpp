@@ -37,6 +37,8 @@ namespace detail {
 namespace {
 
 constexpr int kMaxCoefficient = 2048;  // the transform of 8-bit samples, with room for rounding
+constexpr int kMaxDcCode = 15;          // bits of a difference
+constexpr int kMaxFactor = 255;         // of a quantization table in baseline JPEG
 using Decoded = std::unique_ptr<stbi_uc, void (*)(void*)>;
 
 /// The JPEG that this thread decodes; stb_image hands no context to its functions.
@@ -106,8 +108,32 @@ std::int64_t check_jpeg(const std::string& file, const JpegHeader& header) {
     return units * blocks;
 }
 
+/// Returns whether libjpeg takes a Huffman table: it has codes, none of them all ones.
+bool is_valid(const stbi__huffman& table, int largest) {
+    bool valid = table.size[0] > 0;
+    for (std::size_t i = 0; i < std::size(table.values) && table.size[i]; ++i)
+        valid &= table.values[i] <= largest && table.code[i] + 1 < 1 << table.size[i];
+    return valid;
+}
+
+/// Returns whether the scan names each component once, and only tables that the file has; stb_image
+/// decodes without them.
+bool scan_is_valid(const stbi__jpeg& jpeg) {
+    for (int i = 0; i < jpeg.s->img_n; ++i) {
+        const auto& component = jpeg.img_comp[jpeg.order[i]];
+        const auto* factors = jpeg.dequant[component.tq];
+        const int largest = *std::max_element(factors, factors + 64);
+        if (jpeg.order[i] != i || largest < 1 || largest > kMaxFactor ||
+            !is_valid(jpeg.huff_dc[component.hd], kMaxDcCode) ||
+            !is_valid(jpeg.huff_ac[component.ha], 255))
+            return false;
+    }
+    return true;
+}
+
 Samples take(const Decoded& decoded, std::int64_t size) {
-    if (!decoded) throw Error(std::string("can't be decoded: ") + stbi_failure_reason());
+    const char* reason = stbi_failure_reason();  // stb_image does not always give one
+    if (!decoded) throw Error(std::string("can't be decoded: ") + (reason ? reason : "it is damaged"));
     return {decoded.get(), decoded.get() + size};
 }
 
@@ -134,12 +160,13 @@ Samples decode_jpeg(const std::string& file, const JpegHeader& header) {
     stbi__setup_jpeg(&state->jpeg);
     state->transform = std::exchange(state->jpeg.idct_block_kernel, transform_block);
     progress = state.get();
+    stbi__g_failure_reason = nullptr;  // that of an earlier image
     int width = 0, height = 0, actual = 0;
     const Decoded decoded(load_jpeg_image(&state->jpeg, &width, &height, &actual, channels),
                           stbi_image_free);
     progress = nullptr;
     Samples samples = take(decoded, header.height * header.width * channels);
-    if (state->damaged || state->blocks != blocks) throw Error("is a damaged JPEG");
+    if (state->damaged || state->blocks != blocks || !scan_is_valid(state->jpeg)) throw Error("is a damaged JPEG");
     return samples;
 }
 
