@@ -12,6 +12,7 @@ from support import COMMAND, FASHION, expect_error, mark_slow_except, run
 
 from vit_export import api
 from vit_export.backends import BACKENDS
+from vit_export.backends.onnx import session
 
 WAITING = """
 import sys, time
@@ -219,6 +220,48 @@ def test_a_library_without_memory_is_a_sentence(monkeypatch, error):
     text = expect_error("models", exit_code=1)
     assert str(error) in text
     assert "ulimit -v" in text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't limit address space")
+@pytest.mark.slow
+@pytest.mark.parametrize("kilobytes", [60_000, 100_000, 150_000, 160_000, 190_000, 220_000])
+@pytest.mark.parametrize("command", ["--help", "predict"])
+def test_a_limit_on_memory_ends_in_a_sentence(fashion, kilobytes, command):
+    """From NumPy, which does not load, to ONNX Runtime, which does not open the file."""
+    words = f"{fashion.path['onnx']} {FASHION / 'images' / 'bag_1.png'}" * (command == "predict")
+    script = f'ulimit -v {kilobytes}; "{COMMAND}" {command} {words}'
+    done = run("-c", script, command="bash", exit_code=None)
+    if command == "--help" and done.returncode == 0:
+        assert done.stdout.startswith("Usage: ")
+        return
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert "memory" in done.stderr
+    assert done.stderr.count("Fix: ") == 1
+
+
+@pytest.mark.parametrize("words", ["std::bad_alloc", "Failed to allocate memory for requested"])
+def test_onnxruntime_without_memory_is_no_damaged_file(fashion, monkeypatch, words):
+    def fail(*_):
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(session, "open_inference_session", fail)
+    text = expect_error("validate", fashion.path["onnx"], exit_code=1)
+    assert "out of memory" in text
+
+
+def test_onnxruntime_that_can_not_be_loaded_is_not_missing(fashion, monkeypatch):
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+
+    class Broken:
+        def find_spec(self, name, *_):
+            if name == "onnxruntime":
+                raise ImportError("libonnxruntime.so: failed to map segment")
+
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    text = expect_error("validate", fashion.path["onnx"], exit_code=1)
+    assert "failed to map segment" in text
+    assert "raise the memory limit" in text
 
 
 def test_a_web_address_is_named_as_it_is(fashion):

@@ -10,15 +10,19 @@ import os
 from importlib import import_module
 from typing import Any
 
-from vit_export.backends import BACKENDS
-from vit_export.core.errors import (
+from vit_export.core.memory_limit import check_memory_limit
+
+check_memory_limit()  # before the first import of NumPy
+
+from vit_export.backends import BACKENDS  # noqa: E402
+from vit_export.core.errors import (  # noqa: E402
     BuildError,
     MissingError,
     ProofError,
     RequestError,
     VitExportError,
 )
-from vit_export.model.vit.spec import VitSpec
+from vit_export.model.vit.spec import VitSpec  # noqa: E402
 
 __all__ = [
     "BuildError",

@@ -22,9 +22,10 @@ from vit_export.cli.models import models
 from vit_export.cli.predict import predict
 from vit_export.cli.summary import summary
 from vit_export.cli.validate import validate
-from vit_export.core.errors import BuildError, RequestError
+from vit_export.core.errors import BuildError, RequestError, VitExportError
 
 LAST_STANDARD_DESCRIPTOR = 2
+OUT_OF_MEMORY = b"Error: out of memory.\nFix: raise the memory limit (ulimit -v).\n"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -60,9 +61,18 @@ def run(argv: Sequence[str]) -> int:
         failure = describe_error(error)
         if failure is None:
             raise
-        report_error(failure, as_json=is_json_requested(cli, argv))
-        return failure.exit_code
+        return _report(failure, argv)
     return 0
+
+
+def _report(failure: VitExportError, argv: Sequence[str]) -> int:
+    """Print an error with its fix, and return its exit code."""
+    try:
+        report_error(failure, as_json=is_json_requested(cli, argv))
+    except MemoryError:  # there is not even enough to say so in the usual way
+        os.write(LAST_STANDARD_DESCRIPTOR, OUT_OF_MEMORY)
+        return BuildError.exit_code
+    return failure.exit_code
 
 
 def main() -> NoReturn:

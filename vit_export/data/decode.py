@@ -114,7 +114,7 @@ def _import_formats() -> tuple[str, ...]:
     for plugin in PLUGINS.values():
         try:
             import_module(f"PIL.{plugin}")
-        except ImportError:  # Pillow reads AVIF from 11.3 on
+        except ModuleNotFoundError:  # Pillow reads AVIF from 11.3 on
             continue
     logging.getLogger("PIL").addHandler(logging.NullHandler())  # it would log damage to stderr
     return tuple(name for name in PLUGINS if name in Image.OPEN)

@@ -29,7 +29,7 @@ class OpenVinoSession:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         try:
             import openvino
-        except ImportError:
+        except ModuleNotFoundError:
             raise MissingError(f"{path} is for OpenVINO.", "pip install openvino") from None
         (version,) = find_versions(["openvino"]).values()
         self.runtime = f"OpenVINO {version} (CPU, {identify_cpu().name}, f32)"

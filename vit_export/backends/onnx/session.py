@@ -20,6 +20,8 @@ MAGIC = b"\x08"
 """How an ONNX file begins: field 1 of ModelProto, ir_version."""
 DTYPES = {"tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 """Types of the input other than fp32, by ONNX Runtime's name."""
+NO_MEMORY = ("std::bad_alloc", "bad allocation", "Failed to allocate memory")
+"""ONNX Runtime's words for a lack of memory."""
 QUIET = 4
 """ONNX Runtime's log level "fatal"; errors come back as exceptions anyway."""
 
@@ -39,6 +41,12 @@ def open_inference_session(path: Path, threads: int | None) -> Any:
         options.add_session_config_entry(PRECISE, "1")
     providers = ["CPUExecutionProvider"]
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
+
+
+def check_memory(error: Exception) -> None:
+    """Raise MemoryError if that is what an exception of ONNX Runtime's means."""
+    if isinstance(error, MemoryError) or any(one in str(error) for one in NO_MEMORY):
+        raise MemoryError from None
 
 
 def _describe_options(session: Any) -> str:
@@ -77,13 +85,14 @@ class OnnxSession:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         try:
             import onnxruntime
-        except ImportError:
+        except ModuleNotFoundError:
             message = f"{path} is an ONNX file and needs ONNX Runtime."
             raise MissingError(message, "pip install onnxruntime") from None
         check_data_files(path)
         try:
             self._session = open_inference_session(path, threads)
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
+            check_memory(error)
             raise explain_refusal(path, error, onnxruntime.__version__) from None
         _check_interface(self._session, path)
         cpu = f"CPU, {identify_cpu().name}{_describe_options(self._session)}"
@@ -94,10 +103,16 @@ class OnnxSession:
         self.takes_fp16 = self._dtype == np.float16
 
     def run(self, images: npt.NDArray[Any]) -> Array:
-        """Return the answers (B, …) to `images` (B, C, H, W), or to pixels (B, H, W, C)."""
+        """Return the answers (B, …) to `images` (B, C, H, W), or to pixels (B, H, W, C).
+
+        Raises:
+            RunFailedError: ONNX Runtime refuses.
+            MemoryError: there is too little memory.
+        """
         try:
             answers = self._session.run(None, {self._input: images.astype(self._dtype)})
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
+            check_memory(error)
             reason = str(error).partition("\n")[0]
             raise RunFailedError(reason, TAKES) from None
         return stack_outputs(answers, len(images))

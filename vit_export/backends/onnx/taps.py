@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vit_export.backends.onnx.session import check_memory
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.graph.evaluate import open_with_values
@@ -21,7 +22,7 @@ class OnnxTaps:
     def __init__(self, path: Path, modules: Sequence[str], threads: int | None = None) -> None:
         try:
             import onnx
-        except ImportError:
+        except ModuleNotFoundError:
             raise MissingError(f"{path} needs onnx.", "pip install onnx onnxruntime") from None
         model = onnx.load(path, load_external_data=False)
         self._answer = model.graph.output[0].name
@@ -30,6 +31,7 @@ class OnnxTaps:
         try:
             self._session = open_with_values(model, path.parent, values, threads)
         except Exception as error:  # noqa: BLE001 ONNX Runtime's exceptions share no base class
+            check_memory(error)
             reason = str(error).partition("\n")[0]
             message = f"{path} doesn't open with more outputs: {reason}"
             raise RequestError(message, "give a file that vit-export wrote.") from None

@@ -51,7 +51,7 @@ class TorchScriptSession:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         try:
             import torch
-        except ImportError:
+        except ModuleNotFoundError:
             message = f"{path} is a TorchScript file and needs torch."
             raise MissingError(message, "pip install torch") from None
         if threads:
