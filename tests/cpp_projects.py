@@ -130,6 +130,16 @@ def build(app: Path, *flags: str) -> str:
     return configured + call("cmake", "--build", app / "build", "--parallel", "2")
 
 
+@pytest.fixture(scope="session")
+def graph_build(shared_folder, in_graph, runtimes):
+    """The project whose file resizes, built; a test that changes it takes a copy."""
+
+    def fill(folder):
+        build(shutil.copytree(in_graph, folder / "app"), runtimes["onnx"])
+
+    return shared_folder("cpp-graph-build", fill) / "app"
+
+
 def ctest(app: Path, exit_code: int | None = 0) -> str:
     """Run the tests of a project, and return their output."""
     command = ("ctest", "--test-dir", app / "build", "--output-on-failure", "--verbose")

@@ -28,7 +28,9 @@ from vit_export.data.pillow_resize import columns_may_come_first
 
 __all__ = ["in_colour", "in_cpp", "in_graph"]  # fixtures
 
-SOURCES = ("CMakeLists.txt", "image.hpp", "main.cpp", "tests/golden.cpp", "vit.hpp")
+SOURCES = (
+    *("CMakeLists.txt", "image.hpp", "main.cpp", "printable.hpp", "tests/golden.cpp", "vit.hpp"),
+)
 IMAGES = (
     *(f"images/{name}.hpp" for name in ("bytes", "decoders", "jpeg", "plain", "png")),
     *(f"images/{name}.cpp" for name in ("libraries", "load", "stb")),
@@ -63,9 +65,9 @@ def in_graph_logits(shared_folder):
     return shared_folder("cpp-logits", lambda folder: generate(folder, *words)) / "app"
 
 
-LINES = {"in_graph": 450, "in_graph_logits": 450, "in_cpp": 510, "in_colour": 510}
+LINES = {"in_graph": 520, "in_graph_logits": 520, "in_cpp": 570, "in_colour": 570}
 """Bound on all lines of C++ and CMake but those that read images, with blank lines and comments."""
-CODE_LINES = 430
+CODE_LINES = 490
 """Bound on the lines without blank lines and comments."""
 
 

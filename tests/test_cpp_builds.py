@@ -25,6 +25,7 @@ from cpp_projects import (
     ctest,
     describe_small_model,
     generate,
+    graph_build,
     in_colour,
     in_cpp,
     in_graph,
@@ -43,7 +44,8 @@ from vit_export.data.preprocessing import Preprocessing, preprocess
 from vit_export.quantization import convert
 from vit_export.quantization.schemes import Scheme
 
-__all__ = ["in_colour", "in_cpp", "in_graph", "onnxruntime_root", "runtimes"]  # fixtures
+__all__ = ["graph_build", "in_colour", "in_cpp", "in_graph", "onnxruntime_root", "runtimes"]
+"""Fixtures."""
 
 pytestmark = pytest.mark.slow
 
@@ -70,14 +72,6 @@ def test_a_project_builds_and_passes_its_tests(tmp_path, runtimes, target, expor
     assert "100% tests passed" in output
     assert output.count("answer off by") == 18
     assert "FAILED" not in output
-
-
-@pytest.fixture(scope="module")
-def graph_build(shared_folder, in_graph, runtimes):
-    def fill(folder):
-        build(shutil.copytree(in_graph, folder / "app"), runtimes["onnx"])
-
-    return shared_folder("cpp-graph-build", fill) / "app"
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ RENDERED_FILES = (
     "main.cpp",
     "tests/golden.cpp",
 )
-COPIED_FILES = ("third_party/LICENSE.stb", "third_party/stb_image.h")
+COPIED_FILES = ("printable.hpp", "third_party/LICENSE.stb", "third_party/stb_image.h")
 TOP_CLASSES = "std::pair<std::vector<float>, std::vector<std::int64_t>>"
 """C++ type of the outputs of a file that answers the best classes: scores and indices."""
 SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}

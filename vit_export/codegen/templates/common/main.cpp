@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "image.hpp"
+#include "printable.hpp"
 
 int main(int argc, char** argv) try {
     const std::vector<std::string> args(argv + 1, argv + argc);
@@ -35,12 +36,12 @@ int main(int argc, char** argv) try {
     const auto classes = model.classify(image.view(), static_cast<std::size_t>(top));
     print_lap("classify");
     for (const vit::Class& one : classes)
-        std::printf("%6.2f%%  %s\n", 100.0 * one.probability, one.name.c_str());
+        std::printf("%6.2f%%  %s\n", 100.0 * one.probability, make_printable(one.name).c_str());
 } catch (const std::logic_error&) {  // an unknown option, or a value that is no number
     std::fputs("Error: give MODEL IMAGE [--top N] [--labels FILE] [--threads N] [--warm-up N]\n",
                stderr);
     return 2;
 } catch (const std::exception& error) {
-    std::fprintf(stderr, "Error: %s\n", error.what());
+    std::fprintf(stderr, "Error: %s\n", make_printable(error.what(), true).c_str());
     return 1;
 }

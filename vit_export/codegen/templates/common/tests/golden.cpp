@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "../image.hpp"
+#include "../printable.hpp"
 
 template <typename Number>
 std::vector<Number> read(const std::string& path, std::size_t count) {
@@ -52,7 +53,7 @@ int main(int argc, char** argv) try {
     int failures = 0, images = 0;
     const auto expect = [&failures](bool passes, const std::string& check) {
         failures += !passes;
-        std::printf("%s  %s\n", passes ? "ok    " : "FAILED", check.c_str());
+        std::printf("%s  %s\n", passes ? "ok    " : "FAILED", make_printable(check).c_str());
     };
     std::printf("images are decoded by %s\n", vit::decoder_names().c_str());
     vit::Model original(argv[1], {0, argv[3]}), model = std::move(original);
@@ -77,6 +78,6 @@ int main(int argc, char** argv) try {
     expect(images == @{images}@, std::to_string(images) + " golden images");
     return failures ? 1 : 0;
 } catch (const std::exception& error) {
-    std::printf("FAILED  %s\n", error.what());
+    std::printf("FAILED  %s\n", make_printable(error.what(), true).c_str());
     return 1;
 }
