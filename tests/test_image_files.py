@@ -4,6 +4,7 @@ import io
 import os
 import random
 import socket
+import struct
 import subprocess
 import sys
 import warnings
@@ -19,6 +20,7 @@ from support import FASHION, expect_error, run, run_json
 from vit_export import RequestError
 from vit_export.data.calibration import CalibrationImages
 from vit_export.data.decode import KINDS, MAX_FILE_BYTES, PLUGINS, load_image
+from vit_export.data.image_checks import MAX_SCANS, count_scans
 from vit_export.data.image_folder import scan_folder
 from vit_export.data.preprocessing import Preprocessing, preprocess
 
@@ -110,6 +112,65 @@ def test_heic_is_named_with_its_converter(tmp_path, brands):
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "PATH": tools}
     subprocess.run(convert, shell=True, check=True, env=environment)  # noqa: S602 the user's shell
     assert load_image(tmp_path / "IMG 1.png", "RGB").size == (8, 8)
+
+
+# Raw photos and JPEG bombs
+
+
+@pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1}], ids=[".dng", ".nef"])
+def test_the_thumbnail_of_a_raw_photo_is_not_the_photo(tmp_path, tags):
+    path = tmp_path / "image.tif"
+    photo().save(path, "TIFF", tiffinfo=tags)
+    with Image.open(path) as image:
+        assert image.tag_v2.items() >= tags.items()
+    with pytest.raises(RequestError, match="is a raw photo"):
+        load_image(path, "RGB")
+
+
+def test_a_raw_photo_of_canon_is_recognized(tmp_path):
+    """It has its mark where other TIFF files have their first directory."""
+    photo().save(tmp_path / "a.tif")
+    content = (tmp_path / "a.tif").read_bytes()
+    (first,) = struct.unpack_from("<I", content, 4)
+    count = struct.unpack_from("<H", content, first)[0]
+    directory = content[first : first + 2 + 12 * count] + bytes(4)
+    padded = content + bytes(-len(content) % 2)
+    marked = b"II*\0" + struct.pack("<I", len(padded)) + b"CR\2\0" + padded[12:] + directory
+    for path, text in ((tmp_path / "a.cr2", marked), (tmp_path / "b.tif", padded)):
+        path.write_bytes(text)
+    assert load_image(tmp_path / "b.tif", "RGB").size == (20, 24)
+    with pytest.raises(RequestError, match="is a raw photo"):
+        load_image(tmp_path / "a.cr2", "RGB")
+
+
+def repeat_last_scan(content, count):
+    """A progressive JPEG file whose last scan comes `count` times more."""
+    last, end = content.rindex(b"\xff\xda"), content.rindex(b"\xff\xd9")
+    return content[:end] + content[last:end] * count + content[end:]
+
+
+def test_a_jpeg_file_of_many_scans_is_refused(tmp_path):
+    content = encode(photo(64, 64).convert("L"), "JPEG", progressive=True)
+    whole, bomb = tmp_path / "whole.jpg", tmp_path / "bomb.jpg"
+    whole.write_bytes(content)
+    scans = count_scans(whole)
+    assert scans == content.count(b"\xff\xda") > 1
+    whole.write_bytes(repeat_last_scan(content, MAX_SCANS - scans))
+    bomb.write_bytes(repeat_last_scan(content, MAX_SCANS - scans + 1))
+    with Image.open(bomb) as image:
+        image.load()  # Pillow itself decodes all of them
+    assert load_image(whole, "L").size == (64, 64)
+    with pytest.raises(RequestError, match=r"more than 100 scans \(a JPEG bomb\?\)"):
+        load_image(bomb, "L")
+
+
+def test_what_looks_like_a_scan_and_is_none_is_not_counted(tmp_path):
+    """In a comment, in compressed values, and behind the end, as the film of a moving photo."""
+    marks = b"\xff\xda" * 200
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encode(photo(), "JPEG", comment=marks) + marks)
+    assert count_scans(path) == 1
+    assert load_image(path, "RGB").size == (20, 24)
 
 
 # Dark images of 16 bits

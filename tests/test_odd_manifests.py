@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 import pytest
 from edited_files import KEY
-from support import FASHION, run
+from support import FASHION, expect_error, run
 
 IMAGE = FASHION / "images" / "bag_1.png"
 COMMANDS = {
@@ -116,6 +116,15 @@ def test_fields_of_every_type(artifact, manifest, tmp_path, seed):
         commands = draw.sample(sorted(COMMANDS), 2)
         edit = draw.choice(paths), draw.choice(VALUES)
         check_edit(artifact, manifest, tmp_path / "odd.onnx", commands, edit)
+
+
+def test_labels_of_a_manifest_are_lines_of_text(artifact, manifest, tmp_path):
+    values = json.loads(manifest)
+    values["labels"][3] = "a\x1b[2J"
+    path = write(artifact, tmp_path / "odd.onnx", json.dumps(values))
+    for command, words in COMMANDS.items():
+        message = expect_error(command, path, *words, exit_code=2, cwd=tmp_path)
+        assert "the name of class 3, 'a\\x1b[2J', holds U+001B" in message
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, "[]", "\x00", ""])

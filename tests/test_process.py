@@ -264,6 +264,16 @@ def test_onnxruntime_that_can_not_be_loaded_is_not_missing(fashion, monkeypatch)
     assert "raise the memory limit" in text
 
 
+@pytest.mark.slow
+def test_a_home_without_write_permission_is_no_news(tmp_path, fashion, unwritable):
+    """Matplotlib takes a temporary folder for its cache, and would say so at each report."""
+    home = {"HOME": str(unwritable), "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": ""}
+    report = tmp_path / "report.html"
+    done = run("validate", fashion.path["onnx"], "-q", "--report", report, env=home, process=True)
+    assert done.stderr == ""
+    assert report.exists()
+
+
 def test_a_web_address_is_named_as_it_is(fashion):
     address = "https://example.com/cat.png"
     text = expect_error("predict", fashion.path["onnx"], address, exit_code=2)

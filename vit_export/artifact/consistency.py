@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vit_export.core.errors import RequestError
+from vit_export.data.label_values import check_names
 from vit_export.data.preprocessing import check_resize
 
 if TYPE_CHECKING:  # the manifest calls this when it is read
@@ -18,6 +19,10 @@ def check_consistent(manifest: "Manifest", where: str) -> None:
     """Raise RequestError unless all fields describe one model; the message names the field."""
     for problem in _find_contradictions(manifest):
         raise RequestError(f"{where}: {problem}.", FIX)
+    try:
+        check_names(manifest.labels, where)
+    except RequestError as error:
+        raise RequestError(error.message, "export the model again, with --labels FILE.") from None
     if manifest.preprocessing is not None:
         try:
             check_resize(manifest.preprocessing)

@@ -1,6 +1,7 @@
 """The command line: parse, call the function of the same name in `api`, print."""
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -86,7 +87,7 @@ def main() -> NoReturn:
 
 
 def _prepare_streams() -> None:
-    """Make printing safe where a stream is closed, or lacks a letter.
+    """Make printing safe where a stream is closed, or lacks a letter, or a library logs to it.
 
     Without it, the next file that is opened would be what a library prints to.
     """
@@ -97,3 +98,5 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    # it would log to stderr that a home without write permission has no room for its cache
+    logging.getLogger("matplotlib").addHandler(logging.NullHandler())

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.core.errors import RequestError
+from vit_export.data.image_checks import check_decodable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,12 +59,13 @@ def load_image(path: Path, mode: Mode) -> "Image":
     without a value above 255 holds 8 bits and stays as it is.
 
     Raises:
-        RequestError: the file does not exist, is no image in a format of `PLUGINS`, is damaged, or
-            is too large.
+        RequestError: the file does not exist, is no image in a format of `PLUGINS`, is damaged, is
+            too large, is a raw photo, or has too many scans.
     """
     from PIL import ImageOps
 
     with open_image(path) as image:
+        check_decodable(image, path)
         ImageOps.exif_transpose(image, in_place=True)
         return _to_mode(image, mode)
 
@@ -84,7 +86,8 @@ def open_image(path: Path) -> Iterator["Image"]:
     Whatever Pillow raises while the context is open becomes a RequestError, but for MemoryError.
 
     Raises:
-        RequestError: as in `load_image`.
+        RequestError: the file does not exist, is no image in a format of `PLUGINS`, is damaged, or
+            is too large.
     """
     from PIL import Image
 
