@@ -166,7 +166,7 @@ def test_a_jpeg_file_of_many_scans_is_refused(tmp_path):
 
 def test_what_looks_like_a_scan_and_is_none_is_not_counted(tmp_path):
     """In a comment, in compressed values, and behind the end, as the film of a moving photo."""
-    marks = b"\xff\xda" * 200
+    marks = b"\xff\xda\0\2" * 200
     path = tmp_path / "a.jpg"
     path.write_bytes(encode(photo(), "JPEG", comment=marks) + marks)
     assert count_scans(path) == 1
