@@ -3,7 +3,6 @@
 import json
 import pickle
 import struct
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,6 @@ import torch
 from support import expect_error
 
 SIZES = {"image_size": 32, "patch_size": 8, "width": 64, "depth": 1, "heads": 4, "classes": 10}
-AT_ONCE_S = 8
-"""Files are refused in a fraction of it, even on a busy machine; unpacked they take minutes."""
 
 
 def toml(**changes: object) -> str:
@@ -50,28 +47,20 @@ TOMLS = {
 }
 
 
-def refuse_at_once(*arguments: object) -> str:
-    """The error of a command, which has to come at once."""
-    start = time.monotonic()
-    message = expect_error(*arguments, exit_code=2)
-    assert time.monotonic() - start < AT_ONCE_S
-    return message
-
-
 @pytest.mark.parametrize("command", ["summary", "onnx"])
 @pytest.mark.parametrize(("text", "word"), TOMLS.values(), ids=TOMLS)
 def test_a_preset_of_impossible_sizes(tmp_path, command, text, word):
     path, out = tmp_path / "bomb.toml", tmp_path / "f.onnx"
     path.write_text(text)
     options = () if command == "summary" else ("--out", out, "-q")
-    assert word in refuse_at_once(command, "--model", path, *options)
+    assert word in expect_error(command, "--model", path, *options, exit_code=2)
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_preset_without_an_end(tmp_path):
     path = tmp_path / "endless.toml"
     path.symlink_to("/dev/zero")
-    assert "no file of at most" in refuse_at_once("summary", "--model", path)
+    assert "no file of at most" in expect_error("summary", "--model", path, exit_code=2)
 
 
 def write_deflated_marks(path: Path) -> None:
@@ -102,15 +91,15 @@ def write_deep_header(path: Path) -> None:
 
 def write_huge_shape(path: Path) -> None:
     tensor = {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 4]}
-    write_safetensors(path, json.dumps({"w": tensor}).encode())
+    write_safetensors(path, json.dumps({"w": tensor}).encode(), bytes(4))
 
 
 def write_endless_header(path: Path) -> None:
     path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
 
 
-def write_safetensors(path: Path, header: bytes) -> None:
-    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+def write_safetensors(path: Path, header: bytes, data: bytes = b"") -> None:
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data)
 
 
 class Reserve:
@@ -133,25 +122,38 @@ def write_repeated_number(path: Path) -> None:
     torch.save({"w": torch.as_strided(torch.zeros(1), (1 << 36, 64), (0, 0))}, path)
 
 
-CHECKPOINTS: dict[str, tuple[str, Callable[[Path], None]]] = {
-    "deflated pickle": ("w.pth", write_deflated_marks),
-    "large pickle": ("w.pth", write_stored_marks),
-    "large old pickle": ("w.bin", write_raw_marks),
-    "reservation": ("w.pth", write_reservation),
-    "reservation in an old pickle": ("w.bin", write_raw_reservation),
-    "repeated number": ("w.pth", write_repeated_number),
-    "empty tensors": ("w.safetensors", write_empty_tensors),
-    "deep header": ("w.safetensors", write_deep_header),
-    "huge shape": ("w.safetensors", write_huge_shape),
-    "endless header": ("w.safetensors", write_endless_header),
+def write_deflated_tensors(path: Path) -> None:
+    """16 MB of zeros in 16 kB; gigabytes would take no more."""
+    torch.save({"w": torch.zeros(1)}, path)
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in records.items():
+            archive.writestr(name, bytes(1 << 24) if name.endswith("data/0") else content)
+
+
+CHECKPOINTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "deflated pickle": ("w.pth", write_deflated_marks, "is compressed"),
+    "deflated tensors": ("w.pth", write_deflated_tensors, "is compressed"),
+    "large pickle": ("w.pth", write_stored_marks, "a pickle of more than 4,194,304 bytes"),
+    "large old pickle": ("w.bin", write_raw_marks, "more than 1,000,000 instructions"),
+    "reservation": ("w.pth", write_reservation, "as plain tensors"),
+    "reservation in an old pickle": ("w.bin", write_raw_reservation, "as plain tensors"),
+    "repeated number": ("w.pth", write_repeated_number, "no known family"),
+    "empty tensors": ("w.safetensors", write_empty_tensors, "holds 30,000 tensors"),
+    "deep header": ("w.safetensors", write_deep_header, "not a whole safetensors file"),
+    "huge shape": ("w.safetensors", write_huge_shape, "not a whole safetensors file"),
+    "endless header": ("w.safetensors", write_endless_header, "not a whole safetensors file"),
 }
 
 
 @pytest.mark.parametrize("command", ["inspect", "onnx"])
-@pytest.mark.parametrize(("name", "write"), CHECKPOINTS.values(), ids=CHECKPOINTS)
-def test_a_checkpoint_that_unpacks_to_much_more(tmp_path, command, name, write):
+@pytest.mark.parametrize(("name", "write", "reason"), CHECKPOINTS.values(), ids=CHECKPOINTS)
+def test_a_checkpoint_that_unpacks_to_much_more(tmp_path, command, name, write, reason):
     path, out = tmp_path / name, tmp_path / "f.onnx"
     write(path)
     words = (path,) if command == "inspect" else ("--weights", path, "--out", out, "-q")
-    assert name in refuse_at_once(command, *words)
+    message = expect_error(command, *words, exit_code=2)
+    assert name in message
+    assert reason in message
     assert list(tmp_path.iterdir()) == [path]

@@ -6,6 +6,9 @@ import json
 import pytest
 from support import FASHION, expect_error, run
 
+from vit_export import predict
+from vit_export.core.errors import RequestError
+
 GOOD = [FASHION / "images" / name for name in ("bag_1.png", "bag_2.png")]
 
 
@@ -28,6 +31,14 @@ def test_a_bad_image_among_many(tmp_path, fashion, form, skip):
         assert [(row["image"], row["class"]) for row in rows] == [(str(p), "Bag") for p in GOOD]
     else:
         assert [str(path) in done.stdout for path in (*GOOD, bad)] == [True, True, False]
+
+
+def test_a_bad_image_in_python(tmp_path, fashion):
+    path, bad = fashion.path["onnx"], tmp_path / "none.png"
+    predictions = predict(path, [GOOD[0], bad, GOOD[1]], skip_bad=True)
+    assert [one.image for one in predictions] == list(map(str, GOOD))
+    with pytest.raises(RequestError, match="no such image"):
+        predict(path, [GOOD[0], bad, GOOD[1]])
 
 
 def test_csv_and_json_exclude_each_other(fashion):

@@ -46,6 +46,14 @@ def test_a_committed_file_takes_its_name(out):
     assert names(out.parent) == ["out.onnx", NEW]
 
 
+def test_a_name_with_brackets_is_no_pattern(tmp_path):
+    out = tmp_path / "k[1].onnx"
+    with stage_file(out) as stage:
+        write(stage, data=f"{out.name}.{'1' * 12}.data")
+        stage.commit()
+    assert names(tmp_path) == [out.name, f"{out.name}.{'1' * 12}.data"]
+
+
 def test_weights_of_the_file_before_it_go(out):
     with stage_file(out) as stage:
         write(stage, data=None)
