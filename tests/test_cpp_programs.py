@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cpp_projects import (
+    DEBUG,
     SANITIZE,
     TRAINED,
     call,
@@ -33,8 +34,6 @@ PROGRAM = TESTS / "two_models"
 """A CMake project whose program has two models."""
 IMAGE = FASHION / "images" / "bag_1.png"
 OTHER_PREPROCESSING = ("--mean", "0.5", "--std", "0.2", "--resize", "40x30")
-DEBUG = "-DCMAKE_BUILD_TYPE=Debug"
-"""Compiles in half the time."""
 OLD_CMAKE = "cmake==3.18.4.post1"
 
 

@@ -13,7 +13,13 @@ from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_pixels
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.validation.sample_set import SampleSet
-from vit_export.validation.samples import choose_pixel_recipes, find_photo, make_pixels, to_pillow
+from vit_export.validation.samples import (
+    check_recipes,
+    choose_pixel_recipes,
+    find_photo,
+    make_pixels,
+    to_pillow,
+)
 
 AS_PPM = ("noise:2", "flat")
 """Recipes of images that are written as PPM (PGM); the others are written as PNG."""
@@ -87,8 +93,13 @@ class Golden:
 
 
 def choose_golden_recipes(manifest: Manifest, preprocessing: Preprocessing) -> list[str]:
-    """Return recipes of images: those of the proof if it ran on images, else others."""
+    """Return recipes of images: those of the proof if it ran on images, else others.
+
+    Raises:
+        RequestError: a recipe in the manifest makes no sample of the file.
+    """
     if manifest.takes_pixels:
+        check_recipes(manifest.reference.recipes, preprocessing, pixels=True)
         return list(manifest.reference.recipes)
     return choose_pixel_recipes(preprocessing)
 
