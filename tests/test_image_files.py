@@ -168,7 +168,7 @@ def test_what_looks_like_a_scan_and_is_none_is_not_counted(tmp_path):
     """In a comment, in compressed values, and behind the end, as the film of a moving photo."""
     marks = b"\xff\xda\0\2" * 200
     path = tmp_path / "a.jpg"
-    path.write_bytes(encode(photo(), "JPEG", comment=marks) + marks)
+    path.write_bytes(encode(photo(), "JPEG", comment=marks) + b"\0\0" + marks)
     assert count_scans(path) == 1
     assert load_image(path, "RGB").size == (20, 24)
 
