@@ -1,6 +1,7 @@
 """Files of class names as people have them: understood, or refused with what they hold."""
 
 import json
+import os
 import random
 import shlex
 import subprocess
@@ -122,8 +123,19 @@ def test_another_encoding_is_named_and_the_fix_converts_it(tmp_path, codec, name
 
 
 def test_a_device_is_not_read_to_its_end():
-    with pytest.raises(RequestError, match="has more than"):
+    with pytest.raises(RequestError, match="/dev/zero is a device"):
         read_labels(Path("/dev/zero"), 3)
+
+
+def test_a_pipe_that_does_not_end_is_read_up_to_a_bound(tmp_path):
+    pipe = tmp_path / "names"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["sh", "-c", 'exec yes >"$0"', pipe]) as process:
+        try:
+            with pytest.raises(RequestError, match="has more than 4,194,304 bytes"):
+                read_labels(pipe, 3)
+        finally:
+            process.kill()
 
 
 CONFIGS = {

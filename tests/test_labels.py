@@ -103,6 +103,11 @@ def test_bad_csv(tmp_path, fashion, flat, content, message):
     assert message in f"{refusal.value.message} Fix: {refusal.value.fix}"
 
 
+def test_a_device_is_no_csv(fashion, flat):
+    words = ("validate", fashion.path["onnx"], "--images", flat, "--labels-csv", "/dev/zero")
+    assert "/dev/zero is a device, no file" in expect_error(*words, exit_code=2)
+
+
 def test_bad_labels_are_refused_before_any_work(tmp_path, by_folder):
     (by_folder / "bag").rename(by_folder / "handbags")
     export = ("onnx", "--model", "fashion_mnist", "--out", tmp_path / "f.onnx")

@@ -3,6 +3,7 @@
 import codecs
 import shlex
 from pathlib import Path
+from stat import S_ISBLK, S_ISCHR
 
 from vit_export.core.errors import RequestError
 
@@ -13,12 +14,15 @@ UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 def read_text(path: Path, max_bytes: int) -> str:
     """Return the text of a file in UTF-8, without its byte order mark and with Unix line ends.
 
-    At most `max_bytes` are read, since a device or a pipe need not end.
+    At most `max_bytes` are read, since a pipe need not end.
 
     Raises:
-        RequestError: the file can't be read, is larger, or is in another encoding.
+        RequestError: the file can't be read, is a device, is larger, or is in another encoding.
     """
     try:
+        mode = path.stat().st_mode
+        if S_ISCHR(mode) or S_ISBLK(mode):
+            raise RequestError(f"{path} is a device, no file.", "name a text file.")
         with path.open("rb") as file:
             content = file.read(max_bytes + 1)
     except OSError as error:
