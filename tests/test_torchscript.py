@@ -1,5 +1,6 @@
 """A TorchScript file needs LibTorch only: no Python, no einops, no path of this machine."""
 
+import re
 import shutil
 import subprocess
 import zipfile
@@ -10,6 +11,7 @@ import pytest
 import torch
 from support import need
 
+import vit_export
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.validation.sample_set import remake_sample_set
@@ -72,3 +74,15 @@ def test_libtorch_answers_without_python(tmp_path, path, program):
     assert done.returncode == 0, done.stderr
     answers = np.array([line.split() for line in done.stdout.splitlines()], np.float32)
     np.testing.assert_allclose(answers, reference.answers, atol=1e-5)
+
+
+def test_a_program_computes_in_fp32_on_a_gpu_too(fashion, tmp_path, tiny_toml):
+    """A trace keeps the flags of its convolution, TF32 last; a GPU would round fp32 to ten bits."""
+    pixels = tmp_path / "a.pt"
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
+        vit_export.torchscript(tiny_toml, pixels, preprocess="graph")
+    for path in (fashion.path["torchscript"], pixels):
+        with zipfile.ZipFile(path) as archive:
+            codes = [archive.read(one).decode() for one in archive.namelist() if ".py" in one]
+        flags = [call.split(", ")[-4:] for call in re.findall(r"_convolution\(([^)]*)\)", *codes)]
+        assert flags == [["False", "False", "True", "False"]]

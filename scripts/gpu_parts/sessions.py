@@ -97,6 +97,6 @@ def _walk(block: Any) -> Iterator[Any]:
 
 
 def be_exact() -> None:
-    """Turn off TF32, which rounds fp32 to ten bits; torch has it on for convolutions."""
+    """Turn off TF32, which rounds fp32 to ten bits; torch starts with it for convolutions."""
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False

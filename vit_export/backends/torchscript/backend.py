@@ -39,7 +39,10 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
     with warnings.catch_warnings():
         # PyTorch deprecates TorchScript; doctor and the documentation say so, once, in words.
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is", DeprecationWarning)
-        with progress("trace"), torch.no_grad():
+        # A trace keeps these flags in each convolution, whatever the machine that runs it sets:
+        # in TF32 a GPU would round fp32 to ten bits.
+        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False)
+        with progress("trace"), torch.no_grad(), exact:
             traced = torch.jit.trace(wrap(job.lowered, manifest), (example,), check_trace=False)
             frozen = torch.jit.freeze(traced.eval())
             extra_files = {EXTRA_FILE: manifest.to_json(), INTERFACE_KEY: manifest.interface}
