@@ -7,9 +7,12 @@ import sys
 from dataclasses import fields
 
 import pytest
+from PIL import Image
 from support import FASHION, ROOT, run
 
 from vit_export.artifact.manifest import KEYS, Manifest
+from vit_export.data import annotations, decode, image_checks, label_file, preprocessing
+from vit_export.data.label_file import read_labels
 
 README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
@@ -162,6 +165,30 @@ def test_the_keys_of_the_manifest_are_listed():
     listed = re.findall(r"^\| (`[^|]*`) \|", section, re.MULTILINE)
     keys = {key for cell in listed for key in re.findall(r"`(\w+)`", cell)}
     assert keys == {KEYS.get(field.name, field.name) for field in fields(Manifest)}
+
+
+IMAGES = PAGES["images-and-labels.md"]
+CODE = "".join(path.read_text() for path in (ROOT / "vit_export" / "data").glob("*.py"))
+
+
+@pytest.mark.parametrize("row", re.findall(r"^\| (.*) \| `(.*)` \|$", IMAGES, re.MULTILINE))
+def test_the_page_on_images_quotes_messages_and_understands_its_forms(tmp_path, row):
+    what, quoted = row
+    if "tench" not in quoted:
+        assert quoted in CODE, what
+        return
+    (tmp_path / "labels.txt").write_text(quoted)
+    names = ("tench", "goldfish")[: 1 + quoted.count("goldfish")]
+    assert read_labels(tmp_path / "labels.txt", len(names)) == names
+
+
+def test_the_page_on_images_has_the_bounds_of_the_code():
+    assert f"more than {Image.MAX_IMAGE_PIXELS:,} pixels" in IMAGES
+    assert f"more than {image_checks.MAX_SCANS} scans" in IMAGES
+    assert f"more than {preprocessing.MAX_ASPECT_RATIO} times the other" in IMAGES
+    for limit in (decode.MAX_FILE_BYTES, label_file.MAX_LABEL_BYTES, annotations.MAX_CSV_BYTES):
+        assert f"more than {limit >> 20} MiB" in IMAGES
+    assert all(kind in IMAGES for kind in re.findall(r"\w+", decode.KINDS.replace(" or ", " ")))
 
 
 def test_the_accuracy_of_the_trained_model_agrees():
