@@ -11,7 +11,7 @@ import pytest
 import torch
 from gpu_parts import __main__ as command_line
 from gpu_parts import folder as folders
-from gpu_parts import runner, sessions, torchscript
+from gpu_parts import runner, sessions, speed, torchscript
 from gpu_parts.context import CPU, Answer, Context
 from gpu_parts.folder import Contents, Model
 from gpu_parts.parts import PARTS, Part
@@ -171,6 +171,17 @@ def test_a_file_is_made_again_from_its_manifest(tmp_path):
     text.write_text(json.dumps(manifest | {"weights_from": "random, seed 1"}))
     with pytest.raises(RequestError, match="does not hold the weights"):
         torchscript.make_file(context, model)
+
+
+def test_a_file_that_fails_stops_no_other(context, monkeypatch):
+    monkeypatch.setattr(torchscript, "DeviceSession", None)
+    rows = list(torchscript.prove_files(context))
+    assert [row.outcome for row in rows] == ["FAILED", "FAILED", "FAILED", "skipped"]
+    assert "TypeError" in rows[0].facts
+    monkeypatch.setattr(speed, "_measure_batch", None)
+    assert [row.outcome for row in speed.measure_speed(context)] == ["skipped", "skipped", "FAILED"]
+    monkeypatch.setattr(speed, "ENOUGH_S", -1)
+    assert [row.outcome for row in speed.measure_speed(context)] == ["skipped"] * 3
 
 
 def test_large_files_travel_in_parts(tmp_path):

@@ -8,7 +8,7 @@ from time import monotonic
 
 from gpu_parts.context import Context
 from gpu_parts.folder import read_contents
-from gpu_parts.results import Row, write_row
+from gpu_parts.results import Row, describe, write_row
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ PARTS = (
     Part("make", "torchscript:make_files", 120),
     Part("torchscript", "torchscript:prove_files", 150),
     Part("tampered", "torchscript:reject_tampered", 60),
-    Part("speed", "speed:measure_speed", 200),
+    Part("speed", "speed:measure_speed", 220),
     Part("refusals", "refusals:try_refusals", 60),
     Part("rtx", "engines:run_rtx_engines", 120),
     Part("tensorrt", "engines:run_other_engines", 90),
@@ -50,9 +50,8 @@ def run_part(part: Part, context: Context, rows: Path) -> None:
             write_row(rows, replace(row, part=part.name, seconds=round(now - started, 2)))
             started = now
     except Exception as error:  # noqa: BLE001 whatever it is, it is a result
-        text = f"{type(error).__name__}: {error}".strip()[-600:]
-        case = "the part ended early"
-        write_row(rows, Row(case=case, outcome="FAILED", facts=text, part=part.name))
+        case, facts = "the part ended early", describe(error)
+        write_row(rows, Row(case=case, outcome="FAILED", facts=facts, part=part.name))
 
 
 def main(name: str, function: str, folder: str, work: str, device: str) -> None:

@@ -1,7 +1,7 @@
 """What the parts find: rows, kept as JSON and as a table after every part."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,19 @@ class Row:
     """Measured values by name, with their unit in it."""
     part: str = ""
     seconds: float = 0.0
+
+
+def attempt(case: str, work: Callable[[], Row]) -> Row:
+    """Return the row of `work`; one that says why, if it raises: other cases come after it."""
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001 whatever it is, it is a result
+        return Row(case=case, outcome="FAILED", facts=describe(error))
+
+
+def describe(error: Exception) -> str:
+    """Return an error in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:600]
 
 
 def write_row(path: Path, row: Row) -> None:

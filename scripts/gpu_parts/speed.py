@@ -13,7 +13,7 @@ import torch
 
 from gpu_parts.context import CPU, Context
 from gpu_parts.folder import Model
-from gpu_parts.results import Outcome, Row
+from gpu_parts.results import Outcome, Row, describe
 from gpu_parts.sessions import DeviceSession, be_exact
 from vit_export.artifact.manifest import Manifest
 from vit_export.model.vit.flops import count_flops
@@ -25,6 +25,8 @@ LARGEST_FIRST = ("vit-base", "einops-base", "vit-tiny", "fashion")
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 ROUNDS, CALLS = 7, 20
 WARM_UP = 5
+ENOUGH_S = 160
+"""No batch is begun after that many seconds; compilers take most of them."""
 GIGA = 1e9
 FILE = "the file"
 Run = Callable[[], object]
@@ -35,6 +37,7 @@ Key = tuple[str, str]
 def measure_speed(context: Context) -> Iterator[Row]:
     """Yield the milliseconds of every candidate, model by model and batch by batch."""
     be_exact()
+    started = time.monotonic()
     if context.is_dry:
         yield Row(case="torch.compile", outcome="skipped", facts="needs CUDA: a dry run saves time")
         yield Row(
@@ -44,7 +47,14 @@ def measure_speed(context: Context) -> Iterator[Row]:
     models.sort(key=lambda one: (*LARGEST_FIRST, one.name).index(one.name))
     for model in models:
         for batch in BATCHES[:1] if context.is_dry else BATCHES:
-            yield from _measure_batch(context, model, batch)
+            case = f"{model.name} at batch {batch}"
+            if time.monotonic() - started > ENOUGH_S:
+                yield Row(case=case, outcome="skipped", facts=f"{ENOUGH_S} s of this part are over")
+                continue
+            try:
+                yield from _measure_batch(context, model, batch)
+            except Exception as error:  # noqa: BLE001 memory, for example: the next one may run
+                yield Row(case=case, outcome="FAILED", facts=describe(error))
 
 
 def _measure_batch(context: Context, model: Model, batch: int) -> Iterator[Row]:
@@ -132,7 +142,7 @@ def _drop_broken(candidates: dict[Key, Run]) -> Iterator[tuple[Key, str]]:
                 run()
         except Exception as error:  # noqa: BLE001 a compiler that is missing, memory: any reason
             del candidates[key]
-            yield key, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            yield key, describe(error)
 
 
 def _take_turns(candidates: dict[Key, Run], context: Context) -> dict[Key, list[float]]:

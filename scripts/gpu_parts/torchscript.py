@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from gpu_parts.context import Context, call
 from gpu_parts.folder import Model, measure
-from gpu_parts.results import Row
+from gpu_parts.results import Outcome, Row, attempt
 from gpu_parts.sessions import ARITHMETIC, DeviceSession, be_exact
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.session import parse_manifest
@@ -30,7 +31,7 @@ def make_files(context: Context) -> Iterator[Row]:
     """Make the files that do not travel, from random weights with the SHA-256 of the manifest."""
     for model in context.contents.models:
         if not model.travels:
-            yield make_file(context, model)
+            yield attempt(model.name, partial(make_file, context, model))
 
 
 def make_file(context: Context, model: Model) -> Row:
@@ -67,8 +68,12 @@ def prove_files(context: Context) -> Iterator[Row]:
                 why = "the resize inside is exact in whole numbers that fp16 has not"
                 yield Row(case=case, outcome="skipped", facts=why)
             else:
-                yield _judge(case, prove(path, DeviceSession(path, context.device, arithmetic)))
+                yield attempt(case, partial(_prove_file, case, path, context.device, arithmetic))
     yield from _prove_with_tf32(context)
+
+
+def _prove_file(case: str, path: Path, device: str, arithmetic: str) -> Row:
+    return _judge(case, prove(path, DeviceSession(path, device, arithmetic)))
 
 
 def _judge(case: str, verdict: Verdict) -> Row:
@@ -78,7 +83,7 @@ def _judge(case: str, verdict: Verdict) -> Row:
     problems = [*verdict.failures, *(one.problem for one in verdict.against_eager if one.problem)]
     facts = f"{verdict.status} at batch {sizes}, worst {least:.1f} dB, {verdict.runtime}"
     facts += f"; {problems[0]}" if problems else ""
-    outcome = "ok" if verdict.accepted else "FAILED"
+    outcome: Outcome = "ok" if verdict.accepted else "FAILED"
     return Row(case=case, outcome=outcome, facts=facts, numbers={"snr_db": round(least, 2)})
 
 
