@@ -5,12 +5,11 @@ Every command ends in a documented exit code, and an error is a sentence with it
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import onnx
 import pytest
+from damage import list_paths
 from edited_files import KEY
 from support import FASHION, expect_error, run
 
@@ -38,21 +37,6 @@ SPECIMENS = {
     "a head of another kind": ("settings", {"head": []}),
     "an engine without a kind": ("engine", {"version": "1"}),
 }
-
-
-def list_paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """The way to every field of a manifest; of a list the first element stands for all."""
-    if path:
-        yield path
-    inner = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value[:1])
-        if isinstance(value, list)
-        else ()
-    )
-    for key, one in inner:
-        yield from list_paths(one, (*path, key))
 
 
 @pytest.fixture

@@ -80,6 +80,15 @@ def test_an_unknown_recipe_is_a_bug():
         make_pixels("sunset:1:4x5", PREPROCESSING)
 
 
+@pytest.mark.parametrize(
+    "recipe", ["sunset:1:4x5", "photo:../cat", "noise:1:9999x9999", "image:a.png", "normal:1"]
+)
+def test_a_recipe_of_a_stranger_makes_no_image(recipe):
+    """`cpp` takes the recipes in a manifest."""
+    with pytest.raises(RequestError, match=r"reference\.recipes\[1\] is"):
+        make_image_sample_set(["photo:cat", recipe], PREPROCESSING, pixels=True)
+
+
 # Pixels
 
 

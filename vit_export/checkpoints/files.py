@@ -13,7 +13,13 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vit_export.checkpoints.pickles import PICKLE_SUFFIXES, Weights, is_pickle, read_pickle
+from vit_export.checkpoints.pickles import (
+    GIVE_CHECKPOINT,
+    PICKLE_SUFFIXES,
+    Weights,
+    is_pickle,
+    read_pickle,
+)
 from vit_export.core.errors import RequestError
 
 WEIGHTS_FILES = (
@@ -23,6 +29,10 @@ WEIGHTS_FILES = (
     "pytorch_model.bin.index.json",
 )
 """Names that a folder is searched for, in this order; else its only weights file is read."""
+NOT_WEIGHTS = (
+    "copy it again; pickles end in .pt, .pth or .bin. In place of an exported file, "
+    f"{GIVE_CHECKPOINT}"
+)
 MAX_NAMES = 3
 """Number of tensors that one error lists."""
 MAX_TENSORS = 20_000
@@ -135,7 +145,7 @@ def _read_file(path: Path) -> Weights:
         return Weights(load_file(path))
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
         message = f"{path} is not a whole safetensors file ({error})."
-        raise RequestError(message, "copy it again; pickles end in .pt, .pth or .bin.") from None
+        raise RequestError(message, NOT_WEIGHTS) from None
 
 
 def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

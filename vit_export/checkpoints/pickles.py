@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vit_export.artifact.manifest import KEY
 from vit_export.core.errors import RequestError
 
 PICKLE_SUFFIXES = {".pt", ".pth", ".bin"}
@@ -36,6 +37,7 @@ OLD_PICKLES = 5
 MAX_NAMES = 5
 """Number of keys that one error lists."""
 COPY_AGAIN = "copy it again; a readable file is written by torch.save(model.state_dict(), …)."
+GIVE_CHECKPOINT = "give the checkpoint that the file was built from."
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,9 @@ def _check_no_program(path: Path) -> None:
     if "constants.pkl" in members or any(name.startswith("code/") for name in members):
         message = f"{path} is a TorchScript archive: a program with its weights, not weights alone."
         code = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
-        raise RequestError(message, f"if you trust its origin, extract the weights: {code}.")
+        fix = f"if you trust its origin, extract the weights: {code}."
+        # the tensors in a file of vit-export have lost their names
+        raise RequestError(message, GIVE_CHECKPOINT if f"extra/{KEY}.json" in members else fix)
     _check_sizes(path, records)
 
 

@@ -117,7 +117,10 @@ def find_first_mismatch(
             outputs = taps.run(sample)
             for name, tap in record_taps(vit, sample).items():
                 if name in signals:
-                    comparison = _compare(tap, outputs[name], manifest, recipe, signals[name])
+                    output, signal = outputs[name], signals[name]
+                    comparison = _compare(
+                        tap, output, manifest, name=name, recipe=recipe, signal=signal
+                    )
                     comparisons.setdefault(name, []).append(comparison)
     modules = tuple(
         ModuleComparison(name=name, worst=max(on_samples, key=_rank))
@@ -176,10 +179,17 @@ def _remake_samples(manifest: Manifest) -> list[tuple[str, Array]]:
 
 
 def _compare(
-    tap: "Tap", output: Array, manifest: Manifest, recipe: str, signal: float
+    tap: "Tap", output: Array, manifest: Manifest, *, name: str, recipe: str, signal: float
 ) -> Comparison:
-    """Compare an artifact's `output` (rows, D) of one module with eager PyTorch's."""
+    """Compare an artifact's `output` (rows, D) of the module `name` with eager PyTorch's.
+
+    Raises:
+        ProofError: the output has another shape.
+    """
     expected = tap.select_rows(len(output), manifest.require_spec())
+    if output.shape != expected.fp32.shape:
+        message = f"{name} answers {output.shape}, and that of its model {expected.fp32.shape}."
+        raise ProofError(message, "export the model again.")
     return compare(
         expected.fp32.astype(np.float32),
         output,

@@ -82,11 +82,11 @@ def remake_sample_set(manifest: Manifest, drawn_from: int | None = None) -> Samp
         RequestError: a recipe in the manifest makes no sample of this file.
     """
     recipes, preprocessing = manifest.reference.recipes, manifest.preprocessing
-    check_recipes(recipes, preprocessing, pixels=manifest.takes_pixels)
     if drawn_from is not None:
         recipes += tuple(draw_recipes(drawn_from, preprocessing, pixels=manifest.takes_pixels))
     if manifest.takes_pixels and preprocessing is not None:
         return make_image_sample_set(recipes, preprocessing, pixels=True)
+    check_recipes(recipes, preprocessing, pixels=False)
     inputs = make_samples(recipes, manifest.signature.image_shape, preprocessing)
     return SampleSet(recipes=recipes, inputs=inputs, file_inputs=inputs)
 
@@ -97,7 +97,11 @@ def make_image_sample_set(
     """Return samples that are all images, from recipes of pixels.
 
     `pixels` says whether the file takes them as they are, or normalized like eager PyTorch.
+
+    Raises:
+        RequestError: a recipe makes no image.
     """
+    check_recipes(recipes, preprocessing, pixels=True)
     images = [make_pixels(recipe, preprocessing) for recipe in recipes]
     samples = _pair_with_inputs(recipes, images, preprocessing)
     return samples if pixels else replace(samples, file_inputs=samples.inputs)

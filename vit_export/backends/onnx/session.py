@@ -1,6 +1,6 @@
 """ONNX files in ONNX Runtime on the CPU; neither torch nor the package onnx is needed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,38 @@ def check_memory(error: Exception) -> None:
         raise MemoryError from None
 
 
+def run_session(
+    session: Any, names: Sequence[str] | None, inputs: Mapping[str, npt.NDArray[Any]]
+) -> list[Any]:
+    """Return the values `names` of ONNX Runtime's own session; None stands for all outputs.
+
+    Raises:
+        RunFailedError: ONNX Runtime refuses; the message is its own.
+        MemoryError: there is too little memory.
+    """
+    try:
+        values: list[Any] = session.run(names, inputs)
+    except Exception as error:  # noqa: BLE001 its exceptions share no base class
+        check_memory(error)
+        raise RunFailedError(str(error).partition("\n")[0], TAKES) from None
+    return values
+
+
+def _read_texts(session: Any, path: Path) -> tuple[str, str | None]:
+    """Return the name of the first input, empty without any, and the manifest in the metadata.
+
+    Raises:
+        RequestError: a text in the file is not UTF-8, which ONNX Runtime notices only here.
+    """
+    try:
+        names = [one.name for one in session.get_inputs()]
+        manifest = session.get_modelmeta().custom_metadata_map.get(KEY)
+    except UnicodeDecodeError:
+        message = f"{path} is no intact ONNX file: it has text that is not UTF-8."
+        raise RequestError(message, "copy it again, or export the model again.") from None
+    return (*names, "")[0], manifest
+
+
 def _describe_options(session: Any) -> str:
     """Return the option that a session sets to be exact on this CPU, after a comma, if any."""
     try:
@@ -94,11 +126,11 @@ class OnnxSession:
         except Exception as error:  # noqa: BLE001 its exceptions share no base class
             check_memory(error)
             raise explain_refusal(path, error, onnxruntime.__version__) from None
+        self._input, self._manifest_json = _read_texts(self._session, path)
         _check_interface(self._session, path)
         cpu = f"CPU, {identify_cpu().name}{_describe_options(self._session)}"
         self.runtime = f"ONNX Runtime {onnxruntime.__version__} ({cpu})"
         (image,) = self._session.get_inputs()
-        self._input = image.name
         self._dtype: type = DTYPES.get(image.type, np.float32)
         self.takes_fp16 = self._dtype == np.float16
 
@@ -109,13 +141,8 @@ class OnnxSession:
             RunFailedError: ONNX Runtime refuses.
             MemoryError: there is too little memory.
         """
-        try:
-            answers = self._session.run(None, {self._input: images.astype(self._dtype)})
-        except Exception as error:  # noqa: BLE001 its exceptions share no base class
-            check_memory(error)
-            reason = str(error).partition("\n")[0]
-            raise RunFailedError(reason, TAKES) from None
-        return stack_outputs(answers, len(images))
+        inputs: dict[str, npt.NDArray[Any]] = {self._input: images.astype(self._dtype)}
+        return stack_outputs(run_session(self._session, None, inputs), len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` by this machine's clock."""
@@ -127,5 +154,4 @@ class OnnxSession:
 
     def manifest_json(self) -> str | None:
         """Return the manifest in the model's metadata."""
-        metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        return metadata.get(KEY)
+        return self._manifest_json

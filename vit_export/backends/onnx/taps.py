@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vit_export.backends.onnx.session import check_memory
+from vit_export.backends.onnx.session import check_memory, run_session
+from vit_export.backends.session import FOREIGN
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.graph.evaluate import open_with_values
@@ -24,23 +25,29 @@ class OnnxTaps:
             import onnx
         except ModuleNotFoundError:
             raise MissingError(f"{path} needs onnx.", "pip install onnx onnxruntime") from None
-        model = onnx.load(path, load_external_data=False)
-        self._answer = model.graph.output[0].name
-        self._values = _values_by_module(model.graph, modules)
-        values = list(self._values.values())
         try:
+            model = onnx.load(path, load_external_data=False)
+            self._answer = model.graph.output[0].name
+            self._values = _values_by_module(model.graph, modules)
+            values = list(self._values.values())
             self._session = open_with_values(model, path.parent, values, threads)
-        except Exception as error:  # noqa: BLE001 ONNX Runtime's exceptions share no base class
+        except Exception as error:  # noqa: BLE001 a foreign graph makes its readers raise anything
             check_memory(error)
             reason = str(error).partition("\n")[0]
             message = f"{path} doesn't open with more outputs: {reason}"
-            raise RequestError(message, "give a file that vit-export wrote.") from None
+            raise RequestError(message, FOREIGN) from None
 
     def run(self, image: Array) -> Mapping[str, Array]:
-        """Return the outputs (rows, D) of modules by name, for one `image` (C, H, W)."""
+        """Return the outputs (rows, D) of modules by name, for one `image` (C, H, W).
+
+        Raises:
+            RunFailedError: ONNX Runtime refuses; the message is its own.
+            RequestError: a module answers something else than rows.
+        """
         names = [*dict.fromkeys([*self._values.values(), self._answer])]
         (feed,) = self._session.get_inputs()
-        outputs = dict(zip(names, self._session.run(names, {feed.name: image[None]}), strict=True))
+        values = run_session(self._session, names, {feed.name: image[None]})
+        outputs = dict(zip(names, values, strict=True))
         taps = {module: _rows(outputs[value]) for module, value in self._values.items()}
         return taps | {"head": _rows(outputs[self._answer])}
 
@@ -61,6 +68,5 @@ def _values_by_module(graph: Any, modules: Sequence[str]) -> dict[str, str]:
 
 def _rows(value: Any) -> Array:
     if not np.ndim(value):
-        message = "A module of the file answers a single number."
-        raise RequestError(message, "give a file that vit-export wrote.")
+        raise RequestError("A module of the file answers a single number.", FOREIGN)
     return np.asarray(value, np.float32).reshape(-1, value.shape[-1])

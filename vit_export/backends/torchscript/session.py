@@ -33,6 +33,12 @@ def load_archive(path: Path) -> Any:
         return torch.jit.load(str(path), "cpu")
 
 
+def check_memory(error: Exception) -> None:
+    """Raise MemoryError if that is what an exception of PyTorch's means."""
+    if isinstance(error, MemoryError) or "allocate memory" in str(error):
+        raise MemoryError from None
+
+
 class TorchScriptSession:
     """A TorchScript archive, open in LibTorch through Python.
 
@@ -60,7 +66,10 @@ class TorchScriptSession:
         self._manifest_json = read_manifest_json(path)
         try:
             self._module = load_archive(path).eval()
-        except (RuntimeError, ValueError) as error:
+        except RequestError:
+            raise
+        except Exception as error:  # noqa: BLE001 a damaged program makes LibTorch raise anything
+            check_memory(error)
             reason = str(error).partition("\n")[0]
             message = f"{path} can't be opened by {self.runtime}: {reason}"
             raise RequestError(message, "copy it again, or export the model again.") from None
@@ -72,7 +81,9 @@ class TorchScriptSession:
         try:
             with torch.inference_mode():
                 answer = self._module(torch.from_numpy(np.require(images, requirements="W")))
-        except RuntimeError as error:  # its last line is the cause; the others show TorchScript
+        except Exception as error:  # noqa: BLE001 as above
+            check_memory(error)
+            # its last line is the cause; the others show TorchScript
             reason = str(error).strip().rpartition("\n")[2]
             raise RunFailedError(reason, TAKES) from None
         outputs = answer if isinstance(answer, tuple) else (answer,)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vit_export.backends.torchscript.session import load_archive
+from vit_export.backends.session import FOREIGN, TAKES, RunFailedError
+from vit_export.backends.torchscript.session import check_memory, load_archive
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 
@@ -40,22 +41,43 @@ class TorchScriptTaps:
         if len(nodes) != len(layers):
             message = f"{path} has {len(nodes)} layers, its model {len(layers)}."
             raise RequestError(message, "export it with this version of vit-export.")
-        values = _values_by_module(dict(zip(layers, nodes, strict=True)), nodes[0])
-        for value in values.values():
-            graph.registerOutput(value)
-        graph.makeMultiOutputIntoTuple()
-        graph.eraseInput(0)  # the module itself, which a frozen graph does not read
-        self._names = ("head", *values)
-        self._run: Any = torch._C._create_function_from_graph("taps", graph)  # noqa: SLF001 no public way
+        try:
+            self._names, self._run = _add_outputs(graph, dict(zip(layers, nodes, strict=True)))
+        except Exception as error:  # noqa: BLE001 LibTorch raises anything at a graph of others
+            reason = str(error).partition("\n")[0]
+            raise RequestError(
+                f"{path} has other layers than its model: {reason}", FOREIGN
+            ) from None
 
     def run(self, image: Array) -> Mapping[str, Array]:
-        """Return the outputs (rows, D) of modules by name, for one `image` (C, H, W)."""
+        """Return the outputs (rows, D) of modules by name, for one `image` (C, H, W).
+
+        Raises:
+            RunFailedError: LibTorch refuses; the message is its own.
+        """
         import torch
 
-        with torch.inference_mode():
-            outputs = self._run(torch.from_numpy(image[None]))
-        rows = [value.reshape(-1, value.shape[-1]).numpy() for value in outputs]
+        try:
+            with torch.inference_mode():
+                outputs = self._run(torch.from_numpy(image[None]))
+            rows = [value.reshape(-1, value.shape[-1]).numpy() for value in outputs]
+        except Exception as error:  # noqa: BLE001 as above
+            check_memory(error)
+            raise RunFailedError(str(error).strip().rpartition("\n")[2], TAKES) from None
         return dict(zip(self._names, rows, strict=True))
+
+
+def _add_outputs(graph: Any, layers: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
+    """Make the values of modules outputs of `graph`; return the outputs' names, and a function."""
+    import torch
+
+    values = _values_by_module(layers, next(iter(layers.values())))
+    for value in values.values():
+        graph.registerOutput(value)
+    graph.makeMultiOutputIntoTuple()
+    graph.eraseInput(0)  # the module itself, which a frozen graph does not read
+    function = torch._C._create_function_from_graph("taps", graph)  # noqa: SLF001 no public way
+    return ("head", *values), function
 
 
 def _values_by_module(layers: Mapping[str, Any], first: Any) -> dict[str, Any]:
