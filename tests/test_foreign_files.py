@@ -17,7 +17,6 @@ COMMANDS = {
     "locate": ("-q",),
     "cpp": ("--out", "project", "--force", "-q"),
 }
-DOCUMENTED = {0, 2, 3, 4}
 PICTURE = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 28, 28])
 LOGITS = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 10])
 WEIGHT = numpy_helper.from_array(np.zeros((784, 10), np.float32), "w")

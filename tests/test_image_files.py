@@ -66,6 +66,14 @@ def test_other_formats_of_pillow_are_refused(tmp_path, kind):
     assert refusal.value.fix == f"give {KINDS}."
 
 
+def test_floating_point_pixels_and_folders_are_no_images(tmp_path):
+    photo().convert("F").save(tmp_path / "a.tif")
+    with pytest.raises(RequestError, match="can't be decoded: floating-point pixels"):
+        load_image(tmp_path / "a.tif", "L")
+    with pytest.raises(RequestError, match="is a folder"):
+        load_image(tmp_path, "L")
+
+
 @pytest.fixture
 def trap(tmp_path, monkeypatch):
     """A PostScript file called evil.png, and the file that Ghostscript would write."""

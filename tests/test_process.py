@@ -6,13 +6,16 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from support import COMMAND, FASHION, expect_error, mark_slow_except, run
 
 from vit_export import api
 from vit_export.backends import BACKENDS
 from vit_export.backends.onnx import session
+from vit_export.backends.open import open_artifact
 
 WAITING = """
 import sys, time
@@ -248,6 +251,23 @@ def test_onnxruntime_without_memory_is_no_damaged_file(fashion, monkeypatch, wor
     monkeypatch.setattr(session, "open_inference_session", fail)
     text = expect_error("validate", fashion.path["onnx"], exit_code=1)
     assert "out of memory" in text
+
+
+@pytest.mark.parametrize(
+    ("backend", "attribute", "words"),
+    [
+        ("onnx", "_session", "RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer"),
+        ("torchscript", "_module", "DefaultCPUAllocator: can't allocate memory: you tried to\nEnd"),
+    ],
+)
+def test_a_run_without_memory_is_no_wrong_answer(fashion, backend, attribute, words):
+    def fail(*_):
+        raise RuntimeError(words)
+
+    opened = open_artifact(fashion.path[backend])
+    setattr(opened, attribute, SimpleNamespace(run=fail) if backend == "onnx" else fail)
+    with pytest.raises(MemoryError):
+        opened.run(np.zeros((1, 1, 28, 28), np.float32))
 
 
 def test_onnxruntime_that_can_not_be_loaded_is_not_missing(fashion, monkeypatch):

@@ -20,6 +20,10 @@ FOREIGN = "give a file that vit-export wrote."
 """What to do about a file of somebody else's."""
 
 
+NO_MEMORY = ("bad_alloc", "bad allocation", "allocate memory")
+"""Words of ONNX Runtime, PyTorch and OpenVINO for a lack of memory."""
+
+
 class RunFailedError(VitExportError):
     """The runtime opened the artifact but could not run it on these images."""
 
@@ -116,6 +120,12 @@ def stack_outputs(outputs: Sequence[npt.NDArray[Any]], rows: int) -> Array:
         listing = ", ".join(str(one.shape) for one in outputs) or "nothing"
         raise RequestError(f"The file answers {listing} to {rows} images.", FOREIGN)
     return np.asarray(outputs[0] if len(outputs) == 1 else np.stack(outputs, -1), np.float32)
+
+
+def check_memory(error: Exception) -> None:
+    """Raise MemoryError if that is what an exception of a runtime's means."""
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        raise MemoryError from None
 
 
 def wall_clock_ms(run: Callable[[npt.NDArray[Any]], object], images: npt.NDArray[Any]) -> float:

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.session import (
+    TAKES,
+    RunFailedError,
+    check_memory,
+    stack_outputs,
+    wall_clock_ms,
+)
 from vit_export.core.cpu import identify_cpu
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
@@ -39,6 +45,7 @@ class OpenVinoSession:
         try:
             self._model = openvino.Core().compile_model(str(path), "CPU", settings)
         except RuntimeError as error:
+            check_memory(error)
             raise RequestError(
                 f"{path} can't be opened by {self.runtime}: {_find_reason(error)}",
                 "export the model again, --for another runtime.",
@@ -52,6 +59,7 @@ class OpenVinoSession:
         try:
             answers = self._model([images.astype(self._dtype)])
         except RuntimeError as error:
+            check_memory(error)
             raise RunFailedError(_find_reason(error), TAKES) from None
         # the next run writes its answers where these are
         return stack_outputs(

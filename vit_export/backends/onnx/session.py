@@ -10,7 +10,14 @@ import numpy.typing as npt
 from vit_export.artifact.manifest import KEY
 from vit_export.backends.onnx.data_files import check_data_files
 from vit_export.backends.onnx.onnxruntime_versions import explain_refusal
-from vit_export.backends.session import FOREIGN, TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.session import (
+    FOREIGN,
+    TAKES,
+    RunFailedError,
+    check_memory,
+    stack_outputs,
+    wall_clock_ms,
+)
 from vit_export.core.cpu import identify_cpu
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.int8_sums import PRECISE, needs_precise
@@ -20,8 +27,6 @@ MAGIC = b"\x08"
 """How an ONNX file begins: field 1 of ModelProto, ir_version."""
 DTYPES = {"tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 """Types of the input other than fp32, by ONNX Runtime's name."""
-NO_MEMORY = ("std::bad_alloc", "bad allocation", "Failed to allocate memory")
-"""ONNX Runtime's words for a lack of memory."""
 QUIET = 4
 """ONNX Runtime's log level "fatal"; errors come back as exceptions anyway."""
 
@@ -41,12 +46,6 @@ def open_inference_session(path: Path, threads: int | None) -> Any:
         options.add_session_config_entry(PRECISE, "1")
     providers = ["CPUExecutionProvider"]
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
-
-
-def check_memory(error: Exception) -> None:
-    """Raise MemoryError if that is what an exception of ONNX Runtime's means."""
-    if isinstance(error, MemoryError) or any(one in str(error) for one in NO_MEMORY):
-        raise MemoryError from None
 
 
 def run_session(

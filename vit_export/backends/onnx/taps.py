@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from vit_export.backends.onnx.session import check_memory, run_session
-from vit_export.backends.session import FOREIGN
+from vit_export.backends.onnx.session import run_session
+from vit_export.backends.session import FOREIGN, check_memory
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.graph.evaluate import open_with_values

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vit_export.backends.session import FOREIGN, TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.session import (
+    FOREIGN,
+    TAKES,
+    RunFailedError,
+    check_memory,
+    stack_outputs,
+    wall_clock_ms,
+)
 from vit_export.backends.torchscript.archive import read_manifest_json
 from vit_export.backends.torchscript.program import check_program
 from vit_export.core.cpu import identify_cpu
@@ -31,12 +38,6 @@ def load_archive(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit.load` is", DeprecationWarning)
         return torch.jit.load(str(path), "cpu")
-
-
-def check_memory(error: Exception) -> None:
-    """Raise MemoryError if that is what an exception of PyTorch's means."""
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):
-        raise MemoryError from None
 
 
 class TorchScriptSession:

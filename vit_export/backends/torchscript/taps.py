@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vit_export.backends.session import FOREIGN, TAKES, RunFailedError
-from vit_export.backends.torchscript.session import check_memory, load_archive
+from vit_export.backends.session import FOREIGN, TAKES, RunFailedError, check_memory
+from vit_export.backends.torchscript.session import load_archive
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 
