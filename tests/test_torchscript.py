@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import need
+from support import FASHION, expect_error, need
 
 import vit_export
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.backends.torchscript import session
 from vit_export.validation.sample_set import remake_sample_set
 
 PROGRAM = Path(__file__).with_name("libtorch.cpp")
@@ -29,6 +30,27 @@ def test_no_trace_of_python_is_inside(path):
         code = b"".join(archive.read(name) for name in archive.namelist())
     for trace in (b"einops", b"rearrange", b"site-packages", b"/home/", str(Path.cwd()).encode()):
         assert trace not in code
+
+
+class Greedy:
+    """A program for which there is too little memory: when it is opened, or when it runs."""
+
+    def __init__(self, *, opens: bool) -> None:
+        self.opens = opens
+
+    def eval(self):
+        return self if self.opens else self()
+
+    def __call__(self, *_):
+        message = "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes."
+        raise RuntimeError(message)
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_too_little_memory_is_no_fault_of_the_file(path, monkeypatch, opens):
+    monkeypatch.setattr(session, "load_archive", lambda _: Greedy(opens=opens))
+    image = FASHION / "images" / "bag_1.png"
+    assert "out of memory" in expect_error("predict", path, image, exit_code=1)
 
 
 def test_attention_is_one_operator(path):
