@@ -55,10 +55,44 @@ def make_png(*chunks):
     return b"\x89PNG\r\n\x1a\n" + b"".join(make_chunk(kind, one) for kind, one in chunks)
 
 
+HEADER = b"IHDR", (3).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([8, 3, 0, 0, 0])
+PALETTE, END = (b"PLTE", bytes(range(6))), (b"IEND", b"")
+
+
 def make_palette_png(index):
-    header = (3).to_bytes(4, "big") + (1).to_bytes(4, "big") + bytes([8, 3, 0, 0, 0])
-    rows = zlib.compress(bytes([0, 0, 1, index]))
-    return make_png((b"IHDR", header), (b"PLTE", bytes(range(6))), (b"IDAT", rows), (b"IEND", b""))
+    return make_png(HEADER, PALETTE, (b"IDAT", zlib.compress(bytes([0, 0, 1, index]))), END)
+
+
+def split_png(png):
+    at = 8
+    while at < len(png):
+        size = int.from_bytes(png[at : at + 4], "big")
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + size]
+        at += 12 + size
+
+
+def add_chunk(kind, content):
+    """A chunk behind the header of a PNG."""
+    header, *others = split_png(encode("PNG"))
+    return make_png(header, (kind, content), *others)
+
+
+def change_chunk(png, random):
+    """A PNG with changed bytes and with right checksums of its chunks."""
+    chunks = [*split_png(png)]
+    at = random.integers(len(chunks) - 1)
+    kind, content = chunks[at]
+    compressed = kind == b"IDAT" and random.random() < 0.5
+    content = change_bytes(zlib.decompress(content) if compressed else content, random)
+    chunks[at] = kind, zlib.compress(content) if compressed else content
+    return make_png(*chunks)
+
+
+def change_bytes(content, random):
+    changed = np.frombuffer(content, np.uint8).copy()
+    places = random.integers(0, len(changed), random.integers(1, 5))
+    changed[places] = random.integers(0, 256, len(places))
+    return changed.tobytes()
 
 
 def make_os2_bmp(last=3):
@@ -128,6 +162,7 @@ def make_deep_pgm():
 
 
 XMP = '<rdf:Description tiff:Orientation="{}"></rdf:Description>'
+ROW = zlib.compress(bytes([0, 0, 1, 0]))
 RAW = "\nexif\n{:8}\n{}\n"
 NAMESPACE, EXTENSION = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 JPEGS = {
@@ -193,6 +228,15 @@ CORPUS = {
     "grey_2_bits.png": encode("PNG", lambda image: image.quantize(4), bits=2),
     "palette.png": make_palette_png(1),
     "palette_beyond.png": make_palette_png(2),
+    "palette_behind.png": make_png(HEADER, (b"IDAT", ROW), PALETTE, END),
+    "palette_twice.png": make_png(HEADER, PALETTE, PALETTE, (b"IDAT", ROW), END),
+    "data_apart.png": make_png(
+        HEADER, PALETTE, (b"IDAT", ROW[:5]), (b"tEXt", b"a\0b"), (b"IDAT", ROW[5:]), END
+    ),
+    "no_data.png": make_png(HEADER, PALETTE, END),
+    "adler.png": make_png(HEADER, PALETTE, (b"IDAT", change_byte(ROW, len(ROW) - 1)), END),
+    "profile.png": add_chunk(b"iCCP", b"ICC Profile\0\1"),
+    "text_kind.png": add_chunk(b"zTXt", b"Comment\0\1" + zlib.compress(b"a")),
     "crc.png": change_byte(encode("PNG"), -40),
     "no_end.png": encode("PNG")[:-12],
     "deep.png": encode("PNG", lambda image: image.convert("I;16")),
@@ -211,6 +255,8 @@ REFUSED = {
     *(f"exif_in_two_{place}_6.jpg" for place in (6, 8, 14)),
     *("exif_after_adobe_6.jpg", "xmp_6.jpg", "xmp_extension_6.jpg"),
     *("xmp_6.png", "xmp_zip_6.png", "magick_6.png", "long_text.png"),
+    *("palette_behind.png", "palette_twice.png", "data_apart.png", "no_data.png", "adler.png"),
+    *("profile.png", "text_kind.png"),
     *("palette_beyond.png", "crc.png", "no_end.png", "deep.png", "deep.pgm"),
     *("palette_beyond.bmp", "half.bmp"),
 }
@@ -227,11 +273,13 @@ def write_corpus(folder):
     files = dict(CORPUS)
     for name in (*JPEGS, "grey.jpg", "restart.jpg", "cmyk.jpg", "palette.png", "palette.bmp"):
         for i in range(60):
-            content = np.frombuffer(CORPUS[name], np.uint8).copy()
-            places = random.integers(0, len(content), random.integers(1, 5))
-            content[places] = random.integers(0, 256, len(places))
-            end = random.integers(1, len(content)) if i % 4 == 0 else None
-            files[f"{i}_{name}"] = content[:end].tobytes()
+            content = change_bytes(CORPUS[name], random)
+            files[f"{i}_{name}"] = content[
+                : random.integers(1, len(content)) if i % 4 == 0 else None
+            ]
+    for name in ("palette.png", "grey_2_bits.png", "xmp_zip_1.png", "magick_1.png"):
+        for i in range(60):
+            files[f"chunk_{i}_{name}"] = change_chunk(CORPUS[name], random)
     for name, content in files.items():
         (folder / name).write_bytes(content)
         yield folder / name

@@ -17,6 +17,8 @@ using Samples = std::vector<std::uint8_t>;  // 8 bits each, row by row
 constexpr std::int64_t kMaxPixels = 89'478'485;  // as in Pillow
 constexpr std::size_t kMaxText = 1 << 20;        // bytes of a text in a PNG, as in Pillow
 
+constexpr const char* kBadZlib = "has compressed data that are damaged or too long";
+
 /// The header of a JPEG file, up to its first scan.
 struct JpegHeader {
     struct Component {
@@ -38,8 +40,8 @@ Samples decode_png(const std::string& png, std::int64_t height, std::int64_t wid
 /// Decodes a JPEG to grey, RGB, or CMYK as it is stored.
 Samples decode_jpeg(const std::string& file, const JpegHeader& header);
 
-/// Returns decompressed zlib data of at most kMaxText bytes.
-std::string inflate(std::string_view compressed);
+/// Returns decompressed zlib data of at most `most` bytes; refuses a wrong checksum.
+std::string inflate(std::string_view compressed, std::size_t most);
 
 }  // namespace detail
 }  // namespace id_@{id}@

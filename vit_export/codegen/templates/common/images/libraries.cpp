@@ -98,14 +98,15 @@ Samples decode_jpeg(const std::string& file, const JpegHeader& header) {
     return samples;
 }
 
-std::string inflate(std::string_view compressed) {
-    std::string text(kMaxText, '\0');
-    uLongf size = kMaxText;
+std::string inflate(std::string_view compressed, std::size_t most) {
+    std::string data(most, '\0');
+    uLongf size = static_cast<uLongf>(most);
     const auto* bytes = reinterpret_cast<const Bytef*>(compressed.data());
-    if (uncompress(reinterpret_cast<Bytef*>(text.data()), &size, bytes,
+    if (uncompress(reinterpret_cast<Bytef*>(data.data()), &size, bytes,
                    static_cast<uLong>(compressed.size())) != Z_OK)
-        throw Error("has a damaged or very long text");
-    return text.substr(0, size);
+        throw Error(kBadZlib);
+    data.resize(size);
+    return data;
 }
 
 }  // namespace detail

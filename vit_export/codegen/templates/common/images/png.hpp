@@ -69,6 +69,7 @@ inline void check_text(std::string_view type, std::string_view chunk) {
     chunk.remove_prefix(std::min(end + 1, chunk.size()));
     bool compressed = type == "zTXt";
     if (compressed) {
+        if (!chunk.empty() && chunk[0]) throw Error("has a text of an unknown compression");
         chunk = cut(chunk, 1, chunk.empty() ? 0 : chunk.size() - 1);
     } else if (type == "iTXt") {
         compressed = read_number(chunk, 0, 1, Order::big) != 0;
@@ -76,14 +77,16 @@ inline void check_text(std::string_view type, std::string_view chunk) {
         for (int i = 0; i < 2; ++i)  // language and translated key
             chunk.remove_prefix(std::min(std::min(chunk.find('\0'), chunk.size()) + 1, chunk.size()));
     }
-    const std::string text = compressed ? inflate(chunk) : std::string(chunk);
+    const std::string text = compressed ? inflate(chunk, kMaxText) : std::string(chunk);
     if (text.size() > kMaxText) throw Error("has a damaged or very long text");
     if (key == "XML:com.adobe.xmp") check_xmp(text);
     if (key == "Raw profile type exif" && !text.empty()) check_hexadecimal_exif(text);
 }
 
 inline Png read_png(std::string_view file) {
+    constexpr const char* kDisorder = "is a damaged PNG: the order of its chunks";
     Png png;
+    std::string_view previous;
     for (std::size_t at = 8;;) {
         const std::size_t length = read_number(file, at, 4, Order::big);
         const std::string_view type = cut(file, at + 4, 4), chunk = cut(file, at + 8, length);
@@ -94,18 +97,25 @@ inline Png read_png(std::string_view file) {
         if (type == "IHDR") {
             read_png_header(chunk, png);
         } else if (type == "PLTE") {
+            if (!png.palette.empty() || !png.data.empty()) throw Error(kDisorder);
             png.palette = chunk;
         } else if (type == "IDAT") {
+            if (!png.data.empty() && previous != "IDAT") throw Error(kDisorder);
             png.data += chunk;
+        } else if (type == "iCCP") {
+            if (read_number(chunk, chunk.find('\0') + 1, 1, Order::big) != 0)
+                throw Error("has a colour profile of an unknown compression");
         } else if (type == "eXIf") {
             check_exif(chunk);
         } else if (type == "tEXt" || type == "zTXt" || type == "iTXt") {
             check_text(type, chunk);
         } else if (type == "IEND") {
+            if (png.data.empty()) throw Error(kDisorder);
             return png;
         } else if (type[0] >= 'A' && type[0] <= 'Z') {
             throw Error("is a PNG with a critical chunk that is unknown");
         }
+        previous = type;
     }
 }
 
@@ -124,6 +134,8 @@ inline Samples decode(Png png) {
     if (png.color == 3) png.header[9] = 0;
     const std::string plain = "\x89PNG\r\n\x1a\n" + make_chunk("IHDR", png.header) +
                               make_chunk("IDAT", png.data) + make_chunk("IEND", "");
+    const std::int64_t rows = png.height * (png.width * png.channels() + 2) + 8;  // interlaced too
+    inflate(png.data, static_cast<std::size_t>(rows));  // decoders do not check all of the data
     Samples samples = decode_png(plain, png.height, png.width, png.channels());
     if (png.color != 3) return samples;
     const int scale = 255 / ((1 << png.depth) - 1);  // grey of few bits becomes 0..255

@@ -25,7 +25,7 @@
 #pragma GCC diagnostic pop
 #endif
 
-#include "decoders.hpp"
+#include "bytes.hpp"
 
 namespace vit {
 inline namespace @{name}@ {
@@ -131,6 +131,15 @@ bool scan_is_valid(const stbi__jpeg& jpeg) {
     return true;
 }
 
+std::uint32_t compute_adler32(std::string_view bytes) {
+    std::uint32_t low = 1, high = 0;
+    for (const char byte : bytes) {
+        low = (low + static_cast<unsigned char>(byte)) % 65521;
+        high = (high + low) % 65521;
+    }
+    return high << 16 | low;
+}
+
 Samples take(const Decoded& decoded, std::int64_t size) {
     const char* reason = stbi_failure_reason();  // stb_image does not always give one
     if (!decoded) throw Error(std::string("can't be decoded: ") + (reason ? reason : "it is damaged"));
@@ -170,13 +179,15 @@ Samples decode_jpeg(const std::string& file, const JpegHeader& header) {
     return samples;
 }
 
-std::string inflate(std::string_view compressed) {
-    std::string text(kMaxText, '\0');
-    const int size = stbi_zlib_decode_buffer(text.data(), static_cast<int>(text.size()),
-                                             compressed.data(),
+std::string inflate(std::string_view compressed, std::size_t most) {
+    std::string data(most, '\0');
+    const int size = stbi_zlib_decode_buffer(data.data(), static_cast<int>(most), compressed.data(),
                                              static_cast<int>(compressed.size()));
-    if (size < 0) throw Error("has a damaged or very long text");
-    return text.substr(0, static_cast<std::size_t>(size));
+    if (size < 0 || compressed.size() < 4) throw Error(kBadZlib);
+    data.resize(static_cast<std::size_t>(size));
+    const std::uint32_t sum = read_number(compressed, compressed.size() - 4, 4, Order::big);
+    if (compute_adler32(data) != sum) throw Error(kBadZlib);  // stb_image ignores it
+    return data;
 }
 
 }  // namespace detail
