@@ -76,7 +76,8 @@ def test_another_reason_is_no_matter_of_versions(fashion, monkeypatch):
         raise RuntimeError("protobuf parsing failed")
 
     monkeypatch.setattr(session, "open_inference_session", refuse)
-    with pytest.raises(RequestError, match=r"can't be opened by ONNX Runtime .*: protobuf parsing failed"):
+    reason = r"can't be opened by ONNX Runtime .*: protobuf parsing failed"
+    with pytest.raises(RequestError, match=reason):
         OnnxSession(fashion.path["onnx"])
 
 
