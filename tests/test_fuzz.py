@@ -178,6 +178,21 @@ def test_a_program_that_does_not_run(plain, tmp_path, words, change, expected):
     assert message in expect_error(command, path, *options, exit_code=code)
 
 
+@pytest.mark.slow
+def test_bench_names_a_file_that_does_not_run(plain, tmp_path):
+    model = onnx.load(plain.onnx[0])
+    last = model.graph.node[-1]
+    far = numpy_helper.from_array(np.array([10**6]), "far")
+    model.graph.initializer.append(far)
+    gather = helper.make_node("Gather", ["inner", "far"], [last.output[0]], axis=1)
+    last.output[0] = "inner"
+    model.graph.node.append(gather)
+    onnx.save(model, tmp_path / "x.onnx")
+    message = expect_error("bench", tmp_path / "x.onnx", "-q", exit_code=4)
+    assert "x.onnx can't take part" in message
+    assert "vit-export inspect says" in message
+
+
 @pytest.mark.parametrize("old", [b'"labels"', b"\x05image"])
 def test_text_that_is_not_utf8(plain, tmp_path, old):
     path = tmp_path / "x.onnx"

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from vit_export.backends.session import RunFailedError
 from vit_export.bench.candidates import Candidate
 from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.numerics import Array
@@ -81,6 +82,7 @@ class Worker:
         Raises:
             BuildError: the candidate fails, or its process has ended.
             RequestError: its file is foreign.
+            RunFailedError: its runtime refuses to run its file.
         """
         samples_file, answers_file = folder / "samples.npy", folder / "answers.npy"
         np.save(samples_file, samples)
@@ -99,7 +101,8 @@ class Worker:
             self.close()
             message = f"{self.candidate.name} can't take part: {reply['error'].rstrip('.')}."
             if "fix" in reply:  # it is the file that is wrong
-                raise RequestError(message, reply["fix"])
+                refused = reply["exit_code"] == RunFailedError.exit_code
+                raise (RunFailedError if refused else RequestError)(message, reply["fix"])
             raise BuildError(message, "leave it out of --against, or check that it runs by itself.")
         return reply
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vit_export.backends.session import RunFailedError
 from vit_export.bench.candidates import Candidate
 from vit_export.bench.runners import Runner, open_candidate
 from vit_export.core.errors import RequestError, VitExportError
@@ -32,9 +33,9 @@ def main() -> None:
             replies.write(json.dumps(_serve(runner, json.loads(line))) + "\n")
     except Exception as error:  # noqa: BLE001 the parent reports whatever a runtime raises
         message = error.message if isinstance(error, VitExportError) else f"{error!r}"
-        reply = {"error": message.partition("\n")[0]}
-        if isinstance(error, RequestError):
-            reply["fix"] = error.fix
+        reply: dict[str, Any] = {"error": message.partition("\n")[0]}
+        if isinstance(error, RequestError | RunFailedError):
+            reply |= {"fix": error.fix, "exit_code": error.exit_code}
         replies.write(json.dumps(reply) + "\n")
 
 
