@@ -103,6 +103,14 @@ def test_no_part_starts_when_the_time_is_over(run_parts):
     assert "time of the run was over" in after[-1]["rows"][0]["facts"]
 
 
+def test_a_longer_run_gives_its_parts_longer(run_parts, monkeypatch):
+    limits = []
+    monkeypatch.setattr(runner, "run_part", lambda part, *_: limits.append(part.limit_s) or [])
+    for budget_s in (100, 480, 960):
+        run_parts(Part("part", "machine:run_doctor", 30), budget_s=budget_s)
+    assert limits == [30, 30, 60]
+
+
 def test_a_damaged_folder_fails_its_first_part(prepared, run_parts):
     file = prepared / "files" / "fashion.pt"
     file.write_bytes(file.read_bytes()[:-1] + b"x")

@@ -17,8 +17,6 @@ PACKAGES = (
     *("onnx", "onnx-ir", "tensorrt", "tensorrt-rtx-cu13", "torch-tensorrt"),
 )
 QUERY = "name,compute_cap,driver_version,memory.total,power.limit,clocks.max.sm"
-
-
 MISSING = 3
 """The exit code where this machine lacks something."""
 DRIVERS = ("libcuda.so.1", "libcuda.so", "nvcuda.dll")
