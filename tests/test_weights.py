@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -29,6 +31,30 @@ def test_every_file_form_gives_the_same_weights(tmp_path, state):
         for name in ("w.safetensors", "w.pth")
     }
     assert hashes == {hash_weights(random_vit(SPEC, 0))}
+
+
+READ_AND_CUT = """
+import os, sys
+from pathlib import Path
+from vit_export.checkpoints.files import read_state_dict
+
+path = Path(sys.argv[1])
+tensors = read_state_dict(path)
+os.truncate(path, 0)
+print(sum(tensor.double().abs().sum().item() for tensor in tensors.values()))
+"""
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_file_that_is_cut_off_after_it_was_read_harms_nothing(tmp_path, state, name):
+    """A mapped file would end the process."""
+    path = tmp_path / name
+    save = save_file if name.endswith(".safetensors") else torch.save
+    save(state, path)
+    words = [sys.executable, "-c", READ_AND_CUT, path]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    expected = sum(tensor.double().abs().sum().item() for tensor in state.values())
+    assert float(done.stdout) == pytest.approx(expected)
 
 
 def test_another_seed_is_another_hash():

@@ -1,7 +1,8 @@
 """Checkpoints read safely: a weights file, or a folder with JSON files beside the weights.
 
 Weights are safetensors, in one file or in shards, or a pickle, which is read with
-`weights_only=True` and so can't execute anything. Both are mapped into memory, not copied.
+`weights_only=True` and so can't execute anything. Files of several gigabytes are mapped into
+memory; smaller ones are copied.
 """
 
 import json
@@ -10,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from vit_export.checkpoints.pickles import (
     GIVE_CHECKPOINT,
+    MAX_COPIED_BYTES,
     PICKLE_SUFFIXES,
     Weights,
     is_pickle,
@@ -142,7 +144,8 @@ def _read_file(path: Path) -> Weights:
     if is_pickle(path):
         return read_pickle(path)
     try:
-        return Weights(load_file(path))
+        is_copied = path.stat().st_size <= MAX_COPIED_BYTES
+        return Weights(load(path.read_bytes()) if is_copied else load_file(path))
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
         message = f"{path} is not a whole safetensors file ({error})."
         raise RequestError(message, NOT_WEIGHTS) from None

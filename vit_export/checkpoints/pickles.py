@@ -30,6 +30,11 @@ MAX_PICKLE_BYTES = 4 << 20
 
 A thousand tensors have 0.1 MB. Each byte may become a list of 60 bytes.
 """
+MAX_COPIED_BYTES = 2**31
+"""Largest file that is copied into memory. A larger one is mapped.
+
+Where another program cuts a mapped file off, the system ends this process without a word (SIGBUS).
+"""
 MAX_STEPS = 1_000_000
 """Most instructions of a pickle without an archive; a thousand tensors take some 20,000."""
 OLD_PICKLES = 5
@@ -57,13 +62,14 @@ def is_pickle(path: Path) -> bool:
 
 
 def read_pickle(path: Path) -> Weights:
-    """Return the tensors in a pickle, mapped into memory if its format allows that.
+    """Return the tensors in a pickle, mapped into memory if it is a large archive.
 
     Raises:
         RequestError: the file is cut off or damaged, is a TorchScript archive, or holds more than
             tensors.
     """
-    is_zip = zipfile.is_zipfile(path)  # the format before torch 1.6 can't be mapped
+    is_zip = zipfile.is_zipfile(path)
+    is_mapped = is_zip and path.stat().st_size > MAX_COPIED_BYTES  # a bare pickle can't be mapped
     if is_zip:
         _check_no_program(path)
     else:
@@ -72,7 +78,7 @@ def read_pickle(path: Path) -> Weights:
         with warnings.catch_warnings():
             # torch warns of pickle protocols that it may be unable to read, and then raises
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
         raise _explain(path, error) from None
     return _unwrap(loaded, path)
