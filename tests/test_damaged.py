@@ -93,6 +93,18 @@ def test_flipped_bytes(tmp_path, form, data):
         assert_read_or_refused(lambda read=read: read(path))
 
 
+def test_an_archive_that_goes_on_in_another_file(tmp_path):
+    path = tmp_path / "w.pth"
+    write_pickle(path)
+    content = bytearray(path.read_bytes())
+    locator = content.index(b"PK\x06\x07")
+    content[locator + 4] = 5  # the number of the disk
+    path.write_bytes(content)
+    assert "copy it again" in refusal(path)
+    with pytest.raises(RequestError, match="cut off"):
+        inspect(path)
+
+
 def assert_read_or_refused(read):
     """Assert that reading succeeds or ends in a RequestError; any other error fails the test."""
     refusal = None

@@ -225,22 +225,28 @@ def test_a_library_without_memory_is_a_sentence(monkeypatch, error):
     assert "ulimit -v" in text
 
 
+LEAST_KILOBYTES = 60_000
+"""NumPy loads nowhere within it."""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems don't limit address space")
 @pytest.mark.slow
-@pytest.mark.parametrize("kilobytes", [60_000, 100_000, 150_000, 160_000, 190_000, 220_000])
+@pytest.mark.parametrize(
+    "kilobytes", [LEAST_KILOBYTES, 100_000, 150_000, 160_000, 190_000, 220_000]
+)
 @pytest.mark.parametrize("command", ["--help", "predict"])
 def test_a_limit_on_memory_ends_in_a_sentence(fashion, kilobytes, command):
     """From NumPy, which does not load, to ONNX Runtime, which does not open the file."""
     words = f"{fashion.path['onnx']} {FASHION / 'images' / 'bag_1.png'}" * (command == "predict")
     script = f'ulimit -v {kilobytes}; "{COMMAND}" {command} {words}'
     done = run("-c", script, command="bash", exit_code=None)
-    if command == "--help" and done.returncode == 0:
-        assert done.stdout.startswith("Usage: ")
+    if done.returncode == 0 and kilobytes > LEAST_KILOBYTES:  # this machine needs less
+        assert ("Usage: " if command == "--help" else "Bag") in done.stdout
         return
     assert done.returncode == 1, done.stderr
-    assert done.stderr.startswith("Error: ")
-    assert "memory" in done.stderr
-    assert done.stderr.count("Fix: ") == 1
+    first, _ = (line for line in done.stderr.splitlines() if line.startswith(("Error: ", "Fix: ")))
+    assert "memory" in first
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("words", ["std::bad_alloc", "Failed to allocate memory for requested"])

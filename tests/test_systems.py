@@ -12,7 +12,11 @@ WINDOWS = (
     "from vit_export.cli import run\n"
     "assert run(sys.argv[1:]) == 0"
 )
-SUPPRESS = ("ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS", "TF_BUILD")
+SUPPRESS = (
+    *("ORT_DISABLE_TELEMETRY", "CI", "TF_BUILD", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI"),
+    *("TRAVIS", "JENKINS_URL", "CODEBUILD_BUILD_ID", "BUILDKITE", "TEAMCITY_VERSION"),
+    *("APPVEYOR", "BITBUCKET_BUILD_NUMBER"),
+)
 """What keeps ONNX Runtime from its telemetry."""
 PREDICT = (
     "import sys, time, {module}\n"

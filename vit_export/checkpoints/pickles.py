@@ -58,7 +58,7 @@ def is_pickle(path: Path) -> bool:
 
     Only files since torch 1.6, which are zip archives, are recognized by their content.
     """
-    return path.suffix in PICKLE_SUFFIXES or zipfile.is_zipfile(path)
+    return path.suffix in PICKLE_SUFFIXES or _is_archive(path)
 
 
 def read_pickle(path: Path) -> Weights:
@@ -68,7 +68,7 @@ def read_pickle(path: Path) -> Weights:
         RequestError: the file is cut off or damaged, is a TorchScript archive, or holds more than
             tensors.
     """
-    is_zip = zipfile.is_zipfile(path)
+    is_zip = _is_archive(path)
     is_mapped = is_zip and path.stat().st_size > MAX_COPIED_BYTES  # a bare pickle can't be mapped
     if is_zip:
         _check_no_program(path)
@@ -82,6 +82,13 @@ def read_pickle(path: Path) -> Weights:
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
         raise _explain(path, error) from None
     return _unwrap(loaded, path)
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # one that says that it goes on in another file
+        return True
 
 
 def _check_no_program(path: Path) -> None:

@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Collection
 from pathlib import Path
-from zipfile import ZipFile, ZipInfo, is_zipfile
+from zipfile import ZipFile, ZipInfo
 
 from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
 from vit_export.backends.base import Backend
@@ -80,12 +80,10 @@ def is_artifact(path: Path) -> bool:
 
     The archive is not loaded, for loading may execute what it says.
     """
-    if not is_zipfile(path):
-        return False
     try:
         with ZipFile(path) as archive:
             inside = [name.partition("/")[2] for name in archive.namelist()]
-    except Exception:  # noqa: BLE001 damaged, and the reader of checkpoints says so
+    except Exception:  # noqa: BLE001 no archive, or a damaged one: the reader of checkpoints says so
         return False
     return f"extra/{EXTRA_FILE}" in inside
 
