@@ -11,16 +11,9 @@ import onnx
 import pytest
 from damage import list_paths
 from edited_files import KEY
-from support import FASHION, expect_error, run
+from support import expect_error, run
+from test_foreign_files import COMMANDS
 
-IMAGE = FASHION / "images" / "bag_1.png"
-COMMANDS = {
-    "inspect": (),
-    "predict": (IMAGE,),
-    "validate": ("-q",),
-    "locate": ("-q",),
-    "cpp": ("--out", "project", "--force", "-q"),
-}
 DOCUMENTED = {0, 2, 3, 4}
 DELETED = object()
 VALUES = (
