@@ -127,7 +127,8 @@ def test_every_key_of_layout_1_keeps_its_name_and_value(name):
     new = json.loads(Manifest.from_json(json.dumps(old), name).to_json())
     assert new["tolerance"].pop("signal")
     assert {key: new[key] for key in old} == old | {"layout": LAYOUT}
-    assert new.keys() - old.keys() == {"signature", "preset"}
+    added = {"signature", "preset", "assumed", "reading", "problem_type"}
+    assert new.keys() - old.keys() == added
 
 
 def changed(**values):

@@ -12,6 +12,7 @@ from vit_export.api.inspect import inspect as inspect
 from vit_export.api.locate import locate as locate
 from vit_export.api.models import models as models
 from vit_export.api.predict import predict as predict
+from vit_export.api.request import Check
 from vit_export.api.result import ExportResult
 from vit_export.api.summary import summary as summary
 from vit_export.api.validate import validate as validate
@@ -61,6 +62,12 @@ def onnx(
     pool: str | None = None,
     norm_eps: float | None = None,
     trained_size: str | None = None,
+    arch: str | None = None,
+    prefix: str | None = None,
+    head_from: str | None = None,
+    base: str | Path | None = None,
+    strict: bool = False,
+    check: Check = "auto",
     seed: int = 0,
     image_size: str | None = None,
     classes: int | None = None,
@@ -107,6 +114,14 @@ def onnx(
         pool: a value of `VitSpec.pool`, if the model does not pool its tokens as its family does.
         norm_eps: epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
+        arch: the library's own model that the checkpoint was saved from, `timm:NAME` or
+            `transformers:CLASS`, if no config.json names it.
+        prefix: prefix of the tensors to read, such as "student."; the others are left out.
+        head_from: name of the module whose tensors are the classifier, such as "classifier".
+        base: the checkpoint that an adapter (LoRA) in `weights` belongs to.
+        strict: whether what would be assumed about a checkpoint is an error instead.
+        check: whether the library's own model has to answer as what was read from a checkpoint:
+            `auto` where the library is installed, `require`, or `off`.
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
         classes: number of classes. Trained weights accept only their own number.
@@ -157,6 +172,12 @@ def torchscript(
     pool: str | None = None,
     norm_eps: float | None = None,
     trained_size: str | None = None,
+    arch: str | None = None,
+    prefix: str | None = None,
+    head_from: str | None = None,
+    base: str | Path | None = None,
+    strict: bool = False,
+    check: Check = "auto",
     seed: int = 0,
     image_size: str | None = None,
     classes: int | None = None,
@@ -195,6 +216,14 @@ def torchscript(
         pool: a value of `VitSpec.pool`, if the model does not pool its tokens as its family does.
         norm_eps: epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
+        arch: the library's own model that the checkpoint was saved from, `timm:NAME` or
+            `transformers:CLASS`, if no config.json names it.
+        prefix: prefix of the tensors to read, such as "student."; the others are left out.
+        head_from: name of the module whose tensors are the classifier, such as "classifier".
+        base: the checkpoint that an adapter (LoRA) in `weights` belongs to.
+        strict: whether what would be assumed about a checkpoint is an error instead.
+        check: whether the library's own model has to answer as what was read from a checkpoint:
+            `auto` where the library is installed, `require`, or `off`.
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
         classes: number of classes. Trained weights accept only their own number.
@@ -232,6 +261,12 @@ def trt(
     pool: str | None = None,
     norm_eps: float | None = None,
     trained_size: str | None = None,
+    arch: str | None = None,
+    prefix: str | None = None,
+    head_from: str | None = None,
+    base: str | Path | None = None,
+    strict: bool = False,
+    check: Check = "auto",
     seed: int = 0,
     image_size: str | None = None,
     classes: int | None = None,
@@ -288,6 +323,14 @@ def trt(
         pool: a value of `VitSpec.pool`, if the model does not pool its tokens as its family does.
         norm_eps: epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
+        arch: the library's own model that the checkpoint was saved from, `timm:NAME` or
+            `transformers:CLASS`, if no config.json names it.
+        prefix: prefix of the tensors to read, such as "student."; the others are left out.
+        head_from: name of the module whose tensors are the classifier, such as "classifier".
+        base: the checkpoint that an adapter (LoRA) in `weights` belongs to.
+        strict: whether what would be assumed about a checkpoint is an error instead.
+        check: whether the library's own model has to answer as what was read from a checkpoint:
+            `auto` where the library is installed, `require`, or `off`.
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
         classes: number of classes. Trained weights accept only their own number.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.api.export import export
-from vit_export.api.request import ExportRequest
+from vit_export.api.request import Check, ExportRequest
 from vit_export.api.result import ExportResult
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.precision import Part, QuantizationRequest, Scales
@@ -36,6 +36,12 @@ def build(
     pool: str | None = None,
     norm_eps: float | None = None,
     trained_size: str | None = None,
+    arch: str | None = None,
+    prefix: str | None = None,
+    head_from: str | None = None,
+    base: str | Path | None = None,
+    strict: bool = False,
+    check: Check = "auto",
     seed: int = 0,
     image_size: str | None = None,
     classes: int | None = None,
@@ -77,6 +83,14 @@ def build(
         pool: a value of `VitSpec.pool`, if the model does not pool its tokens as its family does.
         norm_eps: epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
+        arch: the library's own model that the checkpoint was saved from, `timm:NAME` or
+            `transformers:CLASS`, if no config.json names it.
+        prefix: prefix of the tensors to read, such as "student."; the others are left out.
+        head_from: name of the module whose tensors are the classifier, such as "classifier".
+        base: the checkpoint that an adapter (LoRA) in `weights` belongs to.
+        strict: whether what would be assumed about a checkpoint is an error instead.
+        check: whether the library's own model has to answer as what was read from a checkpoint:
+            `auto` where the library is installed, `require`, or `off`.
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
         classes: number of classes. Trained weights accept only their own number.
@@ -125,7 +139,13 @@ def build(
             pool=pool,
             norm_eps=norm_eps,
             trained_size=trained_size,
+            arch=arch,
+            prefix=prefix,
+            head_from=head_from,
+            base=_path(base),
+            strict=strict,
         ),
+        check=check,
         overrides=ModelOverrides(
             image_size=image_size,
             classes=classes,

@@ -56,6 +56,11 @@ def inspect(
     pool: str | None = None,
     norm_eps: float | None = None,
     trained_size: str | None = None,
+    arch: str | None = None,
+    prefix: str | None = None,
+    head_from: str | None = None,
+    base: str | Path | None = None,
+    strict: bool = False,
 ) -> Inspection:
     """Describe a checkpoint or an artifact, without exporting anything.
 
@@ -68,6 +73,11 @@ def inspect(
         pool: a value of `VitSpec.pool`, if the model does not pool as its family does.
         norm_eps: the epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
+        arch: the library's own model, `timm:NAME` or `transformers:CLASS`.
+        prefix: prefix of the tensors to read, such as "student."; the others are left out.
+        head_from: name of the module whose tensors are the classifier.
+        base: the checkpoint that an adapter (LoRA) belongs to.
+        strict: whether what would be assumed is missing.
 
     Raises:
         RequestError: it is neither a checkpoint of a known family nor a file of vit-export.
@@ -75,13 +85,22 @@ def inspect(
     """
     file = Path(path)
     hints = CheckpointHints(
-        heads=heads, activation=activation, pool=pool, norm_eps=norm_eps, trained_size=trained_size
-    ).spec_fields()
+        heads=heads,
+        activation=activation,
+        pool=pool,
+        norm_eps=norm_eps,
+        trained_size=trained_size,
+        arch=arch,
+        prefix=prefix,
+        head_from=head_from,
+        base=None if base is None else Path(base),
+        strict=strict,
+    )
     if not file.exists():
         raise RequestError(f"{file}: no such file or folder.", "check the path.")
     if not _is_artifact(file):
         return _inspect_checkpoint(file, None if model is None else load_preset(model), hints)
-    if model is not None or hints:
+    if model is not None or hints.list_options():
         message = f"{file} is an artifact, which records everything itself."
         raise RequestError(message, "name it alone.")
     return _inspect_artifact(file)
@@ -150,13 +169,13 @@ def summarize_value(value: Any) -> str:
     return "-" if value in {None, ""} else str(value)
 
 
-def _inspect_checkpoint(path: Path, preset: Preset | None, hints: dict[str, Any]) -> Inspection:
+def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHints) -> Inspection:
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.from_file import load_checkpoint
 
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, prefix=hints.prefix, base=hints.base)
     family = find_family(checkpoint.tensors, str(path))
     translation = translate(family, checkpoint.tensors)
     inspection = Inspection(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vit_export.api.inputs import list_inputs
 from vit_export.artifact.batch import Batch
@@ -22,6 +22,9 @@ from vit_export.data.image_folder import find_images
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.checkpoints.load import ModelLike
+
+Check = Literal["off", "auto", "require"]
+"""A value of `--check`: whether the library's own model has to confirm a reading."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +45,8 @@ class ExportRequest:
     seed: int = 0
     """Seed of random weights."""
     hints: CheckpointHints
+    check: Check = "auto"
+    """Whether the library's own model has to answer as what was read from the checkpoint."""
     overrides: ModelOverrides
     batch: Batch
     quantization: QuantizationRequest

@@ -19,6 +19,11 @@ def summary(
     pool: str | None = None,
     norm_eps: float | None = None,
     trained_size: str | None = None,
+    arch: str | None = None,
+    prefix: str | None = None,
+    head_from: str | None = None,
+    base: str | Path | None = None,
+    strict: bool = False,
     image_size: str | None = None,
     classes: int | None = None,
 ) -> Summary:
@@ -35,6 +40,11 @@ def summary(
         pool: a value of `VitSpec.pool`, if the model does not pool as its family does.
         norm_eps: the epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
+        arch: the library's own model, `timm:NAME` or `transformers:CLASS`.
+        prefix: prefix of the tensors to read, such as "student."; the others are left out.
+        head_from: name of the module whose tensors are the classifier.
+        base: the checkpoint that an adapter (LoRA) belongs to.
+        strict: whether what would be assumed about a checkpoint is an error instead.
         image_size: "HxW" of the images that the model takes.
         classes: number of classes. Trained weights accept only their own number.
 
@@ -43,10 +53,19 @@ def summary(
             size is invalid.
     """
     hints = CheckpointHints(
-        heads=heads, activation=activation, pool=pool, norm_eps=norm_eps, trained_size=trained_size
+        heads=heads,
+        activation=activation,
+        pool=pool,
+        norm_eps=norm_eps,
+        trained_size=trained_size,
+        arch=arch,
+        prefix=prefix,
+        head_from=head_from,
+        base=None if base is None else Path(base),
+        strict=strict,
     )
     overrides = ModelOverrides(image_size=image_size, classes=classes)
-    if weights is not None or hints.spec_fields():
+    if weights is not None or hints.list_options():
         path = None if weights is None else Path(weights)
         loaded = load(model, weights=path, hints=hints, overrides=overrides)
         return summarize(loaded.name, loaded.vit.spec)

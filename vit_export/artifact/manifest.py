@@ -22,7 +22,7 @@ from vit_export.artifact.tolerance import Tolerance
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.from_json import read_record, read_value
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.model.signature import Signature
+from vit_export.model.signature import ProblemType, Signature
 from vit_export.model.vit.spec import VitSpec
 
 KEY = "vit_export"
@@ -56,6 +56,12 @@ class Manifest:
     """A phrase: the name of a file, `random, seed 0`, or a module in memory."""
     preprocessing: Preprocessing | None
     labels: tuple[str, ...]
+    problem_type: ProblemType = "single_label"
+    """What the logits are for."""
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    """What was assumed about the checkpoint, because nothing records it."""
+    reading: str = ""
+    """What confirmed the reading of the checkpoint; empty for models that were not read."""
     versions: Mapping[str, str]
     """Versions of the packages that made the file, by name."""
     settings: BuildSettings = field(default_factory=BuildSettings)
@@ -177,8 +183,12 @@ def _read_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         "versions": Mapping[str, str],
         "layers": Mapping[str, str],
         "layout": int,
+        "problem_type": ProblemType,
+        "assumed": Mapping[str, Any],
+        "reading": str,
     }
-    optional: dict[str, Any] = {"overrides": {}, "layers": {}, "preset": ""}
+    optional: dict[str, Any] = {"overrides": {}, "layers": {}, "preset": "", "reading": ""}
+    optional |= {"problem_type": "single_label", "assumed": {}}
     plain = {
         name: read_value(kind, values.get(name, optional.get(name)), f"{where}{name}")
         for name, kind in types.items()

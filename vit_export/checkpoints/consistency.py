@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vit_export.checkpoints.hints import OPTIONS
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.spec import VitSpec
 
@@ -19,14 +20,6 @@ FIELDS_OF_ARCHITECTURES = {
     r".*WithProjection|CLIPModel": "projection",
 }
 """Names of architectures in a config.json to the field of VitSpec that such a model must have."""
-OPTIONS = {
-    "heads": "--heads",
-    "mlp": "--activation",
-    "pool": "--pool",
-    "norm_eps": "--norm-eps",
-    "image_size": "--trained-size",
-}
-"""Fields of VitSpec to the options that set them as hints."""
 CLASSIFIER = "head.classifier"
 
 

@@ -61,8 +61,15 @@ class Checkpoint:
     """
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(
+    path: Path, *, prefix: str | None = None, base: Path | None = None
+) -> Checkpoint:
     """Return the checkpoint at `path`, a file or a folder.
+
+    Args:
+        path: the file or the folder.
+        prefix: prefix of the tensors to read, which their names lose; None reads all.
+        base: the checkpoint that an adapter at `path` belongs to.
 
     Raises:
         RequestError: the checkpoint is missing, truncated or no weights file, or it is a pickle of
@@ -70,6 +77,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     file = _find_weights_file(path) if path.is_dir() else path
     weights = _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
+    if base is not None:
+        raise RequestError(f"{path} is no adapter.", "leave --base out.")
     if not weights.tensors:
         raise RequestError(f"{file} holds no tensors.", "save model.state_dict().")
     if len(weights.tensors) > MAX_TENSORS:
@@ -77,7 +86,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise RequestError(message, "save the state dict of one model.")
     return Checkpoint(
         path=path,
-        tensors=_strip_prefixes(weights.tensors),
+        tensors=_select(weights.tensors, prefix, file),
         keys=weights.keys,
         config=_read_json(file.parent / "config.json", optional=True),
         processor=_read_processor(file.parent),
@@ -149,6 +158,18 @@ def _read_file(path: Path) -> Weights:
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
         message = f"{path} is not a whole safetensors file ({error})."
         raise RequestError(message, NOT_WEIGHTS) from None
+
+
+def _select(tensors: dict[str, Tensor], prefix: str | None, file: Path) -> dict[str, Tensor]:
+    """Return the tensors with a prefix, without it; without a prefix, all that usual ones allow."""
+    if prefix is None:
+        return _strip_prefixes(tensors)
+    selected = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    if selected:
+        return selected
+    first = ", ".join(list(tensors)[:MAX_NAMES])
+    message = f"{file}: no tensor begins with {prefix!r}; the first are {first}."
+    raise RequestError(message, "give --prefix as the names begin, with its dot.")
 
 
 def _strip_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

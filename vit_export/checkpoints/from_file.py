@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.checkpoints.consistency import (
-    OPTIONS,
     check_complete,
     check_config,
     check_hints,
     check_model_type,
 )
+from vit_export.checkpoints.hints import OPTIONS, CheckpointHints
 from vit_export.checkpoints.preprocessing import find_preprocessing
 from vit_export.core.errors import RequestError
 from vit_export.data.labels import read_config_labels
@@ -39,7 +39,7 @@ FP32_BYTES = 4
 def load_checkpoint(
     checkpoint: "Checkpoint",
     preset: Preset | None,
-    hints: Mapping[str, Any],
+    hints: CheckpointHints,
     *,
     needs_preprocessing: bool = True,
     needs_labels: bool = True,
@@ -49,7 +49,7 @@ def load_checkpoint(
     Args:
         checkpoint: tensors and the JSON files beside them.
         preset: a model of the same architecture, for what the checkpoint does not record.
-        hints: fields of VitSpec that the user set.
+        hints: facts that the user provides.
         needs_preprocessing: False if the request replaces the preprocessing; then one that is not
             supported is ignored.
         needs_labels: False if the request replaces the labels, or the exported model has none.
@@ -65,6 +65,7 @@ def load_checkpoint(
     from vit_export.model.vit.state import fill
 
     path, config = checkpoint.path, checkpoint.config
+    fields = hints.spec_fields()
     family = find_family(checkpoint.tensors, str(path))
     check_model_type(config, family, path)
     where = f"{path} ({family.name})"
@@ -74,10 +75,10 @@ def load_checkpoint(
         _check_architecture(infer_sizes(tensors, where, original_name), preset, path)
     with _refuse_foreign_json(path):
         facts = _facts_from_preset(preset, family) | family.conventions
-        facts |= {**family.config_facts(config), **hints}
+        facts |= {**family.config_facts(config), **fields}
     spec = infer_spec(tensors, facts, where, original_name)
-    check_hints(spec, hints, where)
-    vit = fill(spec, tensors, where, original_name, _fix_misfit(hints))
+    check_hints(spec, fields, where)
+    vit = fill(spec, tensors, where, original_name, _fix_misfit(fields))
     with _refuse_foreign_json(path):
         check_complete(tensors, family, config, original_name, where)
         check_config(spec, family, config, where)
@@ -88,7 +89,7 @@ def load_checkpoint(
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,
-        provenance=_make_provenance(checkpoint, preset, hints, translation.unused),
+        provenance=_make_provenance(checkpoint, preset, fields, translation.unused),
         preprocessing=preprocessing,
         preprocessing_note=note,
         labels=labels or _labels_from_preset(preset, spec),

@@ -1,9 +1,27 @@
 """Hints: facts about a checkpoint that its own files do not record and the user provides."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vit_export.data.sizes import parse_image_size
+
+OPTIONS = {
+    "heads": "--heads",
+    "mlp": "--activation",
+    "pool": "--pool",
+    "norm_eps": "--norm-eps",
+    "image_size": "--trained-size",
+    "arch": "--arch",
+    "prefix": "--prefix",
+    "head_from": "--head-from",
+    "base": "--base",
+    "strict": "--strict",
+}
+"""Hints to the options that set them; a fact about the model has its name in VitSpec."""
+
+READING = ("arch", "prefix", "head_from", "base", "strict")
+"""Hints about the way a checkpoint is read, which are no facts about the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +38,19 @@ class CheckpointHints:
     """Epsilon of the LayerNorms."""
     trained_size: str | None = None
     """HEIGHTxWIDTH of the training images, in pixels."""
+    arch: str | None = None
+    """The library's own model: `timm:NAME` of an architecture, or `transformers:CLASS`."""
+    prefix: str | None = None
+    """Prefix of the tensors to read, such as `student.`; the others are left out."""
+    head_from: str | None = None
+    """Name of the module whose tensors are the classifier, such as `classifier`."""
+    base: Path | None = None
+    """The checkpoint that an adapter (LoRA) belongs to."""
+    strict: bool = False
+    """Whether everything that would be assumed is an error that names its option."""
 
     def spec_fields(self) -> dict[str, Any]:
-        """Return the hints that are set, as fields of `VitSpec`.
+        """Return the hints about the model that are set, as fields of `VitSpec`.
 
         Raises:
             RequestError: `trained_size` is not an image size.
@@ -36,3 +64,15 @@ class CheckpointHints:
             "image_size": size,
         }
         return {name: value for name, value in fields.items() if value is not None}
+
+    def list_options(self) -> list[str]:
+        """Return the options of the hints that are set, for errors.
+
+        Raises:
+            RequestError: as in `spec_fields`.
+        """
+        names = [*self.spec_fields(), *(name for name in READING if getattr(self, name))]
+        return [OPTIONS[name] for name in names]
+
+
+NO_HINTS = CheckpointHints()

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.checkpoints.apply_overrides import apply_overrides
-from vit_export.checkpoints.consistency import OPTIONS
 from vit_export.checkpoints.from_file import load_checkpoint
 from vit_export.checkpoints.from_module import load_module
-from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.hints import NO_HINTS, CheckpointHints
 from vit_export.checkpoints.overrides import NO_OVERRIDES, ModelOverrides
 from vit_export.core.errors import RequestError
 from vit_export.model.model import Model, Provenance
@@ -23,8 +22,6 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
     ModelLike = str | Path | nn.Module | tuple[VitSpec, Mapping[str, Tensor]]
     CheckReading = Callable[[nn.Module, Model], None]
-
-NO_HINTS = CheckpointHints()
 
 
 def load(
@@ -68,18 +65,17 @@ def _load_as_is(
     hints: CheckpointHints,
     overrides: ModelOverrides,
 ) -> Model:
-    fields = hints.spec_fields()
     if model is not None and not isinstance(model, str | Path):
-        if weights or fields:
+        if weights or hints.list_options():
             raise RequestError(
                 "A model in memory has its own weights and needs no hints about them.",
                 "leave both out.",
             )
         return load_module(model)
     if weights is not None:
-        return _from_weights(weights, None if model is None else str(model), fields, overrides)
-    if fields:
-        options = " and ".join(OPTIONS[name] for name in fields)
+        return _from_weights(weights, None if model is None else str(model), hints, overrides)
+    if hints.list_options():
+        options = " and ".join(hints.list_options())
         raise RequestError(f"There is no checkpoint for {options}.", "give --weights too.")
     preset = load_preset(str(model or DEFAULT))
     if preset.weights is not None:
@@ -88,15 +84,15 @@ def _load_as_is(
 
 
 def _from_weights(
-    weights: Path, preset: str | None, fields: dict[str, Any], overrides: ModelOverrides
+    weights: Path, preset: str | None, hints: CheckpointHints, overrides: ModelOverrides
 ) -> Model:
     from vit_export.checkpoints.files import read_checkpoint
 
     needs_labels = overrides.labels is None and overrides.outputs not in {"features", "tokens"}
     return load_checkpoint(
-        read_checkpoint(weights),
+        read_checkpoint(weights, prefix=hints.prefix, base=hints.base),
         None if preset is None else load_preset(preset),
-        fields,
+        hints,
         needs_preprocessing=not overrides.preprocessing.complete,
         needs_labels=needs_labels,
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.model.signature import Signature
+from vit_export.model.signature import ProblemType, Signature
 from vit_export.model.vit.spec import VitSpec
 
 if TYPE_CHECKING:  # torch is heavy, and reading a request must be light
@@ -46,6 +46,12 @@ class Model:
     """A phrase for reports, if the preprocessing is assumed or adapted to another image size."""
     labels: tuple[str, ...] = ()
     """Names of the classes in order; empty if they have none."""
+    problem_type: ProblemType = "single_label"
+    """What the logits are for; it has no meaning for a model without classes."""
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    """Facts that neither tensors nor a config record, and nobody gave, with the assumed values."""
+    reading: str = ""
+    """What confirms the reading of a checkpoint, for reports; empty for other models."""
     resampling: "Resampling | None" = None
     """How the model's family resamples positions to another grid; None for timm's way."""
 

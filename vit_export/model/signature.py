@@ -7,6 +7,8 @@ from vit_export.core.errors import RequestError
 
 Meaning = Literal["image", "logits", "features", "tokens", "tensor"]
 """What the numbers of a tensor are. `tensor` stands for whatever the model's author meant."""
+ProblemType = Literal["single_label", "multi_label", "regression"]
+"""What logits are for: one class per image, any number of classes, or numbers as they are."""
 BATCH = "batch"
 """The name of the free dimension that counts images."""
 

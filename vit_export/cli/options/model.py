@@ -51,7 +51,43 @@ TRAINED_SIZE = click.option(
     metavar="HxW",
     help="Image size of the training, if it was not square.",
 )
-HINTS = (HEADS, ACTIVATION, POOL, NORM_EPS, TRAINED_SIZE)
+ARCH = click.option(
+    "--arch",
+    metavar="LIBRARY:NAME",
+    help="The library's own model, if no config.json names it: timm:NAME or transformers:CLASS.",
+)
+PREFIX = click.option(
+    "--prefix",
+    metavar="PREFIX",
+    help="Read only the tensors with this prefix, such as student.",
+)
+HEAD_FROM = click.option(
+    "--head-from",
+    metavar="MODULE",
+    help="The module whose tensors are the classifier, such as classifier.",
+)
+BASE = click.option(
+    "--base",
+    type=INPUT,
+    metavar="FILE|DIR",
+    help="The checkpoint that an adapter (LoRA) in --weights belongs to.",
+)
+STRICT = click.option(
+    "--strict",
+    is_flag=True,
+    help="Stop where something about the checkpoint would be assumed.",
+)
+CHECK = click.option(
+    "--check",
+    type=click.Choice(["off", "auto", "require"]),
+    default="auto",
+    show_default="auto",
+    help="Compare what was read from --weights with the library's own model.",
+)
+HINTS = (
+    *(HEADS, ACTIVATION, POOL, NORM_EPS, TRAINED_SIZE),
+    *(ARCH, PREFIX, HEAD_FROM, BASE, STRICT),
+)
 """Facts about a checkpoint that it may not record itself."""
 SEED = click.option(
     "--seed",
