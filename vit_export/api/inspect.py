@@ -84,18 +84,7 @@ def inspect(
         MissingError: the package that reads such an artifact is not installed.
     """
     file = Path(path)
-    hints = CheckpointHints(
-        heads=heads,
-        activation=activation,
-        pool=pool,
-        norm_eps=norm_eps,
-        trained_size=trained_size,
-        arch=arch,
-        prefix=prefix,
-        head_from=head_from,
-        base=None if base is None else Path(base),
-        strict=strict,
-    )
+    hints = CheckpointHints.select(locals())
     if not file.exists():
         raise RequestError(f"{file}: no such file or folder.", "check the path.")
     if not _is_artifact(file):

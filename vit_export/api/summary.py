@@ -52,18 +52,7 @@ def summary(
         RequestError: there is no such preset, the checkpoint cannot be read or does not fit, or a
             size is invalid.
     """
-    hints = CheckpointHints(
-        heads=heads,
-        activation=activation,
-        pool=pool,
-        norm_eps=norm_eps,
-        trained_size=trained_size,
-        arch=arch,
-        prefix=prefix,
-        head_from=head_from,
-        base=None if base is None else Path(base),
-        strict=strict,
-    )
+    hints = CheckpointHints.select(locals())
     overrides = ModelOverrides(image_size=image_size, classes=classes)
     if weights is not None or hints.list_options():
         path = None if weights is None else Path(weights)

@@ -1,8 +1,9 @@
 """Hints: facts about a checkpoint that its own files do not record and the user provides."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from vit_export.data.sizes import parse_image_size
 
@@ -48,6 +49,13 @@ class CheckpointHints:
     """The checkpoint that an adapter (LoRA) belongs to."""
     strict: bool = False
     """Whether everything that would be assumed is an error that names its option."""
+
+    @classmethod
+    def select(cls, keywords: Mapping[str, Any]) -> Self:
+        """Return the hints among the keywords of a Python function, by their names."""
+        values = {one.name: keywords[one.name] for one in fields(cls) if one.name in keywords}
+        base = values.get("base")
+        return cls(**values | {"base": None if base is None else Path(base)})
 
     def spec_fields(self) -> dict[str, Any]:
         """Return the hints about the model that are set, as fields of `VitSpec`.
