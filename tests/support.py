@@ -64,6 +64,7 @@ VARIANTS = {
     "tokens": {"pool": "none", "classes": None},
     "tokens without a norm": {"pool": "none", "classes": None, "norm_before_pool": False},
     "distilled features": {"distillation_token": True, "classes": None},
+    "image with a rim": {"image_size": (20, 29)},
     "patch positions": {"register_tokens": 1, "positions": "patches"},
 }
 

@@ -14,8 +14,8 @@ IMPOSSIBLE = [
     ({"norm_eps": float("inf")}, "norm_eps is inf"),
     ({"mlp_ratio": float("nan")}, "mlp_ratio is nan"),
     ({"dropout": float("-inf")}, "dropout is -inf"),
-    ({"patch_size": 7}, "patch_size 7 does not divide the image of 16x24"),
-    ({"image_size": (16, 20)}, "does not divide the image of 16x20"),
+    ({"patch_size": 17}, "the image of 16x24 is smaller than a patch of 17"),
+    ({"image_size": (16, 4)}, "the image of 16x4 is smaller than a patch of 8"),
     ({"heads": 5}, "5 heads do not divide the width 24"),
     ({"heads": 0}, "heads is 0"),
     ({"depth": -1}, "depth is -1"),
@@ -23,7 +23,7 @@ IMPOSSIBLE = [
     ({"mlp": "relu"}, "mlp is 'relu'"),
     ({"class_token": 1}, "class_token is 1"),
     ({"image_size": (16,)}, "image_size is (16,)"),
-    ({"image_size": (0, 16)}, "does not divide"),
+    ({"image_size": (0, 16)}, "the image of 0x16 is smaller"),
     ({"dropout": 1.0}, "dropout is 1.0"),
     ({"classes": 0}, "classes is 0"),
     ({"register_tokens": -1}, "register_tokens is -1"),
@@ -34,6 +34,7 @@ IMPOSSIBLE = [
     ({"pool": "none"}, "leaves nothing to classify"),
     ({"pool": "none", "classes": None, "norm_after_pool": True}, "leaves nothing to classify"),
     ({"distillation_token": True, "pool": "mean"}, "distillation_token"),
+    ({"distillation_token": True, "classes": None, "projection": 4}, "excludes a projection"),
 ]
 
 

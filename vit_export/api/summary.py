@@ -7,6 +7,7 @@ from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
 from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.model.vit.presets import DEFAULT, load_preset
+from vit_export.model.vit.spec_checks import check_divides
 from vit_export.model.vit.summary import Summary, summarize
 
 
@@ -60,4 +61,5 @@ def summary(
         return summarize(loaded.name, loaded.vit.spec)
     preset = load_preset(model or DEFAULT)
     spec = replace(preset.spec, **overrides.spec_changes(preset.spec))
+    check_divides(spec)
     return summarize(preset.name, spec)

@@ -11,6 +11,7 @@ from vit_export.data.label_file import read_labels
 from vit_export.data.preprocessing import Preprocessing, check_resize
 from vit_export.model.model import Model
 from vit_export.model.signature import Signature
+from vit_export.model.vit.spec_checks import check_divides
 
 
 def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
@@ -47,9 +48,11 @@ def _set_image_size(model: Model, size: tuple[int, int]) -> Model:
     from vit_export.model.vit.adapt import resize_positions
 
     preprocessing, resampling = model.preprocessing, model.resampling
+    if resampling is None or not resampling.drops_rim:
+        check_divides(replace(model.vit.spec, image_size=size))
     changes = {
         **_remember_trained(model, {"image_size": size}),
-        "resampling": asdict(resampling) if resampling else None,
+        "resampling": resampling.to_mapping() if resampling else None,
     }
     model = model.with_vit(
         resize_positions(model.vit, size, resampling),

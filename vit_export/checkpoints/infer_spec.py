@@ -15,7 +15,8 @@ from torch import Tensor
 
 from vit_export.checkpoints.families.base import Facts
 from vit_export.core.errors import RequestError
-from vit_export.model.vit.spec import Mlp, VitSpec
+from vit_export.model.vit.choices import Mlp
+from vit_export.model.vit.spec import VitSpec
 
 Tensors = Mapping[str, Tensor]
 

@@ -12,6 +12,7 @@ from vit_export.checkpoints.overrides import NO_OVERRIDES, ModelOverrides
 from vit_export.core.errors import RequestError
 from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import DEFAULT, Preset, load_preset
+from vit_export.model.vit.spec_checks import check_divides
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from collections.abc import Callable, Mapping
@@ -115,6 +116,7 @@ def _build_random(preset: Preset, seed: int, changes: dict[str, Any]) -> Model:
     from vit_export.model.vit.state import random_vit
 
     spec = replace(preset.spec, **changes)
+    check_divides(spec)
     preprocessing = preset.preprocessing
     if preprocessing and changes:
         preprocessing = preprocessing.adapt_to(spec.image_size)

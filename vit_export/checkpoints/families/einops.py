@@ -10,6 +10,10 @@ from typing import Any
 from torch import nn
 
 from vit_export.checkpoints.families.base import Facts, Family
+from vit_export.model.vit.adapt import Resampling
+
+WHOLE_PATCHES = Resampling()
+"""einops refuses images that the patches do not divide."""
 
 
 def _read_our_module(module: nn.Module) -> Facts:
@@ -30,6 +34,7 @@ OURS = Family(
     names={},
     head_has_bias=False,
     module_facts=_read_our_module,
+    resampling=WHOLE_PATCHES,
 )
 
 SEED = Family(
@@ -56,5 +61,6 @@ SEED = Family(
         "pool": "mean",
     },
     module_facts=_read_seed_module,
+    resampling=WHOLE_PATCHES,
     preprocessing={"resize": 248, "mean": [0.5] * 3, "std": [0.5] * 3},
 )

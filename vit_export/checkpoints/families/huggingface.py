@@ -46,7 +46,7 @@ VIT_NAMES = SHARED | {
     LAYER + r"output\.dense\.(\w+)": r"blocks.\1.mlp.contract.\2",
 }
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim", "pool": "token"}
-NO_ANTIALIAS = Resampling(antialias=False)
+NO_ANTIALIAS = Resampling(antialias=False, drops_rim=True)
 """As every `interpolate_pos_encoding` there does, except that of DINOv2 with registers."""
 SIZES = {
     "hidden_size": "width",
@@ -168,5 +168,5 @@ DINOV2_WITH_REGISTERS = replace(
     name="Hugging Face DINOv2 with registers",
     marks=(*DINOV2.marks, EMBEDDING + r"register_tokens"),
     model_types=("dinov2_with_registers",),
-    resampling=Resampling(antialias=True),
+    resampling=Resampling(antialias=True, drops_rim=True),
 )

@@ -4,7 +4,7 @@ Position embeddings are resampled bicubically in fp32, in the way of the family'
 (`Resampling`). Positions of prefix tokens do not change. All other weights are shared.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -36,9 +36,18 @@ class Resampling:
     """Patches added to each side when the scale is computed (0.1 in the original DINOv2)."""
     align_corners: bool = False
     """Whether the centres of the corner patches stay in place, instead of the image's corners."""
+    drops_rim: bool = False
+    """Whether the family's own code takes sizes that the patches do not divide.
+
+    It then leaves out the pixels at the right and at the bottom that fill no whole patch.
+    """
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the fields that resampled positions depend on, for a manifest."""
+        return {name: value for name, value in asdict(self).items() if name != "drops_rim"}
 
 
-TIMM_RESAMPLING = Resampling()
+TIMM_RESAMPLING = Resampling(drops_rim=True)
 
 
 def resize_positions(vit: Vit, size: tuple[int, int], resampling: Resampling | None = None) -> Vit:
@@ -47,7 +56,7 @@ def resize_positions(vit: Vit, size: tuple[int, int], resampling: Resampling | N
     All other weights are shared with `vit`. Without `resampling`, timm's way applies.
 
     Raises:
-        RequestError: the patches do not divide `size`.
+        RequestError: `size` is smaller than a patch.
     """
     spec, end = replace(vit.spec, image_size=size), vit.spec.positioned_prefix
     state = vit.state_dict()

@@ -63,8 +63,8 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(x)
         answer: Tensor = self.classifier(self.pooled_norm(self.pool(x)))
-        if self.spec.distillation_token and self.spec.classifies:
-            # arXiv:2012.12877, section 3: the mean of both classifiers
+        if self.spec.pools_two_tokens:
+            # arXiv:2012.12877, section 3: the mean of both classifiers, or of both tokens in timm
             answer = (answer + self.distillation_classifier(self.pooled_norm(x[:, 1]))) / 2
         return answer
 

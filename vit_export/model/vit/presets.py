@@ -14,6 +14,7 @@ from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.data.label_file import read_labels
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.vit.spec import VitSpec
+from vit_export.model.vit.spec_checks import check_divides
 
 DEFAULT = "einops_vit_base_patch16_224"
 MAX_BYTES = 1 << 20
@@ -89,7 +90,7 @@ def _read(path: Path) -> Preset:
             raise RequestError(f"{path}: unknown key {key!r}.", did_you_mean(key, KEYS))
     if not isinstance(table.get("vit"), dict):
         raise RequestError(f"{path} has no [vit] table.", "see models/*.toml for examples.")
-    spec = VitSpec.from_mapping(table["vit"], str(path))
+    spec = _parse_spec(table["vit"], path)
     weights, labels = (_find_file(path, table.get(key)) for key in ("weights", "labels"))
     return Preset(
         name=path.stem,
@@ -107,6 +108,15 @@ def _parse(text: str) -> dict[str, Any]:
     if any(line.count(".") > MAX_DOTS for line in text.splitlines()):
         raise ValueError(f"a line has more than {MAX_DOTS} dots")
     return tomllib.loads(text)
+
+
+def _parse_spec(values: dict[str, Any], path: Path) -> VitSpec:
+    spec = VitSpec.from_mapping(values, str(path))
+    try:
+        check_divides(spec)
+    except RequestError as error:
+        raise RequestError(f"{path}: {error.message}", error.fix) from None
+    return spec
 
 
 def _parse_preprocessing(values: Any, spec: VitSpec, path: Path) -> Preprocessing | None:

@@ -7,21 +7,15 @@ refused before any work starts.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from vit_export.core.dataclass_checks import check_names, check_types
 from vit_export.core.errors import RequestError
 from vit_export.model.fusions import ExpectedFusions
 from vit_export.model.signature import Signature, image_signature
+from vit_export.model.vit.choices import Answer, AttentionScale, Mlp, Pool, Positions, QkvLayout
 from vit_export.model.vit.padding import pad_hidden_width
-from vit_export.model.vit.spec_checks import check_sizes, check_tokens
-
-QkvLayout = Literal["interleaved", "stacked"]
-AttentionScale = Literal["width", "head_dim"]
-Mlp = Literal["gelu", "gelu_tanh", "quick_gelu", "swiglu"]
-Positions = Literal["all", "no_registers", "patches"]
-Pool = Literal["mean", "token", "patch_mean", "token_patch_mean", "map", "none"]
-Answer = Literal["logits", "features", "tokens"]
+from vit_export.model.vit.spec_checks import check_sizes, check_tokens, normalize_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +23,10 @@ class VitSpec:
     """The complete description of one Vision Transformer; its images are (B, C, H, W)."""
 
     image_size: tuple[int, int] = (224, 224)
-    """Height and width in pixels."""
+    """Height and width in pixels.
+
+    The patches start at the top left. Pixels that fill no whole patch play no part.
+    """
     patch_size: int = 16
     """Side of a square patch in pixels: kernel size and stride of the patch convolution."""
     channels: int = 3
@@ -78,7 +75,8 @@ class VitSpec:
     distillation_token: bool = False
     """Whether DeiT's distillation token follows the class token.
 
-    In a model with classes it has a classifier of its own, and the output is the mean of both.
+    In a model with classes it has a classifier of its own, and the logits are the mean of both.
+    Features are the mean of both tokens, as in timm.
     """
     register_tokens: int = 0
     """Number of register tokens (arXiv:2309.16588)."""
@@ -105,8 +103,13 @@ class VitSpec:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
+        """Rows and columns of whole patches."""
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+    @property
+    def covered_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the part of an image that the patches cover."""
+        return self.grid[0] * self.patch_size, self.grid[1] * self.patch_size
 
     @property
     def patches(self) -> int:
@@ -151,6 +154,11 @@ class VitSpec:
         return self.width * (2 if self.pool == "token_patch_mean" else 1)
 
     @property
+    def pools_two_tokens(self) -> bool:
+        """Whether the answer is the mean of the class token's and the distillation token's."""
+        return self.distillation_token and self.pool == "token"
+
+    @property
     def answer(self) -> Answer:
         """Meaning of the model's output."""
         if self.classes is not None:
@@ -187,10 +195,7 @@ class VitSpec:
         return image_signature((self.channels, *self.image_size), self.answer, self.answer_shape)
 
     def gemms(self, batch: int) -> list[tuple[int, int, int]]:
-        """Return the shapes of one lowered block's four matrix products for `batch` images.
-
-        Each shape is (rows, inner, columns).
-        """
+        """Return (rows, inner, columns) of a lowered block's matrix products for `batch` images."""
         rows, width, hidden = self.tokens * batch, self.width, pad_hidden_width(self.hidden)
         return [
             (rows, width, 3 * width),
@@ -207,13 +212,7 @@ class VitSpec:
             RequestError: a field is unknown or of the wrong type, or the spec is impossible.
         """
         check_names(values, cls, where)
-        values = dict(values)
-        size = values.get("image_size")
-        if isinstance(size, int):
-            values["image_size"] = (size, size)
-        elif isinstance(size, list):
-            values["image_size"] = tuple(size)
         try:
-            return cls(**values)
+            return cls(**normalize_size(values))
         except RequestError as error:
             raise RequestError(f"{where}: {error.message}", error.fix) from None

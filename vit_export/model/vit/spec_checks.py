@@ -1,7 +1,8 @@
 """Checks of `VitSpec`: fields and combinations of fields that make no model are refused by name."""
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from vit_export.core.errors import RequestError
 
@@ -36,11 +37,11 @@ MAX_SIDE = 65_536
 def check_sizes(spec: "VitSpec") -> None:
     """Raise RequestError unless every number of `spec` is valid, alone and with the others."""
     _check_numbers(spec)
-    if any(side <= 0 or side % spec.patch_size for side in spec.image_size):
+    if min(spec.image_size) < spec.patch_size:
         height, width = spec.image_size
         raise RequestError(
-            f"patch_size {spec.patch_size} does not divide the image of {height}x{width}.",
-            f"take an image size whose sides are multiples of {spec.patch_size}.",
+            f"the image of {height}x{width} is smaller than a patch of {spec.patch_size}.",
+            f"take an image size whose sides are {spec.patch_size} or more.",
         )
     if spec.width % spec.heads:
         raise RequestError(
@@ -52,6 +53,20 @@ def check_sizes(spec: "VitSpec") -> None:
     for name in ("classes", "projection"):
         if getattr(spec, name) is not None and getattr(spec, name) < 1:
             raise RequestError(f"{name} is {getattr(spec, name)}.", f"leave {name} out.")
+
+
+def check_divides(spec: "VitSpec") -> None:
+    """Raise RequestError unless the patches cover the whole image.
+
+    A trained model may leave out pixels at the right and at the bottom, as its convolution does. In
+    a new model that is a mistake.
+    """
+    if any(side % spec.patch_size for side in spec.image_size):
+        height, width = spec.image_size
+        raise RequestError(
+            f"patch_size {spec.patch_size} does not divide the image of {height}x{width}.",
+            f"take an image size whose sides are multiples of {spec.patch_size}.",
+        )
 
 
 def _check_numbers(spec: "VitSpec") -> None:
@@ -92,6 +107,10 @@ def check_tokens(spec: "VitSpec") -> None:
             "distillation_token needs pool = 'token'.",
             "set that, or distillation_token = false.",
         )
+    if spec.distillation_token and spec.projection is not None:
+        raise RequestError(
+            "distillation_token excludes a projection.", "keep the one the model has."
+        )
     if spec.projection is not None and spec.classifies:
         raise RequestError(
             "projection and classes exclude each other.", "keep the one the model has."
@@ -102,3 +121,11 @@ def check_tokens(spec: "VitSpec") -> None:
             "pool = 'none' leaves nothing to classify, project or normalize.",
             "leave classes, projection and norm_after_pool out, or set a pool.",
         )
+
+
+def normalize_size(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a spec with `image_size` as a pair; it may be one side, or a list."""
+    size = values.get("image_size")
+    if isinstance(size, int):
+        return {**values, "image_size": (size, size)}
+    return {**values, "image_size": tuple(size)} if isinstance(size, list) else dict(values)

@@ -59,10 +59,14 @@ class UnfoldedEmbedding(LoweredEmbedding):
         convolution = embedding.projection
         self.projection = make_linear(convolution.weight.flatten(1), convolution.bias)
         (rows, columns), size = embedding.spec.grid, embedding.spec.patch_size
+        self.covered = embedding.spec.covered_size
+        self.has_rim = self.covered != embedding.spec.image_size
         self.cut = (-1, embedding.spec.channels, rows, size, columns, size)
 
     def project_patches(self, image: Tensor) -> Tensor:
         """Return the projected patches, (B, patches, D)."""
+        if self.has_rim:
+            image = image[:, :, : self.covered[0], : self.covered[1]]
         pixels = image.reshape(self.cut).permute(0, 2, 4, 1, 3, 5)  # (B, rows, columns, C, h, w)
         projected: Tensor = self.projection(pixels.flatten(3).flatten(0, 2))
         return projected.reshape(-1, self.cut[2] * self.cut[4], self.width)

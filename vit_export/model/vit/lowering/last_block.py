@@ -126,13 +126,27 @@ class TokenHead(nn.Module):
         self.side_by_side = (-1, self.pool_tokens * head.spec.width)
         self.norm, self.pooled_norm = head.norm, head.pooled_norm
         self.classifier = head.classifier
-        if self.pool_tokens > 1:
+        if self.pool_tokens > 1 and head.spec.classifies:
             self.classifier = average_classifiers(head.classifier, head.distillation_classifier)
+        elif self.pool_tokens > 1:
+            self.classifier = TokenMean(self.pool_tokens)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pooled_norm(self.norm(x))
         answer: Tensor = self.classifier(x.reshape(self.side_by_side))
         return answer
+
+
+class TokenMean(nn.Module):
+    """K tokens side by side (B, K·D) to their mean (B, D)."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean: Tensor = x.reshape(-1, self.tokens, x.shape[1] // self.tokens).mean(dim=1)
+        return mean
 
 
 class LoweredHead(nn.Module):
@@ -190,4 +204,4 @@ class LoweredAttentionPool(nn.Module):
 
 def count_pooled_tokens(spec: VitSpec) -> int:
     """Return K for a class-token pool: the number of first tokens that the output depends on."""
-    return 2 if spec.distillation_token and spec.classifies else 1
+    return 2 if spec.pools_two_tokens else 1

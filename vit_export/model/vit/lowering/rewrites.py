@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vit_export.model.vit.block import LayerScale
+from vit_export.model.vit.choices import QkvLayout
 from vit_export.model.vit.head import AttentionPool
 from vit_export.model.vit.padding import pad_hidden_width
-from vit_export.model.vit.spec import QkvLayout
 from vit_export.model.vit.vit import PatchEmbedding
 
 
