@@ -79,7 +79,7 @@ def build(
             random ones.
         heads: number of attention heads, if the checkpoint does not record it.
         activation: activation of the MLPs, if the checkpoint does not record it: `gelu`,
-            `gelu_tanh` or `quick_gelu`.
+            `gelu_tanh`, `quick_gelu` or `swiglu`.
         pool: a value of `VitSpec.pool`, if the model does not pool its tokens as its family does.
         norm_eps: epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.

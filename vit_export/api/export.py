@@ -90,6 +90,7 @@ def _make_origin(
         random_weights=model.provenance.random_weights,
         unused=dict(model.provenance.unused),
         preprocessing=model.preprocessing_note,
+        assumed=dict(model.assumed),
         calibration="; ".join(quantized.notes(dataset)),
         search=quantized.search,
     )

@@ -35,6 +35,8 @@ class Inspection:
     """Number of classes that have a name."""
     preprocessing_note: str = ""
     """A note on the preprocessing: that it is assumed, or adapted to another image size."""
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    """What is assumed about a checkpoint, or was about that of an artifact."""
     unused: Mapping[str, str] = field(default_factory=dict)
     """Tensors that the model does not use, each with the reason."""
     missing: tuple[str, ...] = ()
@@ -69,7 +71,8 @@ def inspect(
             for checkpoints.
         model: a preset of the same architecture, for what the checkpoint does not record.
         heads: the number of attention heads, if the checkpoint does not record it.
-        activation: `gelu`, `gelu_tanh` or `quick_gelu`, if the checkpoint does not record it.
+        activation: `gelu`, `gelu_tanh`, `quick_gelu` or `swiglu`, if the checkpoint does not
+            record it.
         pool: a value of `VitSpec.pool`, if the model does not pool as its family does.
         norm_eps: the epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.
@@ -122,6 +125,7 @@ def _inspect_artifact(path: Path) -> Inspection:
         spec=asdict(manifest.require_spec()),
         preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(manifest.labels),
+        assumed=manifest.assumed,
         size_bytes=sum(file.stat().st_size for file in files),
         metadata={
             "model": manifest.model,
@@ -159,6 +163,7 @@ def summarize_value(value: Any) -> str:
 
 
 def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHints) -> Inspection:
+    from vit_export.checkpoints.assumptions import check_settled
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.files import read_checkpoint
@@ -179,6 +184,8 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
     )
     try:
         model = load_checkpoint(checkpoint, preset, hints)
+        if hints.strict:
+            check_settled(model, str(path))
     except RequestError as error:
         return replace(inspection, missing=(f"{error.message} Fix: {error.fix}",))
     preprocessing = model.preprocessing
@@ -188,4 +195,5 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
         preprocessing_note=model.preprocessing_note,
         preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(model.labels),
+        assumed=model.assumed,
     )

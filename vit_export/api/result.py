@@ -1,8 +1,9 @@
 """The outcome of an export: a proven file, and notes for its user."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vit_export.artifact.budget import SearchResult
 from vit_export.validation.metrics import AccuracyReport
@@ -21,6 +22,8 @@ class Origin:
     """Tensors of the checkpoint that the model does not use, with the reason."""
     preprocessing: str = ""
     """A note on the preprocessing: that it is assumed, or adapted to another image size."""
+    assumed: Mapping[str, Any] = field(default_factory=dict)
+    """What was assumed about the checkpoint, because nothing records it."""
     calibration: str = ""
     """A note on the images of the calibration."""
     search: SearchResult | None = None

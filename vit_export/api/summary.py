@@ -37,7 +37,8 @@ def summary(
             checkpoint's own architecture.
         weights: a checkpoint, file or folder.
         heads: the number of attention heads, if the checkpoint does not record it.
-        activation: `gelu`, `gelu_tanh` or `quick_gelu`, if the checkpoint does not record it.
+        activation: `gelu`, `gelu_tanh`, `quick_gelu` or `swiglu`, if the checkpoint does not
+            record it.
         pool: a value of `VitSpec.pool`, if the model does not pool as its family does.
         norm_eps: the epsilon of the LayerNorms, if it is not the family's.
         trained_size: "HxW" of the training images, if they were not square.

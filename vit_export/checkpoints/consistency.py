@@ -90,6 +90,11 @@ def check_hints(spec: VitSpec, hints: Mapping[str, Any], where: str) -> None:
     """Raise RequestError unless the spec has the value of each hint, so that none is ignored."""
     for name, value in hints.items():
         actual = getattr(spec, name)
+        if name == "mlp" and actual == "swiglu" != value:
+            message = f"{where}: its MLP is gated, and a gate of {value} is not supported yet."
+            raise RequestError(
+                message, f"export a model whose gate is silu ({OPTIONS[name]} swiglu)."
+            )
         if actual != value:
             message = f"{where}: {OPTIONS[name]} says {value}, its tensors say {actual}."
             raise RequestError(message, f"leave {OPTIONS[name]} out.")

@@ -5,10 +5,10 @@ A preset of the same architecture, or hints, provide what no file records.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vit_export.checkpoints.assumptions import find_assumptions
 from vit_export.checkpoints.consistency import (
     check_complete,
     check_config,
@@ -16,6 +16,7 @@ from vit_export.checkpoints.consistency import (
     check_model_type,
 )
 from vit_export.checkpoints.hints import OPTIONS, CheckpointHints
+from vit_export.checkpoints.known_facts import check_preset, gather_facts
 from vit_export.checkpoints.preprocessing import find_preprocessing
 from vit_export.core.errors import RequestError
 from vit_export.data.labels import read_config_labels
@@ -24,15 +25,8 @@ from vit_export.model.vit.presets import Preset
 from vit_export.model.vit.spec import VitSpec
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from vit_export.checkpoints.families.base import Facts, Family
     from vit_export.checkpoints.files import Checkpoint
 
-INVISIBLE = ("heads", "mlp")
-"""Fields of VitSpec that neither tensors nor the conventions of every family determine."""
-CONVENTIONS = (*INVISIBLE, "qkv_layout", "attention_scale", "norm_eps", "pool")
-"""Fields of VitSpec that no tensor determines."""
-ARCHITECTURE = ("width", "depth", "patch_size", "channels", "mlp_hidden")
-"""Sizes in which a checkpoint and a preset have to agree."""
 FP32_BYTES = 4
 
 
@@ -61,7 +55,12 @@ def load_checkpoint(
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.naming import build_name_lookup
     from vit_export.checkpoints.families.translation import translate
-    from vit_export.checkpoints.infer_spec import infer_sizes, infer_spec
+    from vit_export.checkpoints.infer_spec import (
+        infer_parts,
+        infer_sizes,
+        infer_spec,
+        list_shown,
+    )
     from vit_export.model.vit.state import fill
 
     path, config = checkpoint.path, checkpoint.config
@@ -71,12 +70,12 @@ def load_checkpoint(
     where = f"{path} ({family.name})"
     translation = translate(family, checkpoint.tensors)
     tensors, original_name = translation.tensors, build_name_lookup(family, translation)
+    sizes = infer_sizes(tensors, where, original_name)
     if preset is not None:
-        _check_architecture(infer_sizes(tensors, where, original_name), preset, path)
+        check_preset(sizes | infer_parts(tensors), preset, path)
     with _refuse_foreign_json(path):
-        facts = _facts_from_preset(preset, family) | family.conventions
-        facts |= {**family.config_facts(config), **fields}
-    spec = infer_spec(tensors, facts, where, original_name)
+        known = gather_facts(family, config, preset, fields, hints.arch)
+    spec = infer_spec(tensors, known.merged, where, original_name)
     check_hints(spec, fields, where)
     vit = fill(spec, tensors, where, original_name, _fix_misfit(fields))
     with _refuse_foreign_json(path):
@@ -86,6 +85,8 @@ def load_checkpoint(
             checkpoint, family, preset, spec, needed=needs_preprocessing
         )
         labels = read_config_labels(config, spec.classes or 0, where) if needs_labels else ()
+    settled = known.list_settled(spec) | list_shown(tensors, spec)
+    assumed = find_assumptions(spec, family, settled, note if needs_preprocessing else "")
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,
@@ -94,6 +95,7 @@ def load_checkpoint(
         preprocessing_note=note,
         labels=labels or _labels_from_preset(preset, spec),
         resampling=family.resampling,
+        assumed=assumed,
     )
 
 
@@ -150,21 +152,3 @@ def _record_hints(hints: Mapping[str, Any]) -> dict[str, Any]:
 
 def _labels_from_preset(preset: Preset | None, spec: VitSpec) -> tuple[str, ...]:
     return preset.labels if preset and preset.spec.classes == spec.classes else ()
-
-
-def _facts_from_preset(preset: Preset | None, family: "Family") -> dict[str, Any]:
-    """Return the facts that a preset adds; a family's own conventions take precedence."""
-    names = INVISIBLE if family.conventions else CONVENTIONS
-    return {name: getattr(preset.spec, name) for name in names} if preset else {}
-
-
-def _check_architecture(sizes: "Facts", preset: Preset, path: Path) -> None:
-    """Raise RequestError unless the sizes in the checkpoint are those of the preset."""
-    expected = asdict(preset.spec) | {"mlp_hidden": preset.spec.hidden}
-    for name in ARCHITECTURE:
-        if sizes[name] != expected[name]:
-            raise RequestError(
-                f"{path} does not fit {preset.name}: {name} is {sizes[name]}, "
-                f"not {expected[name]}.",
-                "give the --model that these weights were trained as, or leave --model out.",
-            )

@@ -32,7 +32,7 @@ class CheckpointHints:
     heads: int | None = None
     """Number of attention heads."""
     activation: str | None = None
-    """Activation of the MLP: `gelu`, `gelu_tanh` or `quick_gelu`."""
+    """Activation of the MLP: `gelu`, `gelu_tanh`, `quick_gelu` or `swiglu`."""
     pool: str | None = None
     """A value of `VitSpec.pool`."""
     norm_eps: float | None = None

@@ -57,7 +57,7 @@ def infer_spec(
     """
     sizes = infer_sizes(tensors, where, original_name)
     known = {name: value for name, value in facts.items() if name in _FIELDS}
-    known |= sizes | _infer_parts(tensors)
+    known |= sizes | infer_parts(tensors)
     known["heads"] = _find_heads(facts.get("heads"), sizes["width"])
     known |= _infer_positions(tensors, known, facts.get("image_size"), where)
     known["pool"] = facts.get("pool") or _infer_pool(known)
@@ -65,6 +65,9 @@ def infer_spec(
         known["pool"] = "token_patch_mean"
     if _is_gated(tensors):
         known["mlp"] = "swiglu"
+    elif known.get("mlp") == "swiglu":
+        message = f"{where}: the layers of its MLP have no gates, as those of swiglu have."
+        raise RequestError(message, "give --activation gelu|gelu_tanh|quick_gelu.")
     _check_known(known, where)
     try:
         return VitSpec(**known)
@@ -129,7 +132,7 @@ def _count_rows(tensor: Tensor) -> int:
     return len(tensor) if tensor.ndim else 0
 
 
-def _infer_parts(tensors: Tensors) -> Facts:
+def infer_parts(tensors: Tensors) -> Facts:
     """Return the fields of VitSpec that say which parts the model has."""
     registers = tensors.get("embedding.register_tokens")
     return {
@@ -156,6 +159,12 @@ def _infer_pool(parts: Facts) -> str:
     """Return the pool that goes with these parts: timm's `fc_norm` goes with the patches' mean."""
     averages = parts["norm_after_pool"] or not parts["class_token"]
     return "patch_mean" if averages else "token"
+
+
+def list_shown(tensors: Tensors, spec: VitSpec) -> frozenset[str]:
+    """Return the fields of `spec`, among those that users change, that its tensors show."""
+    probes = "head.attention_pool.probe" in tensors
+    return frozenset({"pool"} if probes or _takes_two_vectors(tensors, spec.width) else ())
 
 
 def _takes_two_vectors(tensors: Tensors, width: int) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.checkpoints.apply_overrides import apply_overrides
+from vit_export.checkpoints.assumptions import check_settled
 from vit_export.checkpoints.from_file import load_checkpoint
 from vit_export.checkpoints.from_module import load_module
 from vit_export.checkpoints.hints import NO_HINTS, CheckpointHints
@@ -51,11 +52,14 @@ def load(
             any overrides; it raises RequestError where they differ.
 
     Raises:
-        RequestError: there is no such model, or weights, hints or overrides do not fit it.
+        RequestError: there is no such model, weights, hints or overrides do not fit it, or
+            `hints.strict` is set and something would be assumed.
     """
     loaded = _load_as_is(model, weights, seed, hints, overrides)
     if check_reading is not None and not isinstance(model, str | Path | tuple | None):
         check_reading(model, loaded)
+    if hints.strict:
+        check_settled(loaded, str(weights))
     return apply_overrides(loaded, overrides)
 
 

@@ -11,6 +11,7 @@ from vit_export.artifact.outputs import (
 )
 from vit_export.backends import find_backend
 from vit_export.backends.session import RunFailedError, Session
+from vit_export.checkpoints.assumptions import list_caveats
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, silent
 from vit_export.validation.answers import run_batches
@@ -57,7 +58,11 @@ def validate_artifact(
     return replace(
         verdict,
         failures=(*verdict.failures, *problems, *([noise] if noise else [])),
-        caveats=(*verdict.caveats, *find_blindness(expectation)),
+        caveats=(
+            *verdict.caveats,
+            *list_caveats(manifest.assumed),
+            *find_blindness(expectation),
+        ),
         limit=describe_limit(manifest, expectation.tolerance),
         products=session.matmuls_by_dtype(),
     )

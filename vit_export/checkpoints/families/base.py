@@ -46,7 +46,11 @@ class Family:
     transposed: frozenset[str] = frozenset()
     """Our names of matrices that the family stores transposed."""
     conventions: Facts = field(default_factory=dict)
-    """Facts about every model of the family; its file cites the source."""
+    """Facts about the models of the family; its file cites the source."""
+    fixed: frozenset[str] = frozenset()
+    """Conventions that the family's code does not let its users change; the others are assumed."""
+    block: str = ""
+    """Kind of the blocks, where the family's code has other kinds with the same tensors."""
     required: tuple[str, ...] = ()
     """Our names that every model of the family has; a file without them is incomplete."""
     head_has_bias: bool = True

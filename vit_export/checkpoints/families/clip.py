@@ -82,6 +82,7 @@ HUGGING_FACE = Family(
     head_has_bias=False,
     model_types=MODEL_TYPES,
     conventions=CONVENTIONS,
+    fixed=frozenset({"pool"}),
     config_sizes=SIZES,
     config_facts=read_config,
     module_facts=read_module,

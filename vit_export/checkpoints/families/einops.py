@@ -60,6 +60,7 @@ SEED = Family(
         "norm_eps": 1e-5,
         "pool": "mean",
     },
+    fixed=frozenset({"mlp", "norm_eps", "pool"}),
     module_facts=_read_seed_module,
     resampling=WHOLE_PATCHES,
     preprocessing={"resize": 248, "mean": [0.5] * 3, "std": [0.5] * 3},

@@ -45,6 +45,7 @@ VISION_MODEL = Family(
     model_types=("siglip", "siglip_vision_model"),
     config_sizes=SIZES,
     conventions=CONVENTIONS | {"pool": "map"},
+    fixed=frozenset({"pool"}),
     config_facts=read_config,
     module_facts=read_module,
     resampling=NO_ANTIALIAS,

@@ -70,6 +70,7 @@ TIMM = Family(
     model_types=("timm_wrapper",),
     config_sizes={"num_classes": "classes", "num_features": "width"},
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6},
+    block="pre-norm",
     config_facts=timm_config.read_facts,
     config_preprocessing=timm_config.read_preprocessing,
     module_facts=_read_module,
@@ -135,6 +136,7 @@ DINOV2 = Family(
     model_types=("dinov2", "dinov2_with_registers"),
     conventions=CONVENTIONS
     | {"mlp": "gelu", "norm_eps": 1e-6, "pool": "token", "positions": "no_registers"},
+    fixed=frozenset({"mlp", "norm_eps", "pool"}),
     module_facts=lambda module: {"heads": module.num_heads},
     resampling=Resampling(antialias=False, offset=0.1),  # as hubconf.py builds those models
     preprocessing={"resize": 256, **IMAGENET},

@@ -46,6 +46,7 @@ TORCHVISION = Family(
         "pool": "token",
         "heads": HEADS_BY_WIDTH,
     },
+    fixed=frozenset({"mlp", "pool"}),
     module_facts=_read_module,
     resampling=Resampling(antialias=False, align_corners=True),  # as `interpolate_embeddings`
     preprocessing={"resize": 256, "interpolation": "bilinear", **IMAGENET},

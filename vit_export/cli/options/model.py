@@ -32,7 +32,7 @@ HEADS = click.option(
 )
 ACTIVATION = click.option(
     "--activation",
-    type=click.Choice(["gelu", "gelu_tanh", "quick_gelu"]),
+    type=click.Choice(["gelu", "gelu_tanh", "quick_gelu", "swiglu"]),
     help="Activation of the MLPs, if the checkpoint does not record it.",
 )
 POOL = click.option(

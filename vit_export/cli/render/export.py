@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from vit_export.api.result import ExportResult
+from vit_export.cli.render.assumed import describe_assumed
 from vit_export.cli.render.blocks import Block, Line, Span, line
 from vit_export.cli.render.mixed_precision import describe_search
 from vit_export.cli.render.unused import describe_unused
@@ -12,6 +13,7 @@ def describe_export(result: ExportResult) -> Iterator[Block]:
     """Yield where the file is, its size, the origin of its weights, and notes on it."""
     origin = result.origin
     yield line(f"{result.path}: {result.size_bytes / 1e6:.1f} MB, weights: {origin.weights_from}")
+    yield from describe_assumed(origin.assumed)
     if origin.preprocessing:
         yield line(f"preprocessing: {origin.preprocessing}")
     if origin.calibration:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vit_export.api.inspect import Inspection
+from vit_export.cli.render.assumed import describe_assumed
 from vit_export.cli.render.blocks import Block, Table, line, marked_line, row
 from vit_export.cli.render.unused import describe_unused
 
@@ -20,6 +21,7 @@ def describe_inspection(inspection: Inspection) -> Iterator[Block]:
         parts = (inspection.spec, inspection.preprocessing or {}, inspection.metadata)
         rows = (row(name, str(value)) for part in parts for name, value in part.items())
         yield Table(("field", "value"), tuple(rows))
+    yield from describe_assumed(inspection.assumed)
     if inspection.preprocessing_note:
         yield line(f"preprocessing: {inspection.preprocessing_note}")
     if inspection.audit is not None:
