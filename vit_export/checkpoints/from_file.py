@@ -3,22 +3,15 @@
 A preset of the same architecture, or hints, provide what no file records.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from vit_export.checkpoints.architecture import read_architecture
 from vit_export.checkpoints.assumptions import find_assumptions
-from vit_export.checkpoints.consistency import (
-    check_complete,
-    check_config,
-    check_hints,
-    check_model_type,
-)
+from vit_export.checkpoints.consistency import check_model_type
+from vit_export.checkpoints.foreign_json import refuse_foreign_json
 from vit_export.checkpoints.hints import OPTIONS, CheckpointHints
-from vit_export.checkpoints.known_facts import check_preset, gather_facts
 from vit_export.checkpoints.preprocessing import find_preprocessing
-from vit_export.core.errors import RequestError
 from vit_export.data.labels import read_config_labels
 from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import Preset
@@ -53,40 +46,23 @@ def load_checkpoint(
             files, the preset or the hints.
     """
     from vit_export.checkpoints.families import find_family
-    from vit_export.checkpoints.families.naming import build_name_lookup
     from vit_export.checkpoints.families.translation import translate
-    from vit_export.checkpoints.infer_spec import (
-        infer_parts,
-        infer_sizes,
-        infer_spec,
-        list_shown,
-    )
     from vit_export.model.vit.state import fill
 
-    path, config = checkpoint.path, checkpoint.config
-    fields = hints.spec_fields()
+    path, config, fields = checkpoint.path, checkpoint.config, hints.spec_fields()
     family = find_family(checkpoint.tensors, str(path))
     check_model_type(config, family, path)
     where = f"{path} ({family.name})"
     translation = translate(family, checkpoint.tensors)
-    tensors, original_name = translation.tensors, build_name_lookup(family, translation)
-    sizes = infer_sizes(tensors, where, original_name)
-    if preset is not None:
-        check_preset(sizes | infer_parts(tensors), preset, path)
-    with _refuse_foreign_json(path):
-        known = gather_facts(family, config, preset, fields, hints.arch)
-    spec = infer_spec(tensors, known.merged, where, original_name)
-    check_hints(spec, fields, where)
-    vit = fill(spec, tensors, where, original_name, _fix_misfit(fields))
-    with _refuse_foreign_json(path):
-        check_complete(tensors, family, config, original_name, where)
-        check_config(spec, family, config, where)
+    architecture = read_architecture(family, translation, checkpoint, preset, hints)
+    spec, original_name = architecture.spec, architecture.original_name
+    vit = fill(spec, translation.tensors, where, original_name, _fix_misfit(fields))
+    with refuse_foreign_json(path):
         preprocessing, note = find_preprocessing(
             checkpoint, family, preset, spec, needed=needs_preprocessing
         )
         labels = read_config_labels(config, spec.classes or 0, where) if needs_labels else ()
-    settled = known.list_settled(spec) | list_shown(tensors, spec)
-    assumed = find_assumptions(spec, family, settled, note if needs_preprocessing else "")
+    used_note = note if needs_preprocessing else ""
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,
@@ -95,7 +71,7 @@ def load_checkpoint(
         preprocessing_note=note,
         labels=labels or _labels_from_preset(preset, spec),
         resampling=family.resampling,
-        assumed=assumed,
+        assumed=find_assumptions(spec, family, architecture.settled, used_note),
     )
 
 
@@ -117,19 +93,6 @@ def _fix_misfit(hints: Mapping[str, Any]) -> str:
     options = " and ".join(OPTIONS[name] for name in hints)
     fix = "give a whole checkpoint of this family, without tensors of other models"
     return f"{fix}; or leave {options} out." if options else f"{fix}."
-
-
-@contextmanager
-def _refuse_foreign_json(path: Path) -> Iterator[None]:
-    """Raise RequestError if a JSON file beside the checkpoint has an unexpected structure.
-
-    Anybody may have written such a file, so that any key or type may be wrong.
-    """
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        message = f"{path}: its JSON files have an unexpected structure ({error!r})."
-        raise RequestError(message, "copy them again, or give the weights file alone.") from None
 
 
 def _describe_weights(checkpoint: "Checkpoint", unused: Mapping[str, str]) -> str:
