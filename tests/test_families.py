@@ -612,7 +612,7 @@ def test_an_unknown_checkpoint_names_every_family(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "its other weights files: none"),
+        ({}, "holds no weights file"),
         ({"a.pth": b"", "b.pth": b""}, "a.pth, b.pth"),
         ({"model.safetensors.index.json": b"{}"}, "has no weight_map"),
         ({"model.safetensors.index.json": b"{"}, "can't be read"),

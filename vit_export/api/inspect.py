@@ -180,7 +180,7 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
         spec=None,
         preprocessing=None,
         labels=0,
-        unused=translation.unused,
+        unused={**checkpoint.unused, **translation.unused},
     )
     try:
         model = load_checkpoint(checkpoint, preset, hints)

@@ -66,7 +66,9 @@ def load_checkpoint(
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,
-        provenance=_make_provenance(checkpoint, preset, fields, translation.unused),
+        provenance=_make_provenance(
+            checkpoint, preset, fields, {**checkpoint.unused, **translation.unused}
+        ),
         preprocessing=preprocessing,
         preprocessing_note=note,
         labels=labels or _labels_from_preset(preset, spec),

@@ -3,6 +3,8 @@
 The first family whose marks are all present wins, so a family with an additional mark comes first.
 """
 
+from collections.abc import Collection
+
 import torch
 
 from vit_export.checkpoints.families import clip, einops, huggingface, siglip, timm, torchvision
@@ -32,6 +34,11 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
+def recognize(names: Collection[str]) -> Family | None:
+    """Return the family that tensor names belong to; None if there is none."""
+    return next((family for family in FAMILIES if family.recognizes(names)), None)
+
+
 def find_family(state: StateDict, where: str) -> Family:
     """Return the family that the tensor names of `state` belong to.
 
@@ -40,10 +47,10 @@ def find_family(state: StateDict, where: str) -> Family:
             a tensor is on the meta device, sparse or quantized.
     """
     _check_plain(state, where)
-    for family in FAMILIES:
-        if family.recognizes(state.keys()):
-            return family
-    raise _unknown_family(state, where)
+    family = recognize(state.keys())
+    if family is None:
+        raise _unknown_family(state, where)
+    return family
 
 
 def _unknown_family(state: StateDict, where: str) -> RequestError:
@@ -54,8 +61,7 @@ def _unknown_family(state: StateDict, where: str) -> RequestError:
         prefix, family = match
         return RequestError(
             f"{message} Without the prefix {prefix!r} they belong to {family.name}.",
-            f"save those alone: {{n.removeprefix({prefix!r}): t for n, t in state_dict.items() "
-            f"if n.startswith({prefix!r})}}",
+            f"give --prefix {prefix} to leave the other tensors out.",
         )
     known = f"known: {', '.join(family.name for family in FAMILIES)}."
     return RequestError(message + describe_closest(FAMILIES, state), known)

@@ -64,6 +64,7 @@ TIMM = Family(
     name="timm vision_transformer",
     marks=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight"),
     names=NAMES,
+    unused={r"mask_token|masked_embed": "it stands for hidden patches, in training only"},
     unsupported={r".*\.[qk]_norm\..*": "query and key norms"},
     required=("embedding.projection.bias", NORM),
     lacks_norm=_lacks_norm,

@@ -36,7 +36,8 @@ def translate(family: Family, state: StateDict) -> Translation:
     A name that the family does not know stays as it is: `fill` reports it as unexpected.
 
     Raises:
-        RequestError: a tensor belongs to a part that is not supported.
+        RequestError: a tensor belongs to a part that is not supported, or two different ones have
+            the same place in the model.
     """
     tensors: dict[str, Tensor] = {}
     unused: dict[str, str] = {}
@@ -48,10 +49,37 @@ def translate(family: Family, state: StateDict) -> Translation:
             unused[name] = reason
         else:
             ours = _translate_name(family.names, name)
+            if ours in origins:
+                unused[name] = _explain_copy(state, origins[ours], name)
+                continue
             origins[ours] = name
             transposed = ours in family.transposed and tensor.ndim == MATRIX
             tensors[ours] = _reshape_tokens(ours, tensor.T if transposed else tensor)
     return Translation(_fuse(tensors, origins), unused, origins)
+
+
+def _explain_copy(state: StateDict, first: str, second: str) -> str:
+    """Return why the second of two names for one place in the model is unused.
+
+    Raises:
+        RequestError: their tensors differ, so that they belong to two models.
+    """
+    one, other = state[first], state[second]
+    if one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other):
+        return f"it is the same tensor as {first}"
+    prefixes = [f"{prefix}." if prefix else "none" for prefix in _find_prefixes(first, second)]
+    message = f"{first} and {second} have the same place in the model, so that the tensors are "
+    message += f"those of several models, with the prefixes {', '.join(prefixes)}."
+    choice = next(prefix for prefix in reversed(prefixes) if prefix != "none")
+    raise RequestError(message, f"name the one to read, such as --prefix {choice}")
+
+
+def _find_prefixes(first: str, second: str) -> tuple[str, str]:
+    """Return what stands before the last words that two names share."""
+    ours, theirs = first.split("."), second.split(".")
+    while ours and theirs and ours[-1] == theirs[-1]:
+        del ours[-1], theirs[-1]
+    return ".".join(ours), ".".join(theirs)
 
 
 def _check_supported(family: Family, name: str) -> None:
