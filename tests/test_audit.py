@@ -39,7 +39,7 @@ def break_node(model, op_type):
     return model
 
 
-@pytest.mark.parametrize("name", list_presets())
+@pytest.mark.parametrize("name", mark_slow_except(list_presets(), "vit_tiny_patch16_224"))
 def test_every_fusion_of_every_preset_succeeds(name):
     """The presets are made narrow and short here, which leaves the kinds of nodes as they are."""
     spec = load_preset(name).spec

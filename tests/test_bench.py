@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 import torch
 from safetensors.torch import save_file
-from support import expect_error, need, run, run_json, snr_db, tiny_spec
+from support import expect_error, mark_slow_except, need, run, run_json, snr_db, tiny_spec
 
 from vit_export import BuildError, MissingError, RequestError, VitSpec, bench, onnx
 from vit_export.artifact.batch import Batch
@@ -37,8 +37,7 @@ NOISE = np.random.default_rng(3).standard_normal((4, 2, 3, 16, 24), np.float32)
 """Batches to calibrate on (M, B, C, H, W)."""
 
 
-EVERYDAY_BASELINES = sorted(set(BASELINES) - {*INT8_BASELINES, "compile"})
-"""Baselines in fp32 that start without a compiler of C++."""
+FP32_BASELINES = sorted(set(BASELINES) - set(INT8_BASELINES))
 
 
 @pytest.fixture(autouse=True)
@@ -184,16 +183,14 @@ def answer_both(name, vit, folder):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # raised by the baselines' own code
-@pytest.mark.parametrize(
-    "name", [*EVERYDAY_BASELINES, pytest.param("compile", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", mark_slow_except(FP32_BASELINES, "eager"))
 def test_every_baseline_answers_as_the_eager_model(tmp_path, name):
     answers, expected = answer_both(name, random_vit(tiny_spec(depth=1), 7), tmp_path)
     np.testing.assert_allclose(answers, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    "name", ["ort-dynamic", "ort-static", pytest.param("torchao", marks=pytest.mark.slow)]
+    "name", mark_slow_except(["ort-dynamic", "ort-static", "torchao"], "ort-dynamic")
 )
 def test_every_int8_baseline_is_quantized_and_quiet(tmp_path, capfd, name):
     """Its answers are near those of the eager model and not the same."""

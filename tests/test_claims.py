@@ -270,6 +270,7 @@ def test_the_least_exact_arithmetic_sets_the_tolerance():
     assert combine({"unknown"}) == TOLERANCES["fp32"]
 
 
+@pytest.mark.slow  # a search for precisions
 def test_a_budget_only_makes_the_tolerance_stricter(tmp_path):
     path = tmp_path / "f.onnx"
     built = vit_export.onnx("fashion_mnist", path, precision="auto", min_snr=30)

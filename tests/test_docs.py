@@ -85,6 +85,7 @@ def test_python_examples_run(code, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("PROVEN")
 
 
+@pytest.mark.slow  # an export in a process of its own
 def test_the_python_example_of_the_readme_runs(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(code.strip().splitlines()) <= 8

@@ -66,7 +66,8 @@ def test_a_part_adds_its_own_layers_and_no_others(part):
     assert sorted(added) == LAYERS[part]
 
 
-@pytest.mark.parametrize("precision", mark_slow_except(OPTIONS, "int8"))
+@pytest.mark.slow  # an export each
+@pytest.mark.parametrize("precision", OPTIONS)
 @pytest.mark.parametrize("part", PARTS)
 def test_the_arithmetic_of_a_part_is_in_integers(part, precision):
     vit = random_vit(tiny_spec(**WIDE), 0)

@@ -95,6 +95,7 @@ def write_toml(spec, path):
     return path
 
 
+@pytest.mark.slow  # twelve exports
 @pytest.mark.parametrize("target", ["onnx", "torchscript"])
 @pytest.mark.parametrize(
     "variant",

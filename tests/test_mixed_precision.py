@@ -247,6 +247,7 @@ def wide_toml(tmp_path):
     return path
 
 
+@pytest.mark.slow  # several searches
 def test_statistics_of_a_folder_are_collected_once(tmp_path, wide_toml, monkeypatch):
     cache, folder = tmp_path / "cache", tmp_path / "images"
     folder.mkdir()

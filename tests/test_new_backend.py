@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from support import FASHION, ROOT, TAMPERING
 
+pytestmark = pytest.mark.slow  # a copy of the package, imported in processes of their own
+
 IMPORT = "from vit_export.backends.torchscript.backend import TORCHSCRIPT\n"
 LINE = "        TENSORRT,\n"
 
