@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.api.export import export
-from vit_export.api.request import Check, ExportRequest
+from vit_export.api.request import ExportRequest
 from vit_export.api.result import ExportResult
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.precision import Part, QuantizationRequest, Scales
 from vit_export.backends import find_installed_backend
-from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.hints import Check, CheckpointHints
 from vit_export.checkpoints.overrides import (
     ModelOverrides,
     Numbers,

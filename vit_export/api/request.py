@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from vit_export.api.inputs import list_inputs
 from vit_export.artifact.batch import Batch
@@ -11,7 +11,7 @@ from vit_export.artifact.precision import QuantizationRequest
 from vit_export.backends import BACKENDS
 from vit_export.backends.base import Backend
 from vit_export.backends.option import Value
-from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.hints import Check, CheckpointHints
 from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.core.errors import RequestError
 from vit_export.core.figures import resolve_figure
@@ -22,9 +22,6 @@ from vit_export.data.image_folder import find_images
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.checkpoints.load import ModelLike
-
-Check = Literal["off", "auto", "require"]
-"""A value of `--check`: whether the library's own model has to confirm a reading."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

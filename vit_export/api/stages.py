@@ -38,11 +38,12 @@ STAGE_BATCH = Batch(1, 1, 2)
 
 
 def load_model(request: ExportRequest, progress: Progress) -> Model:
-    """Return the eager model of the request, compared with the user's own module if there is one.
+    """Return the eager model of the request, which its library or the user's module confirmed.
 
     Raises:
-        RequestError: there is no such model, weights or overrides do not fit, or the model does not
-            suit an option of the file.
+        RequestError: there is no such model, weights or overrides do not fit, the library's own
+            model answers something else, or the model does not suit an option of the file.
+        MissingError: the library is required and cannot be imported.
     """
     with progress("load"):
         model = load(
@@ -51,6 +52,7 @@ def load_model(request: ExportRequest, progress: Progress) -> Model:
             seed=request.seed,
             hints=request.hints,
             overrides=request.overrides,
+            check=request.check,
             check_reading=check_reading,
         )
     check_interface(

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from vit_export.data.sizes import parse_image_size
 
+Check = Literal["off", "auto", "require"]
+"""A value of `--check`: whether the library's own model has to confirm a reading."""
 OPTIONS = {
     "heads": "--heads",
     "mlp": "--activation",

@@ -8,7 +8,7 @@ from vit_export.checkpoints.apply_overrides import apply_overrides
 from vit_export.checkpoints.assumptions import check_settled
 from vit_export.checkpoints.from_file import load_checkpoint
 from vit_export.checkpoints.from_module import load_module
-from vit_export.checkpoints.hints import NO_HINTS, CheckpointHints
+from vit_export.checkpoints.hints import NO_HINTS, Check, CheckpointHints
 from vit_export.checkpoints.overrides import NO_OVERRIDES, ModelOverrides
 from vit_export.core.errors import RequestError
 from vit_export.model.model import Model, Provenance
@@ -16,14 +16,15 @@ from vit_export.model.vit.presets import DEFAULT, Preset, load_preset
 from vit_export.model.vit.spec_checks import check_divides
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor, nn
 
+    from vit_export.checkpoints.files import Checkpoint
+    from vit_export.checkpoints.libraries.judging import CheckReading
     from vit_export.model.vit.spec import VitSpec
 
     ModelLike = str | Path | nn.Module | tuple[VitSpec, Mapping[str, Tensor]]
-    CheckReading = Callable[[nn.Module, Model], None]
 
 
 def load(
@@ -33,6 +34,7 @@ def load(
     seed: int = 0,
     hints: CheckpointHints = NO_HINTS,
     overrides: ModelOverrides = NO_OVERRIDES,
+    check: Check = "auto",
     check_reading: "CheckReading | None" = None,
 ) -> Model:
     """Return the eager model that a request names.
@@ -48,59 +50,93 @@ def load(
         overrides: properties that the exported model has instead of the checkpoint's. Trained
             position embeddings are resampled to another image size. Another number of classes needs
             random weights.
-        check_reading: called with a module in memory and the model that was read from it, before
-            any overrides; it raises RequestError where they differ.
+        check: whether the library's own model has to confirm what was read from `weights`.
+        check_reading: called with the judge of a reading (the library's own model, or the module in
+            memory) and the model that was read, before any overrides; see `CheckReading`. Without
+            it nothing is checked.
 
     Raises:
         RequestError: there is no such model, weights, hints or overrides do not fit it, or
             `hints.strict` is set and something would be assumed.
+        MissingError: `check` requires a library that cannot be imported.
     """
-    loaded = _load_as_is(model, weights, seed, hints, overrides)
-    if check_reading is not None and not isinstance(model, str | Path | tuple | None):
-        check_reading(model, loaded)
+    if model is not None and not isinstance(model, str | Path):
+        loaded = _load_from_memory(model, weights, hints, check_reading)
+    elif weights is not None:
+        preset = None if model is None else str(model)
+        loaded, checkpoint = _load_from_weights(weights, preset, hints, overrides)
+        if check_reading is not None:
+            loaded = _have_judged(loaded, checkpoint, hints, check, check_reading)
+    else:
+        loaded = _load_preset(str(model or DEFAULT), seed, hints, overrides)
     if hints.strict:
         check_settled(loaded, str(weights))
     return apply_overrides(loaded, overrides)
 
 
-def _load_as_is(
-    model: "ModelLike | None",
+def _load_from_memory(
+    model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]",
     weights: Path | None,
-    seed: int,
     hints: CheckpointHints,
-    overrides: ModelOverrides,
+    check_reading: "CheckReading | None",
 ) -> Model:
-    if model is not None and not isinstance(model, str | Path):
-        if weights or hints.list_options():
-            raise RequestError(
-                "A model in memory has its own weights and needs no hints about them.",
-                "leave both out.",
-            )
-        return load_module(model)
-    if weights is not None:
-        return _from_weights(weights, None if model is None else str(model), hints, overrides)
+    if weights or hints.list_options():
+        raise RequestError(
+            "A model in memory has its own weights and needs no hints about them.",
+            "leave both out.",
+        )
+    loaded = load_module(model)
+    if check_reading is None or isinstance(model, tuple):
+        return loaded
+    from vit_export.checkpoints.libraries.judging import describe_judge
+    from vit_export.checkpoints.libraries.live import judge_module
+
+    judge = judge_module(model)
+    return replace(loaded, reading=describe_judge(judge, check_reading(judge, loaded)))
+
+
+def _load_preset(name: str, seed: int, hints: CheckpointHints, overrides: ModelOverrides) -> Model:
     if hints.list_options():
         options = " and ".join(hints.list_options())
         raise RequestError(f"There is no checkpoint for {options}.", "give --weights too.")
-    preset = load_preset(str(model or DEFAULT))
+    preset = load_preset(name)
     if preset.weights is not None:
         return _load_shipped(preset, preset.weights)
     return _build_random(preset, seed, overrides.spec_changes(preset.spec))
 
 
-def _from_weights(
-    weights: Path, preset: str | None, hints: CheckpointHints, overrides: ModelOverrides
-) -> Model:
+def _load_from_weights(
+    weights: Path,
+    preset: str | None,
+    hints: CheckpointHints,
+    overrides: ModelOverrides,
+) -> "tuple[Model, Checkpoint]":
     from vit_export.checkpoints.files import read_checkpoint
+    from vit_export.checkpoints.libraries.arch import add_arch
 
-    needs_labels = overrides.labels is None and overrides.outputs not in {"features", "tokens"}
-    return load_checkpoint(
-        read_checkpoint(weights, prefix=hints.prefix, base=hints.base),
+    checkpoint = read_checkpoint(weights, prefix=hints.prefix, base=hints.base)
+    checkpoint = add_arch(checkpoint, hints)
+    loaded = load_checkpoint(
+        checkpoint,
         None if preset is None else load_preset(preset),
         hints,
         needs_preprocessing=not overrides.preprocessing.complete,
-        needs_labels=needs_labels,
+        needs_labels=overrides.labels is None and overrides.outputs not in {"features", "tokens"},
     )
+    return loaded, checkpoint
+
+
+def _have_judged(
+    model: Model,
+    checkpoint: "Checkpoint",
+    hints: CheckpointHints,
+    check: Check,
+    check_reading: "CheckReading",
+) -> Model:
+    from vit_export.checkpoints.libraries.judging import judge_reading
+
+    reading = judge_reading(checkpoint, model, check, check_reading, has_arch=bool(hints.arch))
+    return replace(model, reading=reading)
 
 
 def _load_shipped(preset: Preset, weights: Path) -> Model:

@@ -69,6 +69,8 @@ class Family:
     """Facts from a module in memory."""
     resampling: Resampling = TIMM_RESAMPLING
     """How the family's own code resamples positions to another grid."""
+    library: str = ""
+    """Name in `LIBRARIES` of the library that has these models; empty if none has."""
     processor: str | None = None
     """Class of its image processor in `transformers`, for files that do not name one."""
     preprocessing: Mapping[str, Any] | None = None

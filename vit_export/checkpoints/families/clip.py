@@ -29,6 +29,7 @@ MODEL_TYPES = ("clip", "clip_vision_model")
 
 OPENAI = Family(
     name="OpenAI or OpenCLIP image tower",
+    library="open_clip",
     marks=(r"visual\.transformer\.resblocks\.0\.attn\.in_proj_weight",),
     names={
         r"visual\.class_embedding": "embedding.class_token",
@@ -57,6 +58,7 @@ OPENAI = Family(
 
 HUGGING_FACE = Family(
     name="Hugging Face CLIP image tower",
+    library="transformers",
     marks=(VISION + r"pre_layrnorm\.weight", LAYER + r"self_attn\.q_proj\.weight"),
     names={
         VISION + r"embeddings\.class_embedding": "embedding.class_token",

@@ -98,6 +98,7 @@ def _read_dinov2_module(module: nn.Module) -> Facts:
 
 VIT = Family(
     name="Hugging Face ViT",
+    library="transformers",
     marks=(EMBEDDING + r"cls_token", LAYER + r"layernorm_before\.weight"),
     names=VIT_NAMES,
     unused=UNUSED,
@@ -140,6 +141,7 @@ DEIT = replace(
 
 DINOV2 = Family(
     name="Hugging Face DINOv2",
+    library="transformers",
     marks=(EMBEDDING + r"cls_token", LAYER + r"layer_scale1\.lambda1"),
     names=SHARED
     | {

@@ -30,6 +30,7 @@ PREPROCESSING = {"resize": [224, 224], **INCEPTION}
 
 VISION_MODEL = Family(
     name="Hugging Face SigLIP image tower",
+    library="transformers",
     marks=(HEAD + r"probe", LAYER + r"self_attn\.q_proj\.weight"),
     names={**CLIP.names}
     | {

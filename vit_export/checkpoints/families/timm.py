@@ -62,6 +62,7 @@ def _lacks_norm(config: Mapping[str, Any]) -> bool:
 
 TIMM = Family(
     name="timm vision_transformer",
+    library="timm",
     marks=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight"),
     names=NAMES,
     unused={r"mask_token|masked_embed": "it stands for hidden patches, in training only"},

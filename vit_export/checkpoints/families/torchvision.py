@@ -22,6 +22,7 @@ def _read_module(module: nn.Module) -> Facts:
 
 TORCHVISION = Family(
     name="torchvision",
+    library="torchvision",
     marks=(r"encoder\.layers\.encoder_layer_0\.self_attention\.in_proj_weight",),
     names={
         r"class_token": "embedding.class_token",
