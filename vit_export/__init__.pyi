@@ -12,11 +12,11 @@ from vit_export.api.inspect import inspect as inspect
 from vit_export.api.locate import locate as locate
 from vit_export.api.models import models as models
 from vit_export.api.predict import predict as predict
-from vit_export.api.request import Check
 from vit_export.api.result import ExportResult
 from vit_export.api.summary import summary as summary
 from vit_export.api.validate import validate as validate
 from vit_export.artifact.precision import Part, Scales
+from vit_export.checkpoints.hints import Check
 from vit_export.checkpoints.load import ModelLike
 from vit_export.checkpoints.overrides import (
     Numbers,

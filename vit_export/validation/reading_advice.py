@@ -4,17 +4,17 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from vit_export.checkpoints.hints import OPTIONS
 from vit_export.core.errors import RequestError
-from vit_export.model.vit.spec import VitSpec
+from vit_export.model.vit.choices import Pool
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.checkpoints.libraries.base import Judge
     from vit_export.model.model import Model
 
 FIELDS = ("heads", "mlp", "pool", "norm_eps")
-"""Fields of VitSpec that an option sets and a module's attributes show."""
+"""Fields of the spec that an option sets and a module's attributes show."""
 CHOICES = {
     "mlp": ("gelu", "gelu_tanh", "quick_gelu"),
-    "pool": get_args(VitSpec.__annotations__["pool"]),
+    "pool": get_args(Pool),
 }
 """Values that the options take."""
 
@@ -28,11 +28,15 @@ def advise(judge: "Judge", model: "Model") -> str:
     facts = _read_facts(judge)
     if judge.is_live:
         return LIVE_FIX
+    actual = {name: getattr(model.vit.spec, name) for name in FIELDS}
+    hints = [name for name in FIELDS if name in model.provenance.overrides]
+    wrong = [name for name in hints if facts.get(name) != actual[name]]
+    if wrong:
+        return f"leave {' and '.join(OPTIONS[name] for name in wrong)} out."
     options = [
         f"{OPTIONS[name]} {facts[name]}"
         for name in FIELDS
-        if name in facts
-        and facts[name] != getattr(model.vit.spec, name)
+        if facts.get(name, actual[name]) != actual[name]
         and (name not in CHOICES or facts[name] in CHOICES[name])
     ]
     if options:

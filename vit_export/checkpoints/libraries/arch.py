@@ -10,7 +10,7 @@ from typing import Self
 from vit_export.checkpoints.files import Checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.libraries import LIBRARIES
-from vit_export.checkpoints.libraries.base import Absence, Library, import_library
+from vit_export.checkpoints.libraries.base import Absence, Library, import_library, quiet
 from vit_export.core.errors import RequestError, did_you_mean
 
 
@@ -54,8 +54,10 @@ def add_arch(checkpoint: Checkpoint, hints: CheckpointHints) -> Checkpoint:
     module = import_library(arch.library)
     if isinstance(module, Absence):
         return replace(checkpoint, config=arch.library.sketch(arch.name))
-    arch.library.check_name(module, arch.name)
-    return replace(checkpoint, config=arch.library.describe(module, arch.name, checkpoint, hints))
+    with quiet():
+        arch.library.check_name(module, arch.name)
+        config = arch.library.describe(module, arch.name, checkpoint, hints)
+    return replace(checkpoint, config=config)
 
 
 def _check_agrees(checkpoint: Checkpoint, arch: Arch) -> None:

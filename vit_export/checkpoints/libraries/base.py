@@ -21,6 +21,8 @@ from vit_export.core.errors import RequestError, did_you_mean
 
 Config = Mapping[str, Any]
 """Content of a config.json."""
+MISFIT = "give the --arch or the config.json that the weights were saved with, or --check off."
+OTHER_ARCH = "give the --arch that the weights were saved with, or leave it out."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -163,14 +165,11 @@ def load_tensors(
 
 
 def check_shapes(
-    misfits: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]], where: str
+    misfits: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]], where: str, fix: str = MISFIT
 ) -> None:
     """Raise RequestError if a tensor of the checkpoint has another shape in the model."""
     if misfits:
         name, (actual, expected) = next(iter(misfits.items()))
         more = f", and {len(misfits) - 1} more" if len(misfits) > 1 else ""
         message = f"{where} does not take these tensors: {name} is {actual} instead of {expected}"
-        raise RequestError(f"{message}{more}.", MISFIT)
-
-
-MISFIT = "give the --arch, or the config.json, that the weights were saved with; or --check off."
+        raise RequestError(f"{message}{more}.", fix)

@@ -13,6 +13,7 @@ from vit_export.checkpoints.libraries.base import (
     Judge,
     Library,
     import_library,
+    quiet,
 )
 from vit_export.core.errors import MissingError, RequestError
 from vit_export.model.model import Model
@@ -58,7 +59,8 @@ def judge_reading(
     if isinstance(module, Absence):
         return _explain_absence(module, check)
     try:
-        judge = library.build(module, checkpoint.config, checkpoint.tensors)
+        with quiet():
+            judge = library.build(module, checkpoint.config, checkpoint.tensors)
     except CannotJudgeError as error:
         if check == "require" or has_arch:
             raise

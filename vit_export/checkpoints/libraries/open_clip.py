@@ -16,7 +16,6 @@ from vit_export.checkpoints.libraries.base import (
     Library,
     first_line,
     load_tensors,
-    quiet,
 )
 
 KEY = "model_cfg"
@@ -51,8 +50,7 @@ def _build(open_clip: Any, config: Config, tensors: Mapping[str, Tensor]) -> Jud
     custom = arguments.pop("custom_text", False) or "hf_model_name" in arguments.get("text_cfg", {})
     kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
     try:
-        with quiet():
-            module = kind(**arguments).float().eval()
+        module = kind(**arguments).float().eval()
     except Exception as error:  # noqa: BLE001 values of anybody reach constructors unchecked
         message = f"open_clip cannot build its {_find_name(config)} ({first_line(error)})."
         raise CannotJudgeError(message, MISFIT) from None

@@ -14,14 +14,16 @@ from vit_export.checkpoints.files import Checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.libraries.base import (
     MISFIT,
+    OTHER_ARCH,
     CannotJudgeError,
     Config,
     Judge,
     Library,
+    check_shapes,
     first_line,
     load_tensors,
-    quiet,
 )
+from vit_export.core.errors import RequestError
 
 POOLS: Mapping[str, Mapping[str, Any]] = {
     "token": {"global_pool": "token"},
@@ -52,6 +54,7 @@ def _describe(timm: Any, name: str, checkpoint: Checkpoint, hints: CheckpointHin
         arguments["in_chans"] = projection.shape[1]
     with torch.device("meta"):
         model = _create(timm, name, {"num_classes": classes, **arguments}, f"timm:{name}")
+    _check_takes(model, tensors, name)
     if "fc_norm.weight" in tensors and "fc_norm.weight" not in model.state_dict():
         arguments.setdefault("global_pool", "avg")
     size = hints.spec_fields().get("image_size") or _find_size(model, tensors)
@@ -70,6 +73,21 @@ def _describe(timm: Any, name: str, checkpoint: Checkpoint, hints: CheckpointHin
     }
 
 
+def _check_takes(model: Any, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Raise RequestError unless the model has these tensors, their positions aside."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+    if not shapes.keys() & tensors.keys():
+        first, own = next(iter(tensors)), next(iter(shapes))
+        message = f"timm's {name} has other tensors: {own} and more, and no {first}."
+        raise RequestError(message, OTHER_ARCH)
+    misfits = {
+        key: (tuple(tensor.shape), shapes[key])
+        for key, tensor in tensors.items()
+        if key in shapes and tuple(tensor.shape) != shapes[key] and key != "pos_embed"
+    }
+    check_shapes(misfits, f"timm's {name}", OTHER_ARCH)
+
+
 def _translate_hints(hints: CheckpointHints) -> dict[str, Any]:
     """Return the hints as arguments of timm's `VisionTransformer`."""
     arguments: dict[str, Any] = {**POOLS.get(hints.pool or "", {})}
@@ -86,7 +104,10 @@ def _find_size(model: Any, tensors: Mapping[str, Tensor]) -> tuple[int, int] | N
     if positions is None or own is None or positions.shape == own.shape:
         return None
     prefix = own.shape[1] - model.patch_embed.num_patches
-    side = isqrt(max(positions.shape[-2] - prefix, 0))
+    count = positions.shape[-2] - prefix
+    side = isqrt(max(count, 0))
+    if side**2 != count:
+        return None
     patch, _ = model.patch_embed.patch_size
     return (side * patch, side * patch)
 
@@ -98,8 +119,7 @@ def _create(timm: Any, name: str, arguments: Mapping[str, Any], where: str) -> A
         CannotJudgeError: timm has no such model, or it does not take the arguments.
     """
     try:
-        with quiet():
-            return timm.create_model(name, pretrained=False, **arguments)
+        return timm.create_model(name, pretrained=False, **arguments)
     except Exception as error:  # noqa: BLE001 arguments of anybody reach constructors unchecked
         message = f"timm cannot build the model that {where} names ({first_line(error)})."
         raise CannotJudgeError(message, MISFIT) from None

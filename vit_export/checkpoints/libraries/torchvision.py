@@ -16,7 +16,6 @@ from vit_export.checkpoints.libraries.base import (
     Library,
     first_line,
     load_tensors,
-    quiet,
 )
 
 KEY = "torchvision"
@@ -63,8 +62,7 @@ def _build(torchvision: Any, config: Config, tensors: Mapping[str, Tensor]) -> J
 
     name, arguments = _find_name(config), config.get("arguments", {})
     try:
-        with quiet():
-            module = torchvision.models.get_model(name, weights=None, **arguments).float().eval()
+        module = torchvision.models.get_model(name, weights=None, **arguments).float().eval()
     except Exception as error:  # noqa: BLE001 arguments of anybody reach constructors unchecked
         message = f"torchvision cannot build its {name} ({first_line(error)})."
         raise CannotJudgeError(message, MISFIT) from None

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from math import isqrt
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from vit_export.checkpoints.files import Checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.libraries.base import (
     MISFIT,
+    OTHER_ARCH,
     CannotJudgeError,
     Config,
     Judge,
@@ -18,8 +20,11 @@ from vit_export.checkpoints.libraries.base import (
     check_shapes,
     fill_missing,
     first_line,
-    quiet,
 )
+from vit_export.core.errors import RequestError
+
+if TYPE_CHECKING:
+    from vit_export.checkpoints.families.base import Family
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "quick_gelu": "quick_gelu"}
 """Our names of activations to those of transformers."""
@@ -52,15 +57,47 @@ def _describe(
     lookup = build_name_lookup(family, translation)
     sizes = infer_sizes(translation.tensors, where, lookup)
     vision = {theirs: sizes[ours] for theirs, ours in family.config_sizes.items() if ours in sizes}
-    vision |= _translate_hints(hints)
+    side = _find_side(translation.tensors)
+    vision |= ({"image_size": side} if side else {}) | _translate_hints(hints)
     kind = _find_class(transformers, name).config_class
+    _check_heads(kind(), vision, name)
     values = {"vision_config": vision} if "vision_config" in kind.sub_configs else vision
     if sizes["projection"] is not None:
         values["projection_dim"] = sizes["projection"]
     config: dict[str, Any] = kind(**values).to_dict()
+    _check_family(config, family, name, where)
     config.pop("id2label", None)  # names such as LABEL_0
     labels = {"num_labels": sizes["classes"]} if sizes["classes"] else {}
     return config | {"architectures": [name]} | labels
+
+
+def _find_side(tensors: Mapping[str, Tensor]) -> int | None:
+    """Return the side of square images that the number of positions shows, in pixels."""
+    registers = len(tensors.get("embedding.register_tokens", ()))
+    others = sum(f"embedding.{kind}_token" in tensors for kind in ("class", "distillation"))
+    count, patch = len(tensors["embedding.positions"]), tensors["embedding.projection.weight"]
+    for prefix in (others + registers, others, 0):
+        side = isqrt(max(count - prefix, 0))
+        if side and side**2 == count - prefix:
+            return side * int(patch.shape[-1])
+    return None
+
+
+def _check_family(config: Config, family: "Family", name: str, where: str) -> None:
+    """Raise RequestError unless the class that `--arch` names is one of the tensors' family."""
+    types = {config.get("model_type"), config.get("vision_config", {}).get("model_type")}
+    if family.model_types and not types & {*family.model_types}:
+        message = f"--arch names {name}, and the tensors of {where} are {family.name}."
+        raise RequestError(message, OTHER_ARCH)
+
+
+def _check_heads(default: Any, vision: Mapping[str, Any], name: str) -> None:
+    """Raise RequestError if the heads are a default of the class, for models of another width."""
+    default = getattr(default, "vision_config", default)
+    width = vision.get("hidden_size")
+    if "num_attention_heads" not in vision and width != default.hidden_size:
+        message = f"transformers:{name} does not say how many heads a width of {width} has."
+        raise RequestError(message, "give --heads N too.")
 
 
 def _translate_hints(hints: CheckpointHints) -> dict[str, Any]:
@@ -104,7 +141,7 @@ def _build(transformers: Any, config: Config, tensors: Mapping[str, Tensor]) -> 
     name = _find_name(config)
     kind = _find_class(transformers, name)
     try:
-        with _silence(transformers):
+        with _hide_progress(transformers):
             module, report = kind.from_pretrained(
                 None,
                 config=kind.config_class.from_dict(dict(config)),
@@ -154,14 +191,13 @@ def _answer_unmasked(module: Any, images: Tensor) -> Any:
 
 
 @contextmanager
-def _silence(transformers: Any) -> Iterator[None]:
-    """Let transformers neither log nor draw a progress bar while it is open."""
+def _hide_progress(transformers: Any) -> Iterator[None]:
+    """Let transformers draw no progress bar while it is open."""
     log = transformers.utils.logging
     shown = log.is_progress_bar_enabled()
     log.disable_progress_bar()
     try:
-        with quiet():
-            yield
+        yield
     finally:
         if shown:
             log.enable_progress_bar()
