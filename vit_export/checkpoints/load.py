@@ -135,8 +135,7 @@ def _have_judged(
 ) -> Model:
     from vit_export.checkpoints.libraries.judging import judge_reading
 
-    reading = judge_reading(checkpoint, model, check, check_reading, has_arch=bool(hints.arch))
-    return replace(model, reading=reading)
+    return judge_reading(checkpoint, model, check, check_reading, has_arch=bool(hints.arch))
 
 
 def _load_shipped(preset: Preset, weights: Path) -> Model:

@@ -1,7 +1,9 @@
 """Which library's model judges the reading of a checkpoint, or why none can."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from vit_export.checkpoints.assumptions import NO_READING
 from vit_export.checkpoints.families import find_family
 from vit_export.checkpoints.families.base import Family
 from vit_export.checkpoints.files import Checkpoint
@@ -34,8 +36,10 @@ def judge_reading(
     check_reading: CheckReading,
     *,
     has_arch: bool = False,
-) -> str:
-    """Have the library's own model confirm what was read; return a phrase for reports.
+) -> Model:
+    """Return `model` with the phrase about its reading, after the library's own model confirmed it.
+
+    Nothing that the answers depend on is assumed any more once a library confirmed them all.
 
     Args:
         checkpoint: its config.json names the library's model.
@@ -51,25 +55,27 @@ def judge_reading(
         MissingError: the library is not installed or does not import, and `check` requires it.
     """
     if check == "off":
-        return f"{ALONE}, with --check off"
+        return replace(model, reading=f"{ALONE}, with --check off")
     library = find_library(checkpoint)
     if library is None:
-        return _explain_nameless(checkpoint, check)
+        return replace(model, reading=_explain_nameless(checkpoint, check))
     module = import_library(library)
     if isinstance(module, Absence):
-        return _explain_absence(module, check)
+        return replace(model, reading=_explain_absence(module, check))
     try:
         with quiet():
             judge = library.build(module, checkpoint.config, checkpoint.tensors)
     except CannotJudgeError as error:
         if check == "require" or has_arch:
             raise
-        return f"{ALONE}: {error.message.rstrip('.')}"
+        return replace(model, reading=f"{ALONE}: {error.message.rstrip('.')}")
     unchecked = check_reading(judge, model)
     if unchecked and check == "require":
         message = f"{checkpoint.path}: {judge.origin} has no answer that checks {unchecked}."
         raise RequestError(message, "give --check auto.")
-    return describe_judge(judge, unchecked)
+    left = {name: value for name, value in model.assumed.items() if name in NO_READING}
+    assumed = model.assumed if unchecked else left
+    return replace(model, reading=describe_judge(judge, unchecked), assumed=assumed)
 
 
 def find_library(checkpoint: Checkpoint) -> Library | None:
