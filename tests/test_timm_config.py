@@ -37,7 +37,8 @@ def test_a_folder_of_timm_needs_no_option(tmp_path, name):
 def test_arguments_win_over_the_architecture():
     config = {"architecture": "vit_tiny_patch16_224", "global_pool": "token"}
     config["model_args"] = {"num_heads": 6, "act_layer": "quick_gelu", "global_pool": "avg"}
-    expected = {"heads": 6, "mlp": "quick_gelu", "pool": "patch_mean"}
+    expected = {"heads": 6, "mlp": "quick_gelu", "pool": "patch_mean", "norm_eps": 1e-6}
+    expected |= {"positions": "all"}
     assert timm_config.read_facts(config) == expected
 
 

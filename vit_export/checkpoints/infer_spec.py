@@ -8,12 +8,12 @@ option, and a later source overrides an earlier one. They are never guessed.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from math import isqrt
 from typing import Any, get_args
 
 from torch import Tensor
 
 from vit_export.checkpoints.families.base import Facts
+from vit_export.checkpoints.infer_positions import infer_positions
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.choices import Mlp
 from vit_export.model.vit.spec import VitSpec
@@ -48,7 +48,8 @@ def infer_spec(
     Args:
         tensors: tensors of the checkpoint under our names.
         facts: fields of VitSpec that are known from elsewhere. `image_size` settles the grid where
-            the number of positions is not a square; `heads` may be a mapping from width.
+            the number of positions is not a square, `likely_size` where it fits; `heads` may be a
+            mapping from width.
         where: the checkpoint, for errors.
         original_name: function from our name of a tensor to the checkpoint's, for errors.
 
@@ -59,7 +60,7 @@ def infer_spec(
     known = {name: value for name, value in facts.items() if name in _FIELDS}
     known |= sizes | infer_parts(tensors)
     known["heads"] = _find_heads(facts.get("heads"), sizes["width"])
-    known |= _infer_positions(tensors, known, facts.get("image_size"), where)
+    known |= infer_positions(tensors, known, facts, where)
     known["pool"] = facts.get("pool") or _infer_pool(known)
     if _takes_two_vectors(tensors, sizes["width"]):
         known["pool"] = "token_patch_mean"
@@ -180,30 +181,3 @@ def _is_gated(tensors: Tensors) -> bool:
     expand = tensors.get("blocks.0.mlp.expand.weight")
     hidden = tensors["blocks.0.mlp.contract.weight"].shape[1]
     return expand is not None and _count_rows(expand) == 2 * hidden
-
-
-def _infer_positions(tensors: Tensors, known: Facts, size: Any, where: str) -> Facts:
-    """Return which tokens the positions cover, and the image size that fits their number."""
-    count, patch = len(tensors["embedding.positions"]), known["patch_size"]
-    registers = known["register_tokens"]
-    prefix = known["class_token"] + known["distillation_token"] + registers
-    prefix_lengths = {"all": prefix, "no_registers": prefix - registers, "patches": 0}
-    kinds = (known["positions"],) if "positions" in known else tuple(prefix_lengths)
-    patch_counts = {kind: count - prefix_lengths[kind] for kind in kinds}
-    if size is not None:
-        patches = (size[0] // patch) * (size[1] // patch)
-        candidates = [(kind, size) for kind, number in patch_counts.items() if number == patches]
-    else:
-        candidates = [
-            (kind, (side * patch, side * patch))
-            for kind, number in patch_counts.items()
-            if (side := isqrt(max(number, 0))) ** 2 == number
-        ]
-    # with few prefix tokens, several kinds cover the same tokens and are equivalent
-    if len({patch_counts[kind] for kind, _ in candidates}) != 1:
-        message = f"{where}: {count} positions don't show the size of the images."
-        if size is not None:
-            message = f"{where}: {count} positions are not those of {size[0]}x{size[1]} images."
-        raise RequestError(message, "give --trained-size HxW.")
-    kind, size = candidates[0]
-    return {"positions": kind, "image_size": tuple(size)}

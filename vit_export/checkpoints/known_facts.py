@@ -54,6 +54,8 @@ class KnownFacts:
         settled = {*self.recorded}
         if self.names_architecture:
             settled.add(BLOCK)
+        if self.recorded.get("likely_size") == spec.image_size:
+            settled.add("image_size")
         if self.follows_library:
             settled |= {*self.family.conventions}
         if self.preset is not None:  # it gives a value, or confirms that of the family

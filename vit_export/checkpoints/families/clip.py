@@ -22,6 +22,7 @@ CONVENTIONS: Facts = {
     "attention_scale": "head_dim",
     "norm_eps": 1e-5,
     "pool": "token",
+    "positions": "all",
 }
 TEXT = "it belongs to the text tower"
 REQUIRED = ("embedding.class_token", "embedding_norm.weight", "head.norm.weight")

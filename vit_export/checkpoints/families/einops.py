@@ -59,6 +59,7 @@ SEED = Family(
         "mlp": "gelu",
         "norm_eps": 1e-5,
         "pool": "mean",
+        "positions": "all",
     },
     fixed=frozenset({"mlp", "norm_eps", "pool"}),
     module_facts=_read_seed_module,

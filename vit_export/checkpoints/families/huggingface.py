@@ -46,6 +46,7 @@ VIT_NAMES = SHARED | {
     LAYER + r"output\.dense\.(\w+)": r"blocks.\1.mlp.contract.\2",
 }
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim", "pool": "token"}
+CONVENTIONS |= {"positions": "all"}
 NO_ANTIALIAS = Resampling(antialias=False, drops_rim=True)
 """As every `interpolate_pos_encoding` there does, except that of DINOv2 with registers."""
 SIZES = {

@@ -39,6 +39,7 @@ NAMES = {
 NORM = r"head\.(norm|pooled_norm)\.weight"
 NORMLESS = r".*_radio_.*|vit_intern300m_.*"
 """Names of architectures that timm builds with `final_norm=False`."""
+UNSUPPORTED = {r".*\.[qk]_norm\..*": "query and key norms"}
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim"}
 ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "swiglu"}
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -51,7 +52,11 @@ def _read_module(module: nn.Module) -> Facts:
     activation = type(block.mlp.act).__name__  # `infer_spec` refuses an unknown one by its name
     facts["mlp"] = ACTIVATIONS.get(activation, activation)
     pool = timm_config.translate_pool(str(getattr(module, "global_pool", "token")))
-    return facts | ({"pool": pool} if pool else {})
+    if pool == "patch_mean" and getattr(module, "pool_include_prefix", False):
+        pool = "mean"
+    if isinstance(size := getattr(module.patch_embed, "img_size", None), tuple):
+        facts["image_size"] = size
+    return facts | {"pool": pool}
 
 
 def _lacks_norm(config: Mapping[str, Any]) -> bool:
@@ -66,7 +71,7 @@ TIMM = Family(
     marks=(r"blocks\.0\.attn\.qkv\.weight", r"patch_embed\.proj\.weight"),
     names=NAMES,
     unused={r"mask_token|masked_embed": "it stands for hidden patches, in training only"},
-    unsupported={r".*\.[qk]_norm\..*": "query and key norms"},
+    unsupported=UNSUPPORTED | {r"attn_pool\..*": "pooling by attention (prr)"},
     required=("embedding.projection.bias", NORM),
     lacks_norm=_lacks_norm,
     model_types=("timm_wrapper",),
@@ -116,7 +121,7 @@ TIMM_SIGLIP = replace(
         r"attn_pool\.mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
     },
     unsupported={
-        **TIMM.unsupported,
+        **UNSUPPORTED,
         r"(cls|reg)_token": "a probe that attends to the patches alone",
     },
     conventions=CONVENTIONS | {"norm_eps": 1e-6, "pool": "map"},

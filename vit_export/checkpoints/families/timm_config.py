@@ -1,42 +1,23 @@
 """Facts and preprocessing from timm's config.json, as `timm.models.save_for_hf` writes it.
 
-It names the architecture, and changes to it under `model_args`. The heads and activations of the
-architectures are those of timm/models/vision_transformer.py and deit.py.
+It names the architecture, and changes to it under `model_args`. Files of 2021 and 2022 have one
+level: what later stands in `pretrained_cfg` stands beside the name.
 """
 
-import re
 from collections.abc import Mapping
 from math import floor
 from typing import Any
 
 from vit_export.checkpoints.families.base import Facts
+from vit_export.checkpoints.families.timm_architectures import (
+    find_unsupported,
+    read_architecture_facts,
+)
 from vit_export.core.errors import RequestError
 
-POOLS = {"token": "token", "avg": "patch_mean", "map": "map"}
-UNSUPPORTED = (
-    (r"vit_.*rpn_\d+", "norms behind attention and MLP (ResPostBlock)"),
-    (r"vit_pe_.*|vit_.*_rope_.*|.*dinov3.*|.*_lingbot|eva02_.*", "rotary positions (EvaBlock)"),
-    (r"vit_.*_\d+x2_\d+", "parallel blocks (ParallelThingsBlock)"),
-    (r"vit_.*_xp_\d+|vit_pwee_.*", "parallel attention and MLP (ParallelScalingBlock)"),
-    (r"vit_dpwee_.*|vit_dwee_.*|vit_dlittle_.*", "differential attention"),
-    (r"naflexvit_.*", "images of any grid (NaFlexVit)"),
-)
-"""Names of architectures to a part that a plain block does not have; the first match wins."""
+POOLS = {"token": "token", "avg": "patch_mean", "map": "map", "": "none"}
 CODE = ("block_fn", "attn_layer", "mlp_layer", "norm_layer", "embed_layer", "embed_norm_layer")
 """Arguments that replace the code of a part; the tensors need not show that."""
-OURS = r"(vit|deit|deit3|flexivit|eva_large)_.*"
-HEADS = (
-    (r"vit_base_patch16_gap_.*", {768: 16}),
-    (r"vit_giantopt_.*", {1536: 16}),
-    (OURS, {64 * heads: heads for heads in (3, 4, 5, 6, 8, 10, 12, 13, 14, 16, 24)}),
-    (OURS, dict.fromkeys((1152, 1280, 1408, 1664), 16)),
-)
-"""Names of architectures to heads by width; the first match wins."""
-TANH = (
-    r"vit_(base_patch32|giantopt_patch16|so400m_patch16)_siglip_.*|vit_large_.*_siglip_(gap_)?512"
-)
-ACTIVATIONS = ((r".*_quickgelu_.*", "quick_gelu"), (TANH, "gelu_tanh"), (OURS, "gelu"))
-"""Names of architectures to activations; the first match wins."""
 ACTIVATION_NAMES = {"quickgelu": "quick_gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 """Values of `act_layer` to our names of activations, where they differ."""
 
@@ -44,28 +25,27 @@ ACTIVATION_NAMES = {"quickgelu": "quick_gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 def read_facts(config: Mapping[str, Any]) -> Facts:
     """Return the fields of VitSpec that a config.json of timm determines.
 
-    `heads` may be a mapping from width.
-
     Raises:
-        RequestError: the blocks of the architecture are not supported.
+        RequestError: the blocks or the pool of the architecture are not supported.
     """
-    architecture, arguments = str(config.get("architecture", "")), config.get("model_args", {})
+    architecture, arguments = str(config.get("architecture", "")), _read_arguments(config)
     _check_plain(architecture, arguments)
-    facts: Facts = {"heads": _find_heads(architecture), "mlp": _look_up(ACTIVATIONS, architecture)}
-    pool = arguments.get("global_pool") or config.get("global_pool", "")
-    facts["pool"] = translate_pool(pool)
-    if pool == "avg" and arguments.get("pool_include_prefix"):
-        facts["pool"] = "mean"
+    facts = read_architecture_facts(architecture)
+    pool = arguments.get("global_pool", config.get("global_pool", facts.get("pool")))
+    if pool is not None:
+        facts["pool"] = _read_pool(pool, config, arguments)
     if "num_heads" in arguments:
         facts["heads"] = arguments["num_heads"]
     if "act_layer" in arguments:  # `infer_spec` refuses an unknown one by its name
         facts["mlp"] = ACTIVATION_NAMES.get(arguments["act_layer"], arguments["act_layer"])
-    return {name: value for name, value in facts.items() if value}
+    if "no_embed_class" in arguments:
+        facts["positions"] = "patches" if arguments["no_embed_class"] else "all"
+    return facts | _read_sizes(config, arguments)
 
 
 def translate_pool(name: str) -> str:
     """Return our name of the pool `name` in timm; VitSpec refuses an unknown one by its name."""
-    return POOLS.get(name, f"{name} of timm" if name else "")
+    return POOLS.get(name, f"{name} of timm")
 
 
 def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -74,7 +54,7 @@ def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
     Raises:
         RequestError: the transform crops in a way that is not supported.
     """
-    settings = config.get("pretrained_cfg", {})
+    settings = _read_settings(config)
     if not {"input_size", "mean", "std"} <= settings.keys():
         return None
     crop = tuple(settings["input_size"][1:])
@@ -93,19 +73,48 @@ def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
+def _read_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that differ from the architecture's own; null counts as left out."""
+    arguments = config.get("model_args") or {}
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
+def _read_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what timm calls `pretrained_cfg`; older files have it at their top level."""
+    settings: Mapping[str, Any] = config.get("pretrained_cfg", config)
+    return settings
+
+
+def _read_pool(pool: str, config: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+    """Return our name of the pool.
+
+    Raises:
+        RequestError: a classifier reads every token.
+    """
+    if pool == "" and config.get("num_classes", 0):
+        message = "global_pool '' of timm gives every token its own logits"
+        raise RequestError(f"{message}, which is not supported yet.", "export another model.")
+    if pool == "avg" and arguments.get("pool_include_prefix"):
+        return "mean"
+    return translate_pool(pool)
+
+
+def _read_sizes(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> Facts:
+    """Return the size of the training images, where the config has it.
+
+    `likely_size` is the size of the preprocessing, at which a model need not have been trained.
+    """
+    if "img_size" in arguments:
+        size = arguments["img_size"]
+        return {"image_size": (size, size) if isinstance(size, int) else tuple(size)}
+    settings = _read_settings(config)
+    return {"likely_size": tuple(settings["input_size"][1:])} if "input_size" in settings else {}
+
+
 def _check_plain(architecture: str, arguments: Mapping[str, Any]) -> None:
     """Raise RequestError unless the architecture has plain blocks."""
     replacements = [f"{name} of model_args" for name in CODE if name in arguments]
-    part = _look_up(UNSUPPORTED, architecture)
+    part = find_unsupported(architecture)
     if replacements or part:
         message = f"{architecture or 'the model'} of timm has {part or replacements[0]}"
         raise RequestError(f"{message}, which is not supported yet.", "export another model.")
-
-
-def _find_heads(architecture: str) -> dict[int, int]:
-    tables = [table for pattern, table in HEADS if re.fullmatch(pattern, architecture)]
-    return {width: heads for table in reversed(tables) for width, heads in table.items()}
-
-
-def _look_up(table: tuple[tuple[str, str], ...], architecture: str) -> str | None:
-    return next((value for pattern, value in table if re.fullmatch(pattern, architecture)), None)

@@ -45,6 +45,7 @@ TORCHVISION = Family(
         "mlp": "gelu",
         "norm_eps": 1e-6,
         "pool": "token",
+        "positions": "all",
         "heads": HEADS_BY_WIDTH,
     },
     fixed=frozenset({"mlp", "pool"}),
