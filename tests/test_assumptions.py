@@ -46,7 +46,10 @@ def test_preprocessing_options_settle_the_preprocessing(bare):
     assert "preprocessing" not in loaded.assumed
 
 
-def test_strict_asks_and_its_fix_works_to_the_letter(bare):
+def test_strict_asks_and_its_fix_works_to_the_letter(tmp_path):
+    bare = tmp_path / "w.pth"
+    model = timm_models.create_model("vit_tiny_patch16_224", num_classes=5)
+    torch.save(model.state_dict(), bare)
     with pytest.raises(RequestError) as refusal:
         load(weights=bare, hints=CheckpointHints(heads=3, strict=True))
     assert "nothing records pool token, activation gelu" in refusal.value.message

@@ -59,7 +59,7 @@ def read_architecture(
     if preset is not None:
         check_preset(sizes | infer_parts(tensors), preset, path)
     with refuse_foreign_json(path):
-        known = gather_facts(family, config, preset, fields, hints.arch)
+        known = gather_facts(family, config, preset, fields)
     spec = infer_spec(tensors, known.merged, where, original_name)
     check_hints(spec, fields, where)
     with refuse_foreign_json(path):

@@ -1,7 +1,7 @@
 """What is known of a checkpoint's model besides its tensors, by source.
 
-Later sources override earlier ones: a preset, the conventions of the family, an architecture that
-the user names, config.json, options.
+Later sources override earlier ones: a preset, the conventions of the family, config.json (or the
+one that `--arch` stands for), options.
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,6 @@ ARCHITECTURE = ("width", "depth", "patch_size", "channels", "mlp_hidden")
 """Sizes in which a checkpoint and a preset have to agree."""
 PARTS = ("norm_before_blocks", "layer_scale", "class_token", "distillation_token")
 """Parts that a checkpoint and a preset both have to have; else its activation is another's."""
-TIMM = "timm:"
-"""Start of an `--arch` that names an architecture of timm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +34,7 @@ class KnownFacts:
     family: "Family"
     preset: Preset | None
     recorded: "Facts"
-    """Facts about this very checkpoint: from an architecture, a config.json or options."""
+    """Facts about this very checkpoint: from a config.json, `--arch` or options."""
     names_architecture: bool
     """Whether timm's name of the architecture is known, which settles the kind of the blocks."""
     follows_library: bool
@@ -69,31 +67,25 @@ def gather_facts(
     config: "Config",
     preset: Preset | None,
     hints: Mapping[str, Any],
-    arch: str | None,
 ) -> KnownFacts:
     """Return what is known of a checkpoint of `family` besides its tensors.
 
     Args:
         family: the family of the checkpoint.
-        config: content of its config.json; empty without one.
+        config: content of its config.json, or what `--arch` stands for; empty without both.
         preset: a model of the same architecture; None without one.
         hints: fields of VitSpec that options set.
-        arch: the architecture that the user names, such as `timm:vit_base_patch16_224`.
 
     Raises:
         RequestError: the architecture is not supported.
     """
-    facts: dict[str, Any] = {}
-    if arch is not None and arch.startswith(TIMM) and "timm_wrapper" in family.model_types:
-        name = arch.removeprefix(TIMM).partition(".")[0]  # a tag names weights, not a model
-        facts = family.config_facts({"architecture": name})
     inner = config.get("vision_config", config)
     types = {one.get("model_type") for one in (config, inner) if isinstance(one, Mapping)}
     return KnownFacts(
         family=family,
         preset=preset,
-        recorded={**facts, **family.config_facts(config), **hints},
-        names_architecture=bool(facts) or "architecture" in config,
+        recorded={**family.config_facts(config), **hints},
+        names_architecture="architecture" in config,
         follows_library="architecture" not in config and bool(types & {*family.model_types}),
     )
 
