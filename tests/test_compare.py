@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vit_export.artifact.outputs import (
+    LOGITS,
+    OutputHead,
     align_for_comparison,
     apply_head,
     measure_output_signal,
@@ -166,22 +168,22 @@ def test_an_answer_that_is_not_finite_leaves_no_signal():
     assert measure_signal([]) == 0
 
 
-@pytest.mark.parametrize("head", ["softmax", "top5"])
+@pytest.mark.parametrize("head", [OutputHead("softmax"), OutputHead("top5")])
 def test_the_offset_of_log_probabilities_is_no_signal(head):
     """The logarithms of 1000 nearly equal probabilities lie near -6.9, whatever the image is."""
     logits = np.random.RandomState(0).standard_normal((8, 1000)).astype(np.float32) * 0.1
     signal = measure_output_signal(head, logits)
     assert signal == pytest.approx(0.1 * np.sqrt(7 / 8), rel=0.05)
-    assert signal == pytest.approx(measure_output_signal("logits", logits), rel=0.05)
+    assert signal == pytest.approx(measure_output_signal(LOGITS, logits), rel=0.05)
 
 
-@pytest.mark.parametrize("head", ["softmax", "top5"])
+@pytest.mark.parametrize("head", [OutputHead("softmax"), OutputHead("top5")])
 def test_a_common_factor_of_all_probabilities_is_an_error(head):
     logits = np.random.RandomState(0).standard_normal(9).astype(np.float32)
     answer = apply_head(head, logits)
     exact, same = align_for_comparison(head, logits, answer)
     np.testing.assert_allclose(same, exact, atol=1e-6)
-    answer[..., -1 if head == "top5" else slice(None)] /= 2
+    answer[..., -1 if head.output_format == "top5" else slice(None)] /= 2
     exact, halved = align_for_comparison(head, logits, answer)
     np.testing.assert_allclose(exact - halved, np.log(2), atol=1e-6)
 

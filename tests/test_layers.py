@@ -36,7 +36,7 @@ ONE_PLACE = {
 KNOWS_VIT_SPEC = (
     "model/",
     "checkpoints/",
-    "artifact/manifest.py",
+    "artifact/manifest",
     "artifact/layouts.py",  # files of layout 1 have a spec and no signature
     "__init__.py",
 )

@@ -20,6 +20,7 @@ from vit_export.checkpoints.overrides import (
 from vit_export.core.output_path import resolve_out
 from vit_export.core.progress import Progress, silent
 from vit_export.data.annotations import read_annotations
+from vit_export.model.signature import ProblemType
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.checkpoints.load import ModelLike
@@ -41,6 +42,7 @@ def build(
     head_from: str | None = None,
     base: str | Path | None = None,
     strict: bool = False,
+    problem_type: ProblemType | None = None,
     check: Check = "auto",
     seed: int = 0,
     image_size: str | None = None,
@@ -89,6 +91,8 @@ def build(
         head_from: name of the module whose tensors are the classifier, such as "classifier".
         base: the checkpoint that an adapter (LoRA) in `weights` belongs to.
         strict: whether what would be assumed about a checkpoint is an error instead.
+        problem_type: what the logits are for, if no config.json says it: `single_label` (softmax),
+            `multi_label` (sigmoid) or `regression` (plain numbers).
         check: whether the library's own model has to answer as what was read from a checkpoint:
             `auto` where the library is installed, `require`, or `off`.
         seed: seed of random weights.

@@ -11,6 +11,7 @@ from vit_export.backends.open import find_backend_of, recognize
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.core.errors import RequestError
 from vit_export.core.staging import data_files
+from vit_export.model.signature import ProblemType
 from vit_export.model.vit.presets import Preset, load_preset
 from vit_export.model.vit.summary import count_parameters
 
@@ -33,6 +34,8 @@ class Inspection:
     preprocessing: Mapping[str, Any] | None
     labels: int
     """Number of classes that have a name."""
+    problem_type: ProblemType | None = None
+    """What the logits are for; None for a model without classes."""
     preprocessing_note: str = ""
     """A note on the preprocessing: that it is assumed, or adapted to another image size."""
     assumed: Mapping[str, Any] = field(default_factory=dict)
@@ -63,6 +66,7 @@ def inspect(
     head_from: str | None = None,
     base: str | Path | None = None,
     strict: bool = False,
+    problem_type: ProblemType | None = None,
 ) -> Inspection:
     """Describe a checkpoint or an artifact, without exporting anything.
 
@@ -81,6 +85,7 @@ def inspect(
         head_from: name of the module whose tensors are the classifier.
         base: the checkpoint that an adapter (LoRA) belongs to.
         strict: whether what would be assumed is missing.
+        problem_type: `single_label`, `multi_label` or `regression`, if no config.json says it.
 
     Raises:
         RequestError: it is neither a checkpoint of a known family nor a file of vit-export.
@@ -126,6 +131,7 @@ def _inspect_artifact(path: Path) -> Inspection:
         preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(manifest.labels),
         assumed=manifest.assumed,
+        problem_type=manifest.problem_type if manifest.signature.classifies else None,
         size_bytes=sum(file.stat().st_size for file in files),
         metadata={
             "model": manifest.model,
@@ -196,4 +202,5 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
         preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(model.labels),
         assumed=model.assumed,
+        problem_type=model.problem_type if model.signature.classifies else None,
     )

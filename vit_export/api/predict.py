@@ -1,4 +1,4 @@
-"""Classifies image files with an artifact and the preprocessing that it carries."""
+"""Answers image files with an artifact and the preprocessing that it carries."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,21 +9,29 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import TOP, check_answer_shape, infer_output_shape, rank_classes
+from vit_export.artifact.outputs import TOP, check_answer_shape, infer_output_shape, read_scores
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.errors import ProofError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_pixels
 from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.score_function import ScoreFunction
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of one image, the best first."""
+    """The most probable classes of one image, the best first; or the numbers of a regression."""
 
     image: str
     classes: tuple[str, ...]
+    """Names of the classes; for a regression, names of its numbers in the model's order."""
     probabilities: tuple[float, ...]
+    """The probability of each class; empty for a regression."""
+    values: tuple[float, ...] = ()
+    """The numbers of a regression; empty for other models."""
+    score_function: ScoreFunction = "softmax"
+    """softmax: the probabilities of all classes sum to 1. sigmoid: each class has a probability of
+    its own. none: the model is a regression."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +53,14 @@ def predict(
 ) -> list[Prediction]:
     """Classify each image, and return the most probable classes in the order of `images`.
 
-    Each image runs alone, at the smallest batch size that the file takes. ONNX files need no torch.
+    The scores are those of transformers' `ImageClassificationPipeline`: a softmax, a sigmoid for a
+    multi-label model or a single class, and plain numbers for a regression. Each image runs alone,
+    at the smallest batch size that the file takes. ONNX files need no torch.
 
     Args:
         artifact: a file that vit-export wrote.
         images: image files of any size.
-        top: how many classes, at least 1.
+        top: how many classes, at least 1; a regression answers all its numbers.
         skip_bad: leave out images that cannot be read, in place of an error.
         threads: intra-op threads of the runtime; None for the runtime's default.
         trust: whether code in the file may run, where its kind of file holds code.
@@ -97,6 +107,11 @@ class Predictor:
         """Names of all classes; empty if the file has none."""
         return tuple(self._manifest.labels)
 
+    @property
+    def score_function(self) -> ScoreFunction:
+        """What makes scores of the model's logits."""
+        return self._manifest.score_function
+
     def classify(self, images: Iterable[str | Path]) -> Iterator[Prediction | UnreadableImage]:
         """Yield the result of each image as soon as it is there.
 
@@ -134,11 +149,19 @@ def _require_preprocessing(manifest: Manifest, top: int) -> Preprocessing:
         )
     if manifest.head == "top5" and top > TOP:
         message = f"The file answers {TOP} classes, not {top}."
-        raise RequestError(message, "export it with --head softmax.")
+        raise RequestError(message, f"export it with --head {manifest.score_function}.")
     return manifest.preprocessing
 
 
 def _name_classes(file: Path, answer: Array, manifest: Manifest, top: int) -> Prediction:
-    classes, probabilities = rank_classes(manifest.head, answer)
-    names = (manifest.labels[i] if manifest.labels else f"class {i}" for i in classes[:top])
-    return Prediction(str(file), tuple(names), tuple(probabilities[:top]))
+    function = manifest.score_function
+    classes, scores = read_scores(manifest.output_head, function, answer)
+    if function == "none":
+        names = _name_outputs(manifest.labels, "output", classes)
+        return Prediction(str(file), names, (), tuple(scores), function)
+    names = _name_outputs(manifest.labels, "class", classes[:top])
+    return Prediction(str(file), names, tuple(scores[:top]), (), function)
+
+
+def _name_outputs(labels: Sequence[str], kind: str, indices: Iterable[int]) -> tuple[str, ...]:
+    return tuple(labels[i] if labels else f"{kind} {i}" for i in indices)

@@ -18,6 +18,7 @@ from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageDataset
+from vit_export.model.score_function import describe_answer
 from vit_export.validation.tolerances import TOLERANCES, within_budget
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -55,7 +56,7 @@ class QuantizationResult:
         if self.images is None:
             return []
         notes = self.images.notes()
-        if len(self.classes) == 1 and self.manifest.signature.classifies:
+        if len(self.classes) == 1 and self.manifest.exclusive_classes:
             notes.append("all images are of one class, by the model's own answers")
         shared = _resolve(dataset.paths if dataset else ()) & _resolve(self.images.paths)
         if shared:
@@ -165,8 +166,9 @@ def _check_possible(
     from vit_export.quantization.layers import check_parts
     from vit_export.quantization.plan import check_blocks
 
-    if quantization.min_top1 is not None and not manifest.signature.classifies:
-        message = "--min-top1 means nothing: the model has no classes."
+    if quantization.min_top1 is not None and manifest.exclusive_classes is None:
+        answer = describe_answer(manifest.signature, manifest.problem_type)
+        message = f"--min-top1 means nothing: the model answers {answer}."
         raise RequestError(message, "leave it out.")
     check_parts(lowered, quantization.include)
     check_blocks(lowered, quantization)

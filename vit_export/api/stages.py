@@ -19,6 +19,7 @@ from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.model.lower import lower
 from vit_export.model.model import Model
+from vit_export.model.score_function import count_exclusive_classes, describe_answer
 from vit_export.validation.expectation import Expectation
 from vit_export.validation.reading import check_reading
 from vit_export.validation.sample_set import SampleSet, make_sample_set
@@ -59,6 +60,7 @@ def load_model(request: ExportRequest, progress: Progress) -> Model:
         request.options,
         model.signature,
         model.preprocessing,
+        model.problem_type,
         io_fp16=request.quantization.io_fp16,
     )
     return model
@@ -73,8 +75,8 @@ def read_dataset(request: ExportRequest, model: Model, progress: Progress) -> Im
     return open_dataset(
         request.images,
         model.preprocessing,
-        answer=model.signature.answer,
-        classes=model.signature.classes,
+        answer=describe_answer(model.signature, model.problem_type),
+        classes=count_exclusive_classes(model.signature, model.problem_type),
         names=model.labels,
         progress=progress,
     )
@@ -118,7 +120,7 @@ def lower_and_check(
             precision="fp32",
             tolerance=loosen_for_constant(TOLERANCES["fp32"], reference),
             signal=measure_signal(reference.answers),
-            classifies=model.signature.classifies,
+            classifies=count_exclusive_classes(model.signature, model.problem_type) is not None,
         )
         verdict = validate(ModuleSession(lowered), Path("the lowered module"), expectation, inputs)
     if not verdict.accepted:

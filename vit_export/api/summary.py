@@ -6,6 +6,7 @@ from pathlib import Path
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
 from vit_export.checkpoints.overrides import ModelOverrides
+from vit_export.model.signature import ProblemType
 from vit_export.model.vit.presets import DEFAULT, load_preset
 from vit_export.model.vit.spec_checks import check_divides
 from vit_export.model.vit.summary import Summary, summarize
@@ -25,6 +26,7 @@ def summary(
     head_from: str | None = None,
     base: str | Path | None = None,
     strict: bool = False,
+    problem_type: ProblemType | None = None,
     image_size: str | None = None,
     classes: int | None = None,
 ) -> Summary:
@@ -47,6 +49,7 @@ def summary(
         head_from: name of the module whose tensors are the classifier.
         base: the checkpoint that an adapter (LoRA) belongs to.
         strict: whether what would be assumed about a checkpoint is an error instead.
+        problem_type: what the logits are for; no layer depends on it.
         image_size: "HxW" of the images that the model takes.
         classes: number of classes. Trained weights accept only their own number.
 

@@ -15,6 +15,7 @@ from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress, silent, warn
 from vit_export.data.annotations import Annotations, read_annotations
 from vit_export.data.dataset import ImageDataset, open_dataset
+from vit_export.model.score_function import describe_answer
 from vit_export.validation.accuracy import AccuracyEvaluation
 from vit_export.validation.emulation.validate import (
     find_ready_cpus,
@@ -104,8 +105,8 @@ def validate(
     dataset = open_dataset(
         annotations,
         manifest.preprocessing,
-        answer=manifest.signature.answer,
-        classes=manifest.signature.classes,
+        answer=describe_answer(manifest.signature, manifest.problem_type),
+        classes=manifest.exclusive_classes,
         names=manifest.labels,
         progress=progress,
     )
@@ -144,5 +145,6 @@ def _check_comparable(
     """Raise RequestError unless the images have labels, or eager PyTorch can answer them."""
     if dataset is not None and dataset.labels is None and weights is None:
         message = f"The images in {dataset.folder} have no labels to compare answers with."
-        by_label = ", or label them by sub-folders or --labels-csv" * manifest.signature.classifies
+        can_label = manifest.exclusive_classes is not None
+        by_label = ", or label them by sub-folders or --labels-csv" * can_label
         raise RequestError(message, f"give --weights for eager PyTorch's answers{by_label}.")

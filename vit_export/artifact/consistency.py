@@ -13,6 +13,12 @@ if TYPE_CHECKING:  # the manifest calls this when it is read
 
 DIGEST = re.compile("[0-9a-f]{64}")
 FIX = "export the model again."
+WRONG_HEADS = {
+    "single_label": (),
+    "multi_label": ("softmax",),
+    "regression": ("softmax", "sigmoid", "top5"),
+}
+"""Values of `--head` that mean nothing for a problem type."""
 
 
 def check_consistent(manifest: "Manifest", where: str) -> None:
@@ -41,8 +47,7 @@ def _find_contradictions(manifest: "Manifest") -> Iterator[str]:
         yield f"preprocessing makes other images than the model's {signature.image_shape}"
     if reference.answers.shape[1:] != signature.answer_shape:
         yield f"reference.answers has shape {reference.answers.shape}, not that of the signature"
-    if manifest.head != "logits" and not signature.classifies:
-        yield f"settings.head is {manifest.head!r} for a model without classes"
+    yield from _find_wrong_head(manifest)
     if manifest.takes_pixels and steps is None:
         yield "settings.preprocess is 'graph' without preprocessing"
     if manifest.engine_run is not None and not manifest.engine:
@@ -50,3 +55,11 @@ def _find_contradictions(manifest: "Manifest") -> Iterator[str]:
     for i, digest in enumerate(reference.digests):
         if not DIGEST.fullmatch(digest):
             yield f"reference.digests[{i}] is no SHA-256"
+
+
+def _find_wrong_head(manifest: "Manifest") -> Iterator[str]:
+    head, problem_type = manifest.head, manifest.problem_type
+    if head != "logits" and not manifest.signature.classifies:
+        yield f"settings.head is {head!r} for a model without classes"
+    elif head in WRONG_HEADS[problem_type]:
+        yield f"settings.head is {head!r} for a {problem_type} model"

@@ -14,14 +14,18 @@ from typing import Any, Self
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.consistency import check_consistent
 from vit_export.artifact.layouts import LAYOUT, upgrade
-from vit_export.artifact.outputs import OutputFormat
-from vit_export.artifact.precision import PRECISIONS
+from vit_export.artifact.manifest_fields import read_fields
+from vit_export.artifact.outputs import OutputFormat, OutputHead
 from vit_export.artifact.records import BuildSettings, CalibrationInfo, Fp16Range, GraphInfo
 from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.core.errors import RequestError, did_you_mean
-from vit_export.core.from_json import read_record, read_value
 from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.score_function import (
+    ScoreFunction,
+    choose_score_function,
+    count_exclusive_classes,
+)
 from vit_export.model.signature import ProblemType, Signature
 from vit_export.model.vit.spec import VitSpec
 
@@ -88,18 +92,38 @@ class Manifest:
 
     @property
     def head(self) -> OutputFormat:
-        """What the file returns: logits, their softmax, or the top five classes."""
+        """What the file returns: logits, probabilities, or the top five classes."""
         return self.settings.head
+
+    @property
+    def output_head(self) -> OutputHead:
+        """What stands behind the model in the file."""
+        multi_label = self.problem_type == "multi_label"
+        return OutputHead(self.head, "sigmoid" if multi_label else "softmax")
+
+    @property
+    def score_function(self) -> ScoreFunction:
+        """What the scores are that a reader gets: those in the file, or those of its logits."""
+        if self.head != "logits":
+            return self.output_head.function
+        return choose_score_function(self.problem_type, self.signature.classes or 0)
+
+    @property
+    def exclusive_classes(self) -> int | None:
+        """Number of classes of which each image has exactly one; None for other models."""
+        return count_exclusive_classes(self.signature, self.problem_type)
 
     @property
     def interface(self) -> str:
         """Input and output of the file in one line, which a program compares with its own.
 
-        It ends with the shape of the model's answer, so that another number of classes is noticed.
+        It has the shape of the model's answer, so that another number of classes is noticed. It
+        ends with the problem type, unless that is `single_label`.
         """
         takes = "levels" if self.takes_pixels else "normalized"
         shape = "x".join(map(str, self.signature.answer_shape))
-        return f"{INTERFACE} {takes} {self.head} {shape}"
+        problem = "" if self.problem_type == "single_label" else f" {self.problem_type}"
+        return f"{INTERFACE} {takes} {self.head} {shape}{problem}"
 
     def require_spec(self) -> VitSpec:
         """The spec of a known Vision Transformer.
@@ -164,65 +188,6 @@ class Manifest:
         for name in values:
             if name not in known:
                 raise RequestError(f"{where}: unknown key {name!r}.", did_you_mean(name, known))
-        manifest = cls(**_read_fields(values, f"{where}: "))
+        manifest = cls(**read_fields(values, f"{where}: "))
         check_consistent(manifest, where)
         return manifest
-
-
-def _read_fields(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Every field of a manifest, checked."""
-    types = {
-        "target": str,
-        "model": str,
-        "preset": str,
-        "precision": str,
-        "weights_sha256": str,
-        "weights_from": str,
-        "overrides": Mapping[str, Any],
-        "labels": tuple[str, ...],
-        "versions": Mapping[str, str],
-        "layers": Mapping[str, str],
-        "layout": int,
-        "problem_type": ProblemType,
-        "assumed": Mapping[str, Any],
-        "reading": str,
-    }
-    optional: dict[str, Any] = {"overrides": {}, "layers": {}, "preset": "", "reading": ""}
-    optional |= {"problem_type": "single_label", "assumed": {}}
-    plain = {
-        name: read_value(kind, values.get(name, optional.get(name)), f"{where}{name}")
-        for name, kind in types.items()
-    }
-    if plain["precision"] not in PRECISIONS:
-        fix = did_you_mean(plain["precision"], PRECISIONS)
-        raise RequestError(f"{where}precision is {plain['precision']!r}.", fix)
-    return plain | _read_parts(values, where)
-
-
-def _read_parts(values: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The fields that are records of their own."""
-
-    def part(name: str) -> Any:
-        value = values.get(name)
-        return read_value(Mapping[str, Any], {} if value is None else value, f"{where}{name}")
-
-    spec, steps = part("spec"), part("preprocessing")
-    graph, fp16_range, calibration = part("graph"), part("reach"), part("calibration")
-    return {
-        "signature": read_record(Signature, values.get("signature"), f"{where}signature"),
-        "spec": VitSpec.from_mapping(spec, f"{where}spec") if spec else None,
-        "batch": Batch.from_json(values.get("batch"), where),
-        "preprocessing": Preprocessing.from_mapping(steps, where) if steps else None,
-        "settings": BuildSettings.from_mapping(part("settings"), f"{where}settings"),
-        "graph": GraphInfo.from_mapping(graph, f"{where}graph") if graph else None,
-        "fp16_range": read_record(Fp16Range, fp16_range, f"{where}reach") if fp16_range else None,
-        "calibration": (
-            read_record(CalibrationInfo, calibration, f"{where}calibration")
-            if calibration
-            else None
-        ),
-        "engine": part("engine"),
-        "engine_run": read_value(bool | None, values.get("engine_run"), f"{where}engine_run"),
-        "tolerance": read_record(Tolerance, part("tolerance"), f"{where}tolerance"),
-        "reference": Reference.from_mapping(part("reference"), f"{where}reference"),
-    }

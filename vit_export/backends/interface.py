@@ -8,7 +8,8 @@ from vit_export.backends.option import Option
 from vit_export.core.errors import RequestError
 from vit_export.data.pillow_resize import check_resizable
 from vit_export.data.preprocessing import Preprocessing
-from vit_export.model.signature import Signature
+from vit_export.model.score_function import choose_score_function
+from vit_export.model.signature import ProblemType, Signature
 
 INTERFACE = (
     Option(
@@ -21,7 +22,8 @@ INTERFACE = (
         name="head",
         default="logits",
         choices=get_args(OutputFormat),
-        help="What the file answers: logits, probabilities, or the five best classes and scores.",
+        help="What the file answers: logits, probabilities, or the five best classes and scores. "
+        "sigmoid gives each class a probability of its own.",
     ),
 )
 
@@ -30,6 +32,7 @@ def check_interface(
     options: Mapping[str, Any],
     signature: Signature,
     preprocessing: Preprocessing | None,
+    problem_type: ProblemType,
     *,
     io_fp16: bool,
 ) -> None:
@@ -37,14 +40,33 @@ def check_interface(
     pixels, head = options.get("preprocess") == "graph", options.get("head", "logits")
     if pixels and check_resizable(preprocessing).interpolation == "lanczos":
         _check_lanczos(options)
-    if head != "logits" and not signature.classifies:
-        message = f"The model has no classes for --head {head}: it answers {signature.answer}."
-        raise RequestError(message, "leave --head out.")
+    _check_head(head, signature, problem_type)
     if io_fp16 and (pixels or head != "logits"):
         message = (
             "--io-fp16 means nothing with --preprocess graph, or with another --head than logits."
         )
         raise RequestError(message, "leave it out: matmuls are in fp16 all the same.")
+
+
+def _check_head(head: OutputFormat, signature: Signature, problem_type: ProblemType) -> None:
+    """Raise RequestError unless `head` turns the model's logits into scores that mean something."""
+    if head == "logits":
+        return
+    if not signature.classifies:
+        message = f"The model has no classes for --head {head}: it answers {signature.answer}."
+        raise RequestError(message, "leave --head out.")
+    classes = signature.classes or 0
+    function = choose_score_function(problem_type, classes)
+    if function == "none":
+        message = f"The model's problem type is regression: its numbers need no --head {head}."
+        raise RequestError(message, "leave --head out.")
+    if head == "softmax" and function == "sigmoid":
+        reason = "each class has a probability of its own" if classes > 1 else "it has one class"
+        message = f"A softmax of the model's logits means nothing: {reason}."
+        raise RequestError(message, "take --head sigmoid.")
+    if head == "top5" and classes == 1:
+        message = "The model has one class, and --head top5 ranks several."
+        raise RequestError(message, "take --head sigmoid.")
 
 
 def _check_lanczos(options: Mapping[str, Any]) -> None:

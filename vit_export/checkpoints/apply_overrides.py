@@ -6,6 +6,7 @@ from math import floor
 from typing import Any
 
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
+from vit_export.checkpoints.problem_type import KEY
 from vit_export.core.errors import RequestError
 from vit_export.data.label_file import read_labels
 from vit_export.data.preprocessing import Preprocessing, check_resize
@@ -68,7 +69,9 @@ def _set_outputs(model: Model, outputs: str) -> Model:
     if vit is model.vit:
         return model
     changes = _remember_trained(model, {"outputs": outputs})
-    return model.with_vit(vit, labels=()).with_overrides(changes)
+    assumed = {name: value for name, value in model.assumed.items() if name != KEY}
+    model = model.with_vit(vit, labels=(), problem_type="single_label", assumed=assumed)
+    return model.with_overrides(changes)
 
 
 def _remember_trained(model: Model, changes: Mapping[str, Any]) -> dict[str, Any]:

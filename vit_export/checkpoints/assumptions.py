@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from vit_export.checkpoints.preprocessing import ASSUMED
+from vit_export.checkpoints.problem_type import KEY as PROBLEM_TYPE
 from vit_export.core.errors import RequestError
 
 if TYPE_CHECKING:  # torch is heavy, and `validate` reads a manifest without it
@@ -34,6 +35,7 @@ QUESTIONS = {
     BLOCK: "--arch timm:NAME",
     PREPROCESSING: "",
     CLASSIFIER: "--head-from {}",
+    PROBLEM_TYPE: "--problem-type {}",
 }
 """Assumptions to the options that settle them; `{}` stands for the assumed value."""
 NO_READING = (PREPROCESSING,)
@@ -91,7 +93,11 @@ def list_options(assumed: Mapping[str, Any]) -> list[str]:
     return [QUESTIONS[name].partition(" {")[0] for name in assumed]
 
 
-def list_caveats(assumed: Mapping[str, Any]) -> list[str]:
-    """Return the caveat of a proof whose model rests on assumptions; no element without any."""
-    names = [name for name in QUESTIONS if name in assumed and name not in NO_READING]
+def list_caveats(assumed: Mapping[str, Any], *, answers_scores: bool) -> list[str]:
+    """Return the caveat of a proof whose model rests on assumptions; no element without any.
+
+    The problem type counts if the file answers scores: logits do not depend on it.
+    """
+    other = NO_READING if answers_scores else (*NO_READING, PROBLEM_TYPE)
+    names = [name for name in QUESTIONS if name in assumed and name not in other]
     return [f"reading assumed: {', '.join(names)}"] if names else []

@@ -12,6 +12,7 @@ from vit_export.checkpoints.consistency import check_model_type
 from vit_export.checkpoints.foreign_json import refuse_foreign_json
 from vit_export.checkpoints.hints import OPTIONS, CheckpointHints
 from vit_export.checkpoints.preprocessing import find_preprocessing
+from vit_export.checkpoints.problem_type import find_problem_type
 from vit_export.data.labels import read_config_labels
 from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import Preset
@@ -63,6 +64,13 @@ def load_checkpoint(
         )
         labels = read_config_labels(config, spec.classes or 0, where) if needs_labels else ()
     used_note = note if needs_preprocessing else ""
+    problem_type, assumed = find_problem_type(
+        config,
+        spec.classes or 0,
+        where,
+        hint=hints.problem_type,
+        recorded_elsewhere=preset is not None,
+    )
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,
@@ -72,8 +80,9 @@ def load_checkpoint(
         preprocessing=preprocessing,
         preprocessing_note=note,
         labels=labels or _labels_from_preset(preset, spec),
+        problem_type=problem_type,
         resampling=family.resampling,
-        assumed=find_assumptions(spec, family, architecture.settled, used_note),
+        assumed=find_assumptions(spec, family, architecture.settled, used_note) | assumed,
     )
 
 

@@ -1,7 +1,8 @@
 """A model in memory: a module of a known family, or a spec with its state dict."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from vit_export.checkpoints.problem_type import KEY, find_problem_type
 from vit_export.core.errors import RequestError
 from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.spec import VitSpec
@@ -51,4 +52,18 @@ def _read_module(module: "nn.Module") -> Model:
     spec = facts["spec"] if "spec" in facts else infer_spec(tensors, facts, name, original_name)
     vit = fill(spec, tensors, f"{name} ({family.name})", original_name)
     provenance = Provenance(weights_from="a live module", unused=translation.unused)
-    return Model.from_vit(vit, name=name, provenance=provenance, resampling=family.resampling)
+    problem_type, assumed = find_problem_type(_read_config(module), spec.classes or 0, name)
+    return Model.from_vit(
+        vit,
+        name=name,
+        provenance=provenance,
+        problem_type=problem_type,
+        assumed=assumed,
+        resampling=family.resampling,
+    )
+
+
+def _read_config(module: "nn.Module") -> dict[str, Any]:
+    """Return the problem type that a module of transformers records."""
+    config = getattr(module, "config", None)
+    return {KEY: getattr(config, KEY, None)}

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
+from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.data.sizes import parse_image_size
+from vit_export.model.signature import ProblemType
 
 Check = Literal["off", "auto", "require"]
 """A value of `--check`: whether the library's own model has to confirm a reading."""
@@ -20,11 +22,14 @@ OPTIONS = {
     "head_from": "--head-from",
     "base": "--base",
     "strict": "--strict",
+    "problem_type": "--problem-type",
 }
 """Hints to the options that set them; a fact about the model has its name in VitSpec."""
 
 READING = ("arch", "prefix", "head_from", "base", "strict")
 """Hints about the way a checkpoint is read, which are no facts about the model."""
+PROBLEM_TYPE = "problem_type"
+"""A hint that suits a model in memory and a preset too: their weights do not record it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,15 @@ class CheckpointHints:
     strict: bool = False
     """Whether everything that would be assumed is an error that names its option."""
 
+    problem_type: ProblemType | None = None
+    """What the logits are for."""
+
+    def __post_init__(self) -> None:
+        """Raise RequestError unless the problem type is one."""
+        if self.problem_type not in {None, *get_args(ProblemType)}:
+            fix = did_you_mean(str(self.problem_type), get_args(ProblemType))
+            raise RequestError(f"problem_type is {self.problem_type!r}.", fix)
+
     @classmethod
     def select(cls, keywords: Mapping[str, Any]) -> Self:
         """Return the hints among the keywords of a Python function, by their names."""
@@ -77,6 +91,15 @@ class CheckpointHints:
 
     def list_options(self) -> list[str]:
         """Return the options of the hints that are set, for errors.
+
+        Raises:
+            RequestError: as in `spec_fields`.
+        """
+        options = self.list_checkpoint_options()
+        return [*options, *([OPTIONS[PROBLEM_TYPE]] if self.problem_type else [])]
+
+    def list_checkpoint_options(self) -> list[str]:
+        """Return the options of the hints that are set and that only a checkpoint takes.
 
         Raises:
             RequestError: as in `spec_fields`.

@@ -10,6 +10,7 @@ from vit_export.checkpoints.from_file import load_checkpoint
 from vit_export.checkpoints.from_module import load_module
 from vit_export.checkpoints.hints import NO_HINTS, Check, CheckpointHints
 from vit_export.checkpoints.overrides import NO_OVERRIDES, ModelOverrides
+from vit_export.checkpoints.problem_type import set_problem_type
 from vit_export.core.errors import RequestError
 from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import DEFAULT, Preset, load_preset
@@ -46,7 +47,8 @@ def load(
         weights: a checkpoint file or folder. None takes the weights that ship with the preset, or
             else random ones.
         seed: seed of random weights.
-        hints: facts that the checkpoint's own files do not record; they need `weights`.
+        hints: facts that the checkpoint's own files do not record; all but the problem type need
+            `weights`.
         overrides: properties that the exported model has instead of the checkpoint's. Trained
             position embeddings are resampled to another image size. Another number of classes needs
             random weights.
@@ -71,7 +73,7 @@ def load(
         loaded = _load_preset(str(model or DEFAULT), seed, hints, overrides)
     if hints.strict:
         check_settled(loaded, str(weights))
-    return apply_overrides(loaded, overrides)
+    return apply_overrides(set_problem_type(loaded, hints.problem_type), overrides)
 
 
 def _load_from_memory(
@@ -80,7 +82,7 @@ def _load_from_memory(
     hints: CheckpointHints,
     check_reading: "CheckReading | None",
 ) -> Model:
-    if weights or hints.list_options():
+    if weights or hints.list_checkpoint_options():
         raise RequestError(
             "A model in memory has its own weights and needs no hints about them.",
             "leave both out.",
@@ -96,8 +98,8 @@ def _load_from_memory(
 
 
 def _load_preset(name: str, seed: int, hints: CheckpointHints, overrides: ModelOverrides) -> Model:
-    if hints.list_options():
-        options = " and ".join(hints.list_options())
+    if hints.list_checkpoint_options():
+        options = " and ".join(hints.list_checkpoint_options())
         raise RequestError(f"There is no checkpoint for {options}.", "give --weights too.")
     preset = load_preset(name)
     if preset.weights is not None:

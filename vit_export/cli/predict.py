@@ -1,4 +1,4 @@
-"""`vit-export predict`: the classes of images."""
+"""`vit-export predict`: the classes of images, or the numbers of a regression."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ TOP = click.option(
     type=click.IntRange(min=1),
     metavar="N",
     show_default="5",
-    help="Number of classes per image.",
+    help="Number of classes per image; a regression answers all its numbers.",
 )
 SKIP_BAD = click.option(
     "--skip-bad", is_flag=True, help="Exit with 0 even if some images can't be read."
@@ -55,4 +55,5 @@ def predict(
         show_csv(results, len(images), skip_bad=skip_bad)
     else:
         names = predictor.class_names
-        show_table(results, [str(image) for image in images], names, skip_bad=skip_bad)
+        files, function = [str(image) for image in images], predictor.score_function
+        show_table(results, files, names, function, skip_bad=skip_bad)

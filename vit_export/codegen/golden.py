@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import align_for_comparison, measure_output_signal
+from vit_export.artifact.outputs import OutputHead, align_for_comparison, measure_output_signal
 from vit_export.artifact.reference import Reference
 from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_pixels
@@ -80,15 +80,16 @@ class Golden:
         return JPEG_ERROR / 255 / min(preprocessing.std)
 
     def _bound_answer(self, index: int) -> float:
-        """Return the allowed error of a log-probability.
+        """Return the allowed error of a log-probability, a logit behind a sigmoid, or a number.
 
         It bounds the largest error if the tolerance does, else the root mean square error.
         """
         tolerance = self.manifest.tolerance
-        signal = measure_output_signal("softmax", self.manifest.reference.answers)
+        head = find_program_head(self.manifest)
+        signal = measure_output_signal(head, self.manifest.reference.answers)
         if not tolerance.limits_largest_error:
             return tolerance.max_rms_error(signal)
-        expected = compute_log_probabilities(self.reference.answers[index])
+        expected = compute_expected(head, self.reference.answers[index])
         return tolerance.max_error(expected, self.reference.floors[index], signal)
 
 
@@ -104,9 +105,15 @@ def choose_golden_recipes(manifest: Manifest, preprocessing: Preprocessing) -> l
     return choose_pixel_recipes(preprocessing)
 
 
-def compute_log_probabilities(logits: Array) -> Array:
-    """Return the logarithms of the softmax of `logits` (classes,), as the proof computes them."""
-    return align_for_comparison("softmax", logits, np.zeros_like(logits))[0]
+def find_program_head(manifest: Manifest) -> OutputHead:
+    """Return what the program answers for all classes, whatever the file answers."""
+    function = manifest.score_function
+    return OutputHead("logits" if function == "none" else function)
+
+
+def compute_expected(head: OutputHead, logits: Array) -> Array:
+    """Return what `logits` (classes,) become for the comparison of a proof."""
+    return align_for_comparison(head, logits, np.zeros_like(logits))[0]
 
 
 def _name_file(index: int, recipe: str) -> str:

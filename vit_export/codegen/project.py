@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
-from vit_export.artifact.outputs import MIN_LOG, OUTPUT_NAMES, TOP
+from vit_export.artifact.outputs import OUTPUT_NAMES, TOP
+from vit_export.artifact.scores import MIN_LOG
 from vit_export.backends import find_backend
 from vit_export.codegen.golden import INPUT_ERROR, JPEG_ERROR
 from vit_export.codegen.quoting import QUOTING, ManifestText

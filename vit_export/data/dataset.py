@@ -25,7 +25,7 @@ class ImageDataset:
     preprocessing: Preprocessing
     paths: tuple[Path, ...]
     labels: tuple[int, ...] | None
-    """Class of each image; None without labels, or if the model has no classes."""
+    """Class of each image; None without labels, or if the model does not answer one class."""
     unreadable: SkippedImages
     unlabelled: SkippedImages
     not_images: SkippedImages
@@ -55,8 +55,8 @@ def open_dataset(
     Args:
         annotations: the image files and their labels.
         preprocessing: that of the model; None if it has none.
-        answer: meaning of the model's output, for errors.
-        classes: number of the model's classes; None if it does not classify.
+        answer: what the model answers, in words for errors.
+        classes: number of classes of which each image has one; None for other models.
         names: names of the classes in order; empty if they have none.
         progress: shows the reading of the files.
 
@@ -94,7 +94,7 @@ def _find_classes(
     if classes is None:
         if annotations.labels_csv is None:  # sub-folders need not mean anything
             return None
-        message = f"The model answers {answer}, and has no classes for {annotations.labels_csv}."
+        message = f"The model answers {answer}, not one class as in {annotations.labels_csv}."
         raise RequestError(message, "leave --labels-csv out.")
     indices = {
         label: find_class(label, names, classes, where)

@@ -31,8 +31,8 @@ class SearchSettings:
             request=request,
             flavour=str(manifest.settings.flavour),
             batch=manifest.batch,
-            classifies=manifest.signature.classifies,
-            signal=measure_output_signal(manifest.head, manifest.reference.answers),
+            classifies=manifest.exclusive_classes is not None,
+            signal=measure_output_signal(manifest.output_head, manifest.reference.answers),
             threads=threads,
         )
 

@@ -17,6 +17,8 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import (
     OutputFormat,
     align_for_comparison,
+    apply_head,
+    find_likely_classes,
     find_top_class,
     measure_output_signal,
 )
@@ -90,10 +92,10 @@ class AccuracyEvaluation:
             answers = track(answers, len(images.paths), report_share)
             signal = _measure_signal(manifest)
             results = [
-                _compare(manifest.head, answer, expected, signal)
+                _compare(manifest, answer, expected, signal)
                 for answer, expected in zip(answers, eager, strict=True)
             ]
-        report = _make_report(images, results, classifies=manifest.signature.classifies)
+        report = _make_report(images, results, has_top_class=manifest.exclusive_classes is not None)
         return replace(verdict, images=report)
 
     def _read_eager(self) -> Iterator[Array]:
@@ -133,21 +135,31 @@ class _Result:
     before: int | None
     """Top class of eager PyTorch."""
     snr_db: float | None
+    same_classes: bool | None = None
+    """Whether the same classes are likely; None unless each has a probability of its own."""
 
 
 def _measure_signal(manifest: Manifest) -> float:
     """Return the signal of the proof: images are held against the same number as samples."""
-    return measure_output_signal(manifest.head, manifest.reference.answers)
+    return measure_output_signal(manifest.output_head, manifest.reference.answers)
 
 
-def _compare(
-    output_format: OutputFormat, answer: Array, eager: Array | None, signal: float
-) -> _Result:
-    after = _find_class(output_format, answer)
+def _compare(manifest: Manifest, answer: Array, eager: Array | None, signal: float) -> _Result:
+    after = _find_class(manifest.head, answer)
     if eager is None:
         return _Result(after, None, None)
-    aligned = align_for_comparison(output_format, eager, answer)
-    return _Result(after, _find_class("logits", eager), snr_db(signal, *aligned))
+    aligned = align_for_comparison(manifest.output_head, eager, answer)
+    same = (
+        _compare_likely(manifest, answer, eager) if manifest.score_function == "sigmoid" else None
+    )
+    return _Result(after, _find_class("logits", eager), snr_db(signal, *aligned), same)
+
+
+def _compare_likely(manifest: Manifest, answer: Array, eager: Array) -> bool:
+    """Return whether the same classes have at least 50%; an answer with NaN never agrees."""
+    head = manifest.output_head
+    expected = find_likely_classes(head, apply_head(head, eager))
+    return bool(np.isfinite(answer).all()) and find_likely_classes(head, answer) == expected
 
 
 def _find_class(output_format: OutputFormat, answer: Array) -> int:
@@ -156,7 +168,7 @@ def _find_class(output_format: OutputFormat, answer: Array) -> int:
 
 
 def _make_report(
-    images: ImageDataset, results: Sequence[_Result], *, classifies: bool
+    images: ImageDataset, results: Sequence[_Result], *, has_top_class: bool
 ) -> AccuracyReport:
     has_eager = results[0].before is not None
     after = np.array([one.after for one in results])
@@ -168,7 +180,8 @@ def _make_report(
         count=len(results),
         accuracy_before=_count_right(before, images.labels),
         accuracy_after=_count_right(after, images.labels),
-        agreement=_count_equal(before, after) if classifies else None,
+        agreement=_count_equal(before, after) if has_top_class else None,
+        same_classes=_count_same(results),
         worst_snr_db=None if worst is None else snr[worst],
         worst_image=None if worst is None else images.name(worst),
         not_finite=int((after == NO_CLASS).sum()),
@@ -182,6 +195,11 @@ def _count_right(classes: Classes | None, labels: Sequence[int] | None) -> Propo
     if classes is None or labels is None:
         return None
     return Proportion(int((classes == np.array(labels)).sum()), len(labels))
+
+
+def _count_same(results: Sequence[_Result]) -> Proportion | None:
+    same = [one.same_classes for one in results if one.same_classes is not None]
+    return Proportion(sum(same), len(same)) if same else None
 
 
 def _count_equal(before: Classes | None, after: Classes) -> Proportion | None:

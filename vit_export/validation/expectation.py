@@ -6,7 +6,8 @@ from typing import Self
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import (
-    OutputFormat,
+    LOGITS,
+    OutputHead,
     align_for_comparison,
     align_rows,
     apply_head,
@@ -33,8 +34,8 @@ class Expectation:
     signal: float
     """The signal of the model's answers (`core.numerics`)."""
     classifies: bool
-    """Whether the model answers logits, so that its top class has to be right too."""
-    output_format: OutputFormat = "logits"
+    """Whether the largest logit is the answer, so that the top class has to be right too."""
+    head: OutputHead = LOGITS
 
     @classmethod
     def from_manifest(cls, manifest: Manifest, reference: Reference, tolerance: Tolerance) -> Self:
@@ -51,22 +52,22 @@ class Expectation:
             batch=manifest.batch,
             precision=manifest.precision,
             tolerance=loosen_for_constant(tolerance, common),
-            signal=measure_output_signal(manifest.head, common.answers),
-            classifies=manifest.signature.classifies,
-            output_format=manifest.head,
+            signal=measure_output_signal(manifest.output_head, common.answers),
+            classifies=manifest.exclusive_classes is not None,
+            head=manifest.output_head,
         )
 
 
 def compare_with_eager(answer: Answer, expectation: Expectation) -> Comparison:
     """Return the comparison of one answer with eager PyTorch's."""
     logits = expectation.reference.answers[answer.sample]
-    aligned = align_for_comparison(expectation.output_format, logits, answer.values)
+    aligned = align_for_comparison(expectation.head, logits, answer.values)
     return _compare(aligned, answer, expectation, expectation.tolerance)
 
 
 def compare_with_alone(answer: Answer, alone: Array, expectation: Expectation) -> Comparison:
     """Return the comparison of one row of a batch with the answer to the same image alone."""
-    aligned = align_rows(expectation.output_format, alone, answer.values)
+    aligned = align_rows(expectation.head, alone, answer.values)
     return _compare(aligned, answer, expectation, expectation.tolerance.against_alone)
 
 
@@ -91,7 +92,7 @@ def find_blindness(expectation: Expectation) -> list[str]:
     This runs the comparison of the proof itself: each sample gets its neighbour's right answer.
     """
     reference = expectation.reference
-    answers = [apply_head(expectation.output_format, one) for one in reference.answers]
+    answers = [apply_head(expectation.head, one) for one in reference.answers]
     exchanged = [
         Answer(sample=i, batch=1, row=0, values=answers[i - 1]) for i in range(len(answers))
     ]

@@ -59,7 +59,11 @@ class AccuracyReport:
     accuracy_after: Proportion | None
     """Accuracy of the artifact in its runtime; None without labels."""
     agreement: Proportion | None
-    """Images with the same top class in both; None without classes or without an eager model."""
+    """Images with the same top class in both; None unless one class is the answer, and None
+    without an eager model."""
+    same_classes: Proportion | None = None
+    """Images with the same classes above 50% in both; None unless each class has a probability of
+    its own, and None without an eager model."""
     worst_snr_db: float | None
     """Smallest signal-to-noise ratio of the artifact's answers against eager PyTorch's."""
     worst_image: str | None
@@ -80,7 +84,7 @@ class AccuracyReport:
 
     def to_mapping(self) -> Mapping[str, Any]:
         """Plain values, for JSON."""
-        names = ("accuracy_before", "accuracy_after", "agreement")
+        names = ("accuracy_before", "accuracy_after", "agreement", "same_classes")
         proportions = {name: getattr(self, name) for name in names}
         return (
             asdict(self)

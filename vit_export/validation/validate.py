@@ -6,9 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import (
-    infer_output_shape,
-)
+from vit_export.artifact.outputs import infer_output_shape
 from vit_export.backends import find_backend
 from vit_export.backends.session import RunFailedError, Session
 from vit_export.checkpoints.assumptions import list_caveats
@@ -60,7 +58,7 @@ def validate_artifact(
         failures=(*verdict.failures, *problems, *([noise] if noise else [])),
         caveats=(
             *verdict.caveats,
-            *list_caveats(manifest.assumed),
+            *list_caveats(manifest.assumed, answers_scores=manifest.head != "logits"),
             *find_blindness(expectation),
         ),
         limit=describe_limit(manifest, expectation.tolerance),
@@ -132,7 +130,7 @@ def _compare_all(
     findings = _Findings()
     alone = dict[int, Array]()
     sizes, answers = expectation.batch.proven, expectation.reference.answers
-    shape = infer_output_shape(expectation.output_format, answers.shape[1:])
+    shape = infer_output_shape(expectation.head.output_format, answers.shape[1:])
     run = partial(run_batches, session, file_inputs, usable, sizes=sizes, shape=shape)
     for size in sizes if usable else ():
         with progress(f"prove batch {size}"):

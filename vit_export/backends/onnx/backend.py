@@ -66,7 +66,7 @@ def _add_interface(model: "ir.Model", manifest: Manifest, flavour: str) -> None:
             in_integers=flavour == "openvino",
         )
     if manifest.head != "logits":
-        append_head(model, manifest.head)
+        append_head(model, manifest.output_head)
 
 
 def check_request(request: QuantizationRequest, options: Mapping[str, Any]) -> None:

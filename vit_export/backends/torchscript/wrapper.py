@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import TOP
+from vit_export.artifact.outputs import TOP, OutputHead
 from vit_export.data.pillow_resize import columns_may_come_first, fold_into_convolution
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.resize import PillowResize
@@ -22,23 +22,24 @@ class InferenceWrapper(nn.Module):
     Args:
         before: takes what the file takes, and returns images (B, C, H, W) for `vit`.
         vit: the lowered model.
-        head: an `artifact.outputs.OutputFormat`.
+        head: what stands behind the model.
         classes: number of classes.
     """
 
-    def __init__(self, before: nn.Module, vit: nn.Module, head: str, classes: int) -> None:
+    def __init__(self, before: nn.Module, vit: nn.Module, head: OutputHead, classes: int) -> None:
         super().__init__()
         self.best = min(TOP, classes)
         self.before = before
         self.vit = vit
-        self.head = head
+        self.head = head.output_format
+        self.function = head.function
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         answer: Tensor = self.vit(self.before(image))  # (B, K)
         if self.head == "logits":
             return answer
-        probabilities = answer.softmax(-1)
-        if self.head == "softmax":
+        probabilities = answer.softmax(-1) if self.function == "softmax" else answer.sigmoid()
+        if self.head != "top5":
             return probabilities
         scores, classes = probabilities.topk(self.best)  # (B, 5)
         return classes, scores
@@ -53,11 +54,11 @@ def wrap(lowered: LoweredVit, manifest: Manifest) -> nn.Module:
     if not manifest.takes_pixels or preprocessing is None:
         if manifest.head == "logits":
             return lowered
-        return InferenceWrapper(nn.Identity(), lowered, manifest.head, classes)
+        return InferenceWrapper(nn.Identity(), lowered, manifest.output_head, classes)
     first = columns_may_come_first(manifest.versions["pillow"])
     resize = PillowResize(preprocessing, columns_first=first, normalizes=False)
     vit = _fold_normalization(lowered, preprocessing)
-    return InferenceWrapper(resize, vit, manifest.head, classes)
+    return InferenceWrapper(resize, vit, manifest.output_head, classes)
 
 
 def _fold_normalization(lowered: LoweredVit, preprocessing: Preprocessing) -> LoweredVit:

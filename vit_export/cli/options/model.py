@@ -84,9 +84,16 @@ CHECK = click.option(
     show_default="auto",
     help="Compare what was read from --weights with the library's own model.",
 )
+PROBLEM_TYPE = click.option(
+    "--problem-type",
+    type=click.Choice(["single_label", "multi_label", "regression"]),
+    help="What the logits are for, if no config.json says it: scores by softmax, by sigmoid, or "
+    "plain numbers.",
+)
 HINTS = (
     *(HEADS, ACTIVATION, POOL, NORM_EPS, TRAINED_SIZE),
     *(ARCH, PREFIX, HEAD_FROM, BASE, STRICT),
+    PROBLEM_TYPE,
 )
 """Facts about a checkpoint that it may not record itself."""
 SEED = click.option(

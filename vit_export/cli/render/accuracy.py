@@ -33,6 +33,12 @@ def _comparisons(report: AccuracyReport) -> Iterator[str]:
             f"same top class as eager PyTorch: {same.hits} of {same.of} images "
             f"({same.value:.2%}, 95% interval {_interval(same)})"
         )
+    if report.same_classes is not None:
+        same = report.same_classes
+        yield (
+            f"same classes above 50% as eager PyTorch: {same.hits} of {same.of} images "
+            f"({same.value:.2%}, 95% interval {_interval(same)})"
+        )
     if report.difference_points is not None:
         yield f"difference in accuracy: {report.difference_points:+.2f} points"
     if report.worst_snr_db is not None:

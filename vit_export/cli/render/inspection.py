@@ -17,6 +17,8 @@ def describe_inspection(inspection: Inspection) -> Iterator[Block]:
     yield line(f"{inspection.path}: {inspection.kind}, {inspection.family}")
     counts = f"{inspection.parameters:,} parameters, {inspection.labels} labels"
     yield line(counts, highlight=False)
+    if inspection.problem_type is not None:
+        yield line(f"problem type: {inspection.problem_type}", highlight=False)
     if inspection.spec:
         parts = (inspection.spec, inspection.preprocessing or {}, inspection.metadata)
         rows = (row(name, str(value)) for part in parts for name, value in part.items())

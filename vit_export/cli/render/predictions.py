@@ -1,4 +1,4 @@
-"""The classes of images, printed one image after the other."""
+"""The classes of images or the numbers of a regression, one image after the other."""
 
 import csv
 import io
@@ -15,9 +15,13 @@ from vit_export.cli.render.blocks import Block, Line, Span, line
 from vit_export.cli.render.output import show, show_notice
 from vit_export.core.errors import RequestError, VitExportError
 from vit_export.core.to_json import to_json
+from vit_export.model.score_function import ScoreFunction
 
 COLUMNS = ("image", "class", "probability")
 CSV_COLUMNS = ("image", "rank", "class", "probability")
+VALUE_COLUMNS = ("image", "output", "value")
+CSV_VALUE_COLUMNS = ("image", "index", "output", "value")
+SIGMOID_NOTE = "each class has a probability of its own: they need not sum to 100%"
 GAP = "   "
 MAX_WIDTH = 60
 """Widest column of class names; a longer name moves the rest of its own row."""
@@ -29,16 +33,27 @@ Results = Iterable[Prediction | UnreadableImage]
 
 
 def show_table(
-    results: Results, images: Sequence[str], classes: Sequence[str], *, skip_bad: bool
+    results: Results,
+    images: Sequence[str],
+    classes: Sequence[str],
+    function: ScoreFunction,
+    *,
+    skip_bad: bool,
 ) -> None:
     """Print a row for each class of each image; the columns are as wide as any name may be.
+
+    `function` makes the scores. Scores of a sigmoid have a note on stderr.
 
     Raises:
         RequestError: images can't be read, unless `skip_bad` and others can.
     """
     widths = [max(map(len, ("image", *images)))]
-    widths.append(max(len("class"), *(min(len(name), MAX_WIDTH) for name in (*classes, "class 9"))))
-    show(_describe_rows(_keep_readable(results, len(images), skip_bad=skip_bad), widths))
+    columns = VALUE_COLUMNS if function == "none" else COLUMNS
+    names = (*classes, columns[1], "output 9" if function == "none" else "class 9")
+    widths.append(max(min(len(name), MAX_WIDTH) for name in names))
+    show(_describe_rows(_keep_readable(results, len(images), skip_bad=skip_bad), columns, widths))
+    if function == "sigmoid":
+        show_notice([line(SIGMOID_NOTE, highlight=False)])
 
 
 def show_csv(results: Results, count: int, *, skip_bad: bool) -> None:
@@ -49,11 +64,14 @@ def show_csv(results: Results, count: int, *, skip_bad: bool) -> None:
     """
     readable = _keep_readable(results, count, skip_bad=skip_bad)
     for number, prediction in enumerate(readable):
-        rows: list[tuple[object, ...]] = [CSV_COLUMNS] if number == 0 else []
-        classes = zip(prediction.classes, prediction.probabilities, strict=True)
+        is_regression = prediction.score_function == "none"
+        header = CSV_VALUE_COLUMNS if is_regression else CSV_COLUMNS
+        rows: list[tuple[object, ...]] = [header] if number == 0 else []
+        scores = prediction.values or prediction.probabilities
+        classes = zip(prediction.classes, scores, strict=True)
         rows += [
-            (prediction.image, rank, name, f"{share:.6g}")
-            for rank, (name, share) in enumerate(classes, 1)
+            (prediction.image, rank, name, f"{score:.9g}" if is_regression else f"{score:.6g}")
+            for rank, (name, score) in enumerate(classes, 0 if is_regression else 1)
         ]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
@@ -132,16 +150,20 @@ def _check_readable(bad: Sequence[UnreadableImage], count: int, *, skip_bad: boo
     raise RequestError(message, fix)
 
 
-def _describe_rows(predictions: Iterable[Prediction], widths: Sequence[int]) -> Iterator[Block]:
+def _describe_rows(
+    predictions: Iterable[Prediction], columns: Sequence[str], widths: Sequence[int]
+) -> Iterator[Block]:
     """Yield a header before the first prediction, and a line per class."""
     for number, prediction in enumerate(predictions):
         if number == 0:
-            yield Line((Span(_join(COLUMNS, widths), "bold"),), highlight=False)
-            rule = sum(widths) + len(GAP) * len(widths) + len(COLUMNS[-1])
+            yield Line((Span(_join(columns, widths), "bold"),), highlight=False)
+            rule = sum(widths) + len(GAP) * len(widths) + len(columns[-1])
             yield line("─" * min(rule, MAX_RULE), highlight=False)
         image = prediction.image
-        for name, share in zip(prediction.classes, prediction.probabilities, strict=True):
-            yield line(_join((image, name, f"{share:.1%}"), widths), highlight=False)
+        texts = [f"{share:.1%}" for share in prediction.probabilities]
+        texts += [f"{value:.6g}" for value in prediction.values]
+        for name, text in zip(prediction.classes, texts, strict=True):
+            yield line(_join((image, name, text), widths), highlight=False)
             image = ""  # shown in its first row only
 
 
