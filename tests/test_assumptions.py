@@ -17,7 +17,9 @@ from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverri
 SIZES = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 ASSUMED = {"pool": "token", "activation": "gelu", "norm_eps": 1e-6, "trained_size": "16x16"}
 ASSUMED |= {"block": "pre-norm", "preprocessing": "default of timm vision_transformer"}
+ASSUMED |= {"problem_type": "single_label"}
 HINTS = {"pool": "token", "activation": "gelu", "norm_eps": 1e-6, "trained_size": "16x16"}
+HINTS |= {"problem_type": "single_label"}
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from vit_export.core.errors import ProofError as ProofError
 from vit_export.core.errors import RequestError as RequestError
 from vit_export.core.errors import VitExportError as VitExportError
 from vit_export.core.progress import Progress
+from vit_export.model.signature import ProblemType
 from vit_export.model.vit.spec import VitSpec as VitSpec
 
 __all__ = [
@@ -67,6 +68,7 @@ def onnx(
     head_from: str | None = None,
     base: str | Path | None = None,
     strict: bool = False,
+    problem_type: ProblemType | None = None,
     check: Check = "auto",
     seed: int = 0,
     image_size: str | None = None,
@@ -94,7 +96,7 @@ def onnx(
     flavour: Literal["portable", "onnxruntime", "openvino", "tensorrt"] = "portable",
     simplify: bool = True,
     preprocess: Literal["none", "graph"] = "none",
-    head: Literal["logits", "softmax", "top5"] = "logits",
+    head: Literal["logits", "softmax", "sigmoid", "top5"] = "logits",
     threads: int | None = None,
     progress: Progress = ...,
 ) -> ExportResult:
@@ -120,6 +122,8 @@ def onnx(
         head_from: name of the module whose tensors are the classifier, such as "classifier".
         base: the checkpoint that an adapter (LoRA) in `weights` belongs to.
         strict: whether what would be assumed about a checkpoint is an error instead.
+        problem_type: what the logits are for, if no config.json says it: `single_label` (softmax),
+            `multi_label` (sigmoid) or `regression` (plain numbers).
         check: whether the library's own model has to answer as what was read from a checkpoint:
             `auto` where the library is installed, `require`, or `off`.
         seed: seed of random weights.
@@ -152,6 +156,7 @@ def onnx(
         simplify: Simplify the graph with onnxsim; the result is proven.
         preprocess: graph: the file takes 8-bit images of any size and resizes them as Pillow does.
         head: What the file answers: logits, probabilities, or the five best classes and scores.
+            sigmoid gives each class a probability of its own.
         threads: threads of the runtime that runs the file; None for the runtime's default.
         progress: opened around every stage.
 
@@ -177,6 +182,7 @@ def torchscript(
     head_from: str | None = None,
     base: str | Path | None = None,
     strict: bool = False,
+    problem_type: ProblemType | None = None,
     check: Check = "auto",
     seed: int = 0,
     image_size: str | None = None,
@@ -193,7 +199,7 @@ def torchscript(
     images: str | Path | None = None,
     labels_csv: str | Path | None = None,
     preprocess: Literal["none", "graph"] = "none",
-    head: Literal["logits", "softmax", "top5"] = "logits",
+    head: Literal["logits", "softmax", "sigmoid", "top5"] = "logits",
     threads: int | None = None,
     progress: Progress = ...,
 ) -> ExportResult:
@@ -222,6 +228,8 @@ def torchscript(
         head_from: name of the module whose tensors are the classifier, such as "classifier".
         base: the checkpoint that an adapter (LoRA) in `weights` belongs to.
         strict: whether what would be assumed about a checkpoint is an error instead.
+        problem_type: what the logits are for, if no config.json says it: `single_label` (softmax),
+            `multi_label` (sigmoid) or `regression` (plain numbers).
         check: whether the library's own model has to answer as what was read from a checkpoint:
             `auto` where the library is installed, `require`, or `off`.
         seed: seed of random weights.
@@ -241,6 +249,7 @@ def torchscript(
         labels_csv: a CSV file with the labels of `images`: a file name and a class in each row.
         preprocess: graph: the file takes 8-bit images of any size and resizes them as Pillow does.
         head: What the file answers: logits, probabilities, or the five best classes and scores.
+            sigmoid gives each class a probability of its own.
         threads: threads of the runtime that runs the file; None for the runtime's default.
         progress: opened around every stage.
 
@@ -266,6 +275,7 @@ def trt(
     head_from: str | None = None,
     base: str | Path | None = None,
     strict: bool = False,
+    problem_type: ProblemType | None = None,
     check: Check = "auto",
     seed: int = 0,
     image_size: str | None = None,
@@ -329,6 +339,8 @@ def trt(
         head_from: name of the module whose tensors are the classifier, such as "classifier".
         base: the checkpoint that an adapter (LoRA) in `weights` belongs to.
         strict: whether what would be assumed about a checkpoint is an error instead.
+        problem_type: what the logits are for, if no config.json says it: `single_label` (softmax),
+            `multi_label` (sigmoid) or `regression` (plain numbers).
         check: whether the library's own model has to answer as what was read from a checkpoint:
             `auto` where the library is installed, `require`, or `off`.
         seed: seed of random weights.
