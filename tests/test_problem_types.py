@@ -204,6 +204,11 @@ def test_a_config_says_what_the_logits_are_for(folders, kind, problem_type, assu
     assert vit_export.inspect(folders / kind).problem_type == problem_type
 
 
+def test_the_library_does_not_confirm_what_one_row_means(files):
+    """The logits of a regression and of a class of its own are the same."""
+    assert vit_export.inspect(files["one row"]).assumed["problem_type"] == "multi_label"
+
+
 def test_a_bare_checkpoint_has_an_assumption_that_the_user_can_replace(tmp_path):
     weights = tmp_path / "bare.safetensors"
     save_file(make_model("multi label").state_dict(), weights)

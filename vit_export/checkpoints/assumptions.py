@@ -40,6 +40,8 @@ QUESTIONS = {
 """Assumptions to the options that settle them; `{}` stands for the assumed value."""
 NO_READING = (PREPROCESSING,)
 """Assumptions that the answers of the model do not depend on."""
+UNCHECKED = (PREPROCESSING, PROBLEM_TYPE)
+"""Assumptions that no answer of a library's model confirms: its logits do not depend on them."""
 
 
 def find_assumptions(
@@ -98,6 +100,6 @@ def list_caveats(assumed: Mapping[str, Any], *, answers_scores: bool) -> list[st
 
     The problem type counts if the file answers scores: logits do not depend on it.
     """
-    other = NO_READING if answers_scores else (*NO_READING, PROBLEM_TYPE)
+    other = NO_READING if answers_scores else UNCHECKED
     names = [name for name in QUESTIONS if name in assumed and name not in other]
     return [f"reading assumed: {', '.join(names)}"] if names else []

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from vit_export.checkpoints.assumptions import NO_READING
+from vit_export.checkpoints.assumptions import UNCHECKED
 from vit_export.checkpoints.families import find_family
 from vit_export.checkpoints.families.base import Family
 from vit_export.checkpoints.files import Checkpoint
@@ -73,7 +73,7 @@ def judge_reading(
     if unchecked and check == "require":
         message = f"{checkpoint.path}: {judge.origin} has no answer that checks {unchecked}."
         raise RequestError(message, "give --check auto.")
-    left = {name: value for name, value in model.assumed.items() if name in NO_READING}
+    left = {name: value for name, value in model.assumed.items() if name in UNCHECKED}
     assumed = model.assumed if unchecked else left
     return replace(model, reading=describe_judge(judge, unchecked), assumed=assumed)
 
