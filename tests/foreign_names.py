@@ -29,6 +29,7 @@ OPENAI = [
     ("mlp.expand", "mlp.c_fc"),
     ("mlp.contract", "mlp.c_proj"),
     ("head.norm", "ln_post"),
+    ("head.pooled_norm", "ln_post"),
     ("head.classifier.weight", "proj"),
 ]
 DINOV2 = [

@@ -63,7 +63,7 @@ def change_config(folder, **changes):
             "missing: vit.encoder.layer.1.attention.attention.query.bias.",
         ),
         (r"layer\.1\.layernorm_after\.bias", "missing: vit.encoder.layer.1.layernorm_after.bias"),
-        (r"cls_token", "Hugging Face ViT, which knows 55 of the 55 names, and has to have"),
+        (r"cls_token", "describes a 'vit', the weights are Hugging Face I-JEPA classifier"),
         (r"position_embeddings", "position_embeddings is missing or has no 2 axes"),
     ],
 )

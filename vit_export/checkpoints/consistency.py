@@ -70,7 +70,9 @@ def _first_alternative(pattern: str) -> str:
 
 def check_config(spec: VitSpec, family: "Family", config: Mapping[str, Any], where: str) -> None:
     """Raise RequestError unless the tensors have the sizes and parts in the config.json."""
-    inner = config.get("vision_config", config)
+    from vit_export.checkpoints.families.hf_config import find_vision_config
+
+    inner = find_vision_config(config)
     for theirs, ours in family.config_sizes.items():
         expected, actual = inner.get(theirs), getattr(spec, ours)
         actual = spec.hidden if ours == "mlp_hidden" else 0 if actual is None else actual

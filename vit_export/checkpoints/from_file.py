@@ -31,6 +31,7 @@ def load_checkpoint(
     *,
     needs_preprocessing: bool = True,
     needs_labels: bool = True,
+    outputs: str | None = None,
 ) -> Model:
     """Return the trained model of a checkpoint, completed by `preset` and by `hints`.
 
@@ -41,17 +42,19 @@ def load_checkpoint(
         needs_preprocessing: False if the request replaces the preprocessing; then one that is not
             supported is ignored.
         needs_labels: False if the request replaces the labels, or the exported model has none.
+        outputs: the answer that the request names; None for the model's own.
 
     Raises:
         RequestError: the checkpoint is of no known family or incomplete, or contradicts its JSON
             files, the preset or the hints.
     """
-    from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.translation import translate
+    from vit_export.checkpoints.own_head import choose_family
     from vit_export.model.vit.state import fill
 
     path, config, fields = checkpoint.path, checkpoint.config, hints.spec_fields()
-    family = find_family(checkpoint.tensors, str(path))
+    with refuse_foreign_json(path):
+        family = choose_family(checkpoint, hints, outputs)
     check_model_type(config, family, path)
     where = f"{path} ({family.name})"
     translation = translate(family, checkpoint.tensors)
@@ -75,7 +78,7 @@ def load_checkpoint(
         vit,
         name=preset.name if preset else path.stem,
         provenance=_make_provenance(
-            checkpoint, preset, fields, {**checkpoint.unused, **translation.unused}
+            checkpoint, preset, hints, {**checkpoint.unused, **translation.unused}
         ),
         preprocessing=preprocessing,
         preprocessing_note=note,
@@ -89,7 +92,7 @@ def load_checkpoint(
 def _make_provenance(
     checkpoint: "Checkpoint",
     preset: Preset | None,
-    hints: Mapping[str, Any],
+    hints: CheckpointHints,
     unused: Mapping[str, str],
 ) -> Provenance:
     return Provenance(
@@ -119,9 +122,11 @@ def _describe_weights(checkpoint: "Checkpoint", unused: Mapping[str, str]) -> st
     return ", ".join([checkpoint.path.name + keys, *conversions])
 
 
-def _record_hints(hints: Mapping[str, Any]) -> dict[str, Any]:
+def _record_hints(hints: CheckpointHints) -> dict[str, Any]:
     """Return the hints as the manifest records them."""
-    return {"trained_size" if name == "image_size" else name: v for name, v in hints.items()}
+    fields = hints.spec_fields().items()
+    values = {"trained_size" if name == "image_size" else name: v for name, v in fields}
+    return values if hints.head_from is None else {**values, "head_from": hints.head_from}
 
 
 def _labels_from_preset(preset: Preset | None, spec: VitSpec) -> tuple[str, ...]:

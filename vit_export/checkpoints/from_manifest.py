@@ -69,4 +69,5 @@ def _load_trained(manifest: Manifest, spec: VitSpec, weights: Path | None) -> "V
     if weights is None:
         message = "The artifact does not say where its weights are."
         raise RequestError(message, f"give --weights: it was made of {manifest.weights_from}.")
-    return load_vit(spec, read_state_dict(weights), str(weights))
+    head_from = manifest.overrides.get("head_from")
+    return load_vit(spec, read_state_dict(weights), str(weights), head_from=head_from)

@@ -124,6 +124,7 @@ def _load_from_weights(
         hints,
         needs_preprocessing=not overrides.preprocessing.complete,
         needs_labels=overrides.labels is None and overrides.outputs not in {"features", "tokens"},
+        outputs=overrides.outputs,
     )
     return loaded, checkpoint
 

@@ -24,11 +24,15 @@ FAMILIES: tuple[Family, ...] = (
     huggingface.DEIT_TEACHER,  # DeiT's names and a second classifier
     huggingface.DEIT,  # ViT's names and a distillation token
     huggingface.VIT,
+    huggingface.IJEPA_CLASSIFIER,  # ViT's names without a class token
+    huggingface.IJEPA,
     huggingface.DINOV2_WITH_REGISTERS,
     huggingface.DINOV2,
+    clip.CLASSIFIER,  # CLIP's names and a classifier
     clip.HUGGING_FACE,
     siglip.CLASSIFIER,  # SigLIP's names and a classifier
     siglip.VISION_MODEL,
+    siglip.HEADLESS,  # SigLIP's names without a probe
     clip.OPENAI,
     torchvision.TORCHVISION,
 )

@@ -53,6 +53,16 @@ class Family:
     """Kind of the blocks, where the family's code has other kinds with the same tensors."""
     required: tuple[str, ...] = ()
     """Our names that every model of the family has; a file without them is incomplete."""
+    rivals: Mapping[str, str] = field(default_factory=dict)
+    """Names of layers that may stand before a classifier, each with the advice that settles it.
+
+    A config.json that names a class of the library settles it as well.
+    """
+    own_head: "Family | None" = None
+    """The family of the same tower whose pooled features a classifier of the user's own reads.
+
+    None stands for this family.
+    """
     head_has_bias: bool = True
     """Whether the classifier, if there is one, always has a bias."""
     lacks_norm: Callable[[Config], bool] = never

@@ -5,18 +5,22 @@ blocks, class token, projection without bias. OpenAI's weights use QuickGELU, mo
 plain GELU. No tensor shows which, so that the user has to say it unless a config.json does.
 """
 
+from dataclasses import replace
+
 from vit_export.checkpoints.families.base import Facts, Family
-from vit_export.checkpoints.families.huggingface import (
-    NO_ANTIALIAS,
-    SIZES,
+from vit_export.checkpoints.families.hf_config import (
+    CLIP_TOWERS,
+    CLIP_TYPES,
     read_config,
     read_module,
 )
+from vit_export.checkpoints.families.huggingface import NO_ANTIALIAS, SIZES
 from vit_export.checkpoints.families.timm import TIMM_CLIP
 
 BLOCK = r"visual\.transformer\.resblocks\.(\d+)\."
 VISION = r"(?:vision_model\.)?"
-LAYER = VISION + r"encoder\.layers\.(\d+)\."
+POST_NORM = VISION + r"post_layernorm\.(\w+)"
+LAYER = VISION + r"encoder\.(?:layers|layer)\.(\d+)\."
 CONVENTIONS: Facts = {
     "qkv_layout": "stacked",
     "attention_scale": "head_dim",
@@ -26,7 +30,7 @@ CONVENTIONS: Facts = {
 }
 TEXT = "it belongs to the text tower"
 REQUIRED = ("embedding.class_token", "embedding_norm.weight", "head.norm.weight")
-MODEL_TYPES = ("clip", "clip_vision_model")
+MODEL_TYPES = (*CLIP_TYPES, *CLIP_TOWERS)
 
 OPENAI = Family(
     name="OpenAI or OpenCLIP image tower",
@@ -56,7 +60,7 @@ OPENAI = Family(
     preprocessing=TIMM_CLIP.preprocessing,
 )
 
-
+# The norm stands behind the pool: `last_hidden_state` is not normalized.
 HUGGING_FACE = Family(
     name="Hugging Face CLIP image tower",
     library="transformers",
@@ -74,14 +78,14 @@ HUGGING_FACE = Family(
         LAYER + r"layer_norm2\.(\w+)": r"blocks.\1.mlp_norm.\2",
         LAYER + r"mlp\.fc1\.(\w+)": r"blocks.\1.mlp.expand.\2",
         LAYER + r"mlp\.fc2\.(\w+)": r"blocks.\1.mlp.contract.\2",
-        VISION + r"post_layernorm\.(\w+)": r"head.norm.\1",
+        POST_NORM: r"head.pooled_norm.\1",
         r"visual_projection\.weight": "head.classifier.weight",
     },
     unused={
         r"text_.*|logit_scale": TEXT,
         VISION + r"embeddings\.position_ids": "it counts the positions",
     },
-    required=REQUIRED,
+    required=("embedding.class_token", "embedding_norm.weight", "head.pooled_norm.weight"),
     head_has_bias=False,
     model_types=MODEL_TYPES,
     conventions=CONVENTIONS,
@@ -92,4 +96,22 @@ HUGGING_FACE = Family(
     resampling=NO_ANTIALIAS,
     processor="CLIP",
     preprocessing=TIMM_CLIP.preprocessing,
+)
+
+# `CLIPForImageClassification` reads the mean of the patches in front of the final norm.
+CLASSIFIER = replace(
+    HUGGING_FACE,
+    name="Hugging Face CLIP classifier",
+    marks=(r"classifier\.weight", *HUGGING_FACE.marks),
+    names={ours: theirs for ours, theirs in HUGGING_FACE.names.items() if ours != POST_NORM}
+    | {r"classifier\.(\w+)": r"head.classifier.\1"},
+    unused={**HUGGING_FACE.unused, POST_NORM: "the classifier reads the patches in front of it"},
+    rivals={
+        POST_NORM: "give --pool patch_mean if it reads the patches in front of that norm, as "
+        "CLIPForImageClassification does, or --head-from classifier if it reads pooler_output.",
+    },
+    own_head=HUGGING_FACE,
+    required=("embedding.class_token", "embedding_norm.weight"),
+    head_has_bias=True,
+    conventions=CONVENTIONS | {"pool": "patch_mean"},
 )

@@ -5,24 +5,22 @@ ones (`layers.0.attention.q_proj.weight`), with or without the model's prefix. T
 epsilon is that of their configurations: 1e-12 for ViT and DeiT, 1e-6 for DINOv2.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from torch import nn
 
-from vit_export.checkpoints.families.base import Facts, Family
+from vit_export.checkpoints.families.base import Config, Facts, Family
+from vit_export.checkpoints.families.hf_config import (
+    describe_module,
+    is_classifier,
+    read_config,
+    read_module,
+)
 from vit_export.checkpoints.families.timm import IMAGENET, INCEPTION
 from vit_export.model.vit.adapt import Resampling
 
 PREFIX = r"(?:[a-z0-9_]+\.)?"
 LAYER = PREFIX + r"(?:encoder\.)?layers?\.(\d+)\."
-ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "quick_gelu": "quick_gelu",
-}
 EMBEDDING = PREFIX + r"embeddings\."
 ATTENTION = LAYER + r"attention\."
 SHARED = {
@@ -59,42 +57,24 @@ SIZES = {
     "num_register_tokens": "register_tokens",
 }
 REQUIRED = ("embedding.projection.bias", "head.norm.weight")
+DECODER = r"decoder\.(decoder_\w+|mask_token|0)\b.*"
+POOLER = PREFIX + r"pooler\.dense\.(\w+)"
+OWN_HEAD = (
+    "give --head-from classifier if it reads the class token behind the norm, as in transformers, "
+    "or --outputs features, which leaves it out; one over pooler_output is not supported yet."
+)
 UNUSED = {
     EMBEDDING + r"mask_token": "it stands for hidden patches, in training only",
-    PREFIX + r"pooler\.dense\.(\w+)": "features are the class token after the norm, unpooled",
+    POOLER: "features are the class token after the norm, not `pooler_output`, a layer behind it",
 }
 
 
-def read_config(config: Mapping[str, Any]) -> Facts:
-    """Return facts from a vision configuration, or from a CLIP configuration that contains one."""
-    config = config.get("vision_config", config)
-    names = {"num_attention_heads": "heads", "layer_norm_eps": "norm_eps"}
-    facts: Facts = {ours: config[theirs] for theirs, ours in names.items() if theirs in config}
-    if "hidden_act" in config:  # `infer_spec` refuses an unknown one by its name
-        facts["mlp"] = ACTIVATIONS.get(config["hidden_act"], config["hidden_act"])
-    size = config.get("image_size")
-    if size is not None:
-        height, width = size if isinstance(size, list | tuple) else (size, size)
-        facts["image_size"] = (int(height), int(width))
-    return facts
-
-
-def read_module(module: nn.Module) -> Facts:
-    """Return facts from the configuration of a module in memory."""
-    config: Any = module.config
-    return read_config(config.to_dict())
-
-
-def _read_dinov2_config(config: Mapping[str, Any]) -> Facts:
-    facts = read_config(config)
-    if any("ForImageClassification" in name for name in config.get("architectures") or ()):
-        facts["pool"] = "token_patch_mean"
-    return facts
+def _read_dinov2_config(config: Config) -> Facts:
+    return read_config(config) | ({"pool": "token_patch_mean"} if is_classifier(config) else {})
 
 
 def _read_dinov2_module(module: nn.Module) -> Facts:
-    config: Any = module.config
-    return _read_dinov2_config(config.to_dict() | {"architectures": [type(module).__name__]})
+    return _read_dinov2_config(describe_module(module))
 
 
 VIT = Family(
@@ -102,7 +82,8 @@ VIT = Family(
     library="transformers",
     marks=(EMBEDDING + r"cls_token", LAYER + r"layernorm_before\.weight"),
     names=VIT_NAMES,
-    unused=UNUSED,
+    unused=UNUSED | {DECODER: "it rebuilds hidden patches, in training only"},
+    rivals={POOLER: OWN_HEAD},
     required=REQUIRED,
     model_types=("vit", "vit_msn", "vit_mae"),  # the same encoder, trained in other ways
     config_sizes=SIZES,
@@ -112,6 +93,22 @@ VIT = Family(
     resampling=NO_ANTIALIAS,
     processor="ViT",
     preprocessing={"resize": [224, 224], "interpolation": "bilinear", **INCEPTION},
+)
+
+# I-JEPA has no class token. Its classifier reads the mean of the tokens; without one the library
+# answers all of them.
+IJEPA = replace(
+    VIT,
+    name="Hugging Face I-JEPA",
+    marks=(EMBEDDING + r"position_embeddings", LAYER + r"layernorm_before\.weight"),
+    model_types=("ijepa",),
+    conventions=VIT.conventions | {"pool": "none"},
+)
+IJEPA_CLASSIFIER = replace(
+    IJEPA,
+    name="Hugging Face I-JEPA classifier",
+    marks=(r"classifier\.weight", *IJEPA.marks),
+    conventions=VIT.conventions | {"pool": "mean"},
 )
 
 # With a teacher the answer is the mean of two classifiers. Without one the distillation token acts
