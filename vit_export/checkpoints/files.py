@@ -6,13 +6,21 @@ memory; smaller ones are copied.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load, load_file
 from torch import Tensor
 
+from vit_export.checkpoints.adapters import (
+    CONFIG_FILE,
+    explain_merge,
+    holds_lora,
+    merge,
+    parse_lora,
+    replace_labels,
+)
 from vit_export.checkpoints.folder import (
     PICKLE_SUFFIXES,
     find_weights_file,
@@ -45,6 +53,8 @@ class Checkpoint:
     """Content of config.json: the architecture and the labels."""
     open_clip: Mapping[str, Any] = field(default_factory=dict)
     """Content of open_clip_config.json: `model_cfg` and `preprocess_cfg`."""
+    base: str = ""
+    """Name of the checkpoint that an adapter was merged into; empty if this is no adapter."""
     processor: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the image processor.
 
@@ -69,6 +79,8 @@ def read_checkpoint(
     """
     file = find_weights_file(path) if path.is_dir() else path
     content = _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
+    if holds_lora(content) or (file.parent / CONFIG_FILE).is_file():
+        return _read_adapter(path, content, file, prefix, base)
     if base is not None:
         raise RequestError(f"{path} is no adapter.", "leave --base out.")
     weights = choose_state_dict(content, prefix, file)
@@ -80,6 +92,37 @@ def read_checkpoint(
         config=read_json(file.parent / "config.json", optional=True),
         open_clip=read_json(file.parent / "open_clip_config.json", optional=True),
         processor=read_processor(file.parent),
+    )
+
+
+def _read_adapter(
+    path: Path, content: Any, file: Path, prefix: str | None, base: Path | None
+) -> Checkpoint:
+    """Return the checkpoint `base` with the adapter merged into it.
+
+    JSON files beside the adapter take precedence over those of the base.
+    """
+    config = read_json(file.parent / CONFIG_FILE, optional=True)
+    if not config:
+        message = f"{path} holds a model with LoRA layers that were not merged."
+        fix = "where the file was made, merge them: model = model.merge_and_unload(), and then "
+        raise RequestError(message, f"{fix}torch.save(model.state_dict(), 'weights.pth').")
+    lora = parse_lora(config, path)
+    if base is None:
+        name = config.get("base_model_name_or_path") or "the base"
+        message = f"{path} is a LoRA adapter of {name}: it holds changes of that model alone."
+        fix = "give --base with the folder or file of that model; or "
+        raise RequestError(message, f"{fix}{explain_merge(config)}")
+    whole = read_checkpoint(base, prefix=prefix)
+    tensors = merge(content, lora, whole.tensors, path)
+    own_config = read_json(file.parent / "config.json", optional=True)
+    return replace(
+        whole,
+        path=path,
+        tensors=tensors,
+        config=own_config or replace_labels(whole.config, tensors),
+        processor=read_processor(file.parent) or whole.processor,
+        base=base.name,
     )
 
 

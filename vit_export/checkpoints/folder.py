@@ -40,7 +40,7 @@ def find_weights_file(folder: Path) -> Path:
     Raises:
         RequestError: the folder has no such file, or several of which none has a usual name.
     """
-    for name in WEIGHTS_FILES:
+    for name in (*WEIGHTS_FILES, *ADAPTER_FILES):
         if (folder / name).is_file():
             return folder / name
     files = [

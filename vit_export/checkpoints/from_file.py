@@ -119,7 +119,8 @@ def _describe_weights(checkpoint: "Checkpoint", unused: Mapping[str, str]) -> st
         for dtype in sorted(dtypes, key=str)
         if dtype.itemsize != FP32_BYTES
     ]
-    return ", ".join([checkpoint.path.name + keys, *conversions])
+    name = checkpoint.path.name + (f" on {checkpoint.base}" if checkpoint.base else "")
+    return ", ".join([name + keys, *conversions])
 
 
 def _record_hints(hints: CheckpointHints) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def translate(family: Family, state: StateDict) -> Translation:
         if reason is not None:
             unused[name] = reason
         else:
-            ours = _translate_name(family.names, name)
+            ours = translate_name(family.names, name)
             if ours in origins:
                 unused[name] = _explain_copy(state, origins[ours], name)
                 continue
@@ -95,7 +95,8 @@ def _look_up(table: Mapping[str, str], name: str) -> str | None:
     return next((value for pattern, value in table.items() if re.fullmatch(pattern, name)), None)
 
 
-def _translate_name(table: Mapping[str, str], name: str) -> str:
+def translate_name(table: Mapping[str, str], name: str) -> str:
+    """Return our name for the family's `name`; `name` itself if the table has none."""
     for pattern, ours in table.items():
         if re.fullmatch(pattern, name):
             return re.sub(pattern, ours, name)
