@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers as hf
 from safetensors.torch import load_file, save_file
+from support import run, run_json
 from test_families import randomize
 from torch import nn
 
@@ -171,6 +172,7 @@ def test_an_image_with_a_rim_as_so400m_has(tmp_path):
     larger = load(weights=tmp_path, overrides=ModelOverrides(image_size="47"))
     images = torch.randn(2, 3, 47, 47)
     assert_equal(larger, model(images, interpolate_pos_encoding=True).pooler_output, images)
+    assert "the patches cover 28x28 of 30x30 pixels" in loaded.image_notes
 
 
 @torch.no_grad()
@@ -322,3 +324,51 @@ def test_a_classifier_of_two_layers_is_refused_and_may_be_left_out(tmp_path):
     assert "--outputs features" in refusal.value.fix
     features = load(weights=path, hints=hints, overrides=FEATURES)
     assert_equal(features, model.vit(IMAGES).last_hidden_state[:, 0].detach())
+
+
+@pytest.fixture
+def dinov2(tmp_path):
+    """A folder with 70 pixels in config.json and 28 in the image processor, as 518 and 224 are."""
+    config = hf.Dinov2Config(**DINO | {"image_size": 70, "patch_size": 14})
+    model = save(hf.Dinov2Model(config), tmp_path / "dino")
+    hf.BitImageProcessorPil(
+        size={"shortest_edge": 33}, crop_size={"height": 28, "width": 28}
+    ).save_pretrained(tmp_path / "dino")
+    return tmp_path / "dino", model
+
+
+@torch.no_grad()
+def test_dinov2_is_exported_at_the_size_of_its_pipeline(dinov2):
+    folder, model = dinov2
+    images = {side: torch.randn(2, 3, side, side) for side in (28, 42, 70)}
+    for size, side in ((None, 28), ("28", 28), ("42", 42), ("70", 70)):
+        loaded = load(weights=folder, overrides=ModelOverrides(image_size=size))
+        assert loaded.preprocessing.crop == loaded.signature.image_size == (side, side)
+        assert_equal(loaded, model(images[side]).pooler_output, images[side])
+        assert bool(loaded.size_note) == (size is None)
+        if side == 28:  # the processor's own, not one adapted twice
+            assert loaded.preprocessing.resize == 33
+    loaded = load(weights=folder)
+    assert "config.json says 70x70" in loaded.size_note
+    assert "28x28" in loaded.size_note
+    assert "--image-size 70x70" in loaded.size_note
+
+
+@pytest.mark.slow
+def test_dinov2_from_end_to_end(dinov2, tmp_path):
+    """The command says both sizes, and `validate` rebuilds the model."""
+    folder, _ = dinov2
+    out = tmp_path / "d.onnx"
+    done = run("onnx", "--weights", folder, "--out", out, "-q")
+    assert "its config.json says 70x70, which --image-size 70x70 exports" in done.stdout
+    assert "28x28" in run("inspect", folder).stdout
+    assert run_json("validate", out, "--weights", folder, "-q")["status"] == "PROVEN"
+
+
+def test_a_vit_of_another_size_than_its_processor(tmp_path):
+    """ViT raises on another size unless its caller asks: both sizes are said."""
+    save(hf.ViTModel(hf.ViTConfig(**SIZES)), tmp_path / "mine")
+    hf.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "mine")
+    loaded = load(weights=tmp_path / "mine")
+    assert loaded.signature.image_size == (16, 16)
+    assert loaded.image_notes == "that of mine is for 32x32, and was adapted to 16x16"

@@ -89,7 +89,7 @@ def _make_origin(
         weights_from=model.provenance.weights_from,
         random_weights=model.provenance.random_weights,
         unused=dict(model.provenance.unused),
-        preprocessing=model.preprocessing_note,
+        preprocessing=model.image_notes,
         assumed=dict(model.assumed),
         calibration="; ".join(quantized.notes(dataset)),
         search=quantized.search,

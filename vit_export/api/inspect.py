@@ -169,11 +169,13 @@ def summarize_value(value: Any) -> str:
 
 
 def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHints) -> Inspection:
+    from vit_export.checkpoints.apply_overrides import apply_overrides
     from vit_export.checkpoints.assumptions import check_settled
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.from_file import load_checkpoint
+    from vit_export.checkpoints.overrides import NO_OVERRIDES
 
     checkpoint = read_checkpoint(path, prefix=hints.prefix, base=hints.base)
     family = find_family(checkpoint.tensors, str(path))
@@ -189,7 +191,7 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
         unused={**checkpoint.unused, **translation.unused},
     )
     try:
-        model = load_checkpoint(checkpoint, preset, hints)
+        model = apply_overrides(load_checkpoint(checkpoint, preset, hints), NO_OVERRIDES)
         if hints.strict:
             check_settled(model, str(path))
     except RequestError as error:
@@ -198,7 +200,7 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
     return replace(
         inspection,
         spec=asdict(model.vit.spec),
-        preprocessing_note=model.preprocessing_note,
+        preprocessing_note=model.image_notes,
         preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(model.labels),
         assumed=model.assumed,

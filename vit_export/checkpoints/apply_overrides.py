@@ -31,6 +31,8 @@ def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
         )
     if "image_size" in changes:
         model = _set_image_size(model, changes["image_size"])
+    elif overrides.image_size is None and model.pipeline is not None:
+        model = _follow_pipeline(model, model.pipeline)
     if overrides.outputs is not None:
         model = _set_outputs(model, overrides.outputs)
     if overrides.preprocessing:
@@ -45,10 +47,18 @@ def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
     return model
 
 
+def _follow_pipeline(model: Model, pipeline: Preprocessing) -> Model:
+    """Return `model` for the images that its own preprocessing makes."""
+    trained, size = ("x".join(map(str, one)) for one in (model.signature.image_size, pipeline.crop))
+    note = f"its image processor makes images of {size}, at which its library computes and this "
+    note += f"export does; its config.json says {trained}, which --image-size {trained} exports"
+    return replace(_set_image_size(model, pipeline.crop), size_note=note)
+
+
 def _set_image_size(model: Model, size: tuple[int, int]) -> Model:
     from vit_export.model.vit.adapt import resize_positions
 
-    preprocessing, resampling = model.preprocessing, model.resampling
+    resampling = model.resampling
     if resampling is None or not resampling.drops_rim:
         check_divides(replace(model.vit.spec, image_size=size))
     changes = {
@@ -57,9 +67,17 @@ def _set_image_size(model: Model, size: tuple[int, int]) -> Model:
     }
     model = model.with_vit(
         resize_positions(model.vit, size, resampling),
-        preprocessing=preprocessing.adapt_to(size) if preprocessing else None,
+        preprocessing=_adapt(model, size),
+        preprocessing_note="" if model.pipeline else model.preprocessing_note,
     )
     return model.with_overrides(changes)
+
+
+def _adapt(model: Model, size: tuple[int, int]) -> Preprocessing | None:
+    """Return the preprocessing of `model` for images of `size`."""
+    if model.pipeline is not None and model.pipeline.crop == size:
+        return model.pipeline
+    return model.preprocessing.adapt_to(size) if model.preprocessing else None
 
 
 def _set_outputs(model: Model, outputs: str) -> Model:

@@ -11,7 +11,7 @@ from vit_export.checkpoints.assumptions import find_assumptions
 from vit_export.checkpoints.consistency import check_model_type
 from vit_export.checkpoints.foreign_json import refuse_foreign_json
 from vit_export.checkpoints.hints import OPTIONS, CheckpointHints
-from vit_export.checkpoints.preprocessing import find_preprocessing
+from vit_export.checkpoints.preprocessing import find_pipeline, find_preprocessing
 from vit_export.checkpoints.problem_type import find_problem_type
 from vit_export.data.labels import read_config_labels
 from vit_export.model.model import Model, Provenance
@@ -82,6 +82,7 @@ def load_checkpoint(
         ),
         preprocessing=preprocessing,
         preprocessing_note=note,
+        pipeline=find_pipeline(checkpoint, family, spec),
         labels=labels or _labels_from_preset(preset, spec),
         problem_type=problem_type,
         resampling=family.resampling,

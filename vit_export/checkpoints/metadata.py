@@ -118,7 +118,7 @@ def _read_checkpoint(
     """
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.files import read_checkpoint
-    from vit_export.checkpoints.preprocessing import ASSUMED, find_preprocessing
+    from vit_export.checkpoints.preprocessing import ASSUMED, find_pipeline, find_preprocessing
 
     checkpoint = read_checkpoint(weights)
     classes = manifest.signature.classes or 0
@@ -126,6 +126,9 @@ def _read_checkpoint(
     family = find_family(checkpoint.tensors, str(weights))
     spec = _find_trained_spec(manifest)
     preprocessing, note = find_preprocessing(checkpoint, family, preset, spec, needed=False)
+    pipeline = find_pipeline(checkpoint, family, spec)
+    if pipeline is not None and pipeline.crop == manifest.signature.image_size:
+        preprocessing = pipeline
     from_preset, _ = _read_preset(manifest, preset)
     return labels or from_preset, _adapt(preprocessing, manifest), note.startswith(ASSUMED)
 

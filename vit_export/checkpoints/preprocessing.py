@@ -55,6 +55,18 @@ def find_preprocessing(
     return preprocessing.adapt_to(spec.image_size), note
 
 
+def find_pipeline(
+    checkpoint: "Checkpoint", family: "Family", spec: VitSpec
+) -> Preprocessing | None:
+    """Return the checkpoint's own preprocessing if the library computes at another size with it."""
+    if not (family.takes_any_size and checkpoint.processor):
+        return None
+    preprocessing = _read_beside(checkpoint, family, spec, needed=False)
+    if preprocessing is None or preprocessing.crop == spec.image_size:
+        return None
+    return preprocessing
+
+
 def _read_beside(
     checkpoint: "Checkpoint", family: "Family", spec: VitSpec, *, needed: bool
 ) -> Preprocessing | None:

@@ -44,6 +44,14 @@ class Model:
     preprocessing: Preprocessing | None = None
     preprocessing_note: str = ""
     """A phrase for reports, if the preprocessing is assumed or adapted to another image size."""
+    pipeline: Preprocessing | None = None
+    """The checkpoint's own preprocessing, if it makes images of another size than the trained one.
+
+    It is set where the model's own library computes at that size. An export then does so too,
+    unless the request says otherwise.
+    """
+    size_note: str = ""
+    """A phrase for reports, if the images are not of the size that the config.json names."""
     labels: tuple[str, ...] = ()
     """Names of the classes in order; empty if they have none."""
     problem_type: ProblemType = "single_label"
@@ -67,6 +75,15 @@ class Model:
             provenance=provenance,
             **rest,
         )
+
+    @property
+    def image_notes(self) -> str:
+        """What reports say of images: notes on their preprocessing, size, and pixels left out."""
+        notes = [self.preprocessing_note, self.size_note]
+        if self.spec is not None and self.spec.covered_size != self.spec.image_size:
+            covered, whole = (f"{h}x{w}" for h, w in (self.spec.covered_size, self.spec.image_size))
+            notes.append(f"the patches cover {covered} of {whole} pixels, as in the library")
+        return "; ".join(filter(None, notes))
 
     @property
     def vit(self) -> "Vit":

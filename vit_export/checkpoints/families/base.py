@@ -81,6 +81,8 @@ class Family:
     """How the family's own code resamples positions to another grid."""
     library: str = ""
     """Name in `LIBRARIES` of the library that has these models; empty if none has."""
+    takes_any_size: bool = False
+    """Whether the family's own code resamples positions unasked, for images of any size."""
     processor: str | None = None
     """Class of its image processor in `transformers`, for files that do not name one."""
     preprocessing: Mapping[str, Any] | None = None

@@ -158,6 +158,7 @@ DINOV2 = Family(
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6, "positions": "no_registers"},
     config_facts=_read_dinov2_config,
     module_facts=_read_dinov2_module,
+    takes_any_size=True,
     resampling=NO_ANTIALIAS,
     processor="Bit",
     preprocessing={"resize": 256, **IMAGENET},
