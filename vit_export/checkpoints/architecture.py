@@ -18,6 +18,10 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.model.vit.spec import VitSpec
 
 
+NAMES_DECIDE = ("timm", "torchvision", "open_clip")
+"""Libraries whose names of architectures decide heads and activation; those of classes do not."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """A spec, and what is certain about it."""
@@ -55,12 +59,14 @@ def read_architecture(
     path, config, fields = checkpoint.path, checkpoint.config, hints.spec_fields()
     tensors, where = translation.tensors, f"{path} ({family.name})"
     original_name = build_name_lookup(family, translation)
-    sizes = infer_sizes(tensors, where, original_name)
+    shown = infer_sizes(tensors, where, original_name) | infer_parts(tensors)
     if preset is not None:
-        check_preset(sizes | infer_parts(tensors), preset, path)
+        check_preset(shown, preset, path)
     with refuse_foreign_json(path):
-        known = gather_facts(family, config, preset, fields)
-    spec = infer_spec(tensors, known.merged, where, original_name)
+        known = gather_facts(family, config, preset, fields, shown)
+    known.check_block(where)
+    arch = family.library if family.library in NAMES_DECIDE else ""
+    spec = infer_spec(tensors, known.merged, where, original_name, arch)
     check_hints(spec, fields, where)
     with refuse_foreign_json(path):
         check_complete(tensors, family, config, original_name, where)

@@ -40,8 +40,8 @@ QUESTIONS = {
 """Assumptions to the options that settle them; `{}` stands for the assumed value."""
 NO_READING = (PREPROCESSING,)
 """Assumptions that the answers of the model do not depend on."""
-UNCHECKED = (PREPROCESSING, PROBLEM_TYPE)
-"""Assumptions that no answer of a library's model confirms: its logits do not depend on them."""
+UNCHECKED = (PREPROCESSING, PROBLEM_TYPE, CLASSIFIER)
+"""Assumptions that no answer of a library's model confirms: it has neither them nor a softmax."""
 
 
 def find_assumptions(
@@ -61,6 +61,8 @@ def find_assumptions(
         assumed["trained_size"] = _format_size(spec.image_size)
     if family.block and BLOCK not in known:
         assumed[BLOCK] = family.block
+    if family.replaced_head:
+        assumed[CLASSIFIER] = family.replaced_head
     if note.startswith(ASSUMED):
         assumed[PREPROCESSING] = f"default of {family.name}"
     return assumed

@@ -42,10 +42,11 @@ def _read_module(module: "nn.Module") -> Model:
     from vit_export.checkpoints.families.naming import build_name_lookup
     from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.infer_spec import infer_spec
+    from vit_export.checkpoints.own_head import take_replaced_head
     from vit_export.model.vit.state import fill
 
     name, state = type(module).__name__, module.state_dict()
-    family = find_family(state, name)
+    family = take_replaced_head(find_family(state, name), state, name)
     translation = translate(family, state)
     tensors, original_name = translation.tensors, build_name_lookup(family, translation)
     facts = family.conventions | family.module_facts(module)

@@ -26,12 +26,14 @@ def load_vit(
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.naming import build_name_lookup
     from vit_export.checkpoints.families.translation import translate
-    from vit_export.checkpoints.own_head import take_head
+    from vit_export.checkpoints.own_head import take_head, take_replaced_head
     from vit_export.model.vit.state import fill
 
     family = find_family(state, where)
     if head_from is not None:
         family = take_head(family, state, head_from, where, leaves_head=not spec.classifies)
+    else:
+        family = take_replaced_head(family, state, where, leaves_head=not spec.classifies)
     translation = translate(family, state)
     original_name = build_name_lookup(family, translation)
     tensors = _rename_norm(translation.tensors, spec)

@@ -41,7 +41,11 @@ MATRIX = 2
 
 
 def infer_spec(
-    tensors: Tensors, facts: Facts, where: str, original_name: Callable[[str], str] = str
+    tensors: Tensors,
+    facts: Facts,
+    where: str,
+    original_name: Callable[[str], str] = str,
+    arch: str = "",
 ) -> VitSpec:
     """Return the spec of a model with these tensors.
 
@@ -52,6 +56,7 @@ def infer_spec(
             mapping from width.
         where: the checkpoint, for errors.
         original_name: function from our name of a tensor to the checkpoint's, for errors.
+        arch: the library whose architectures have these facts, for errors; empty without one.
 
     Raises:
         RequestError: a tensor that sizes are inferred from is missing, or a fact is.
@@ -69,7 +74,7 @@ def infer_spec(
     elif known.get("mlp") == "swiglu":
         message = f"{where}: the layers of its MLP have no gates, as those of swiglu have."
         raise RequestError(message, "give --activation gelu|gelu_tanh|quick_gelu.")
-    _check_known(known, where)
+    _check_known(known, where, arch)
     try:
         return VitSpec(**known)
     except RequestError as error:
@@ -79,14 +84,21 @@ def infer_spec(
 _FIELDS = {field.name for field in fields(VitSpec)}
 
 
-def _check_known(known: Facts, where: str) -> None:
-    """Raise RequestError unless every field that no tensor shows has a supported value."""
+def _check_known(known: Facts, where: str, arch: str) -> None:
+    """Raise RequestError unless every field that no tensor shows has a supported value.
+
+    The fix names `--arch` of the library `arch`, if it is not empty.
+    """
     unknown = [name for name in UNRECORDED_FIELDS if known.get(name) is None]
     if unknown:
         options = [option for name in unknown if (option := UNRECORDED_FIELDS[name]) is not None]
-        alternative = f"{' '.join(options)}, or " if len(options) == len(unknown) else ""
+        ways = [" ".join(options)] if len(options) == len(unknown) else []
+        if arch:
+            ways.append(f"--arch {arch}:NAME")
+        if not known["norm_before_blocks"] and known["pool"] != "map":  # as no preset has
+            ways.append("--model NAME of the same architecture")
         message = f"{where}: its tensors don't show {', '.join(unknown)}."
-        raise RequestError(message, f"give {alternative}--model NAME of the same architecture.")
+        raise RequestError(message, f"give {', or '.join(ways)}.")
     if known["mlp"] not in get_args(Mlp):
         message = f"{where}: its MLP's activation, {known['mlp']!r}, is not supported yet."
         raise RequestError(message, f"export another model; supported: {', '.join(get_args(Mlp))}.")

@@ -33,6 +33,8 @@ class KnownFacts:
 
     family: "Family"
     preset: Preset | None
+    shown: "Facts"
+    """Sizes and parts that the tensors show."""
     recorded: "Facts"
     """Facts about this very checkpoint: from a config.json, `--arch` or options."""
     names_architecture: bool
@@ -45,7 +47,20 @@ class KnownFacts:
         """The facts of all sources; the conventions of a family override a preset."""
         names = INVISIBLE if self.family.conventions else CONVENTIONS
         preset = {name: getattr(self.preset.spec, name) for name in names} if self.preset else {}
-        return preset | self.family.conventions | self.recorded
+        asked = {one.field for one in self.family.questions if one.applies(self.shown)}
+        conventions = {n: v for n, v in self.family.conventions.items() if n not in asked}
+        return preset | conventions | self.recorded
+
+    def check_block(self, where: str) -> None:
+        """Raise RequestError if published models with these parts have blocks of several kinds."""
+        if self.names_architecture:
+            return
+        for one in self.family.questions:
+            if one.field == BLOCK and one.applies(self.shown):
+                message = f"{where}: models with {one.when} have norms before attention and MLP, "
+                message += "or behind them (vit_base_patch16_rpn_224); no tensor shows where."
+                fix = "give --arch timm:NAME, or save it with timm.models.save_for_hf."
+                raise RequestError(message, fix)
 
     def list_settled(self, spec: VitSpec) -> set[str]:
         """Return the names of what is not assumed: something besides conventions gives it."""
@@ -67,6 +82,7 @@ def gather_facts(
     config: "Config",
     preset: Preset | None,
     hints: Mapping[str, Any],
+    shown: "Facts",
 ) -> KnownFacts:
     """Return what is known of a checkpoint of `family` besides its tensors.
 
@@ -75,6 +91,7 @@ def gather_facts(
         config: content of its config.json, or what `--arch` stands for; empty without both.
         preset: a model of the same architecture; None without one.
         hints: fields of VitSpec that options set.
+        shown: sizes and parts that the tensors show.
 
     Raises:
         RequestError: the architecture is not supported.
@@ -84,6 +101,7 @@ def gather_facts(
     return KnownFacts(
         family=family,
         preset=preset,
+        shown=shown,
         recorded={**family.config_facts(config), **hints},
         names_architecture="architecture" in config,
         follows_library="architecture" not in config and bool(types & {*family.model_types}),

@@ -46,6 +46,37 @@ def choose_family(checkpoint: Checkpoint, hints: CheckpointHints, outputs: str |
     needs_vector = outputs != "tokens" if family.own_head else not leaves_head
     if hints.pool is None and needs_vector:
         _check_vector(family, tensors, checkpoint.config, where)
+    return take_replaced_head(family, tensors, where, leaves_head=leaves_head)
+
+
+def take_replaced_head(
+    family: Family, tensors: Mapping[str, Tensor], where: str, *, leaves_head: bool = False
+) -> Family:
+    """Return `family` with a user's own layer in the place of its classifier, if there is one.
+
+    Tutorials put `Linear` or `Sequential(Dropout, Linear)` there: the place is the library's, and
+    what has no tensors does nothing in evaluation mode, unless it is a softmax.
+
+    Args:
+        family: the family of the tensors.
+        tensors: tensors of the checkpoint.
+        where: the checkpoint, for errors.
+        leaves_head: whether the request leaves the classifier out, which may then be any module.
+
+    Raises:
+        RequestError: other layers stand in the place of the classifier.
+    """
+    patterns = [p for p, ours in family.names.items() if ours.startswith(CLASSIFIER)]
+    for pattern in patterns:
+        place = re.match(r"\w+", pattern)
+        if place is None or not family.head_has_bias:
+            continue
+        inside = [name for name in tensors if name.startswith(f"{place[0]}.")]
+        if all(any(re.fullmatch(p, name) for p in family.names) for name in inside):
+            continue
+        taken = take_head(family, tensors, place[0], where, leaves_head=leaves_head)
+        layer = "" if leaves_head else _find_linear(tensors, place[0], inside, where)
+        return replace(taken, replaced_head=layer)
     return family
 
 

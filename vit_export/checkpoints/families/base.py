@@ -31,6 +31,18 @@ def no_preprocessing(_: Any) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Question:
+    """A convention that published models with the same parts do not share: it is asked for."""
+
+    field: str
+    """A field of VitSpec, or `block`."""
+    when: str
+    """The parts of these models, in words."""
+    applies: Callable[[Facts], bool]
+    """Whether the fields of VitSpec that tensors show are those of such a model."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """One way of naming the tensors of a ViT. Their names are regular expressions."""
 
@@ -51,6 +63,10 @@ class Family:
     """Conventions that the family's code does not let its users change; the others are assumed."""
     block: str = ""
     """Kind of the blocks, where the family's code has other kinds with the same tensors."""
+    questions: tuple[Question, ...] = ()
+    """Conventions that hold for some of the family's models alone."""
+    replaced_head: str = ""
+    """The layer that takes the place of the library's classifier; only a read family has one."""
     required: tuple[str, ...] = ()
     """Our names that every model of the family has; a file without them is incomplete."""
     rivals: Mapping[str, str] = field(default_factory=dict)

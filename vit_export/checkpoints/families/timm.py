@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from vit_export.checkpoints.families import timm_config
-from vit_export.checkpoints.families.base import Facts, Family
+from vit_export.checkpoints.families.base import Facts, Family, Question
 from vit_export.model.vit.adapt import Resampling
 
 NAMES = {
@@ -40,6 +40,7 @@ NORM = r"head\.(norm|pooled_norm)\.weight"
 NORMLESS = r".*_radio_.*|vit_intern300m_.*"
 """Names of architectures that timm builds with `final_norm=False`."""
 UNSUPPORTED = {r".*\.[qk]_norm\..*": "query and key norms"}
+SCALE = "layer_scale"
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim"}
 ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "swiglu"}
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -78,6 +79,18 @@ TIMM = Family(
     config_sizes={"num_classes": "classes", "num_features": "width"},
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6},
     block="pre-norm",
+    questions=(
+        Question(
+            field="block",
+            when="neither a class token nor biases of qkv nor a layer scale",  # those of rpn
+            applies=lambda shown: not any(map(shown.get, ("class_token", "qkv_bias", SCALE))),
+        ),
+        Question(
+            field="mlp",
+            when="no class token, and the norm before the mean (SigLIP without its probe)",
+            applies=lambda shown: shown["norm_before_pool"] and not shown["class_token"],
+        ),
+    ),
     config_facts=timm_config.read_facts,
     config_preprocessing=timm_config.read_preprocessing,
     module_facts=_read_module,
@@ -94,6 +107,7 @@ TIMM_CLIP = replace(
     TIMM,
     name="timm vision_transformer with norm_pre (CLIP)",
     marks=(*TIMM.marks, r"norm_pre\.weight"),
+    questions=(),
     required=(NORM,),
     conventions=CONVENTIONS | {"norm_eps": 1e-5},
     preprocessing_variants={},
@@ -110,6 +124,7 @@ TIMM_SIGLIP = replace(
     TIMM,
     name="timm vision_transformer with attn_pool (SigLIP)",
     marks=(*TIMM.marks, r"attn_pool\.latent"),
+    questions=(),
     names=NAMES
     | {
         r"attn_pool\.latent": "head.attention_pool.probe",

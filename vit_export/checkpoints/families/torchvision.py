@@ -1,17 +1,35 @@
 """torchvision's `vit_b_16`, `vit_b_32`, `vit_l_16`, `vit_l_32` and `vit_h_14`.
 
 Conventions from torchvision/models/vision_transformer.py: LayerNorm epsilon 1e-6, class token,
-`in_proj` with rows (qkv h d). Its builders derive the heads from the width.
+`in_proj` with rows (qkv h d). The heads are those of its builders, for models of their sizes.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
-from vit_export.checkpoints.families.base import Facts, Family
+from vit_export.checkpoints.families.base import Facts, Family, Question
 from vit_export.checkpoints.families.timm import IMAGENET
 from vit_export.model.vit.adapt import Resampling
 
 LAYER = r"encoder\.layers\.encoder_layer_(\d+)"
 HEADS_BY_WIDTH = {768: 12, 1024: 16, 1280: 16}
+HEADS_BY_NAME = {"vit_b_16": 12, "vit_b_32": 12, "vit_l_16": 16, "vit_l_32": 16, "vit_h_14": 16}
+SIZES = {(16, 768, 12, 3072), (32, 768, 12, 3072), (16, 1024, 24, 4096), (32, 1024, 24, 4096)}
+SIZES |= {(14, 1280, 32, 5120)}
+"""Patch size, width, depth and hidden width of the builders."""
+
+
+def _has_other_sizes(shown: Facts) -> bool:
+    sizes = tuple(shown[name] for name in ("patch_size", "width", "depth", "mlp_hidden"))
+    return sizes not in SIZES
+
+
+def _read_config(config: Mapping[str, Any]) -> Facts:
+    """Return the heads of the builder that `--arch` names; torchvision writes no config.json."""
+    name = config.get("torchvision")
+    return {"heads": HEADS_BY_NAME[name]} if name in HEADS_BY_NAME else {}
 
 
 def _read_module(module: nn.Module) -> Facts:
@@ -36,7 +54,7 @@ TORCHVISION = Family(
         LAYER + r"\.mlp\.(?:0|linear_1)\.(\w+)": r"blocks.\1.mlp.expand.\2",
         LAYER + r"\.mlp\.(?:3|linear_2)\.(\w+)": r"blocks.\1.mlp.contract.\2",
         r"encoder\.ln\.(\w+)": r"head.norm.\1",
-        r"heads\.(?:head|0)\.(\w+)": r"head.classifier.\1",
+        r"heads\.head\.(\w+)": r"head.classifier.\1",
     },
     required=("embedding.class_token", "embedding.projection.bias", "head.norm.weight"),
     conventions={
@@ -49,6 +67,14 @@ TORCHVISION = Family(
         "heads": HEADS_BY_WIDTH,
     },
     fixed=frozenset({"mlp", "pool"}),
+    questions=(
+        Question(
+            field="heads",
+            when="sizes that none of torchvision's builders has",
+            applies=_has_other_sizes,
+        ),
+    ),
+    config_facts=_read_config,
     module_facts=_read_module,
     resampling=Resampling(antialias=False, align_corners=True),  # as `interpolate_embeddings`
     preprocessing={"resize": 256, "interpolation": "bilinear", **IMAGENET},
