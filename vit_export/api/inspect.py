@@ -137,6 +137,7 @@ def _inspect_artifact(path: Path) -> Inspection:
             "model": manifest.model,
             "weights": manifest.weights_from,
             "weights sha256": manifest.weights_sha256,
+            **({"reading": manifest.reading} if manifest.reading else {}),
             **manifest.versions,
             **_graph_metadata(manifest),
             **_fp16_metadata(manifest),
@@ -176,8 +177,9 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
     from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.from_file import load_checkpoint
     from vit_export.checkpoints.overrides import NO_OVERRIDES
+    from vit_export.checkpoints.libraries.arch import add_arch
 
-    checkpoint = read_checkpoint(path, prefix=hints.prefix, base=hints.base)
+    checkpoint = add_arch(read_checkpoint(path, prefix=hints.prefix, base=hints.base), hints)
     family = find_family(checkpoint.tensors, str(path))
     translation = translate(family, checkpoint.tensors)
     inspection = Inspection(

@@ -10,6 +10,7 @@ from vit_export.api.validation_request import ValidationRequest
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import find_backend
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
+from vit_export.checkpoints.hints import Check, CheckpointHints
 from vit_export.checkpoints.overrides import ModelOverrides, Numbers, PreprocessingOverrides
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress, silent, warn
@@ -29,6 +30,11 @@ def validate(
     artifact: str | Path,
     *,
     weights: str | Path | None = None,
+    arch: str | None = None,
+    prefix: str | None = None,
+    head_from: str | None = None,
+    base: str | Path | None = None,
+    check: Check = "auto",
     model: str | None = None,
     labels: str | Path | None = None,
     mean: Numbers | None = None,
@@ -52,6 +58,13 @@ def validate(
         artifact: a file that vit-export wrote.
         weights: the checkpoint it came from, to compute the right answers in eager PyTorch. Without
             it the right answers are the file's own, which whoever edits the file can edit too.
+        arch: the library's own model that the checkpoint was saved from, `timm:NAME` or
+            `transformers:CLASS`, if no config.json names it.
+        prefix: prefix of the tensors to read; None takes the one that the export was given.
+        head_from: name of the module whose tensors are the classifier; None as for `prefix`.
+        base: the checkpoint that an adapter (LoRA) in `weights` belongs to.
+        check: whether the library's own model of `weights` has to answer as the model in the
+            file's manifest: `auto` where the library is installed, `require`, or `off`.
         model: a preset's name or TOML file, whose labels and preprocessing the file should have.
             None takes the preset that the file names.
         labels: a file of class names that the file should have.
@@ -78,14 +91,18 @@ def validate(
         RequestError: vit-export did not write the file, `weights` do not fit, or the images cannot
             be used: there are none, they are unreadable, their classes are unknown, or there is
             nothing to compare with.
-        MissingError: the file's runtime is not installed, or no sample can be made again here; or
+        MissingError: the file's runtime is not installed, a library is required and cannot be
+            imported, or no sample can be made again here; or
             an emulator is not installed, or is not what it should be.
         BuildError: an emulator crashed, or takes too long.
     """
+    hints = CheckpointHints.select(locals())
     path = Path(artifact)
     cpus = find_ready_cpus(on, path)
     request = ValidationRequest(
         weights=None if weights is None else Path(weights),
+        hints=hints,
+        check=check,
         preset=model,
         overrides=ModelOverrides(
             labels=None if labels is None else Path(labels),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from vit_export.api.confirmation import Confirmation
 from vit_export.api.validation_request import ValidationRequest
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.reference import Reference
@@ -48,8 +49,9 @@ def validate_here(
     with progress("remake the samples"):
         samples = remake_sample_set(manifest, request.seed)
     reference, source = manifest.reference, Verdict.reference
+    confirmation = Confirmation(request, manifest.reading)
     if request.weights is not None:
-        reference = _answer_in_eager(manifest, request.weights, samples, evaluation, progress)
+        reference = _answer_in_eager(manifest, confirmation, samples, evaluation, progress)
         source = f"eager PyTorch, afresh from {request.weights.name}"
     expectation = Expectation.from_manifest(manifest, reference, tolerance)
     claim = Claim(path, manifest, expectation, samples.file_inputs, source)
@@ -61,7 +63,8 @@ def validate_here(
         message = f"{path}: none of its samples could be made again here."
         versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
         raise MissingError(message, f"install the versions that made the file: {versions}.")
-    verdict = replace(verdict, seed=request.seed)
+    verdict = replace(verdict, seed=request.seed, reading=confirmation.reading)
+    verdict = verdict.add_failures(confirmation.failures)
     return _add_claims(verdict, manifest, arithmetic, samples, request), claim
 
 
@@ -88,7 +91,7 @@ def _add_claims(
 
 def _answer_in_eager(
     manifest: Manifest,
-    weights: Path,
+    confirmation: Confirmation,
     samples: SampleSet,
     evaluation: AccuracyEvaluation,
     progress: Progress,
@@ -96,8 +99,9 @@ def _answer_in_eager(
     """Return the answers of eager PyTorch to the samples, and store those to the user's images."""
     from vit_export.validation.reference import compute_reference
 
+    request = confirmation.request
     with progress("answer in eager PyTorch"):
-        vit = rebuild_vit(manifest, weights)
+        vit = rebuild_vit(manifest, request.weights, request.hints, confirmation.confirm)
         reference = compute_reference(vit, samples)
     evaluation.run_eager(vit, progress)
     return reference

@@ -4,6 +4,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from vit_export.checkpoints.hints import NO_HINTS, Check, CheckpointHints
 from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.core.errors import RequestError
 
@@ -21,6 +22,10 @@ class ValidationRequest:
 
     weights: Path | None = None
     """The checkpoint that the file came from."""
+    hints: CheckpointHints = NO_HINTS
+    """How `weights` are read: `arch`, `prefix`, `head_from` and `base`."""
+    check: Check = "auto"
+    """Whether the library's own model has to answer as what was read from `weights`."""
     preset: str | None = None
     """Name or TOML file of the model whose labels and preprocessing the file should have."""
     overrides: ModelOverrides
@@ -33,6 +38,10 @@ class ValidationRequest:
     def __post_init__(self) -> None:
         if self.min_snr is not None and not 0 < self.min_snr < float("inf"):
             raise RequestError(f"--min-snr is {self.min_snr} dB.", "take 15 to 60, for example 25.")
+        options = self.hints.list_options()
+        if options and self.weights is None:
+            message = f"There is no checkpoint for {' and '.join(options)}."
+            raise RequestError(message, "give --weights too.")
         if self.seed is None:
             drawn = secrets.randbelow(LARGEST_SEED + 1) if self.weights is not None else None
             object.__setattr__(self, "seed", drawn)

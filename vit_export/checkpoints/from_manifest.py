@@ -6,21 +6,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vit_export.artifact.manifest import Manifest
+from vit_export.checkpoints.hints import NO_HINTS, CheckpointHints
 from vit_export.core.errors import RequestError
+from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import list_presets, load_preset
 from vit_export.model.vit.spec import VitSpec
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from collections.abc import Callable
+
+    from vit_export.checkpoints.files import Checkpoint
     from vit_export.model.vit.vit import Vit
 
 RANDOM = re.compile(r"random, seed (\d+)")
 
 
-def rebuild_vit(manifest: Manifest, weights: Path | None) -> "Vit":
+def rebuild_vit(
+    manifest: Manifest,
+    weights: Path | None,
+    hints: CheckpointHints = NO_HINTS,
+    confirm: "Callable[[Checkpoint, Model], None] | None" = None,
+) -> "Vit":
     """Return the eager model of `manifest` with the weights of a checkpoint.
 
     Without `weights` it has the weights that ship with the preset, or random ones from the
     manifest's seed.
+
+    Args:
+        manifest: of the artifact.
+        weights: the checkpoint.
+        hints: how it is read; what they leave open is as it was when the artifact was made.
+        confirm: called with the checkpoint and the model of the manifest, before any overrides.
 
     Raises:
         RequestError: the model is no known Vision Transformer, the weights do not fit, or there are
@@ -31,7 +47,7 @@ def rebuild_vit(manifest: Manifest, weights: Path | None) -> "Vit":
     overrides = manifest.overrides
     trained = overrides.get("trained", asdict(manifest.require_spec()))
     spec = VitSpec.from_mapping(trained, "the manifest")
-    vit = _load_trained(manifest, spec, weights)
+    vit = _load_trained(manifest, spec, weights, hints, confirm)
     if spec.image_size != manifest.signature.image_size:
         fields = overrides.get("resampling")
         resampling = Resampling(**fields) if fields else None
@@ -54,14 +70,20 @@ def rebuild_identical_vit(manifest: Manifest, weights: Path | None) -> "Vit":
     return vit
 
 
-def _load_trained(manifest: Manifest, spec: VitSpec, weights: Path | None) -> "Vit":
+def _load_trained(
+    manifest: Manifest,
+    spec: VitSpec,
+    weights: Path | None,
+    hints: CheckpointHints,
+    confirm: "Callable[[Checkpoint, Model], None] | None",
+) -> "Vit":
     """Return the model as it was trained, before any overrides."""
     from vit_export.model.vit.state import random_vit
 
     random = RANDOM.fullmatch(manifest.weights_from)
     if weights is None and random:
         return random_vit(spec, int(random[1]))
-    from vit_export.checkpoints.files import read_state_dict
+    from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.from_state_dict import load_vit
 
     if weights is None and manifest.model in list_presets():
@@ -69,5 +91,11 @@ def _load_trained(manifest: Manifest, spec: VitSpec, weights: Path | None) -> "V
     if weights is None:
         message = "The artifact does not say where its weights are."
         raise RequestError(message, f"give --weights: it was made of {manifest.weights_from}.")
-    head_from = manifest.overrides.get("head_from")
-    return load_vit(spec, read_state_dict(weights), str(weights), head_from=head_from)
+    prefix = hints.prefix or manifest.overrides.get("prefix")
+    checkpoint = read_checkpoint(weights, prefix=prefix, base=hints.base)
+    head_from = hints.head_from or manifest.overrides.get("head_from")
+    vit = load_vit(spec, checkpoint.tensors, str(weights), head_from=head_from)
+    if confirm is not None:
+        provenance = Provenance(weights_from=weights.name)
+        confirm(checkpoint, Model.from_vit(vit, name=manifest.model, provenance=provenance))
+    return vit

@@ -17,7 +17,7 @@ from vit_export.cli.options.common import (
     TRUST,
     VERBOSE,
 )
-from vit_export.cli.options.model import LABELS, PREPROCESSING, WEIGHTS
+from vit_export.cli.options.model import LABELS, PREPROCESSING, READING, WEIGHTS
 from vit_export.cli.options.paths import OUTPUT
 
 REPORT = click.option(
@@ -63,6 +63,7 @@ ON = click.option(
 @options(
     ARTIFACT,
     WEIGHTS,
+    *READING,
     SAME_MODEL,
     LABELS,
     *PREPROCESSING,

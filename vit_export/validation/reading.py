@@ -32,8 +32,12 @@ EMBEDDINGS = ("image_embeds", "pooler_output")
 OWN_HEAD = "its head, which the library does not have"
 
 
+class ReadingError(RequestError):
+    """A checkpoint was read as another model than the one it holds."""
+
+
 def check_reading(judge: "Judge", model: "Model") -> str:
-    """Raise RequestError unless a judge answers as `model` does, within rounding.
+    """Raise ReadingError unless a judge answers as `model` does, within rounding.
 
     Args:
         judge: the library's own model, or the user's module.
@@ -58,7 +62,7 @@ def check_reading(judge: "Judge", model: "Model") -> str:
     if judge.is_live:
         message = f"{judge.name} computes something else than its tensors and attributes say"
     differs = f"{place} answers something else{_describe_missing(judge)}"
-    raise RequestError(f"{message}: {differs}.", advise(judge, model))
+    raise ReadingError(f"{message}: {differs}.", advise(judge, model))
 
 
 def _make_samples(model: "Model") -> SampleSet:

@@ -63,6 +63,7 @@ def validate_artifact(
         ),
         limit=describe_limit(manifest, expectation.tolerance),
         products=session.matmuls_by_dtype(),
+        reading=manifest.reading,
     )
 
 

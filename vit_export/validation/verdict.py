@@ -44,6 +44,8 @@ class Verdict:
     arithmetic in another precision. One sentence each."""
     reference: str = "the file's own answers"
     """Where the right answers come from, in words."""
+    reading: str = ""
+    """What confirms that the checkpoint was read rightly; empty where none was read."""
     elsewhere: tuple["Verdict", ...] = ()
     """The verdicts on the same file in the other runtimes that it is for."""
     images: AccuracyReport | None = None

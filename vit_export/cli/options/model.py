@@ -90,6 +90,8 @@ PROBLEM_TYPE = click.option(
     help="What the logits are for, if no config.json says it: scores by softmax, by sigmoid, or "
     "plain numbers.",
 )
+READING = (ARCH, PREFIX, HEAD_FROM, BASE, CHECK)
+"""How a checkpoint is read, and whether its library confirms that."""
 HINTS = (
     *(HEADS, ACTIVATION, POOL, NORM_EPS, TRAINED_SIZE),
     *(ARCH, PREFIX, HEAD_FROM, BASE, STRICT),

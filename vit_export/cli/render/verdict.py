@@ -28,6 +28,8 @@ def describe_verdict(verdict: Verdict, *, verbose: bool = False) -> Iterator[Blo
     for recipe in verdict.not_repeated:
         yield marked_line("!", "yellow", f"{recipe} can't be made again exactly on this machine")
     yield marked_line(_label(verdict), STYLES[verdict.status], _summary(verdict))
+    if verdict.reading:
+        yield line(f"reading: {verdict.reading}")
     if verdict.images is not None:
         yield from describe_accuracy(verdict.images, verdict.runtime)
 
