@@ -25,15 +25,14 @@ class Confirmation:
         """Compare the model of the manifest with the library's own model of a checkpoint.
 
         Raises:
-            RequestError: `--arch` names no model that takes the tensors, or a library is required
-                and has no model of them.
+            RequestError: the library's model does not take the tensors, or one is required and
+                nothing names it.
             MissingError: a library is required and cannot be imported.
         """
-        from vit_export.checkpoints.libraries.arch import add_arch
         from vit_export.checkpoints.libraries.judging import judge_reading
 
         hints, check = self.request.hints, self.request.check
-        checkpoint, has_arch = add_arch(checkpoint, hints), hints.arch is not None
+        has_arch = hints.arch is not None
         try:
             judged = judge_reading(checkpoint, model, check, check_reading, has_arch=has_arch)
         except ReadingError as error:

@@ -119,15 +119,7 @@ def validate(
     manifest = read_manifest(session, path)
     for sentence in find_backend(manifest.target).warnings(manifest):
         warn(progress, sentence)
-    dataset = open_dataset(
-        annotations,
-        manifest.preprocessing,
-        answer=describe_answer(manifest.signature, manifest.problem_type),
-        classes=manifest.exclusive_classes,
-        names=manifest.labels,
-        progress=progress,
-    )
-    _check_comparable(dataset, request.weights, manifest)
+    dataset = _open_images(annotations, request.weights, manifest, progress)
     tokens = manifest.spec.tokens if manifest.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation:
         verdict, claim = validate_here(
@@ -156,12 +148,25 @@ def _list_inputs(
     return {"ARTIFACT": artifact, **inputs, **beside}
 
 
-def _check_comparable(
-    dataset: ImageDataset | None, weights: Path | None, manifest: Manifest
-) -> None:
-    """Raise RequestError unless the images have labels, or eager PyTorch can answer them."""
+def _open_images(
+    annotations: Annotations | None, weights: Path | None, manifest: Manifest, progress: Progress
+) -> ImageDataset | None:
+    """Return the user's images; None without any.
+
+    Raises:
+        RequestError: they cannot be used, or there is nothing to compare answers with.
+    """
+    dataset = open_dataset(
+        annotations,
+        manifest.preprocessing,
+        answer=describe_answer(manifest.signature, manifest.problem_type),
+        classes=manifest.exclusive_classes,
+        names=manifest.labels,
+        progress=progress,
+    )
     if dataset is not None and dataset.labels is None and weights is None:
         message = f"The images in {dataset.folder} have no labels to compare answers with."
         can_label = manifest.exclusive_classes is not None
         by_label = ", or label them by sub-folders or --labels-csv" * can_label
         raise RequestError(message, f"give --weights for eager PyTorch's answers{by_label}.")
+    return dataset

@@ -76,7 +76,9 @@ def _add_claims(
     request: ValidationRequest,
 ) -> Verdict:
     """Return the verdict with what the manifest claims falsely, and what could not be checked."""
-    expected = find_metadata(manifest, request.weights, request.preset, request.overrides)
+    expected = find_metadata(
+        manifest, request.weights, request.preset, request.overrides, request.hints
+    )
     false, unchecked = compare_metadata(manifest, expected)
     failures = [
         *find_false_precision(manifest, arithmetic),

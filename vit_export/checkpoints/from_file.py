@@ -128,7 +128,8 @@ def _record_hints(hints: CheckpointHints) -> dict[str, Any]:
     """Return the hints as the manifest records them."""
     fields = hints.spec_fields().items()
     values = {"trained_size" if name == "image_size" else name: v for name, v in fields}
-    return values if hints.head_from is None else {**values, "head_from": hints.head_from}
+    reading = {name: getattr(hints, name) for name in ("arch", "prefix", "head_from")}
+    return values | {name: value for name, value in reading.items() if value is not None}
 
 
 def _labels_from_preset(preset: Preset | None, spec: VitSpec) -> tuple[str, ...]:

@@ -70,6 +70,19 @@ def rebuild_identical_vit(manifest: Manifest, weights: Path | None) -> "Vit":
     return vit
 
 
+def reread_checkpoint(manifest: Manifest, weights: Path, hints: CheckpointHints) -> "Checkpoint":
+    """Return a checkpoint as it was read for the artifact, where `hints` leave that open.
+
+    Raises:
+        RequestError: as in `read_checkpoint`, or `hints.arch` names no model.
+    """
+    from vit_export.checkpoints.files import read_checkpoint
+    from vit_export.checkpoints.libraries.arch import add_arch
+
+    prefix = hints.prefix or manifest.overrides.get("prefix")
+    return add_arch(read_checkpoint(weights, prefix=prefix, base=hints.base), hints)
+
+
 def _load_trained(
     manifest: Manifest,
     spec: VitSpec,
@@ -83,7 +96,6 @@ def _load_trained(
     random = RANDOM.fullmatch(manifest.weights_from)
     if weights is None and random:
         return random_vit(spec, int(random[1]))
-    from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.from_state_dict import load_vit
 
     if weights is None and manifest.model in list_presets():
@@ -91,8 +103,7 @@ def _load_trained(
     if weights is None:
         message = "The artifact does not say where its weights are."
         raise RequestError(message, f"give --weights: it was made of {manifest.weights_from}.")
-    prefix = hints.prefix or manifest.overrides.get("prefix")
-    checkpoint = read_checkpoint(weights, prefix=prefix, base=hints.base)
+    checkpoint = reread_checkpoint(manifest, weights, hints)
     head_from = hints.head_from or manifest.overrides.get("head_from")
     vit = load_vit(spec, checkpoint.tensors, str(weights), head_from=head_from)
     if confirm is not None:

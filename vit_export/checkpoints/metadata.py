@@ -9,6 +9,8 @@ from typing import Any
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.checkpoints.apply_overrides import override_preprocessing
+from vit_export.checkpoints.from_manifest import reread_checkpoint
+from vit_export.checkpoints.hints import NO_HINTS, CheckpointHints
 from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.data.label_file import read_labels
 from vit_export.data.labels import read_config_labels
@@ -61,7 +63,11 @@ def compare_metadata(manifest: Manifest, expected: Metadata) -> tuple[list[str],
 
 
 def find_metadata(
-    manifest: Manifest, weights: Path | None, preset: str | None, overrides: ModelOverrides
+    manifest: Manifest,
+    weights: Path | None,
+    preset: str | None,
+    overrides: ModelOverrides,
+    hints: CheckpointHints = NO_HINTS,
 ) -> Metadata:
     """Return the labels and the preprocessing that a file of this manifest should have.
 
@@ -70,6 +76,7 @@ def find_metadata(
         weights: the user's checkpoint; JSON files beside it take precedence over a preset.
         preset: name or TOML file of the user's choice; None takes the one that the manifest names.
         overrides: the options that the user repeats; they take precedence over everything.
+        hints: how `weights` are read.
 
     Raises:
         RequestError: a file is missing or invalid, or overrides do not fit the model.
@@ -78,7 +85,7 @@ def find_metadata(
     labels, preprocessing = _read_preset(manifest, chosen)
     assumed = False
     if weights is not None:
-        labels, preprocessing, assumed = _read_checkpoint(manifest, weights, chosen)
+        labels, preprocessing, assumed = _read_checkpoint(manifest, weights, chosen, hints)
     steps = _list_steps(preprocessing)
     options = set()
     if overrides.labels is not None:
@@ -110,17 +117,16 @@ def _read_preset(
 
 
 def _read_checkpoint(
-    manifest: Manifest, weights: Path, preset: Preset | None
+    manifest: Manifest, weights: Path, preset: Preset | None, hints: CheckpointHints
 ) -> tuple[tuple[str, ...], Preprocessing | None, bool]:
     """Return labels and preprocessing of a checkpoint, completed by the preset.
 
     The flag says that the preprocessing is the default of its family.
     """
     from vit_export.checkpoints.families import find_family
-    from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.preprocessing import ASSUMED, find_pipeline, find_preprocessing
 
-    checkpoint = read_checkpoint(weights)
+    checkpoint = reread_checkpoint(manifest, weights, hints)
     classes = manifest.signature.classes or 0
     labels = read_config_labels(checkpoint.config, classes, str(weights))
     family = find_family(checkpoint.tensors, str(weights))

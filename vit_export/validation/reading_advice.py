@@ -25,6 +25,8 @@ LIVE_FIX = (
 
 def advise(judge: "Judge", model: "Model") -> str:
     """Return the options that make the reading equal to the judge, else what is left to do."""
+    from vit_export.checkpoints.libraries.base import MISFIT
+
     facts = _read_facts(judge)
     if judge.is_live:
         return LIVE_FIX
@@ -41,6 +43,8 @@ def advise(judge: "Judge", model: "Model") -> str:
     ]
     if options:
         return f"give {' '.join(options)}, as {judge.name} has it."
+    if judge.missing:
+        return MISFIT
     return "its architecture is not supported yet; --check off exports what was read all the same."
 
 
