@@ -176,8 +176,8 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
     from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.from_file import load_checkpoint
-    from vit_export.checkpoints.overrides import NO_OVERRIDES
     from vit_export.checkpoints.libraries.arch import add_arch
+    from vit_export.checkpoints.overrides import NO_OVERRIDES
 
     checkpoint = add_arch(read_checkpoint(path, prefix=hints.prefix, base=hints.base), hints)
     family = find_family(checkpoint.tensors, str(path))
