@@ -13,6 +13,7 @@ import torch
 from cpp_corpus import CORPUS, REFUSED, REFUSED_BY_STB, write_corpus
 from cpp_images import BAD_IMAGES, GOOD_IMAGES, write_fuzzed_images
 from cpp_projects import (
+    DEBUG,
     GRAPH,
     MEAN,
     NO_LEAKS,
@@ -62,6 +63,36 @@ PROJECTS = {
     "onnx cpp 224": ("onnx", SIZE_224),
     "torchscript cpp 224": ("torchscript", SIZE_224),
 }
+
+
+MULTI_LABEL = ("--problem-type", "multi_label")
+PROBLEM_TYPES = {
+    "multi-label int8": (*MULTI_LABEL, "--precision", "int8"),
+    "multi-label sigmoid": (*GRAPH, *MULTI_LABEL, "--head", "sigmoid"),
+    "multi-label top5": (*GRAPH, *MULTI_LABEL, "--head", "top5"),
+    "regression": ("--problem-type", "regression"),
+}
+
+
+@pytest.mark.parametrize("options", PROBLEM_TYPES.values(), ids=PROBLEM_TYPES)
+def test_a_program_answers_what_the_logits_are_for(tmp_path, runtimes, options):
+    app = generate(tmp_path, "onnx", *TRAINED, *options)
+    build(app, runtimes["onnx"], DEBUG)
+    output = ctest(app)
+    assert "100% tests passed" in output
+    assert output.count("answer off by") == 18
+    image = FASHION / "images" / "bag_1.png"
+    lines = call(app / "build/classify", app / "vit.onnx", image)
+    (expected,) = run_json("predict", app / "vit.onnx", image)
+    if "regression" in options:
+        rows = re.findall(r"^(\S+)  output (\d)$", lines, re.MULTILINE)
+        assert [index for _, index in rows] == [*"0123456789"]
+        assert [float(value) for value, _ in rows] == pytest.approx(expected["values"], rel=1e-4)
+    else:
+        rows = re.findall(r"^ *([\d.]+)%  class \d$", lines, re.MULTILINE)
+        shares = [100 * one for one in expected["probabilities"]]
+        assert [float(share) for share in rows] == pytest.approx(shares, abs=0.02)
+        assert sum(shares) > 101
 
 
 @pytest.mark.parametrize(("target", "export"), PROJECTS.values(), ids=PROJECTS)

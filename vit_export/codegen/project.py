@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
 from vit_export.artifact.outputs import OUTPUT_NAMES, TOP
-from vit_export.artifact.scores import MIN_LOG
+from vit_export.artifact.scores import MAX_LOGIT, MIN_LOG, ROUNDING
 from vit_export.backends import find_backend
 from vit_export.codegen.golden import INPUT_ERROR, JPEG_ERROR
 from vit_export.codegen.quoting import QUOTING, ManifestText
@@ -34,6 +34,12 @@ RENDERED_FILES = (
 COPIED_FILES = ("printable.hpp", "third_party/LICENSE.stb", "third_party/stb_image.h")
 TOP_CLASSES = "std::pair<std::vector<float>, std::vector<std::int64_t>>"
 """C++ type of the outputs of a file that answers the best classes: scores and indices."""
+COMPARED = {
+    "softmax": "a log-probability",
+    "sigmoid": "a logit, recovered from its probability",
+    "none": "a number",
+}
+"""What the tests of a project compare, by score function."""
 SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
 """Half the width of a resize filter, in pixels of the coarser grid."""
 
@@ -146,9 +152,15 @@ def _make_values(
 
 def _make_output_values(manifest: Manifest) -> dict[str, Any]:
     top5, classes = manifest.head == "top5", manifest.signature.classes or 0
+    function = manifest.score_function
     outputs = OUTPUT_NAMES.get(manifest.head, ("logits",))
     return {
         "head": manifest.head,
+        "function": function,
+        "regression": function == "none",
+        "result": "Value" if function == "none" else "Class",
+        "usage_of_top": "" if function == "none" else " [--top N]",
+        "compared": COMPARED[function],
         "classes": classes,
         "best": min(TOP, classes),
         "scores_per_image": "kBest" if top5 else "kClasses",
@@ -157,6 +169,8 @@ def _make_output_values(manifest: Manifest) -> dict[str, Any]:
         "quoted_output_names": ", ".join(f'"{name}"' for name in outputs),
         "rms": not manifest.tolerance.limits_largest_error,
         "least_log": MIN_LOG,
+        "most_logit": MAX_LOGIT,
+        "rounding": ROUNDING,
     }
 
 

@@ -1,4 +1,4 @@
-// classify MODEL IMAGE [--top N] [--labels FILE] [--threads N] [--warm-up N]
+// classify MODEL IMAGE@{usage_of_top}@ [--labels FILE] [--threads N] [--warm-up N]
 
 #include <chrono>
 #include <cstdio>
@@ -11,7 +11,7 @@
 int main(int argc, char** argv) try {
     const std::vector<std::string> args(argv + 1, argv + argc);
     std::map<std::string, std::string> options{
-        {"--top", "5"}, {"--labels", ""}, {"--threads", "0"}, {"--warm-up", "0"}};
+        @{'{"--top", "5"}, ' if not regression}@{"--labels", ""}, {"--threads", "0"}, {"--warm-up", "0"}};
     if (args.size() < 2 || args.size() % 2) throw std::invalid_argument("arguments");
     for (std::size_t i = 2; i < args.size(); i += 2) options.at(args[i]) = args[i + 1];
     const auto parse = [&options](const char* name, int minimum) {
@@ -19,8 +19,12 @@ int main(int argc, char** argv) try {
         if (n < minimum || std::to_string(n) != options.at(name)) throw std::out_of_range(name);
         return n;
     };
+{%- if regression %}
+    const int threads = parse("--threads", 0), warm_up = parse("--warm-up", 0);
+{%- else %}
     const int top = parse("--top", 1), threads = parse("--threads", 0);
     const int warm_up = parse("--warm-up", 0);
+{%- endif %}
 
     auto print_lap = [start = std::chrono::steady_clock::now()](const char* name) mutable {
         const auto now = std::chrono::steady_clock::now(), begin = std::exchange(start, now);
@@ -33,12 +37,19 @@ int main(int argc, char** argv) try {
     print_lap("decode");
     for (int i = 0; i < warm_up; ++i) model.warm_up(image.height, image.width);
     print_lap("warm up");
+{%- if regression %}
+    const auto values = model.predict(image.view());
+    print_lap("predict");
+    for (const vit::Value& one : values)
+        std::printf("%g  %s\n", double{one.value}, make_printable(one.name).c_str());
+{%- else %}
     const auto classes = model.classify(image.view(), static_cast<std::size_t>(top));
     print_lap("classify");
     for (const vit::Class& one : classes)
         std::printf("%6.2f%%  %s\n", 100.0 * one.probability, make_printable(one.name).c_str());
+{%- endif %}
 } catch (const std::logic_error&) {  // an unknown option, or a value that is no number
-    std::fputs("Error: give MODEL IMAGE [--top N] [--labels FILE] [--threads N] [--warm-up N]\n",
+    std::fputs("Error: give MODEL IMAGE@{usage_of_top}@ [--labels FILE] [--threads N] [--warm-up N]\n",
                stderr);
     return 2;
 } catch (const std::exception& error) {

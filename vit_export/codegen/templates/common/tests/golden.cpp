@@ -1,7 +1,7 @@
 // golden MODEL FOLDER LABELS: compares the inputs and answers of C++ with those of Python.
 //
 // Each line of FOLDER/index.txt has the name of an image, the allowed error of the model's input,
-// and the allowed error of a log-probability (0: the answer is not compared).
+// and the allowed error of @{compared}@ (0: the answer is not compared).
 
 #include <cstdio>
 
@@ -33,6 +33,45 @@ double input_error(const vit::DecodedImage& image, const std::string& path) {
     return largest;
 }
 
+{%- if regression %}
+
+/// Returns the @{"root mean square" if rms else "largest"}@ error of `answer`.
+double answer_error(const std::vector<vit::Value>& answer, const std::string& path) {
+    const auto logits = read<float>(path, vit::kClasses);
+    double @{"squares" if rms else "largest"}@ = 0;
+    for (std::size_t i = 0; i < answer.size(); ++i) {
+        const double error = double{answer[i].value} - logits.at(i);
+        @{"squares += error * error" if rms else "largest = std::max(largest, std::abs(error))"}@;
+    }
+    return @{"std::sqrt(squares / static_cast<double>(answer.size()))" if rms else "largest"}@;
+}
+{%- elif function == "sigmoid" %}
+
+/// Returns the logit of `probability`: of all that round to it the one next to `expected`.
+double recover_logit(double probability, double expected) {
+    const double right = 1 / (1 + std::exp(-expected));
+    const double nearest = std::clamp(right, probability * (1 - @{rounding}@), probability * (1 + @{rounding}@));
+    if (!(nearest > 0)) return @{least_log}@;
+    if (nearest >= 1) return @{most_logit}@;
+    if (nearest == right) return expected;
+    return std::clamp(std::log(nearest) - std::log1p(-nearest), @{least_log}@, @{most_logit}@);
+}
+
+/// Returns the @{"root mean square" if rms else "largest"}@ error of the logits of `answer`, at its own classes and at the expected ones.
+double answer_error(const std::vector<vit::Class>& answer, const std::string& path) {
+    auto logits = read<float>(path, vit::kClasses), best = logits;
+    std::sort(best.rbegin(), best.rend());
+    double @{"squares" if rms else "largest"}@ = 0;
+    for (std::size_t i = 0; i < answer.size(); ++i)
+        for (const float logit : {logits.at(static_cast<std::size_t>(answer[i].index)), best[i]}) {
+            const double expected = std::clamp(double{logit}, @{least_log}@, @{most_logit}@);
+            const double actual = recover_logit(double{answer[i].probability}, expected);
+            @{"squares += std::pow(actual - expected, 2) / 2" if rms else "largest = std::max(largest, std::abs(actual - expected))"}@;
+        }
+    return @{"std::sqrt(squares / static_cast<double>(answer.size()))" if rms else "largest"}@;
+}
+{%- else %}
+
 /// Returns the @{"root mean square" if rms else "largest"}@ error of `answer`, at its own classes and at the expected ones.
 double answer_error(const std::vector<vit::Class>& answer, const std::string& path) {
     auto logits = read<float>(path, vit::kClasses), best = logits;
@@ -47,6 +86,7 @@ double answer_error(const std::vector<vit::Class>& answer, const std::string& pa
         }
     return @{"std::sqrt(squares / static_cast<double>(answer.size()))" if rms else "largest"}@;
 }
+{%- endif %}
 
 int main(int argc, char** argv) try {
     if (argc != 4) throw vit::Error("golden MODEL FOLDER LABELS");
@@ -70,7 +110,7 @@ int main(int argc, char** argv) try {
         const std::vector<std::uint8_t> copy = image.pixels;
         image.pixels.insert(image.pixels.end(), copy.begin(), copy.end());
 {%- endif %}
-        for (const auto& answer : model.classify_batch(image.view(), @{2 if batches else 1}@, vit::kClasses)) {
+        for (const auto& answer : model.@{"predict_batch" if regression else "classify_batch"}@(image.view(), @{2 if batches else 1}@@{", vit::kClasses" if not regression}@)) {
             error = answer_error(answer, path + ".logits");
             expect(error <= answer_bound, name + ": answer off by " + std::to_string(error));
         }
