@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from vit_export.checkpoints.known_module import find_known_module
 from vit_export.checkpoints.problem_type import KEY, find_problem_type
 from vit_export.core.errors import RequestError
 from vit_export.model.model import Model, Provenance
@@ -11,6 +12,10 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from collections.abc import Mapping
 
     from torch import Tensor, nn
+
+OPTION = "--"
+"""Start of the options, which a module in memory does not take."""
+GIVE_SPEC = "give (VitSpec, state dict), where the spec says it."
 
 
 def load_module(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Model:
@@ -26,7 +31,12 @@ def load_module(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Mo
     from vit_export.checkpoints.from_state_dict import load_vit
 
     if isinstance(model, nn.Module):
-        return _read_module(model)
+        try:
+            return _read_module(model)
+        except RequestError as error:
+            if OPTION in error.fix:
+                raise RequestError(error.message, GIVE_SPEC) from None
+            raise
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], VitSpec):  # noqa: PLR2004
         vit = load_vit(*model, "the state dict")
         provenance = Provenance(weights_from="a state dict")
@@ -38,22 +48,22 @@ def load_module(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Mo
 
 
 def _read_module(module: "nn.Module") -> Model:
-    from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.naming import build_name_lookup
     from vit_export.checkpoints.families.translation import translate
     from vit_export.checkpoints.infer_spec import infer_spec
     from vit_export.checkpoints.own_head import take_replaced_head
     from vit_export.model.vit.state import fill
 
-    name, state = type(module).__name__, module.state_dict()
-    family = take_replaced_head(find_family(state, name), state, name)
+    name, known = type(module).__name__, find_known_module(module)
+    state = known.module.state_dict()
+    family = take_replaced_head(known.family, state, name)
     translation = translate(family, state)
     tensors, original_name = translation.tensors, build_name_lookup(family, translation)
-    facts = family.conventions | family.module_facts(module)
+    facts = family.conventions | known.facts
     spec = facts["spec"] if "spec" in facts else infer_spec(tensors, facts, name, original_name)
     vit = fill(spec, tensors, f"{name} ({family.name})", original_name)
     provenance = Provenance(weights_from="a live module", unused=translation.unused)
-    problem_type, assumed = find_problem_type(_read_config(module), spec.classes or 0, name)
+    problem_type, assumed = find_problem_type(_read_config(known.owner), spec.classes or 0, name)
     return Model.from_vit(
         vit,
         name=name,

@@ -53,6 +53,11 @@ def check_reading(judge: "Judge", model: "Model") -> str:
     samples = _make_samples(model)
     expected = compute_reference(model.module, samples)
     answer = _run(judge, samples.inputs)
+    if getattr(answer, "feature_maps", None) is not None:
+        message = (
+            f"{judge.name} answers feature maps of several blocks, which is not supported yet."
+        )
+        raise ReadingError(message, "export the base model of these weights in its place.")
     if any(_agrees(expected, answers) for answers in _list_candidates(answer, model)):
         return ""
     place = find_first_difference(judge, model.vit, samples.inputs)

@@ -29,7 +29,7 @@ def advise(judge: "Judge", model: "Model") -> str:
 
     facts = _read_facts(judge)
     if judge.is_live:
-        return LIVE_FIX
+        return _advise_owner(judge)
     actual = {name: getattr(model.vit.spec, name) for name in FIELDS}
     hints = [name for name in FIELDS if name in model.provenance.overrides]
     wrong = [name for name in hints if facts.get(name) != actual[name]]
@@ -46,6 +46,14 @@ def advise(judge: "Judge", model: "Model") -> str:
     if judge.missing:
         return MISFIT
     return "its architecture is not supported yet; --check off exports what was read all the same."
+
+
+def _advise_owner(judge: "Judge") -> str:
+    """Return what the owner of a module in memory can do."""
+    from vit_export.checkpoints.known_module import find_known_module
+
+    path = find_known_module(judge.module).path
+    return f"give its part alone: model.get_submodule({path!r})." if path else LIVE_FIX
 
 
 def _read_facts(judge: "Judge") -> dict[str, Any]:
