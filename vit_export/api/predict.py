@@ -14,7 +14,7 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core.errors import ProofError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_pixels
-from vit_export.data.preprocessing import Preprocessing
+from vit_export.data.preprocessing import Preprocessing, check_reads_files
 from vit_export.model.score_function import ScoreFunction
 
 
@@ -147,6 +147,7 @@ def _require_preprocessing(manifest: Manifest, top: int) -> Preprocessing:
             f"{manifest.model} came without preprocessing.",
             "export it with --mean and --std, or from a TOML that has it.",
         )
+    check_reads_files(manifest.preprocessing, "give arrays to the file in its own runtime.")
     if manifest.head == "top5" and top > TOP:
         message = f"The file answers {TOP} classes, not {top}."
         raise RequestError(message, f"export it with --head {manifest.score_function}.")

@@ -9,7 +9,7 @@ from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverri
 from vit_export.checkpoints.problem_type import KEY
 from vit_export.core.errors import RequestError
 from vit_export.data.label_file import read_labels
-from vit_export.data.preprocessing import Preprocessing, check_resize
+from vit_export.data.preprocessing import Preprocessing, check_resize, choose_mode
 from vit_export.model.model import Model
 from vit_export.model.signature import Signature
 from vit_export.model.vit.spec_checks import check_divides
@@ -134,7 +134,7 @@ def override_preprocessing(
     if preprocessing is not None:
         return replace(preprocessing, **fields)
     missing = [name for name in ("mean", "std", "resize") if name not in fields]
-    if missing or signature.channels not in {1, 3}:
+    if missing:
         message = "The model came without preprocessing."
-        raise RequestError(message, f"give --{' and --'.join(missing or ['mean', 'std'])} too.")
-    return Preprocessing(mode="L" if signature.channels == 1 else "RGB", **fields)
+        raise RequestError(message, f"give --{' and --'.join(missing)} too.")
+    return Preprocessing(mode=choose_mode(signature.channels), **fields)

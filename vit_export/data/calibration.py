@@ -15,7 +15,7 @@ from vit_export.core.numerics import Array
 from vit_export.data.dataset import MAX_UNREADABLE
 from vit_export.data.image_folder import SkippedImages, scan_folder
 from vit_export.data.images import read_input
-from vit_export.data.preprocessing import Preprocessing
+from vit_export.data.preprocessing import Preprocessing, check_reads_files
 
 
 @dataclass(eq=False)
@@ -45,6 +45,7 @@ class CalibrationImages:
         if preprocessing is None:
             message = "The model has no preprocessing for images."
             raise RequestError(message, "leave --calibration out, or give --mean and --std.")
+        check_reads_files(preprocessing, "leave --calibration out.")
         content = scan_folder(folder)
         return cls(folder, content.images, preprocessing, samples, content.not_images)
 

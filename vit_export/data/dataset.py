@@ -11,7 +11,7 @@ from vit_export.data.annotations import Annotations
 from vit_export.data.image_folder import SkippedImages
 from vit_export.data.images import read_batches, read_input
 from vit_export.data.labels import find_class
-from vit_export.data.preprocessing import Preprocessing
+from vit_export.data.preprocessing import Preprocessing, check_reads_files
 
 MAX_UNREADABLE = 0.1
 """Maximum share of unreadable images: beyond it, the rest does not represent the dataset."""
@@ -68,6 +68,7 @@ def open_dataset(
         return None
     if preprocessing is None:
         raise RequestError("The model has no preprocessing for images.", "leave --images out.")
+    check_reads_files(preprocessing, "leave --images out.")
     labels = _find_classes(annotations, answer, classes, names)
     with progress(f"read {len(annotations.paths)} images") as report_share:
         paths = track(annotations.paths, len(annotations.paths), report_share)

@@ -25,7 +25,7 @@ from vit_export.data.image_checks import check_decodable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Mode = Literal["L", "RGB"]
+Mode = Literal["L", "RGB", "channels"]
 
 PLUGINS = {
     "PNG": "PngImagePlugin",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vit_export.core.errors import RequestError
-from vit_export.data.preprocessing import Preprocessing
+from vit_export.data.preprocessing import Preprocessing, choose_mode
 
 RESAMPLE = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers of its filters, which preprocessor_config.json uses."""
@@ -74,7 +74,7 @@ def parse_processor(
     if not settings["do_normalize"]:
         mean, std = [0.0] * channels, [1.0] * channels
     fields = {
-        "mode": "L" if channels == 1 else "RGB",
+        "mode": choose_mode(channels),
         "resize": resize,
         "crop": crop,
         "centre": "floor",

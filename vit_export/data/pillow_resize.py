@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
-from vit_export.data.preprocessing import Preprocessing
+from vit_export.data.preprocessing import Preprocessing, check_reads_files
 
 WEIGHT_BITS = 22
 """Fractional bits of a weight: Pillow has 32 bits, less 8 for a value and 2 for sums."""
@@ -38,6 +38,7 @@ def check_resizable(preprocessing: Preprocessing | None) -> Preprocessing:
     if preprocessing is None:
         message = "The model has no preprocessing: it is unknown how images become its input."
         raise RequestError(message, "export it with --mean, --std and --resize.")
+    check_reads_files(preprocessing, "export it with --preprocess none, and give it arrays.")
     if preprocessing.interpolation not in FILTERS:
         message = "No file can resize by nearest: rounding would decide which pixel is taken."
         raise RequestError(message, f"export it with --interpolation {' or '.join(FILTERS)}.")

@@ -40,7 +40,7 @@ class Preprocessing:
     """
 
     mode: Mode = "RGB"
-    """Pillow's mode of the image: grey or colour."""
+    """Pillow's mode of the image: grey or colour; `channels` for what no image file holds."""
     resize: int | tuple[int, int]
     """Length of the shorter side, while the aspect ratio stays, or (height, width)."""
     crop: tuple[int, int]
@@ -56,7 +56,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         check_types(self)
-        channels = 1 if self.mode == "L" else 3
+        channels = {"L": 1, "RGB": 3, "channels": max(len(self.mean), 1)}[self.mode]
         for name in ("mean", "std"):
             if len(getattr(self, name)) != channels:
                 message = f"{name} has {len(getattr(self, name))} values for mode {self.mode}."
@@ -73,6 +73,11 @@ class Preprocessing:
         if not self._covers_crop():
             message = f"resize {self.resize} leaves less than the crop of {self.crop}."
             raise RequestError(message, "resize to at least the crop.")
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether image files hold what the model takes."""
+        return self.mode != "channels"
 
     def _covers_crop(self) -> bool:
         if isinstance(self.resize, int):
@@ -115,6 +120,18 @@ class Preprocessing:
             ) from None
         except RequestError as error:
             raise RequestError(f"{where}: {error.message}", error.fix) from None
+
+
+def choose_mode(channels: int) -> Mode:
+    """Return the mode of images with a number of channels."""
+    return "L" if channels == 1 else "RGB" if channels == 3 else "channels"  # noqa: PLR2004 colour
+
+
+def check_reads_files(preprocessing: Preprocessing, fix: str) -> None:
+    """Raise RequestError with `fix` unless image files hold what the model takes."""
+    if not preprocessing.reads_files:
+        message = f"The model takes images of {len(preprocessing.mean)} channels, "
+        raise RequestError(f"{message}which no image file holds.", fix)
 
 
 def preprocess(image: "Image", preprocessing: Preprocessing) -> Array:

@@ -51,8 +51,14 @@ MAX_SIDES = 16
 def choose_recipes(preprocessing: Preprocessing | None) -> list[str]:
     """Return eight recipes of normalized inputs; without `preprocessing` noise replaces photos."""
     photos = [f"photo:{name}" for name in PHOTOS]
-    first = photos if preprocessing else [f"normal:{seed}" for seed in (11, 12, 13)]
+    noise = [f"normal:{seed}" for seed in (11, 12, 13)]
+    first = photos if _reads_files(preprocessing) else noise
     return [*first, "normal:1", "normal:2", "normal:3", "constant:0.25", "saturated:4"]
+
+
+def _reads_files(preprocessing: Preprocessing | None) -> bool:
+    """Return whether a model takes what image files hold, so that photos are samples of it."""
+    return preprocessing is not None and preprocessing.reads_files
 
 
 def choose_pixel_recipes(preprocessing: Preprocessing) -> list[str]:
@@ -76,7 +82,7 @@ def draw_recipes(seed: int, preprocessing: Preprocessing | None, *, pixels: bool
         noise = [f"noise:{third}:{size}", f"extremes:{fourth}:{size}"]
     else:
         noise = [f"normal:{third}", f"saturated:{fourth}"]
-    kind = "crop" if preprocessing else "normal"
+    kind = "crop" if _reads_files(preprocessing) else "normal"
     return [f"{kind}:{first}", f"{kind}:{second}", *noise]
 
 
@@ -93,7 +99,11 @@ def check_recipes(
         match = (PIXEL_RECIPE if pixels else RECIPE).fullmatch(recipe)
         needs_steps = recipe.startswith(("photo:", "crop:"))
         sides = [int(side) for side in match.groups() if side] if match else []
-        if not match or (needs_steps and not preprocessing) or max(sides, default=0) > longest:
+        if (
+            not match
+            or (needs_steps and not _reads_files(preprocessing))
+            or max(sides, default=0) > longest
+        ):
             message = (
                 f"reference.recipes[{i}] is {recipe[:60]!r}, which makes no sample of the file."
             )

@@ -14,6 +14,7 @@ from vit_export.checkpoints.families.timm_architectures import (
     read_architecture_facts,
 )
 from vit_export.core.errors import RequestError
+from vit_export.data.preprocessing import choose_mode
 
 POOLS = {"token": "token", "avg": "patch_mean", "map": "map", "": "none"}
 CODE = ("block_fn", "attn_layer", "mlp_layer", "norm_layer", "embed_layer", "embed_norm_layer")
@@ -57,6 +58,13 @@ def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
     settings = _read_settings(config)
     if not {"input_size", "mean", "std"} <= settings.keys():
         return None
+    channels = _read_arguments(config).get("in_chans", settings["input_size"][0])
+    mean, std = (
+        list(settings[name]) * (channels if len(settings[name]) == 1 else 1)
+        for name in ("mean", "std")
+    )
+    if len(mean) != channels:  # timm wrote those of the colours in the weights it began with
+        return None
     crop = tuple(settings["input_size"][1:])
     scaled = tuple(floor(side / settings.get("crop_pct", 0.875)) for side in crop)
     mode = settings.get("crop_mode", "center")
@@ -64,12 +72,12 @@ def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
         message = f"crop_mode {mode!r} of timm for {crop} is not supported yet."
         raise RequestError(message, "give --mean, --std and --resize, which replace it.")
     return {
-        "mode": "L" if settings["input_size"][0] == 1 else "RGB",
+        "mode": choose_mode(channels),
         "resize": scaled if mode == "squash" else scaled[0],
         "crop": crop,
         "interpolation": settings.get("interpolation", "bilinear"),
-        "mean": list(settings["mean"]),
-        "std": list(settings["std"]),
+        "mean": mean,
+        "std": std,
     }
 
 
