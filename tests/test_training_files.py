@@ -222,7 +222,7 @@ def test_two_towers_whose_names_differ_in_their_first_word(tmp_path, width):
     path = write(tmp_path / "w.pth", module.state_dict())
     with pytest.raises(RequestError) as refusal:
         load(weights=path, hints=CheckpointHints(heads=3))
-    assert "vit., teacher." in refusal.value.message
+    assert "'vit.', 'teacher.'" in refusal.value.message
     assert refusal.value.fix.endswith("--prefix teacher.")
     for name, tower in towers.items():
         unused = assert_answers(

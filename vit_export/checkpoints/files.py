@@ -30,6 +30,7 @@ from vit_export.checkpoints.folder import (
 from vit_export.checkpoints.formats import check_format, check_records, is_safetensors, read_head
 from vit_export.checkpoints.nesting import choose_state_dict
 from vit_export.checkpoints.pickles import MAX_COPIED_BYTES, is_archive, read_pickle
+from vit_export.checkpoints.quantized import check_form
 from vit_export.core.errors import RequestError
 
 MAX_NAMES = 3
@@ -84,6 +85,7 @@ def read_checkpoint(
     if base is not None:
         raise RequestError(f"{path} is no adapter.", "leave --base out.")
     weights = choose_state_dict(content, prefix, file)
+    check_form(weights.tensors, path)
     return Checkpoint(
         path=path,
         tensors=weights.tensors,
@@ -166,7 +168,8 @@ def _read_file(path: Path) -> Any:
         is_copied = path.stat().st_size <= MAX_COPIED_BYTES
         return load(path.read_bytes()) if is_copied else load_file(path)
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
+        if path.suffix != ".safetensors" and not is_safetensors(path):
+            message = f"{path} is neither a safetensors file nor one of torch.save."
+            raise RequestError(message, "give the file of the weights.") from None
         message = f"{path} is not a whole safetensors file ({error})."
-        kinds = ", ".join(PICKLE_SUFFIXES)
-        fix = f"copy it again; files of torch.save end in {kinds}."
-        raise RequestError(message, fix) from None
+        raise RequestError(message, "copy it again.") from None

@@ -103,7 +103,7 @@ def check_records(path: Path) -> None:
 
 
 def _is_from_torch(names: Collection[str]) -> bool:
-    return any(name.endswith("data.pkl") or name.count("/") == 1 for name in names) or not names
+    return any(name.endswith(("data.pkl", "/version")) for name in names) or not names
 
 
 def is_safetensors(path: Path) -> bool:

@@ -153,7 +153,7 @@ def _choose_model(states: Sequence[StateDict], path: Path) -> Weights:
 def _ask(prefixes: Sequence[str], path: Path) -> RequestError:
     """Return the question which of several models is meant."""
     more = ", …" if len(prefixes) > MAX_NAMES else ""
-    listing = ", ".join(one or "the top" for one in prefixes[:MAX_NAMES]) + more
+    listing = ", ".join(repr(one) if one else "the top" for one in prefixes[:MAX_NAMES]) + more
     message = f"{path} holds several models or parts of one, under {listing}."
     first = next(one for one in prefixes if one)
     return RequestError(message, f"name the one to read, such as --prefix {first}")

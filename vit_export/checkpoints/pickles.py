@@ -1,5 +1,7 @@
 """State dicts in pickles, read by torch's own `weights_only` reader, which executes nothing.
 
+A TorchScript archive holds a program besides; its tensors are read without it.
+
 A file may come from anybody: its pickle may name classes, be cut off, or be damaged in any byte.
 Each case ends in a RequestError, since torch's own errors advise to run the code in the file.
 """
@@ -10,16 +12,22 @@ import re
 import warnings
 import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import torch
+from torch import Tensor
 
 from vit_export.artifact.manifest import KEY
 from vit_export.checkpoints.formats import GIVE_CHECKPOINT
-from vit_export.checkpoints.stand_ins import stand_in
+from vit_export.checkpoints.stand_ins import allow, find_stand_ins
+from vit_export.checkpoints.torchscript import (
+    copy_without_program,
+    find_program_stand_ins,
+    list_tensors,
+)
 from vit_export.core.errors import RequestError
 
 MAX_PICKLE_BYTES = 4 << 20
@@ -48,19 +56,39 @@ def read_pickle(path: Path) -> Any:
     Objects that training scripts save beside the tensors are replaced by stand-ins.
 
     Raises:
-        RequestError: the file is cut off or damaged, is a TorchScript archive, or names a class
-            that is not on the list of stand-ins.
+        RequestError: the file is cut off or damaged, is a TorchScript archive without named
+            tensors, or names a class that is not on the list of stand-ins.
     """
     is_zip = is_archive(path)
-    is_mapped = is_zip and path.stat().st_size > MAX_COPIED_BYTES  # a bare pickle can't be mapped
-    names = _check_archive(path) if is_zip else _check_steps(path)
+    names, is_program = _check_archive(path) if is_zip else (_check_steps(path), False)
     try:
-        with warnings.catch_warnings(), stand_in(names):
-            # torch warns of pickle protocols that it may be unable to read, and then raises
-            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
+        if is_program:
+            return _read_program(path, names)
+        if is_zip and path.stat().st_size > MAX_COPIED_BYTES:
+            return _load(path, find_stand_ins(names), is_mapped=True)
+        with path.open("rb") as file:  # torch.load would go by the suffix of a path
+            return _load(file, find_stand_ins(names))
+    except RequestError:
+        raise
     except Exception as error:  # noqa: BLE001 damaged bytes make a reader raise anything
         raise _explain(path, error) from None
+
+
+def _read_program(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    """Return the tensors of a TorchScript archive."""
+    stand_ins = find_program_stand_ins(names)
+    tensors = list_tensors(_load(copy_without_program(path), stand_ins))
+    if not tensors:
+        message = f"{path} is a TorchScript program whose weights have lost their names."
+        raise RequestError(message, GIVE_CHECKPOINT)
+    return tensors
+
+
+def _load(file: Path | IO[bytes], stand_ins: Mapping[str, Any], *, is_mapped: bool = False) -> Any:
+    with warnings.catch_warnings(), allow(stand_ins):
+        # torch warns of pickle protocols that it may be unable to read, and then raises
+        warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=is_mapped)
 
 
 def is_archive(path: Path) -> bool:
@@ -71,35 +99,36 @@ def is_archive(path: Path) -> bool:
         return True
 
 
-def _check_archive(path: Path) -> set[str]:
-    """Return the names of classes and functions in the archive's pickle.
+def _check_archive(path: Path) -> tuple[set[str], bool]:
+    """Return the names of classes and functions in the archive, and whether it is a program.
 
     Raises:
-        RequestError: the file is TorchScript, or may unpack to much more than its own size.
-            `torch.jit.load` could read its tensors, but such a file may execute anything, as
-            torch's own documentation says.
+        RequestError: vit-export wrote the program, or a small file may unpack to much more than its
+            own size.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
-            _check_no_program(path, records)
-            _check_sizes(path, records)
+            members = {one.filename.partition("/")[2] for one in records}
+            is_program = "constants.pkl" in members or any(
+                one.startswith("code/") for one in members
+            )
+            _check_sizes(path, [one for one in records if not (is_program and _is_code(one))])
             pickles = [archive.read(one) for one in records if one.filename.endswith("/data.pkl")]
     except RequestError:
         raise
     except Exception as error:  # noqa: BLE001 as above
         raise _explain(path, error) from None
-    return set().union(*(_list_names(path, io.BytesIO(one), 1) for one in pickles))
+    if f"extra/{KEY}.json" in members:
+        message = f"{path} is a TorchScript program that vit-export wrote: its weights have lost "
+        raise RequestError(f"{message}their names.", GIVE_CHECKPOINT)
+    return set().union(*(_list_names(path, io.BytesIO(one), 1) for one in pickles)), is_program
 
 
-def _check_no_program(path: Path, records: Sequence[zipfile.ZipInfo]) -> None:
-    members = {one.filename.partition("/")[2] for one in records}
-    if "constants.pkl" in members or any(name.startswith("code/") for name in members):
-        message = f"{path} is a TorchScript archive: a program with its weights, not weights alone."
-        code = "torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')"
-        fix = f"if you trust its origin, extract the weights: {code}."
-        # the tensors in a file of vit-export have lost their names
-        raise RequestError(message, GIVE_CHECKPOINT if f"extra/{KEY}.json" in members else fix)
+def _is_code(record: zipfile.ZipInfo) -> bool:
+    """Return whether a record belongs to the program, which is never read."""
+    name = record.filename.partition("/")[2]
+    return not name.startswith("data")
 
 
 def _check_sizes(path: Path, records: Sequence[zipfile.ZipInfo]) -> None:

@@ -8,7 +8,7 @@ refused: it may be the model itself.
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Self
@@ -65,16 +65,20 @@ class SequenceStandIn:
 STAND_INS = {PLAIN: StandIn, MAPPINGS: MappingStandIn, SEQUENCES: SequenceStandIn}
 
 
-@contextmanager
-def stand_in(names: Iterable[str]) -> Iterator[None]:
-    """Let torch's `weights_only` reader take a stand-in for each of `names` that is on the list."""
-    from torch.serialization import safe_globals
-
-    pairs: list[Any] = [
-        (kind, name)
-        for name in set(names)
+def find_stand_ins(names: Iterable[str]) -> dict[str, Any]:
+    """Return the names of classes and functions that are on the list, with what stands for them."""
+    return {
+        name: kind
+        for name in names
         for pattern, kind in STAND_INS.items()
         if pattern.fullmatch(name)
-    ]
-    with LOCK, safe_globals(pairs):
+    }
+
+
+@contextmanager
+def allow(stand_ins: Mapping[str, Any]) -> Iterator[None]:
+    """Let torch's `weights_only` reader take a stand-in for each of these names."""
+    from torch.serialization import safe_globals
+
+    with LOCK, safe_globals([(kind, name) for name, kind in stand_ins.items()]):
         yield

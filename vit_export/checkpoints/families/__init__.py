@@ -10,6 +10,7 @@ import torch
 from vit_export.checkpoints.families import clip, einops, huggingface, siglip, timm, torchvision
 from vit_export.checkpoints.families.base import Family
 from vit_export.checkpoints.families.naming import describe_closest, find_prefix
+from vit_export.checkpoints.families.translation import check_supported
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.state import StateDict
 
@@ -63,6 +64,9 @@ def _unknown_family(state: StateDict, where: str) -> RequestError:
     match = find_prefix(FAMILIES, state)
     if match is not None:
         prefix, family = match
+        names = [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
+        for name in names:  # raises what the prefix would only lead to
+            check_supported(family, name)
         return RequestError(
             f"{message} Without the prefix {prefix!r} they belong to {family.name}.",
             f"give --prefix {prefix} to leave the other tensors out.",

@@ -39,7 +39,11 @@ NAMES = {
 NORM = r"head\.(norm|pooled_norm)\.weight"
 NORMLESS = r".*_radio_.*|vit_intern300m_.*"
 """Names of architectures that timm builds with `final_norm=False`."""
-UNSUPPORTED = {r".*\.[qk]_norm\..*": "query and key norms"}
+UNSUPPORTED = {
+    r".*\.[qk]_norm\..*": "query and key norms",
+    r".*\.attn\.rel_pos_[hw]": "the use of relative positions (SAM, ViTDet)",
+    r"head\.\d+\.(running_mean|running_var|num_batches_tracked)": "a batch norm in the head",
+}
 SCALE = "layer_scale"
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim"}
 ACTIVATIONS = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "SiLU": "swiglu"}

@@ -43,7 +43,7 @@ def translate(family: Family, state: StateDict) -> Translation:
     unused: dict[str, str] = {}
     origins: dict[str, str] = {}
     for name, tensor in state.items():
-        _check_supported(family, name)
+        check_supported(family, name)
         reason = _look_up(family.unused, name)
         if reason is not None:
             unused[name] = reason
@@ -67,10 +67,10 @@ def _explain_copy(state: StateDict, first: str, second: str) -> str:
     one, other = state[first], state[second]
     if one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other):
         return f"it is the same tensor as {first}"
-    prefixes = [f"{prefix}." if prefix else "none" for prefix in _find_prefixes(first, second)]
+    prefixes = [f"{prefix}." if prefix else "" for prefix in _find_prefixes(first, second)]
     message = f"{first} and {second} have the same place in the model, so that the tensors are "
-    message += f"those of several models, with the prefixes {', '.join(prefixes)}."
-    choice = next(prefix for prefix in reversed(prefixes) if prefix != "none")
+    message += f"those of several models, with the prefixes {', '.join(map(repr, prefixes))}."
+    choice = next(filter(None, reversed(prefixes)), "")
     raise RequestError(message, f"name the one to read, such as --prefix {choice}")
 
 
@@ -82,7 +82,7 @@ def _find_prefixes(first: str, second: str) -> tuple[str, str]:
     return ".".join(ours), ".".join(theirs)
 
 
-def _check_supported(family: Family, name: str) -> None:
+def check_supported(family: Family, name: str) -> None:
     """Raise RequestError if the tensor `name` belongs to a part that is not supported."""
     part = _look_up(family.unsupported, name)
     if part is not None:

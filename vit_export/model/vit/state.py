@@ -93,7 +93,9 @@ def _check_types(tensors: StateDict, where: str, original_name: Callable[[str], 
         if not tensor.is_floating_point():
             dtype = str(tensor.dtype).removeprefix("torch.")
             message = f"{where}: {original_name(name)} is {dtype}, not floating point."
-            raise RequestError(message, "give the weights before they were quantized.")
+            fix = "give the weights before they were quantized, or dequantize them."
+            is_quantized = tensor.dtype in {torch.int8, torch.uint8}
+            raise RequestError(message, fix if is_quantized else "save the state dict without it.")
 
 
 def _check_finite(tensors: StateDict, where: str, original_name: Callable[[str], str]) -> None:
