@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import transformers
@@ -13,6 +14,7 @@ from support import LazyDict, expect_error, mark_slow_except, run, run_json
 from torch import nn
 
 import vit_export
+from vit_export.artifact.manifest import KEY
 from vit_export.backends.open import open_artifact
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
@@ -269,6 +271,36 @@ def test_a_model_without_classes_has_no_problem_type(tmp_path, folders):
     make_model("one class").vit.save_pretrained(headless)
     words = ("onnx", "--weights", headless, "--problem-type", "regression", "--out", out)
     assert "has no classes" in expect_error(*words, exit_code=2)
+
+
+def edit_problem_type(source, path, problem_type):
+    """Write the file with another problem type in its manifest."""
+    model = onnx.load(source)
+    (manifest,) = (one for one in model.metadata_props if one.key == KEY)
+    manifest.value = json.dumps(json.loads(manifest.value) | {"problem_type": problem_type})
+    onnx.save(model, path)
+    return path
+
+
+def test_a_false_problem_type_is_rejected(tmp_path, files, folders):
+    path = edit_problem_type(files["multi label"], tmp_path / "f.onnx", "single_label")
+    verdict = vit_export.validate(path, weights=folders / "multi label")
+    assert "its problem type is single_label, the model's multi_label" in verdict.problems
+    path = edit_problem_type(files["one class"], tmp_path / "g.onnx", "multi_label")
+    verdict = vit_export.validate(path, weights=folders / "one class")
+    assert "its problem type is multi_label, the model's single_label" in verdict.problems
+
+
+def test_a_problem_type_that_nothing_records_is_not_checked(files, folders):
+    note = "problem type not checked"
+    assert note in vit_export.validate(files["multi label"]).caveats
+    asked = vit_export.validate(files["multi label"], problem_type="multi_label")
+    assert (asked.status, note in asked.caveats) == ("PROVEN", False)
+    assert note not in vit_export.validate(files["one class"]).caveats
+    known = vit_export.validate(files["multi label"], weights=folders / "multi label")
+    assert (known.status, note in known.caveats) == ("PROVEN", False)
+    wrong = vit_export.validate(files["multi label"], problem_type="regression")
+    assert wrong.status == "REJECTED"
 
 
 # Accuracy on images

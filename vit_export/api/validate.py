@@ -17,6 +17,7 @@ from vit_export.core.progress import Progress, silent, warn
 from vit_export.data.annotations import Annotations, read_annotations
 from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.model.score_function import describe_answer
+from vit_export.model.signature import ProblemType
 from vit_export.validation.accuracy import AccuracyEvaluation
 from vit_export.validation.emulation.validate import (
     find_ready_cpus,
@@ -37,6 +38,7 @@ def validate(
     check: Check = "auto",
     model: str | None = None,
     labels: str | Path | None = None,
+    problem_type: ProblemType | None = None,
     mean: Numbers | None = None,
     std: Numbers | None = None,
     resize: str | int | None = None,
@@ -68,6 +70,7 @@ def validate(
         model: a preset's name or TOML file, whose labels and preprocessing the file should have.
             None takes the preset that the file names.
         labels: a file of class names that the file should have.
+        problem_type: the problem type that the file should have.
         mean: mean of the pixels that the file should have.
         std: standard deviation of the pixels that the file should have.
         resize: the resize that the file should have.

@@ -38,7 +38,7 @@ class ValidationRequest:
     def __post_init__(self) -> None:
         if self.min_snr is not None and not 0 < self.min_snr < float("inf"):
             raise RequestError(f"--min-snr is {self.min_snr} dB.", "take 15 to 60, for example 25.")
-        options = self.hints.list_options()
+        options = self.hints.list_checkpoint_options()
         if options and self.weights is None:
             message = f"There is no checkpoint for {' and '.join(options)}."
             raise RequestError(message, "give --weights too.")

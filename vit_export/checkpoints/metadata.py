@@ -1,40 +1,49 @@
-"""Labels and preprocessing of a file, compared with its checkpoint, its preset, or options.
+"""Labels, preprocessing and problem type of a file, compared with its checkpoint or with options.
 
 The answers do not depend on them, so a proof of the numbers says nothing about them.
 """
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.checkpoints.apply_overrides import override_preprocessing
 from vit_export.checkpoints.from_manifest import reread_checkpoint
 from vit_export.checkpoints.hints import NO_HINTS, CheckpointHints
 from vit_export.checkpoints.overrides import ModelOverrides
+from vit_export.checkpoints.problem_type import KEY, find_problem_type
 from vit_export.data.label_file import read_labels
 from vit_export.data.labels import read_config_labels
 from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.signature import ProblemType
 from vit_export.model.vit.presets import Preset, list_presets, load_preset
 from vit_export.model.vit.spec import VitSpec
 
+if TYPE_CHECKING:  # torch is heavy, and a file is compared with its preset without it
+    from vit_export.checkpoints.files import Checkpoint
+
 LABELS, PREPROCESSING = "labels", "preprocessing"
+UNRECORDED = "single_label"
+"""The problem type of models and files that record none."""
 OPTION_FIELDS = {"share": "resize"}
 """Options to the field of Preprocessing that they set, where the names differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """What a file should say of its labels and its preprocessing."""
+    """What a file should say of its labels, its preprocessing and its problem type."""
 
     labels: tuple[str, ...] = ()
     """Names of the classes; empty if nothing gives them."""
+    problem_type: ProblemType | None = None
+    """What the logits are for; None if nothing records it."""
     steps: dict[str, Any] = field(default_factory=dict)
     """Fields of Preprocessing that something gives."""
     assumed: bool = False
     """Whether `steps` are the default of a family, which the file may contradict."""
     options: frozenset[str] = frozenset()
-    """The fields of `steps`, and `labels`, that the user gave as options of this validation."""
+    """The fields of `steps`, `labels` and `problem_type` that are options of this validation."""
 
 
 def compare_metadata(manifest: Manifest, expected: Metadata) -> tuple[list[str], list[str]]:
@@ -59,6 +68,12 @@ def compare_metadata(manifest: Manifest, expected: Metadata) -> tuple[list[str],
             unchecked.append(f"{PREPROCESSING} not checked")
         elif value != theirs:
             false.append(f"its {PREPROCESSING} has {name} {value}, and the model's {theirs}")
+    problem_type = expected.problem_type
+    if manifest.signature.classifies and problem_type != manifest.problem_type:
+        if problem_type is not None:
+            false.append(f"its problem type is {manifest.problem_type}, the model's {problem_type}")
+        elif manifest.problem_type != UNRECORDED:
+            unchecked.append("problem type not checked")
     return false, list(dict.fromkeys(unchecked))
 
 
@@ -83,9 +98,11 @@ def find_metadata(
     """
     chosen = _find_preset(manifest, preset)
     labels, preprocessing = _read_preset(manifest, chosen)
-    assumed = False
+    assumed, problem_type = False, hints.problem_type
     if weights is not None:
-        labels, preprocessing, assumed = _read_checkpoint(manifest, weights, chosen, hints)
+        checkpoint = reread_checkpoint(manifest, weights, hints)
+        labels, preprocessing, assumed = _read_checkpoint(manifest, checkpoint, chosen)
+        problem_type = problem_type or _read_problem_type(manifest, checkpoint)
     steps = _list_steps(preprocessing)
     options = set()
     if overrides.labels is not None:
@@ -98,7 +115,13 @@ def find_metadata(
         known = steps.keys() | options
         complete = overrides.preprocessing.complete
         steps = {n: v for n, v in asdict(changed).items() if complete or n in known}
-    return Metadata(labels=labels, steps=steps, assumed=assumed, options=frozenset(options))
+    return Metadata(
+        labels=labels,
+        problem_type=problem_type,
+        steps=steps,
+        assumed=assumed,
+        options=frozenset(options),
+    )
 
 
 def _find_preset(manifest: Manifest, name: str | None) -> Preset | None:
@@ -117,7 +140,7 @@ def _read_preset(
 
 
 def _read_checkpoint(
-    manifest: Manifest, weights: Path, preset: Preset | None, hints: CheckpointHints
+    manifest: Manifest, checkpoint: "Checkpoint", preset: Preset | None
 ) -> tuple[tuple[str, ...], Preprocessing | None, bool]:
     """Return labels and preprocessing of a checkpoint, completed by the preset.
 
@@ -126,10 +149,10 @@ def _read_checkpoint(
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.preprocessing import ASSUMED, find_pipeline, find_preprocessing
 
-    checkpoint = reread_checkpoint(manifest, weights, hints)
+    path = str(checkpoint.path)
     classes = manifest.signature.classes or 0
-    labels = read_config_labels(checkpoint.config, classes, str(weights))
-    family = find_family(checkpoint.tensors, str(weights))
+    labels = read_config_labels(checkpoint.config, classes, path)
+    family = find_family(checkpoint.tensors, path)
     spec = _find_trained_spec(manifest)
     preprocessing, note = find_preprocessing(checkpoint, family, preset, spec, needed=False)
     pipeline = find_pipeline(checkpoint, family, spec)
@@ -137,6 +160,15 @@ def _read_checkpoint(
         preprocessing = pipeline
     from_preset, _ = _read_preset(manifest, preset)
     return labels or from_preset, _adapt(preprocessing, manifest), note.startswith(ASSUMED)
+
+
+def _read_problem_type(manifest: Manifest, checkpoint: "Checkpoint") -> ProblemType | None:
+    """Return what a checkpoint records; None if it is an assumption, or an option of the export."""
+    if KEY in manifest.overrides:
+        return None
+    classes, path = manifest.signature.classes or 0, str(checkpoint.path)
+    problem_type, assumed = find_problem_type(checkpoint.config, classes, path)
+    return None if assumed else problem_type
 
 
 def _find_trained_spec(manifest: Manifest) -> VitSpec:

@@ -2,7 +2,7 @@
 
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -19,6 +19,7 @@ from vit_export.cli.options.common import (
 )
 from vit_export.cli.options.model import LABELS, PREPROCESSING, READING, WEIGHTS
 from vit_export.cli.options.paths import OUTPUT
+from vit_export.model.signature import ProblemType
 
 REPORT = click.option(
     "--report",
@@ -31,6 +32,11 @@ SAME_MODEL = click.option(
     "--model",
     metavar="NAME|FILE.toml",
     help="The model whose labels and preprocessing ARTIFACT should have.",
+)
+SAME_PROBLEM_TYPE = click.option(
+    "--problem-type",
+    type=click.Choice(get_args(ProblemType)),
+    help="The problem type that ARTIFACT should have.",
 )
 MIN_SNR = click.option(
     "--min-snr",
@@ -66,6 +72,7 @@ ON = click.option(
     *READING,
     SAME_MODEL,
     LABELS,
+    SAME_PROBLEM_TYPE,
     *PREPROCESSING,
     MIN_SNR,
     SEED,
