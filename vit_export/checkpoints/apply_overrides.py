@@ -7,6 +7,7 @@ from typing import Any
 
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
 from vit_export.checkpoints.problem_type import KEY
+from vit_export.checkpoints.resampling import check_resampling
 from vit_export.core.errors import RequestError
 from vit_export.data.label_file import read_labels
 from vit_export.data.preprocessing import Preprocessing, check_resize, choose_mode
@@ -59,8 +60,10 @@ def _set_image_size(model: Model, size: tuple[int, int]) -> Model:
     from vit_export.model.vit.adapt import resize_positions
 
     resampling = model.resampling
+    spec = replace(model.vit.spec, image_size=size)
     if resampling is None or not resampling.drops_rim:
-        check_divides(replace(model.vit.spec, image_size=size))
+        check_divides(spec)
+    check_resampling(model, spec.grid)
     changes = {
         **_remember_trained(model, {"image_size": size}),
         "resampling": resampling.to_mapping() if resampling else None,

@@ -13,6 +13,7 @@ from vit_export.checkpoints.foreign_json import refuse_foreign_json
 from vit_export.checkpoints.hints import OPTIONS, CheckpointHints
 from vit_export.checkpoints.preprocessing import find_pipeline, find_preprocessing
 from vit_export.checkpoints.problem_type import find_problem_type
+from vit_export.checkpoints.resampling import choose_resampling
 from vit_export.data.labels import read_config_labels
 from vit_export.model.model import Model, Provenance
 from vit_export.model.vit.presets import Preset
@@ -66,6 +67,7 @@ def load_checkpoint(
             checkpoint, family, preset, spec, needed=needs_preprocessing
         )
         labels = read_config_labels(config, spec.classes or 0, where) if needs_labels else ()
+    unused = {**checkpoint.unused, **translation.unused}
     used_note = note if needs_preprocessing else ""
     problem_type, assumed = find_problem_type(
         config,
@@ -77,15 +79,13 @@ def load_checkpoint(
     return Model.from_vit(
         vit,
         name=preset.name if preset else path.stem,
-        provenance=_make_provenance(
-            checkpoint, preset, hints, {**checkpoint.unused, **translation.unused}
-        ),
+        provenance=_make_provenance(checkpoint, preset, hints, unused),
         preprocessing=preprocessing,
         preprocessing_note=note,
         pipeline=find_pipeline(checkpoint, family, spec),
         labels=labels or _labels_from_preset(preset, spec),
         problem_type=problem_type,
-        resampling=family.resampling,
+        resampling=choose_resampling(family, config, unused),
         assumed=find_assumptions(spec, family, architecture.settled, used_note) | assumed,
     )
 

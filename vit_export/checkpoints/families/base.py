@@ -95,6 +95,8 @@ class Family:
     """Facts from a module in memory."""
     resampling: Resampling = TIMM_RESAMPLING
     """How the family's own code resamples positions to another grid."""
+    is_shared: bool = False
+    """Whether other code than the library's saves the same names, and resamples in other ways."""
     library: str = ""
     """Name in `LIBRARIES` of the library that has these models; empty if none has."""
     takes_any_size: bool = False

@@ -83,6 +83,7 @@ TIMM = Family(
     config_sizes={"num_classes": "classes", "num_features": "width"},
     conventions=CONVENTIONS | {"mlp": "gelu", "norm_eps": 1e-6},
     block="pre-norm",
+    is_shared=True,
     questions=(
         Question(
             field="block",
@@ -111,6 +112,7 @@ TIMM_CLIP = replace(
     TIMM,
     name="timm vision_transformer with norm_pre (CLIP)",
     marks=(*TIMM.marks, r"norm_pre\.weight"),
+    is_shared=False,
     questions=(),
     required=(NORM,),
     conventions=CONVENTIONS | {"norm_eps": 1e-5},
@@ -128,6 +130,7 @@ TIMM_SIGLIP = replace(
     TIMM,
     name="timm vision_transformer with attn_pool (SigLIP)",
     marks=(*TIMM.marks, r"attn_pool\.latent"),
+    is_shared=False,
     questions=(),
     names=NAMES
     | {

@@ -26,6 +26,10 @@ SPEC_CHANGES: dict[str, dict[str, Any]] = {
 """
 
 
+NO_RULE = ("drops_rim", "is_known")
+"""Fields of `Resampling` that resampled positions do not depend on."""
+
+
 @dataclass(frozen=True)
 class Resampling:
     """How a family's own code resamples its positions to another grid. It is always bicubic."""
@@ -42,9 +46,12 @@ class Resampling:
     It then leaves out the pixels at the right and at the bottom that fill no whole patch.
     """
 
+    is_known: bool = True
+    """Whether it is certain that the checkpoint's own code does so."""
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the fields that resampled positions depend on, for a manifest."""
-        return {name: value for name, value in asdict(self).items() if name != "drops_rim"}
+        return {name: value for name, value in asdict(self).items() if name not in NO_RULE}
 
 
 TIMM_RESAMPLING = Resampling(drops_rim=True)
