@@ -123,6 +123,8 @@ def is_plain(module: nn.Module) -> bool:
     norms = {type(part).__name__ for part in module.modules()} & {"RmsNorm", "SimpleNorm"}
     extras = re.search(r"q_norm|attn\.norm|mlp\.norm|rope|pos_embed_win", names)
     known = module.global_pool in {*POOLS, ""} and getattr(module, "pos_embed", None) is not None
+    if module.global_pool == "map" and module.num_prefix_tokens:
+        return False  # its probe attends to the patches alone
     return blocks <= PLAIN_BLOCKS and embeds and known and not norms and not extras
 
 

@@ -65,7 +65,6 @@ def infer_spec(
     known = {name: value for name, value in facts.items() if name in _FIELDS}
     known |= sizes | infer_parts(tensors)
     known["heads"] = _find_heads(facts.get("heads"), sizes["width"])
-    known |= infer_positions(tensors, known, facts, where)
     known["pool"] = facts.get("pool") or _infer_pool(known)
     if _takes_two_vectors(tensors, sizes["width"]):
         known["pool"] = "token_patch_mean"
@@ -74,6 +73,10 @@ def infer_spec(
     elif known.get("mlp") == "swiglu":
         message = f"{where}: the layers of its MLP have no gates, as those of swiglu have."
         raise RequestError(message, "give --activation gelu|gelu_tanh|quick_gelu.")
+    try:
+        known |= infer_positions(tensors, known, facts, where)
+    except RequestError as error:
+        raise _ask_for_all(error, known) from None
     _check_known(known, where, arch)
     try:
         return VitSpec(**known)
@@ -84,12 +87,26 @@ def infer_spec(
 _FIELDS = {field.name for field in fields(VitSpec)}
 
 
+def _list_unknown(known: Facts) -> list[str]:
+    return [name for name in UNRECORDED_FIELDS if known.get(name) is None]
+
+
+def _ask_for_all(error: RequestError, known: Facts) -> RequestError:
+    """Return a question about the size that asks for all other unknown facts too."""
+    options = {name: UNRECORDED_FIELDS[name] for name in _list_unknown(known)}
+    questions = {name: option for name, option in options.items() if option is not None}
+    if not questions:
+        return error
+    message = f"{error.message} They don't show {', '.join(questions)} either."
+    return RequestError(message, error.fix.replace("give ", f"give {' '.join(questions.values())} "))
+
+
 def _check_known(known: Facts, where: str, arch: str) -> None:
     """Raise RequestError unless every field that no tensor shows has a supported value.
 
     The fix names `--arch` of the library `arch`, if it is not empty.
     """
-    unknown = [name for name in UNRECORDED_FIELDS if known.get(name) is None]
+    unknown = _list_unknown(known)
     if unknown:
         options = [option for name in unknown if (option := UNRECORDED_FIELDS[name]) is not None]
         ways = [" ".join(options)] if len(options) == len(unknown) else []

@@ -92,7 +92,7 @@ def choose_state_dict(content: object, prefix: str | None, path: Path) -> Weight
     if not selections:
         first = ", ".join([one.prefix + name for one in states for name in one.tensors][:MAX_NAMES])
         message = f"{path}: no tensor begins with {prefix!r}; the first are {first}."
-        raise RequestError(message, "give --prefix as the names begin, or leave it out.")
+        raise RequestError(message, "give --prefix as the names begin, or leave --prefix out.")
     weights = _choose_model([one for one, _ in selections], path)
     unused = {name: f"it is not under {prefix}" for _, names in selections for name in names}
     return replace(weights, unused={**weights.unused, **unused})

@@ -64,7 +64,7 @@ class PreprocessingOverrides:
         pixels, share = (None, None) if crop is None else _parse_crop(str(crop))
         if share is not None and resize is not None:
             message = "A crop that is a share sets the resize already."
-            raise RequestError(message, "leave one of them out, or give the crop in pixels.")
+            raise RequestError(message, "leave --resize out, or give --crop in pixels.")
         return cls(
             mean=_parse_numbers(mean, "mean") if mean else None,
             std=_parse_numbers(std, "std") if std else None,

@@ -177,5 +177,6 @@ def check_resize(preprocessing: Preprocessing) -> None:
     if side > largest:
         (height, width), share = preprocessing.crop, min(preprocessing.crop) / largest
         message = f"Resizing to {side} pixels is out of proportion to the {height}x{width} that "
-        fix = f"--resize to at most {largest}, or --crop to a share of {share:.4f} or more."
+        fix = f"give --resize {largest} at most, or leave --resize out and give --crop a share of "
+        fix += f"{share:.4f} or more."
         raise RequestError(message + "the model takes.", fix)

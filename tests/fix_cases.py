@@ -1,0 +1,333 @@
+"""Requests that are refused, and what their users know: each `Fix:` is followed to the letter."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from foreign_names import as_torchvision
+from reading_cases import draw
+from safetensors.torch import save_file
+from timm_models import QuickGELU, SwiGLUPacked, VisionTransformer, create_model, save_for_hf
+from torch import nn
+
+from vit_export.model.vit.state import random_vit
+
+Request = dict[str, Any]
+TIMM = {"img_size": 16, "patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 3}
+HF = {
+    "hidden_size": 24,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 3,
+    "intermediate_size": 50,
+    "image_size": 16,
+    "patch_size": 8,
+}
+STEPS = {"--mean": "0.5", "--std": "0.5", "--resize": "16"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """A request that is refused, and the values that its user can give."""
+
+    name: str
+    make: Callable[[Path], tuple[nn.Module | None, Request]]
+    """Return the model that the answers are compared with, and the request by option."""
+    knows: Mapping[str, Any] = field(default_factory=dict)
+    """Values by option; a tuple has several, of which one that is refused gives way to the next."""
+    names: tuple[str, ...] = ()
+    """Options that the first refusal has to name, all at once."""
+
+
+def _timm(folder: Path, given: Request, **changes: Any) -> tuple[nn.Module, Request]:
+    model = draw(VisionTransformer(**{**TIMM, "num_classes": 5, **changes}))
+    torch.save(model.state_dict(), folder / "w.pth")
+    return model, {"--weights": folder / "w.pth", **given}
+
+
+def _timm_folder(
+    folder: Path, given: Request, settings: Mapping[str, Any], **changes: Any
+) -> tuple[nn.Module, Request]:
+    model = draw(VisionTransformer(**{**TIMM, "num_classes": 5, **changes}))
+    model.pretrained_cfg = {"architecture": "vit_tiny_patch16_224", "input_size": [3, 16, 16]}
+    save_for_hf(model, folder, model_args={**TIMM, "num_classes": 5}, safe_serialization=True)
+    config = json.loads((folder / "config.json").read_text())
+    config["pretrained_cfg"] = {"mean": [0.5] * 3, "std": [0.5] * 3, **settings}
+    (folder / "config.json").write_text(json.dumps(config))
+    return model, {"--weights": folder, **given}
+
+
+def _hugging_face(
+    folder: Path,
+    given: Request,
+    files: Mapping[str, Mapping[str, Any]],
+    kind: str = "ViT",
+    **changes: Any,
+) -> tuple[nn.Module, Request]:
+    config = getattr(transformers, f"{kind}Config")(**HF, num_labels=5)
+    model = draw(getattr(transformers, f"{kind}ForImageClassification")(config))
+    model.save_pretrained(folder)
+    for name, values in files.items():
+        path = folder / name
+        before = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(before | dict(values) | changes))
+    return model, {"--weights": folder, **given}
+
+
+def _towers(folder: Path, *, keys: bool, kind: str = "timm") -> tuple[nn.Module, Request]:
+    """Two models in one file, under keys or under prefixes."""
+    towers = {name: _make_tower(kind) for name in ("teacher", "student")}
+    nn.init.normal_(next(towers["student"].parameters()))
+    states = {name: tower.state_dict() for name, tower in towers.items()}
+    flat = {f"{k}.{n}": t for k, state in states.items() for n, t in state.items()}
+    torch.save(states if keys else flat, folder / "w.pth")
+    return towers["teacher"], {"--weights": folder / "w.pth"}
+
+
+def _make_tower(kind: str) -> nn.Module:
+    if kind == "timm":
+        return draw(VisionTransformer(**TIMM, num_classes=5))
+    return draw(transformers.ViTModel(transformers.ViTConfig(**HF), add_pooling_layer=False))
+
+
+def _prefixed(folder: Path) -> tuple[nn.Module, Request]:
+    """A model beside tensors of another kind, of which no wrapper is known."""
+    model = draw(VisionTransformer(**TIMM, num_classes=5))
+    state = {f"net.vit.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save(state | {"net.decoder.weight": torch.zeros(2)}, folder / "w.pth")
+    return model, {"--weights": folder / "w.pth"}
+
+
+def _two_files(folder: Path) -> tuple[nn.Module, Request]:
+    model, request = _timm(folder, {})
+    torch.save(model.state_dict(), folder / "v.pth")
+    return model, {**request, "--weights": folder}
+
+
+def _ours(folder: Path, given: Request) -> tuple[nn.Module, Request]:
+    path = folder / "mine.toml"
+    path.write_text(
+        "[vit]\nimage_size = 16\npatch_size = 8\nwidth = 24\ndepth = 1\nheads = 3\nclasses = 5\n"
+    )
+    from vit_export.model.vit.presets import load_preset
+
+    vit = random_vit(load_preset(str(path)).spec, 0)
+    save_file(vit.state_dict(), folder / "w.safetensors")
+    return vit, {"--weights": folder / "w.safetensors", **given}
+
+
+def _torchvision(folder: Path) -> tuple[nn.Module, Request]:
+    """A model with the sizes of no builder of torchvision; 1e-6 is its epsilon."""
+    config = transformers.ViTConfig(**{**HF, "layer_norm_eps": 1e-6}, num_labels=5)
+    theirs = draw(transformers.ViTForImageClassification(config))
+    from vit_export.checkpoints.load import load
+
+    torch.save(as_torchvision(load(theirs).vit.state_dict()), folder / "w.pth")
+    return theirs, {"--weights": folder / "w.pth"}
+
+
+def _published(folder: Path) -> tuple[nn.Module, Request]:
+    model = draw(create_model("vit_tiny_patch16_224", num_classes=5))
+    torch.save(model.state_dict(), folder / "w.pth")
+    return model, {"--weights": folder / "w.pth", "--heads": 3, "--strict": True}
+
+
+def _preset(folder: Path) -> tuple[nn.Module | None, Request]:
+    model, request = _timm(folder, {"--model": "vit_tiny_patch16_224"})
+    return model, request
+
+
+def _labels(folder: Path) -> tuple[nn.Module, Request]:
+    (folder / "names.txt").write_text("ant\nbee\ncat\ndog\nelk\n")
+    return _hugging_face(folder, {}, {"config.json": {"id2label": {"0": "a", "1": "b"}}})
+
+
+def _processor(**values: Any) -> Callable[[Path], tuple[nn.Module | None, Request]]:
+    whole = {"image_processor_type": "ViTImageProcessor", "size": {"height": 16, "width": 16}}
+    files = {"preprocessor_config.json": {**whole, **values}}
+    return partial(_hugging_face, given={}, files=files)
+
+
+HEADS = {"--heads": 3}
+CLIP = {"pre_norm": True, "act_layer": QuickGELU, "norm_layer": nn.LayerNorm}
+SITUATIONS = (
+    Situation(
+        name="heads of a bare file", make=partial(_timm, given={}), knows=HEADS, names=("--heads",)
+    ),
+    Situation(
+        name="heads and activation at once",
+        make=partial(_timm, given={}, **CLIP),
+        knows=HEADS | {"--activation": "quick_gelu"},
+        names=("--heads", "--activation"),
+    ),
+    Situation(name="heads of torchvision", make=_torchvision, knows=HEADS, names=("--heads",)),
+    Situation(
+        name="our own names",
+        make=partial(_ours, given={}),
+        knows={"--model": "mine.toml"},
+        names=("--model",),
+    ),
+    Situation(
+        name="images that are not square",
+        make=partial(_timm, given=HEADS, img_size=(16, 24)),
+        knows={"--trained-size": "16x24"},
+        names=("--trained-size",),
+    ),
+    Situation(
+        name="heads and size at once",
+        make=partial(_timm, given={}, img_size=(16, 24)),
+        knows=HEADS | {"--trained-size": "16x24"},
+        names=("--heads", "--trained-size"),
+    ),
+    Situation(
+        name="another trained size",
+        make=partial(_timm, given=HEADS | {"--trained-size": "32x32"}, img_size=(16, 24)),
+        knows={"--trained-size": "16x24"},
+    ),
+    Situation(
+        name="a pool that the tensors contradict",
+        make=partial(_hugging_face, given={"--pool": "mean"}, files={}, kind="Dinov2"),
+        names=("--pool",),
+    ),
+    Situation(
+        name="an activation that the tensors contradict",
+        make=partial(
+            _timm,
+            given=HEADS | {"--activation": "gelu"},
+            mlp_layer=SwiGLUPacked,
+            act_layer=nn.SiLU,
+        ),
+        knows={"--activation": "swiglu"},
+        names=("--activation",),
+    ),
+    Situation(
+        name="a gate that the tensors do not have",
+        make=partial(_timm, given=HEADS | {"--activation": "swiglu"}),
+        knows={"--activation": "gelu"},
+        names=("--activation",),
+    ),
+    Situation(
+        name="labels of another number",
+        make=_labels,
+        knows={"--labels": "names.txt"},
+        names=("--labels",),
+    ),
+    Situation(
+        name="labels of a model without classes",
+        make=partial(_hugging_face, given={"--labels": "x", "--outputs": "features"}, files={}),
+        names=("--labels",),
+    ),
+    Situation(
+        name="another number of classes",
+        make=partial(_timm, given=HEADS | {"--classes": 7}),
+        names=("--classes",),
+    ),
+    Situation(
+        name="an image processor that does not scale",
+        make=_processor(do_rescale=False),
+        knows=STEPS,
+        names=("--mean", "--std", "--resize"),
+    ),
+    Situation(
+        name="an unknown image processor",
+        make=_processor(image_processor_type="PixelShuffler"),
+        knows=STEPS,
+        names=("--mean", "--std", "--resize"),
+    ),
+    Situation(
+        name="a crop of timm that is not supported",
+        make=partial(
+            _timm_folder, given={}, settings={"input_size": [3, 16, 16], "crop_mode": "border"}
+        ),
+        knows=STEPS,
+        names=("--mean", "--std", "--resize"),
+    ),
+    Situation(
+        name="a mean without the other steps",
+        make=partial(_ours, given={"--model": "mine.toml", "--mean": "0.5"}),
+        knows=STEPS,
+        names=("--std", "--resize"),
+    ),
+    Situation(
+        name="a crop of another size",
+        make=partial(_timm, given=HEADS | {"--crop": "32"}),
+        knows={"--image-size": "32", "--crop": "16"},
+        names=("--image-size",),
+    ),
+    Situation(
+        name="a resize out of proportion",
+        make=partial(_timm, given=HEADS | {"--resize": "5000"}),
+        knows={"--resize": "24", "--crop": ("0.875", "16")},
+        names=("--resize",),
+    ),
+    Situation(name="a preset of other sizes", make=_preset, knows=HEADS, names=("--model",)),
+    Situation(
+        name="a base without an adapter",
+        make=partial(_timm, given=HEADS | {"--base": "x"}),
+        names=("--base",),
+    ),
+    Situation(
+        name="a prefix that no tensor has",
+        make=partial(_timm, given=HEADS | {"--prefix": "student."}),
+        names=("--prefix",),
+    ),
+    Situation(
+        name="two towers",
+        make=partial(_towers, keys=False),
+        knows=HEADS | {"--prefix": "teacher."},
+        names=("--prefix",),
+    ),
+    Situation(
+        name="two towers of Hugging Face",
+        make=partial(_towers, keys=False, kind="transformers"),
+        knows=HEADS | {"--prefix": "teacher."},
+        names=("--prefix",),
+    ),
+    Situation(
+        name="two models under keys",
+        make=partial(_towers, keys=True),
+        knows=HEADS | {"--prefix": "teacher."},
+        names=("--prefix",),
+    ),
+    Situation(
+        name="a model under a prefix",
+        make=_prefixed,
+        knows=HEADS | {"--prefix": "net.vit."},
+        names=("--prefix",),
+    ),
+    Situation(
+        name="a folder of two files",
+        make=_two_files,
+        knows=HEADS | {"--weights": "v.pth"},
+        names=("--weights",),
+    ),
+    Situation(
+        name="a share beside a resize",
+        make=partial(_timm, given=HEADS | {"--crop": "0.875", "--resize": "20"}),
+        knows={"--crop": "16"},
+        names=("--crop", "--resize"),
+    ),
+    Situation(
+        name="hints without a checkpoint",
+        make=lambda folder: (_timm(folder, {})[0], dict(HEADS)),
+        knows={"--weights": "w.pth"},
+        names=("--weights",),
+    ),
+    Situation(
+        name="strict",
+        make=_published,
+        knows={
+            "--activation": "gelu",
+            "--pool": "token",
+            "--norm-eps": 1e-6,
+            "--trained-size": "224x224",
+            "--arch": "timm:vit_tiny_patch16_224",
+            **STEPS,
+            "--resize": "248",
+        },
+    ),
+)
