@@ -10,6 +10,8 @@ from typing import Any
 import torch
 import transformers
 from foreign_names import as_torchvision
+from lora_adapters import FOLDER as LORA
+from lora_adapters import SIZES as LORA_SIZES
 from reading_cases import draw
 from safetensors.torch import save_file
 from timm_models import QuickGELU, SwiGLUPacked, VisionTransformer, create_model, save_for_hf
@@ -27,6 +29,7 @@ HF = {
     "image_size": 16,
     "patch_size": 8,
 }
+HEADS = {"--heads": 3}
 STEPS = {"--mean": "0.5", "--std": "0.5", "--resize": "16"}
 
 
@@ -130,10 +133,10 @@ def _torchvision(folder: Path) -> tuple[nn.Module, Request]:
     return theirs, {"--weights": folder / "w.pth"}
 
 
-def _published(folder: Path) -> tuple[nn.Module, Request]:
-    model = draw(create_model("vit_tiny_patch16_224", num_classes=5))
+def _published(folder: Path, given: Request) -> tuple[nn.Module, Request]:
+    model = draw(create_model("test_vit", num_classes=5))
     torch.save(model.state_dict(), folder / "w.pth")
-    return model, {"--weights": folder / "w.pth", "--heads": 3, "--strict": True}
+    return model, {"--weights": folder / "w.pth", "--heads": 2, **given}
 
 
 def _preset(folder: Path) -> tuple[nn.Module | None, Request]:
@@ -152,7 +155,54 @@ def _processor(**values: Any) -> Callable[[Path], tuple[nn.Module | None, Reques
     return partial(_hugging_face, given={}, files=files)
 
 
-HEADS = {"--heads": 3}
+class OwnHead(nn.Module):
+    """A user's classifier over a ViTModel, whose pooler stays in the file."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.vit = transformers.ViTModel(transformers.ViTConfig(**HF))
+        self.classifier = nn.Sequential(*layers) if len(layers) > 1 else layers[0]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.vit(images).last_hidden_state[:, 0])
+
+
+def _own_head(folder: Path, given: Request, *layers: nn.Module) -> tuple[nn.Module, Request]:
+    model = draw(OwnHead(*layers))
+    torch.save(model.state_dict(), folder / "w.pth")
+    return model, {"--weights": folder / "w.pth", **HEADS, **given}
+
+
+def _unnamed_head(folder: Path) -> tuple[nn.Module, Request]:
+    """A user's classifier beside the config.json of the model below it."""
+    model, _ = _own_head(folder, {}, nn.Linear(24, 5))
+    state = {name: t for name, t in model.state_dict().items() if "pooler" not in name}
+    save_file(state, folder / "model.safetensors")
+    (folder / "w.pth").unlink()
+    config = model.vit.config.to_dict() | {"architectures": ["ViTModel"], "id2label": None}
+    (folder / "config.json").write_text(json.dumps(config))
+    return model, {"--weights": folder, "--check": "require"}
+
+
+def _adapter(folder: Path, sizes: Mapping[str, Any] | None) -> tuple[None, Request]:
+    """An adapter beside a base of other sizes; None leaves the base out."""
+    request = {"--weights": LORA / "patterns"}
+    if sizes is None:
+        return None, request
+    config = transformers.ViTConfig(**{**LORA_SIZES, **sizes}, num_labels=3)
+    transformers.ViTForImageClassification(config).save_pretrained(folder / "other")
+    return None, {**request, "--base": "other"}
+
+
+def _arch(folder: Path) -> tuple[nn.Module, Request]:
+    """A bare ViT of a width that no class of transformers has by default."""
+    config = transformers.ViTConfig(**HF, num_labels=5)
+    model = draw(transformers.ViTForImageClassification(config))
+    torch.save(model.state_dict(), folder / "w.pth")
+    arch = "transformers:ViTForImageClassification"
+    return model, {"--weights": folder / "w.pth", "--arch": arch}
+
+
 CLIP = {"pre_norm": True, "act_layer": QuickGELU, "norm_layer": nn.LayerNorm}
 SITUATIONS = (
     Situation(
@@ -253,6 +303,12 @@ SITUATIONS = (
         names=("--std", "--resize"),
     ),
     Situation(
+        name="a mean of four channels alone",
+        make=partial(_timm, given=HEADS | {"--mean": "0.5"}, in_chans=4),
+        knows=STEPS,
+        names=("--std", "--resize"),
+    ),
+    Situation(
         name="a crop of another size",
         make=partial(_timm, given=HEADS | {"--crop": "32"}),
         knows={"--image-size": "32", "--crop": "16"},
@@ -312,6 +368,89 @@ SITUATIONS = (
         names=("--crop", "--resize"),
     ),
     Situation(
+        name="a grid that looks square",
+        make=partial(_timm, given={}, img_size=(24, 40)),
+        knows=HEADS | {"--trained-size": "24x40"},
+        names=("--heads", "--trained-size"),
+    ),
+    Situation(
+        name="a classifier beside a pooler",
+        make=lambda folder: _own_head(folder, {}, nn.Linear(24, 5)),
+        knows={"--head-from": "classifier", "--outputs": "features"},
+        names=("--head-from", "--outputs"),
+    ),
+    Situation(
+        name="a classifier of another name",
+        make=lambda folder: _own_head(folder, {"--head-from": "head"}, nn.Linear(24, 5)),
+        knows={"--head-from": "classifier"},
+        names=("--head-from",),
+    ),
+    Situation(
+        name="a classifier of two layers",
+        make=lambda folder: _own_head(
+            folder, {"--head-from": "classifier"}, nn.Linear(24, 9), nn.ReLU(), nn.Linear(9, 5)
+        ),
+        knows={"--outputs": "features"},
+        names=("--outputs",),
+    ),
+    Situation(
+        name="an adapter without its base",
+        make=partial(_adapter, sizes=None),
+        knows={"--base": LORA / "base"},
+        names=("--base",),
+    ),
+    Situation(
+        name="an adapter beside a wider base",
+        make=partial(_adapter, sizes={"hidden_size": 24}),
+        knows={"--base": LORA / "base"},
+        names=("--base",),
+    ),
+    Situation(
+        name="an adapter beside a shorter base",
+        make=partial(_adapter, sizes={"num_hidden_layers": 1}),
+        knows={"--base": LORA / "base"},
+        names=("--base",),
+    ),
+    Situation(
+        name="an architecture that config.json contradicts",
+        make=partial(_hugging_face, given={"--arch": "timm:vit_tiny_patch16_224"}, files={}),
+        names=("--arch",),
+    ),
+    Situation(name="heads of a width", make=_arch, knows=HEADS, names=("--heads",)),
+    Situation(
+        name="a check without an architecture",
+        make=partial(_published, given={"--check": "require"}),
+        knows={"--arch": "timm:test_vit"},
+        names=("--arch",),
+    ),
+    Situation(
+        name="a check of a classifier that the library lacks",
+        make=_unnamed_head,
+        knows={"--check": "auto", "--head-from": "classifier", "--outputs": "features"},
+    ),
+    Situation(
+        name="a check of what no library builds",
+        make=partial(_ours, given={"--model": "mine.toml", "--check": "require"}),
+        names=("--check",),
+    ),
+    Situation(
+        name="a problem type of features",
+        make=partial(_timm, given=HEADS | {"--problem-type": "regression"}, num_classes=0),
+        names=("--problem-type",),
+    ),
+    Situation(
+        name="one class of one",
+        make=partial(_timm, given=HEADS | {"--problem-type": "single_label"}, num_classes=1),
+        knows={"--problem-type": "multi_label"},
+        names=("--problem-type",),
+    ),
+    Situation(
+        name="an unknown problem type",
+        make=partial(_hugging_face, given={}, files={"config.json": {"problem_type": "ranking"}}),
+        knows={"--problem-type": "single_label"},
+        names=("--problem-type",),
+    ),
+    Situation(
         name="hints without a checkpoint",
         make=lambda folder: (_timm(folder, {})[0], dict(HEADS)),
         knows={"--weights": "w.pth"},
@@ -319,13 +458,13 @@ SITUATIONS = (
     ),
     Situation(
         name="strict",
-        make=_published,
+        make=partial(_published, given={"--strict": True}),
         knows={
             "--activation": "gelu",
             "--pool": "token",
             "--norm-eps": 1e-6,
-            "--trained-size": "224x224",
-            "--arch": "timm:vit_tiny_patch16_224",
+            "--trained-size": "160x160",
+            "--arch": "timm:test_vit",
             **STEPS,
             "--resize": "248",
         },

@@ -21,6 +21,7 @@ from vit_export.checkpoints.load import load
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
 from vit_export.cli import cli
 from vit_export.model.model import Model
+from vit_export.validation.reading import check_reading
 
 STEPS = 3
 """Most refusals on the way to an answer."""
@@ -108,6 +109,8 @@ def attempt(request: Request, folder: Path) -> Model:
         overrides=replace(
             ModelOverrides(**overrides), preprocessing=PreprocessingOverrides.parse(**steps)
         ),
+        check=values.get("check", "auto"),
+        check_reading=check_reading if "check" in values else None,
     )
 
 

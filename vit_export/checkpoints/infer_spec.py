@@ -93,12 +93,14 @@ def _list_unknown(known: Facts) -> list[str]:
 
 def _ask_for_all(error: RequestError, known: Facts) -> RequestError:
     """Return a question about the size that asks for all other unknown facts too."""
-    options = {name: UNRECORDED_FIELDS[name] for name in _list_unknown(known)}
-    questions = {name: option for name, option in options.items() if option is not None}
+    unknown = {name: UNRECORDED_FIELDS[name] for name in _list_unknown(known)}
+    questions = {name: option for name, option in unknown.items() if option is not None}
     if not questions:
         return error
     message = f"{error.message} They don't show {', '.join(questions)} either."
-    return RequestError(message, error.fix.replace("give ", f"give {' '.join(questions.values())} "))
+    return RequestError(
+        message, error.fix.replace("give ", f"give {' '.join(questions.values())} ")
+    )
 
 
 def _check_known(known: Facts, where: str, arch: str) -> None:
