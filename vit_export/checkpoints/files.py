@@ -21,12 +21,14 @@ from vit_export.checkpoints.adapters import (
     parse_lora,
     replace_labels,
 )
+from vit_export.checkpoints.families.open_clip_config import find_config, find_trunk
 from vit_export.checkpoints.folder import (
     PICKLE_SUFFIXES,
     find_weights_file,
     read_json,
     read_processor,
 )
+from vit_export.checkpoints.foreign_json import refuse_foreign_json
 from vit_export.checkpoints.formats import check_format, check_records, is_safetensors, read_head
 from vit_export.checkpoints.nesting import choose_state_dict
 from vit_export.checkpoints.pickles import MAX_COPIED_BYTES, is_archive, read_pickle
@@ -51,9 +53,7 @@ class Checkpoint:
     unused: Mapping[str, str] = field(default_factory=dict)
     """Names in the file of tensors that were left out, each with the reason."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Content of config.json: the architecture and the labels."""
-    open_clip: Mapping[str, Any] = field(default_factory=dict)
-    """Content of open_clip_config.json: `model_cfg` and `preprocess_cfg`."""
+    """Content of config.json, or of open_clip_config.json: the architecture and the labels."""
     base: str = ""
     """Name of the checkpoint that an adapter was merged into; empty if this is no adapter."""
     processor: Mapping[str, Any] = field(default_factory=dict)
@@ -84,15 +84,20 @@ def read_checkpoint(
         return _read_adapter(path, content, file, prefix, base)
     if base is not None:
         raise RequestError(f"{path} is no adapter.", "leave --base out.")
+    config = read_json(file.parent / "config.json", optional=True)
+    open_clip = read_json(file.parent / "open_clip_config.json", optional=True)
+    with refuse_foreign_json(path):
+        prefix = prefix or find_trunk(open_clip, content)
     weights = choose_state_dict(content, prefix, file)
     check_form(weights.tensors, path)
+    with refuse_foreign_json(path):
+        config = dict(find_config(config, open_clip, weights.tensors))
     return Checkpoint(
         path=path,
         tensors=weights.tensors,
         keys=weights.keys,
         unused=weights.unused,
-        config=read_json(file.parent / "config.json", optional=True),
-        open_clip=read_json(file.parent / "open_clip_config.json", optional=True),
+        config=config,
         processor=read_processor(file.parent),
     )
 

@@ -30,6 +30,8 @@ def load_vit(
     from vit_export.model.vit.state import fill
 
     family = find_family(state, where)
+    if spec.norm_after_pool and not spec.norm_before_pool:
+        family = family.norm_behind_pool or family
     if head_from is not None:
         family = take_head(family, state, head_from, where, leaves_head=not spec.classifies)
     else:

@@ -26,6 +26,8 @@ OPTIONS = {
 }
 """Hints to the options that set them; a fact about the model has its name in VitSpec."""
 
+PATCH_MEAN_NORM = "patch_mean_norm"
+"""The mean of the patches with the final norm behind it: OpenCLIP's `final_ln_after_pool`."""
 READING = ("arch", "prefix", "head_from", "base", "strict")
 """Hints about the way a checkpoint is read, which are no facts about the model."""
 PROBLEM_TYPE = "problem_type"
@@ -41,7 +43,7 @@ class CheckpointHints:
     activation: str | None = None
     """Activation of the MLP: `gelu`, `gelu_tanh`, `quick_gelu` or `swiglu`."""
     pool: str | None = None
-    """A value of `VitSpec.pool`."""
+    """A value of `VitSpec.pool`, or `PATCH_MEAN_NORM`."""
     norm_eps: float | None = None
     """Epsilon of the LayerNorms."""
     trained_size: str | None = None
@@ -83,7 +85,7 @@ class CheckpointHints:
         fields = {
             "heads": self.heads,
             "mlp": self.activation,
-            "pool": self.pool,
+            "pool": "patch_mean" if self.pool == PATCH_MEAN_NORM else self.pool,
             "norm_eps": self.norm_eps,
             "image_size": size,
         }

@@ -64,6 +64,8 @@ def infer_spec(
     sizes = infer_sizes(tensors, where, original_name)
     known = {name: value for name, value in facts.items() if name in _FIELDS}
     known |= sizes | infer_parts(tensors)
+    if facts.get("projects"):
+        known |= {"projection": sizes["projection"] or sizes["classes"], "classes": None}
     known["heads"] = _find_heads(facts.get("heads"), sizes["width"])
     known["pool"] = facts.get("pool") or _infer_pool(known)
     if _takes_two_vectors(tensors, sizes["width"]):

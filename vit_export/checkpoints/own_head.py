@@ -13,8 +13,9 @@ from torch import Tensor
 from vit_export.checkpoints.families import find_family
 from vit_export.checkpoints.families.base import Config, Family
 from vit_export.checkpoints.families.hf_config import check_supported, is_classifier
+from vit_export.checkpoints.families.open_clip_config import pools_before_norm
 from vit_export.checkpoints.files import Checkpoint
-from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.hints import PATCH_MEAN_NORM, CheckpointHints
 from vit_export.core.errors import RequestError
 
 CLASSIFIER = "head.classifier."
@@ -40,13 +41,23 @@ def choose_family(checkpoint: Checkpoint, hints: CheckpointHints, outputs: str |
     where, tensors = str(checkpoint.path), checkpoint.tensors
     leaves_head = outputs in {"features", "tokens"}
     check_supported(checkpoint.config, where, needs_head=not leaves_head)
-    family = find_family(tensors, where)
+    family = _place_norm(find_family(tensors, where), checkpoint.config, hints)
     if hints.head_from is not None:
         return take_head(family, tensors, hints.head_from, where, leaves_head=leaves_head)
     needs_vector = outputs != "tokens" if family.own_head else not leaves_head
     if hints.pool is None and needs_vector:
         _check_vector(family, tensors, checkpoint.config, where)
     return take_replaced_head(family, tensors, where, leaves_head=leaves_head)
+
+
+def _place_norm(family: Family, config: Config, hints: CheckpointHints) -> Family:
+    """Return `family` with its final norm behind the pool if a config.json or a hint says so."""
+    if hints.pool == PATCH_MEAN_NORM and family.norm_behind_pool is None:
+        message = f"--pool {PATCH_MEAN_NORM} is of OpenCLIP's towers, and this is {family.name}."
+        raise RequestError(message, "give --pool patch_mean.")
+    if hints.pool == PATCH_MEAN_NORM or pools_before_norm(config):
+        return family.norm_behind_pool or family
+    return family
 
 
 def take_replaced_head(

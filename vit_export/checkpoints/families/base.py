@@ -79,6 +79,8 @@ class Family:
 
     None stands for this family.
     """
+    norm_behind_pool: "Family | None" = None
+    """The same family with its final norm behind the pool, if it has such models."""
     head_has_bias: bool = True
     """Whether the classifier, if there is one, always has a bias."""
     lacks_norm: Callable[[Config], bool] = never

@@ -7,6 +7,7 @@ plain GELU. No tensor shows which, so that the user has to say it unless a confi
 
 from dataclasses import replace
 
+from vit_export.checkpoints.families import open_clip_config
 from vit_export.checkpoints.families.base import Facts, Family
 from vit_export.checkpoints.families.hf_config import (
     CLIP_TOWERS,
@@ -17,6 +18,7 @@ from vit_export.checkpoints.families.hf_config import (
 from vit_export.checkpoints.families.huggingface import NO_ANTIALIAS, SIZES
 from vit_export.checkpoints.families.timm import TIMM_CLIP
 
+LN_POST = r"visual\.ln_post\.(\w+)"
 BLOCK = r"visual\.transformer\.resblocks\.(\d+)\."
 VISION = r"(?:vision_model\.)?"
 POST_NORM = VISION + r"post_layernorm\.(\w+)"
@@ -41,23 +43,35 @@ OPENAI = Family(
         r"visual\.positional_embedding": "embedding.positions",
         r"visual\.conv1\.(\w+)": r"embedding.projection.\1",
         r"visual\.ln_pre\.(\w+)": r"embedding_norm.\1",
+        BLOCK + r"ls_1\.gamma": r"blocks.\1.attention_scale.gamma",
+        BLOCK + r"ls_2\.gamma": r"blocks.\1.mlp_scale.gamma",
         BLOCK + r"ln_1\.(\w+)": r"blocks.\1.attention_norm.\2",
         BLOCK + r"attn\.in_proj_(\w+)": r"blocks.\1.attention.qkv.\2",
         BLOCK + r"attn\.out_proj\.(\w+)": r"blocks.\1.attention.projection.\2",
         BLOCK + r"ln_2\.(\w+)": r"blocks.\1.mlp_norm.\2",
         BLOCK + r"mlp\.c_fc\.(\w+)": r"blocks.\1.mlp.expand.\2",
         BLOCK + r"mlp\.c_proj\.(\w+)": r"blocks.\1.mlp.contract.\2",
-        r"visual\.ln_post\.(\w+)": r"head.norm.\1",
+        LN_POST: r"head.norm.\1",
         r"visual\.proj": "head.classifier.weight",
     },
     unused={r"(?!visual\.).*": TEXT},
     unsupported={r"visual\.attn_pool\..*": "attention pooling"},
     transposed=frozenset({"head.classifier.weight"}),
-    required=REQUIRED,
+    required=("embedding.class_token", "head.norm.weight"),
     head_has_bias=False,
     model_types=MODEL_TYPES,
-    conventions=CONVENTIONS,
+    conventions=CONVENTIONS | {"projects": True},
+    config_facts=open_clip_config.read_facts,
+    config_preprocessing=open_clip_config.read_preprocessing,
     preprocessing=TIMM_CLIP.preprocessing,
+)
+OPENAI = replace(
+    OPENAI,
+    norm_behind_pool=replace(
+        OPENAI,
+        names={**OPENAI.names, LN_POST: r"head.pooled_norm.\1"},
+        required=("embedding.class_token", "head.pooled_norm.weight"),
+    ),
 )
 
 # The norm stands behind the pool: `last_hidden_state` is not normalized.

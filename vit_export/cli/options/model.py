@@ -37,8 +37,11 @@ ACTIVATION = click.option(
 )
 POOL = click.option(
     "--pool",
-    type=click.Choice(["token", "mean", "patch_mean", "token_patch_mean", "map"]),
-    help="Pooling of the model, if it is not its family's.",
+    type=click.Choice(
+        ["token", "mean", "patch_mean", "patch_mean_norm", "token_patch_mean", "map"]
+    ),
+    help="Pooling of the model, if it is not its family's; patch_mean_norm is OpenCLIP's "
+    "final_ln_after_pool.",
 )
 NORM_EPS = click.option(
     "--norm-eps",
