@@ -13,9 +13,9 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
     from torch import Tensor, nn
 
-OPTION = "--"
-"""Start of the options, which a module in memory does not take."""
-GIVE_SPEC = "give (VitSpec, state dict), where the spec says it."
+FOR_FILES = ("--", "checkpoint")
+"""Words of advice about files, which is none for a module in memory."""
+GIVE_SPEC = "give (VitSpec, state dict) if a spec describes it; else it is not supported yet."
 
 
 def load_module(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Model:
@@ -34,7 +34,7 @@ def load_module(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Mo
         try:
             return _read_module(model)
         except RequestError as error:
-            if OPTION in error.fix:
+            if any(word in error.fix for word in FOR_FILES):
                 raise RequestError(error.message, GIVE_SPEC) from None
             raise
     if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], VitSpec):  # noqa: PLR2004

@@ -90,9 +90,13 @@ def _run(judge: "Judge", inputs: Array) -> Any:
             return judge.answer(torch.from_numpy(inputs))
     except Exception as error:  # noqa: BLE001 code of others may fail in any way
         channels, height, width = inputs.shape[1:]
-        message = f"{judge.name} of {judge.origin} does not answer images of "
+        origin = "" if judge.is_live else f" of {judge.origin}"
+        message = f"{judge.name}{origin} does not answer images of "
         message += f"{channels}x{height}x{width} ({type(error).__name__}: {error})."
-        raise RequestError(message, "give --trained-size HxW as it was trained.") from None
+        fix = "give --trained-size HxW as it was trained, or --check off."
+        if judge.is_live:
+            fix = "give the part of it that answers images alone."
+        raise RequestError(message, fix) from None
 
 
 def _list_candidates(answer: Any, model: "Model") -> Iterator[Array]:

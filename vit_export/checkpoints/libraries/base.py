@@ -98,11 +98,11 @@ class Absence:
 
 def import_library(library: Library) -> Any:
     """Return the imported library, or its `Absence`."""
-    return _import(library.name, library.package)
+    return import_named(library.name, library.package)
 
 
 @cache
-def _import(name: str, package: str) -> Any:
+def import_named(name: str, package: str) -> Any:
     """Return a module or an `Absence`; a failed import is not repeated in one process."""
     if importlib.util.find_spec(name) is None:
         return Absence(f"{package} is not installed", f"pip install {package}")

@@ -60,12 +60,12 @@ def _describe(
     side = _find_side(translation.tensors)
     vision |= ({"image_size": side} if side else {}) | _translate_hints(hints)
     kind = _find_class(transformers, name).config_class
+    _check_family(kind().to_dict(), family, name, where)
     _check_heads(kind(), vision, name)
     values = {"vision_config": vision} if "vision_config" in kind.sub_configs else vision
     if sizes["projection"] is not None:
         values["projection_dim"] = sizes["projection"]
     config: dict[str, Any] = kind(**values).to_dict()
-    _check_family(config, family, name, where)
     config.pop("id2label", None)  # names such as LABEL_0
     labels = {"num_labels": sizes["classes"]} if sizes["classes"] else {}
     return config | {"architectures": [name]} | labels
