@@ -63,7 +63,7 @@ def test_bad_models(earlier_result, tmp_path, line, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a whole safetensors"),
+        (b"", "is empty"),
         (b"x" * 99, "not a whole safetensors"),
         (None, "don't show"),
     ],
