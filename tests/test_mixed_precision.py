@@ -353,6 +353,13 @@ def test_min_top1_for_a_model_without_classes_is_an_error(tmp_path):
         )
 
 
+@pytest.mark.parametrize("problem_type", ["multi_label", "regression"])
+def test_min_top1_for_a_model_without_a_top_class_is_an_error(tmp_path, problem_type):
+    options = {"precision": "auto", "min_top1": 0.9, "problem_type": problem_type}
+    with pytest.raises(RequestError, match="--min-top1 means nothing: the model answers"):
+        vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", **options)
+
+
 def test_a_plot_in_place_of_the_file_is_an_error(tmp_path):
     options = ("--precision", "auto", "--plot", tmp_path / "p.png", "--out", tmp_path / "p.png")
     assert "--plot" in expect_error("onnx", "--model", "fashion_mnist", *options, exit_code=2)

@@ -263,7 +263,7 @@ def test_every_model_has_a_program_that_is_accepted(tmp_path, variant):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
-@pytest.mark.parametrize("head", ["logits", "softmax", "top5"])
+@pytest.mark.parametrize("head", ["logits", "softmax", "sigmoid", "top5"])
 def test_every_preprocessing_and_head_has_a_program_that_is_accepted(
     tmp_path, tiny_toml, interpolation, head
 ):

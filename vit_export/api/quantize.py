@@ -167,8 +167,9 @@ def _check_possible(
     from vit_export.quantization.plan import check_blocks
 
     if quantization.min_top1 is not None and manifest.exclusive_classes is None:
-        answer = describe_answer(manifest.signature, manifest.problem_type)
-        message = f"--min-top1 means nothing: the model answers {answer}."
+        answer = f"answers {describe_answer(manifest.signature, manifest.problem_type)}"
+        kind = answer if manifest.signature.classifies else "has no classes"
+        message = f"--min-top1 means nothing: the model {kind}."
         raise RequestError(message, "leave it out.")
     check_parts(lowered, quantization.include)
     check_blocks(lowered, quantization)
