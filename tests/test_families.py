@@ -333,7 +333,7 @@ def test_original_dinov2(tmp_path, name):
         ("preprocessor_config.json", {"size": {}}),
         ("preprocessor_config.json", {"rescale_factor": "none"}),
         ("preprocessor_config.json", {"resample": 9}),
-        ("preprocessor_config.json", {"image_mean": 0.5}),
+        ("preprocessor_config.json", {"image_mean": "half"}),
     ],
 )
 def test_json_that_makes_no_sense(tmp_path, name, values):

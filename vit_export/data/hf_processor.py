@@ -51,7 +51,7 @@ def parse_processor(
     """Return the preprocessing that the file of an image processor describes.
 
     Args:
-        values: content of the file; null counts as left out, as in `transformers`.
+        values: content of the file.
         where: the file, for errors.
         kind: a class in `PROCESSORS`, for a file that does not name its class.
         channels: number of channels of the model's images.
@@ -60,6 +60,7 @@ def parse_processor(
         RequestError: a step is unknown or not supported, or a value is invalid.
     """
     kind = _find_kind(values, kind, where)
+    _check_nulls(values, PROCESSORS[kind], where)
     settings = {**PROCESSORS[kind], **{k: v for k, v in values.items() if v is not None}}
     _check_steps(settings, where)
     resize = _parse_size(settings["size"], kind, where)
@@ -67,7 +68,7 @@ def parse_processor(
     if isinstance(crop, int):
         message = f"{where}: a shorter side of {crop} without a crop leaves images of any size."
         raise RequestError(message, OVERRIDE)
-    mean, std = settings["image_mean"], settings["image_std"]
+    mean, std = (_repeat(settings[name], channels) for name in ("image_mean", "image_std"))
     if len(mean) != channels and settings["do_normalize"]:
         message = f"{where}: image_mean has {len(mean)} values, the model takes {channels} channels"
         raise RequestError(f"{message}.", OVERRIDE)
@@ -111,6 +112,22 @@ def _find_kind(values: Mapping[str, Any], kind: str | None, where: str) -> str:
         message = f"{where} is a {name}." if name else f"{where} names no image_processor_type."
         raise RequestError(f"{message} Known: {', '.join(PROCESSORS)}.", OVERRIDE)
     return kind
+
+
+def _check_nulls(values: Mapping[str, Any], defaults: Mapping[str, Any], where: str) -> None:
+    """Raise RequestError if null stands where versions of `transformers` differ.
+
+    Some take the class's own default for null, others skip the step or fail.
+    """
+    name = next((n for n, v in values.items() if v is None and defaults.get(n)), None)
+    if name is not None:
+        message = f"{where}: {name} is null, which versions of transformers read in two ways."
+        raise RequestError(message, f"write its value there, or leave {name} out of that file.")
+
+
+def _repeat(value: Any, channels: int) -> list[Any]:
+    """Return one value per channel, as `transformers` does with a single number."""
+    return [value] * channels if isinstance(value, int | float) else value
 
 
 def _check_steps(settings: Mapping[str, Any], where: str) -> None:
