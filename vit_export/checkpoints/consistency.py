@@ -60,7 +60,8 @@ def check_complete(
     if missing:
         listing = ", ".join(original_name(_first_alternative(one)) for one in missing)
         message = f"{where}: every model of this family has {listing}."
-        raise RequestError(message, "give a whole checkpoint; this one lost tensors.")
+        fix = "give the whole checkpoint if tensors were lost; a model without them is another."
+        raise RequestError(message, fix)
 
 
 def _first_alternative(pattern: str) -> str:

@@ -29,9 +29,10 @@ UNRECORDED_FIELDS = {
     "pool": "--pool token|mean|patch_mean|token_patch_mean",
 }
 """Fields that no tensor shows, each with the option that sets it; None if only a preset does."""
+POSITIONS = "embedding.positions"
 ANCHORS = {
     "embedding.projection.weight": 4,
-    "embedding.positions": 2,
+    POSITIONS: 2,
     "blocks.0.mlp.contract.weight": 2,
 }
 """Tensors that every size is inferred from, and their numbers of axes."""
@@ -133,8 +134,11 @@ def infer_sizes(tensors: Tensors, where: str, original_name: Callable[[str], str
     """
     for name, axes in ANCHORS.items():
         if name not in tensors or tensors[name].ndim != axes or not tensors[name].numel():
-            message = f"{where}: {original_name(name)} is missing or has no {axes} axes."
-            raise RequestError(message, "give a whole checkpoint.")
+            message = f"{where}: {original_name(name)} is missing or has no {axes} axes"
+            if name == POSITIONS:
+                message += "; rotary and relative positions are not supported yet"
+            fix = "give the whole checkpoint if tensors were lost; else export another model."
+            raise RequestError(f"{message}.", fix)
     width, channels, patch, _ = tensors["embedding.projection.weight"].shape
     classifier = tensors.get("head.classifier.weight")
     rows = None if classifier is None else _count_rows(classifier)

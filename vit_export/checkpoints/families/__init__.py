@@ -11,6 +11,7 @@ from vit_export.checkpoints.families import clip, einops, huggingface, siglip, t
 from vit_export.checkpoints.families.base import Family
 from vit_export.checkpoints.families.naming import describe_closest, find_prefix
 from vit_export.checkpoints.families.translation import check_supported
+from vit_export.checkpoints.families.unsupported import check_kind
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.state import StateDict
 
@@ -52,6 +53,7 @@ def find_family(state: StateDict, where: str) -> Family:
             a tensor is on the meta device, sparse or quantized.
     """
     _check_plain(state, where)
+    check_kind(state.keys(), where)
     family = recognize(state.keys())
     if family is None:
         raise _unknown_family(state, where)
