@@ -231,6 +231,20 @@ def test_two_towers_whose_names_differ_in_their_first_word(tmp_path, width):
         assert "classifier.weight" in unused
 
 
+def test_a_tower_with_its_classifier_outside(tmp_path):
+    vit, teacher, classifier = make_hugging_face(0), make_hugging_face(1), nn.Linear(24, 5)
+    module = nn.ModuleDict({"vit": vit, "teacher": teacher, "classifier": classifier})
+    path = write(tmp_path / "w.pth", {"model": module.state_dict()})
+    unused = assert_answers(
+        path,
+        lambda x: classifier(vit(x).last_hidden_state[:, 0]),
+        prefix="vit.",
+        head_from="classifier",
+        pool="token",
+    ).unused
+    assert unused.keys() == {f"teacher.{name}" for name in teacher.state_dict()}
+
+
 def test_a_tensor_saved_under_two_names(tmp_path):
     tower = make_hugging_face(0)
     module = nn.ModuleDict({"vit": tower, "encoder": tower})

@@ -179,7 +179,10 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
     from vit_export.checkpoints.libraries.arch import add_arch
     from vit_export.checkpoints.overrides import NO_OVERRIDES
 
-    checkpoint = add_arch(read_checkpoint(path, prefix=hints.prefix, base=hints.base), hints)
+    checkpoint = read_checkpoint(
+        path, prefix=hints.prefix, base=hints.base, head_from=hints.head_from
+    )
+    checkpoint = add_arch(checkpoint, hints)
     family = find_family(checkpoint.tensors, str(path))
     translation = translate(family, checkpoint.tensors)
     inspection = Inspection(

@@ -64,7 +64,11 @@ class Checkpoint:
 
 
 def read_checkpoint(
-    path: Path, *, prefix: str | None = None, base: Path | None = None
+    path: Path,
+    *,
+    prefix: str | None = None,
+    base: Path | None = None,
+    head_from: str | None = None,
 ) -> Checkpoint:
     """Return the checkpoint at `path`, a file or a folder.
 
@@ -73,6 +77,7 @@ def read_checkpoint(
         prefix: prefix of the tensors to read, which their names lose; it may begin with keys of the
             file. None reads the only model.
         base: the checkpoint that an adapter at `path` belongs to.
+        head_from: name of a module that is read too where it has not the prefix.
 
     Raises:
         RequestError: the checkpoint is missing, truncated or no weights file, it is a pickle that
@@ -88,7 +93,7 @@ def read_checkpoint(
     open_clip = read_json(file.parent / "open_clip_config.json", optional=True)
     with refuse_foreign_json(path):
         prefix = prefix or find_trunk(open_clip, content)
-    weights = choose_state_dict(content, prefix, file)
+    weights = choose_state_dict(content, prefix, file, head_from)
     check_form(weights.tensors, path)
     with refuse_foreign_json(path):
         config = dict(find_config(config, open_clip, weights.tensors))
@@ -133,13 +138,13 @@ def _read_adapter(
     )
 
 
-def read_state_dict(path: Path, prefix: str | None = None) -> dict[str, Tensor]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Return the tensors of the checkpoint at `path`.
 
     Raises:
         RequestError: as in `read_checkpoint`.
     """
-    return read_checkpoint(path, prefix=prefix).tensors
+    return read_checkpoint(path).tensors
 
 
 def _read_shards(index: Path) -> dict[str, Any]:

@@ -80,7 +80,9 @@ def reread_checkpoint(manifest: Manifest, weights: Path, hints: CheckpointHints)
     from vit_export.checkpoints.libraries.arch import add_arch
 
     prefix = hints.prefix or manifest.overrides.get("prefix")
-    return add_arch(read_checkpoint(weights, prefix=prefix, base=hints.base), hints)
+    head_from = hints.head_from or manifest.overrides.get("head_from")
+    checkpoint = read_checkpoint(weights, prefix=prefix, base=hints.base, head_from=head_from)
+    return add_arch(checkpoint, hints)
 
 
 def _load_trained(

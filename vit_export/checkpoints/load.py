@@ -116,7 +116,9 @@ def _load_from_weights(
     from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.libraries.arch import add_arch
 
-    checkpoint = read_checkpoint(weights, prefix=hints.prefix, base=hints.base)
+    checkpoint = read_checkpoint(
+        weights, prefix=hints.prefix, base=hints.base, head_from=hints.head_from
+    )
     checkpoint = add_arch(checkpoint, hints)
     loaded = load_checkpoint(
         checkpoint,

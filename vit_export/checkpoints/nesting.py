@@ -66,13 +66,16 @@ class StateDict:
         return any(AVERAGED.fullmatch(key.lower()) for key in self.keys)
 
 
-def choose_state_dict(content: object, prefix: str | None, path: Path) -> Weights:
+def choose_state_dict(
+    content: object, prefix: str | None, path: Path, head_from: str | None = None
+) -> Weights:
     """Return the one model that a file holds, or the one with a prefix.
 
     Args:
         content: the content of the file.
         prefix: prefix of the tensors to read, keys included; None reads the only model.
         path: the file, for errors.
+        head_from: name of a module that is read too where it has not the prefix.
 
     Raises:
         RequestError: there is no state dict, there are several models, or no tensor has the prefix.
@@ -88,7 +91,7 @@ def choose_state_dict(content: object, prefix: str | None, path: Path) -> Weight
     if prefix is None:
         return _choose_model(states, path)
     prefix = f"{prefix.removesuffix('.')}."
-    selections = [one for state in states if (one := _select(state, prefix)) is not None]
+    selections = [one for state in states if (one := _select(state, prefix, head_from))]
     if not selections:
         first = ", ".join([one.prefix + name for one in states for name in one.tensors][:MAX_NAMES])
         message = f"{path}: no tensor begins with {prefix!r}; the first are {first}."
@@ -112,7 +115,9 @@ def _iterate(content: object, keys: tuple[str, ...], ids: set[int]) -> Iterator[
             yield from _iterate(value, (*keys, key), ids)
 
 
-def _select(state: StateDict, prefix: str) -> tuple[StateDict, list[str]] | None:
+def _select(
+    state: StateDict, prefix: str, head_from: str | None
+) -> tuple[StateDict, list[str]] | None:
     """Return the tensors with a prefix, and the names of those without; None if all are without.
 
     The prefix may be of the names with the keys, without them, or without wrappers.
@@ -124,7 +129,10 @@ def _select(state: StateDict, prefix: str) -> tuple[StateDict, list[str]] | None
         for start in dict.fromkeys((inside, prefix)):
             selection = {n.removeprefix(start): t for n, t in names.items() if n.startswith(start)}
             if selection:
-                others = [name for name in names if not name.startswith(start)]
+                rest = [name for name in names if not name.startswith(start)]
+                head = [name for name in rest if head_from and name.startswith(f"{head_from}.")]
+                selection |= {name: names[name] for name in head if name not in selection}
+                others = [name for name in rest if name not in selection]
                 return StateDict((*state.keys, start.removesuffix(".")), selection), others
     return None
 
