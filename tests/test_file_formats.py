@@ -112,10 +112,7 @@ def test_a_safetensors_file_that_is_cut_off_says_so(tmp_path):
 def test_a_folder_of_open_clip(tmp_path, name):
     save_file(STATE, tmp_path / name)
     torch.save(STATE, tmp_path / "another.pth")
-    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {"embed_dim": 7}}')
-    checkpoint = read_checkpoint(tmp_path)
-    assert checkpoint.tensors.keys() == STATE.keys()
-    assert checkpoint.open_clip == {"model_cfg": {"embed_dim": 7}}
+    assert read_checkpoint(tmp_path).tensors.keys() == STATE.keys()
 
 
 @pytest.mark.parametrize(

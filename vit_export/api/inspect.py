@@ -174,15 +174,11 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
     from vit_export.checkpoints.assumptions import check_settled
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.translation import translate
-    from vit_export.checkpoints.files import read_checkpoint
     from vit_export.checkpoints.from_file import load_checkpoint
-    from vit_export.checkpoints.libraries.arch import add_arch
+    from vit_export.checkpoints.libraries.arch import read_hinted
     from vit_export.checkpoints.overrides import NO_OVERRIDES
 
-    checkpoint = read_checkpoint(
-        path, prefix=hints.prefix, base=hints.base, head_from=hints.head_from
-    )
-    checkpoint = add_arch(checkpoint, hints)
+    checkpoint = read_hinted(path, hints)
     family = find_family(checkpoint.tensors, str(path))
     translation = translate(family, checkpoint.tensors)
     inspection = Inspection(

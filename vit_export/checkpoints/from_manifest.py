@@ -1,7 +1,7 @@
 """The eager model of an artifact, rebuilt from its manifest and its weights."""
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,13 +76,11 @@ def reread_checkpoint(manifest: Manifest, weights: Path, hints: CheckpointHints)
     Raises:
         RequestError: as in `read_checkpoint`, or `hints.arch` names no model.
     """
-    from vit_export.checkpoints.files import read_checkpoint
-    from vit_export.checkpoints.libraries.arch import add_arch
+    from vit_export.checkpoints.libraries.arch import read_hinted
 
     prefix = hints.prefix or manifest.overrides.get("prefix")
     head_from = hints.head_from or manifest.overrides.get("head_from")
-    checkpoint = read_checkpoint(weights, prefix=prefix, base=hints.base, head_from=head_from)
-    return add_arch(checkpoint, hints)
+    return read_hinted(weights, replace(hints, prefix=prefix, head_from=head_from))
 
 
 def _load_trained(

@@ -113,13 +113,9 @@ def _load_from_weights(
     hints: CheckpointHints,
     overrides: ModelOverrides,
 ) -> "tuple[Model, Checkpoint]":
-    from vit_export.checkpoints.files import read_checkpoint
-    from vit_export.checkpoints.libraries.arch import add_arch
+    from vit_export.checkpoints.libraries.arch import read_hinted
 
-    checkpoint = read_checkpoint(
-        weights, prefix=hints.prefix, base=hints.base, head_from=hints.head_from
-    )
-    checkpoint = add_arch(checkpoint, hints)
+    checkpoint = read_hinted(weights, hints)
     loaded = load_checkpoint(
         checkpoint,
         None if preset is None else load_preset(preset),

@@ -5,9 +5,10 @@ file is read as a folder is.
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Self
 
-from vit_export.checkpoints.files import Checkpoint
+from vit_export.checkpoints.files import Checkpoint, read_checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.libraries import LIBRARIES
 from vit_export.checkpoints.libraries.base import Absence, Library, import_library, quiet
@@ -37,6 +38,18 @@ class Arch:
             message = f"--arch names the library {library!r}."
             raise RequestError(message, did_you_mean(library, LIBRARIES))
         return cls(LIBRARIES[library], name)
+
+
+def read_hinted(path: Path, hints: CheckpointHints) -> Checkpoint:
+    """Return the checkpoint at `path`, read as `hints` say.
+
+    Raises:
+        RequestError: as in `read_checkpoint`, or `hints.arch` names no model.
+    """
+    checkpoint = read_checkpoint(
+        path, prefix=hints.prefix, base=hints.base, head_from=hints.head_from
+    )
+    return add_arch(checkpoint, hints)
 
 
 def add_arch(checkpoint: Checkpoint, hints: CheckpointHints) -> Checkpoint:
