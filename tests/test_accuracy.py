@@ -227,7 +227,7 @@ def test_a_model_without_classes_is_compared_by_its_answers(tiny, outputs):
 def test_a_model_without_classes_has_none_for_labels(tmp_path, tiny):
     labels = tmp_path / "labels.csv"
     labels.write_text("00.png,1\n")
-    with pytest.raises(RequestError, match="answers features, and has no classes"):
+    with pytest.raises(RequestError, match="answers features, not one class as in"):
         tiny(outputs="features", labels_csv=labels)
 
 
