@@ -27,7 +27,7 @@ from support import ROOT
 PACKAGES = ("torch", "onnxscript", "onnx_ir", "onnx", "timm", "transformers")
 CODE = (
     *(ROOT / "vit_export" / "model").rglob("*.py"),
-    ROOT / "vit_export" / "graph" / "capture.py",
+    *(ROOT / "vit_export" / "graph" / name for name in ("capture.py", "translations.py")),
 )
 """What a graph depends on besides the classes of its module."""
 

@@ -4,16 +4,14 @@ import ast
 import contextlib
 import copy
 import logging
-import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 import torch
-from onnxscript import opset18 as op
 from torch import nn
 
 from vit_export.artifact.batch import Batch
@@ -22,47 +20,13 @@ from vit_export.graph.passes.fix_reshapes import fix_reshapes
 from vit_export.graph.passes.lift_constants import lift_constants
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.graph.repeat_blocks import CAPTURED_BLOCKS, repeat_blocks
+from vit_export.graph.translations import choose_translations
 from vit_export.model.signature import Signature
 from vit_export.model.vit.lowering import LoweredVit
 
 EXAMPLE_BATCH = 2  # torch.export treats sizes of 0 and 1 as constants
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 """Metadata key of the exporter: the modules around a node, outermost first."""
-
-
-def _translate_attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
-    """Write attention in four nodes; the exporter's own version rebuilds shapes and scales twice.
-
-    Lowering puts the scale into the query weights and uses neither mask nor dropout.
-    """
-    scores = op.MatMul(query, op.Transpose(key, perm=[0, 1, 3, 2]))
-    return op.MatMul(op.Softmax(scores, axis=-1), value)
-
-
-def _translate_split(x: Any, size: int, dim: int = 0) -> Any:
-    """Write equal parts in one node; the exporter's own version takes them from a sequence."""
-    return op.Split(x, axis=dim, num_outputs=x.shape[dim] // size)
-
-
-def _translate_gelu(x: Any, approximate: str = "none") -> Any:
-    """Write GELU before opset 20 with the half last.
-
-    With the half first, as the exporter writes it, OpenCV 4.11 and 5.0 crash while they fuse it.
-    """
-    if approximate == "tanh":
-        cubed = op.Mul(op.Mul(op.Mul(x, x), x), 0.044715)
-        bent = op.Tanh(op.Mul(op.Add(x, cubed), math.sqrt(2 / math.pi)))
-    else:
-        bent = op.Erf(op.Div(x, math.sqrt(2)))
-    return op.Mul(op.Mul(x, op.Add(bent, 1.0)), 0.5)
-
-
-TRANSLATIONS: dict[Callable[..., Any], Callable[..., Any]] = {
-    torch.ops.aten.scaled_dot_product_attention.default: _translate_attention,
-    torch.ops.aten.split.Tensor: _translate_split,
-}
-GELU_OPSET = 20
-"""First opset with the operator Gelu."""
 
 
 def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch) -> ir.Model:
@@ -90,7 +54,7 @@ def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch
             dynamic_shapes=dynamic,
             dynamo=True,
             external_data=False,
-            custom_translation_table=_choose_translations(opset),
+            custom_translation_table=choose_translations(opset),
             optimize=False,  # onnxsim and our own passes do that, each proven
             verbose=False,
         )
@@ -105,12 +69,6 @@ def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch
         repeat_blocks(model, len(module.blocks))
     _set_weights(model, module)
     return model
-
-
-def _choose_translations(opset: int) -> dict[Callable[..., Any], Callable[..., Any]]:
-    if opset >= GELU_OPSET:
-        return TRANSLATIONS
-    return TRANSLATIONS | {torch.ops.aten.gelu.default: _translate_gelu}
 
 
 def export_plainly(
