@@ -257,3 +257,12 @@ def test_an_error_names_the_pass_and_those_before_it(monkeypatch):
         optimize(captured(depth=1)[1])
     assert "pass breaks_the_graph failed: ValidationError" in failure.value.message
     assert "Passes before it: lift_constants, fix_reshapes." in failure.value.message
+
+
+@pytest.mark.parametrize("changes", [{}, SEED_STYLE, QUICK], ids=["paper", "seed", "quick gelu"])
+@torch.no_grad()
+def test_lowering_leaves_nothing_to_the_general_passes(changes):
+    _, model = captured(**changes)
+    model = simplify(model)
+    optimize(model)
+    assert set(optimize(model, general=True).values()) == {0}

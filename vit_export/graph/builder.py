@@ -97,6 +97,7 @@ class NodeBuilder:
         op_type: str,
         *inputs: ir.Value | npt.ArrayLike | None,
         like: ir.Value | None = None,
+        shape: Sequence[int | ir.SymbolicDim] | None = None,
         dtype: ir.DataType = ir.DataType.FLOAT,
         domain: str = "",
         **attributes: Any,
@@ -106,15 +107,17 @@ class NodeBuilder:
         Args:
             op_type: the operator.
             inputs: values, arrays, or None for an optional input that is left out.
-            like: value whose shape the output gets; None leaves the shape open.
-            dtype: type of the output, if `like` is given.
+            like: value whose shape the output gets.
+            shape: shape of the output; without it and `like` the shape stays open.
+            dtype: type of the output, if its shape is known.
             domain: domain of the operator.
             attributes: attributes of the node.
         """
         word = "0" if self.scope else "out"
         (output,) = self.add(op_type, inputs, (word,), domain=domain, **attributes)
-        if like is not None:
-            output.shape, output.type = like.shape, ir.TensorType(dtype)
+        known = ir.Shape(shape) if shape is not None else like.shape if like is not None else None
+        if known is not None:
+            output.shape, output.type = known, ir.TensorType(dtype)
         return output
 
     def add(

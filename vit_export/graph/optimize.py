@@ -4,23 +4,27 @@ import onnx
 import onnx_ir as ir
 
 from vit_export.core.errors import BuildError
-from vit_export.graph.passes import PASSES, RUNTIME_PASSES, Pass
+from vit_export.graph.passes import GENERAL_PASSES, PASSES, RUNTIME_PASSES, Pass
 from vit_export.graph.weightless import weights_as_inputs
 
 
-def optimize(model: ir.Model, runtime_flavor: str = "portable") -> dict[str, int]:
+def optimize(
+    model: ir.Model, runtime_flavor: str = "portable", *, general: bool = False
+) -> dict[str, int]:
     """Improve `model` in place and return the number of changes by pass.
 
     Args:
         model: the graph to change.
         runtime_flavor: value of `--for`: the runtime that the graph is for.
+        general: whether the graph is that of any module, which no lowering prepared.
 
     Raises:
         BuildError: a pass failed or left an invalid graph; the message names it and the passes
             that ran before.
     """
     changes: dict[str, int] = {}
-    for step in (*PASSES, *RUNTIME_PASSES[runtime_flavor]):
+    first = GENERAL_PASSES if general else ()
+    for step in (*first, *PASSES, *RUNTIME_PASSES[runtime_flavor]):
         try:
             count = step.apply(model)
             if count:

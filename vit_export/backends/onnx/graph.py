@@ -64,7 +64,7 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
             model = simplify(model)
         nodes["nodes after onnxsim"] = len(model.graph)
     with progress("optimize"):
-        changed = optimize(model, flavour)
+        changed = optimize(model, flavour, general=manifest.spec is None)
     expected = manifest.spec.expected_fusions if manifest.spec else None
     missing = audit(model, expected).missing
     if missing and manifest.model in list_presets():  # every fusion of these is known to happen

@@ -12,6 +12,7 @@ from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.lift_constants import lift_constants
 from vit_export.graph.passes.merge_chains import merge_chains
 from vit_export.graph.passes.remove_unused import remove_unused
+from vit_export.graph.passes.replace_einsum import replace_einsum
 from vit_export.graph.passes.share_initializers import share_initializers
 from vit_export.graph.passes.split_projections import split_projections
 from vit_export.graph.passes.write_split_sizes import write_split_sizes
@@ -41,6 +42,16 @@ PASSES = (
     Pass(share_initializers, "after shapes became constants, most of them equal"),
     Pass(remove_unused, "last: it removes what the others left without a reader"),
 )
+GENERAL_PASSES = (
+    Pass(lift_constants, "first, as below"),
+    Pass(fix_reshapes, "before shapes, as below"),
+    Pass(infer_shapes, "before all that follows, which reads shapes"),
+    Pass(replace_einsum, "before all that looks for products: an Einsum hides them"),
+)
+"""Passes before `PASSES`, over graphs of modules that no lowering prepared.
+
+Lowering does all this by hand: none of them changes a graph of a lowered module.
+"""
 RUNTIME_PASSES: dict[str, tuple[Pass, ...]] = {
     "portable": (),
     "onnxruntime": (

@@ -4,9 +4,7 @@ import numpy as np
 import onnx_ir as ir
 
 from vit_export.graph.builder import add_initializer, read_constant
-
-INFER_AXIS = -1
-"""Marks the one axis of a Reshape whose length follows from the others."""
+from vit_export.graph.shapes import INFER_AXIS
 
 
 def fix_reshapes(model: ir.Model) -> int:
