@@ -3,8 +3,9 @@
     python scripts/docs_families.py            # writes them (three minutes)
     python scripts/docs_families.py --check    # fails when they are out of date
 
-The library of each family makes its checkpoint, small and with random weights. If the library can't
-run beside the CPU build of torch, tests/foreign_names.py names the tensors.
+The library of each family makes its checkpoint, small and with random weights, and judges how it is
+read. If the library can't run beside the CPU build of torch, tests/foreign_names.py names the
+tensors; timm gets a stand-in for torchvision (tests/timm_models.py).
 """
 
 import os
@@ -34,6 +35,8 @@ from vit_export.model.vit.state import random_vit  # noqa: E402 as above
 
 HUGGING_FACE = {"hidden_size": 192, "num_attention_heads": 3, "num_hidden_layers": 4}
 TINY = {"width": 192, "heads": 3, "depth": 4}
+JUDGED = "--check require"
+"""The option that makes a missing library an error; in the documentation none is missing."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def write_timm_folder(folder: Path) -> None:
 def make_timm_distilled() -> dict[str, torch.Tensor]:
     """Return the state dict of timm's DeiT with two heads, which are averaged."""
     name = "deit_tiny_distilled_patch16_224"
-    return timm_models.create_model(name, num_classes=10, depth=4).state_dict()
+    return timm_models.create_model(name, num_classes=10).state_dict()
 
 
 def write_timm_siglip(folder: Path) -> None:
@@ -104,7 +107,7 @@ EXAMPLES = [
     Example(
         "the seed document's einops ViT", pth_writer("seed.pth", make_seed), "seed.pth --heads 3"
     ),
-    Example("timm, a folder with its config.json", write_timm_folder, "deit3"),
+    Example("timm, a folder with its config.json", write_timm_folder, f"deit3 {JUDGED}"),
     Example(
         "timm's CLIP tower, a bare state dict",
         pth_writer("clip.pth", make_timm_clip),
@@ -113,17 +116,17 @@ EXAMPLES = [
     Example(
         "timm's DeiT distilled, a bare state dict",
         pth_writer("deit.pth", make_timm_distilled),
-        "deit.pth --heads 3",
+        f"deit.pth --arch timm:deit_tiny_distilled_patch16_224 {JUDGED}",
     ),
-    Example("timm's SigLIP, a folder with its config.json", write_timm_siglip, "siglip"),
-    Example("Hugging Face ViT, fine-tuned for five classes", write_fine_tuned, "flowers"),
+    Example("timm's SigLIP, a folder with its config.json", write_timm_siglip, f"siglip {JUDGED}"),
+    Example("Hugging Face ViT, fine-tuned for five classes", write_fine_tuned, f"flowers {JUDGED}"),
     Example(
         "Hugging Face DINOv2 at another resolution, all tokens",
         folder_writer(
             "dinov2",
             lambda: transformers.Dinov2Model(transformers.Dinov2Config(**HUGGING_FACE)),
         ),
-        "dinov2 --image-size 280x224 --outputs tokens",
+        f"dinov2 --image-size 280x224 --outputs tokens {JUDGED}",
     ),
     Example(
         "Hugging Face DINOv2 with registers",
@@ -133,7 +136,7 @@ EXAMPLES = [
                 transformers.Dinov2WithRegistersConfig(**HUGGING_FACE)
             ),
         ),
-        "dinov2-reg",
+        f"dinov2-reg {JUDGED}",
     ),
     Example(
         "Hugging Face CLIP with its projection",
@@ -143,7 +146,7 @@ EXAMPLES = [
                 transformers.CLIPVisionConfig(**HUGGING_FACE, intermediate_size=768)
             ),
         ),
-        "clip",
+        f"clip {JUDGED}",
     ),
     Example(
         "Hugging Face SigLIP",
@@ -153,14 +156,15 @@ EXAMPLES = [
                 transformers.SiglipVisionConfig(**HUGGING_FACE, intermediate_size=768)
             ),
         ),
-        "siglip",
+        f"siglip {JUDGED}",
     ),
     Example(
-        "torchvision",
+        "torchvision, of fewer layers than vit_b_16",
         pth_writer(
-            "vit_b_16.pth", lambda: as_torchvision(make_tensors(width=768, heads=12, classes=1000))
+            "torchvision.pth",
+            lambda: as_torchvision(make_tensors(width=768, heads=12, classes=1000)),
         ),
-        "vit_b_16.pth",
+        "torchvision.pth --heads 12",
     ),
     Example(
         "OpenAI CLIP's image tower",
@@ -195,6 +199,8 @@ OWN_CHECKPOINT_COMMANDS = [
     "vit-export predict my_vit.onnx photo.png",
 ]
 """The commands of README.md for the user's own checkpoint."""
+COMMAND = "import timm_models; from vit_export.cli import main; main()"
+"""The command `vit-export` of a machine where timm imports."""
 CPU = "x86-64 AVX-512 VNNI"
 PHOTO = ROOT / "vit_export" / "data" / "photos" / "cat.png"
 
@@ -224,11 +230,10 @@ def transcribe_own_checkpoint() -> str:
 
 def run_command(command: str, folder: Path) -> str:
     """Return what `command` prints to stdout in `folder`."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     process = subprocess.run(
-        command.split(),
+        [sys.executable, "-c", COMMAND, *command.split()[1:]],
         cwd=folder,
-        env={**os.environ, "COLUMNS": "200", "PATH": path},
+        env={**os.environ, "COLUMNS": "200", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
         check=False,

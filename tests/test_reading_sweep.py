@@ -18,8 +18,12 @@ def pytest_generate_tests(metafunc):
 
 @pytest.mark.slow
 @pytest.mark.sweep("reading", core=("vit_base_patch16_224]", "-plain]"))
-def test_no_checkpoint_is_read_as_another_model(tmp_path, case: Case):
+def test_no_checkpoint_is_read_as_another_model(tmp_path, case: Case, record_property):
+    """`scripts/reading_sweep.py` writes the recorded outcomes into the documentation."""
     outcome = judge(case, tmp_path)
+    record_property("case", f"{case.library}|{case.form}|{case.family}")
+    record_property("outcome", outcome.kind)
+    record_property("words", outcome.text)
     if outcome.kind == "impossible":
         pytest.skip("the library builds no small model of it")
     assert outcome.kind in GOOD, outcome.text

@@ -1,0 +1,61 @@
+"""Writes the table of README.md that says what a bare checkpoint is asked for, and what is assumed.
+
+    python scripts/docs_readings.py            # writes it
+    python scripts/docs_readings.py --check    # fails when it is out of date
+
+The families themselves give the rows: their conventions are assumed, and what they have none for is
+asked. Families with the same questions and assumptions share a row.
+"""
+
+from docs_regions import Region
+
+from vit_export.checkpoints.assumptions import KEYS
+from vit_export.checkpoints.families import FAMILIES
+from vit_export.checkpoints.families.base import Family
+
+CHOICES = {"pool": "pool", "mlp": "activation", "norm_eps": "epsilon"}
+"""Facts that no tensor shows, as fields of VitSpec, with their words in the table."""
+OPTIONS = {"heads": "--heads", "mlp": "--activation", "block": "--arch", "norm_eps": "--norm-eps"}
+POOL_OF_TENSORS = "the pool that norms and tokens suggest"
+
+
+def list_questions(family: Family) -> list[str]:
+    """Return what a bare file of a family is asked for."""
+    settled = {*family.conventions, "pool"}
+    if family.conventions.get("heads"):
+        settled.add("heads")
+    asked = [OPTIONS[name] for name in ("heads", "mlp") if name not in settled]
+    return [
+        *(f"`{option}`" for option in asked),
+        *(f"`{OPTIONS[one.field]}` where it has {one.when}" for one in family.questions),
+    ]
+
+
+def list_assumptions(family: Family) -> list[str]:
+    """Return what is assumed of a bare file of a family."""
+    conventions = {n: v for n, v in family.conventions.items() if n not in family.fixed}
+    known = [
+        f"{word} `{str(conventions[name]).replace('e-0', 'e-')}`"
+        for name, word in CHOICES.items()
+        if name in conventions and name in KEYS
+    ]
+    if "pool" not in family.conventions:
+        known.insert(0, POOL_OF_TENSORS)
+    return [*known, *([f"{family.block} blocks"] if family.block else [])]
+
+
+def write_rows() -> str:
+    """Return the table, with the families of a row joined."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for family in FAMILIES:
+        if family.conventions or family.library:
+            columns = ("; ".join(list_questions(family)), ", ".join(list_assumptions(family)))
+            rows.setdefault(columns, []).append(family.name)
+    lines = ["| family | asked for | assumed |", "| --- | --- | --- |"]
+    for (asked, assumed), names in rows.items():
+        lines.append(f"| {', '.join(names)} | {asked or 'nothing'} | {assumed or '-'} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    Region("README.md", "readings", "scripts/docs_readings.py").write_or_check(write_rows())
