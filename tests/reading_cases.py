@@ -107,7 +107,8 @@ def judge(case: Case, folder: Path) -> Outcome:
     difference = compare(model, example)
     if not difference:
         return Outcome(kind="right", text=questions)
-    false = {k: v for k, v in model.assumed.items() if example.truth.get(k, v) != v}
+    truth = {**example.truth, "problem_type": example.problem_type}
+    false = {k: v for k, v in model.assumed.items() if truth.get(k, v) != v}
     if false and case.form != "folder":
         return Outcome(kind="assumed", text=f"{', '.join(false)}: {difference}")
     return Outcome(kind="wrong", text=f"{difference}; assumed {dict(model.assumed)}")

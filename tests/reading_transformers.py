@@ -203,15 +203,20 @@ def build_example(name: str, kind: Kind, changes: Mapping[str, Any]) -> Example 
         answer(module, images)
     except Exception:  # noqa: BLE001 the library may refuse a value in any way
         return None
-    problem = getattr(config, "problem_type", None)
     return Example(
         module=module,
         images=images,
         answer=answer,
         truth=tell_truth(name, kind, vision),
-        problem_type=PROBLEMS.get(problem, "single_label"),
+        problem_type=find_problem_type(config),
         plain=name in PLAIN and not changes,
     )
+
+
+def find_problem_type(config: Any) -> str:
+    """What the logits are for; the pipeline of the library takes a sigmoid of a single one."""
+    default = "multi_label" if config.num_labels == 1 else "single_label"
+    return PROBLEMS.get(getattr(config, "problem_type", None), default)
 
 
 def read_size(config: Any) -> tuple[int, int]:
@@ -251,6 +256,8 @@ def answer(module: nn.Module, images: Tensor) -> Answers:
         return {"default": [logits], "features": inputs, "tokens": [tokens]}
     whole = run_whole(module, images)
     first = [tokens[:, 0], *pooled, *whole]
+    if hasattr(module, "distillation_classifier"):  # it reads the second token; timm's features
+        first = [tokens[:, :2].mean(dim=1)]
     answers: dict[str, list[Tensor]] = {"default": whole or [*first, tokens], "features": first}
     return {**answers, "tokens": [tokens]}
 
