@@ -6,15 +6,20 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from vit_export.graph.passes.fix_reshapes import fix_reshapes
+from vit_export.graph.passes.fold_constants import fold_constants
 from vit_export.graph.passes.fuse_attention import fuse_attention
 from vit_export.graph.passes.fuse_quick_gelu import fuse_quick_gelu
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.lift_constants import lift_constants
 from vit_export.graph.passes.merge_chains import merge_chains
+from vit_export.graph.passes.remove_full_slices import remove_full_slices
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.graph.passes.replace_einsum import replace_einsum
+from vit_export.graph.passes.separate_queries import separate_queries
 from vit_export.graph.passes.share_initializers import share_initializers
+from vit_export.graph.passes.sink_slices import sink_slices
 from vit_export.graph.passes.split_projections import split_projections
+from vit_export.graph.passes.unstack_projections import unstack_projections
 from vit_export.graph.passes.write_split_sizes import write_split_sizes
 
 
@@ -45,8 +50,14 @@ PASSES = (
 GENERAL_PASSES = (
     Pass(lift_constants, "first, as below"),
     Pass(fix_reshapes, "before shapes, as below"),
+    Pass(fold_constants, "before all that reads weights: they stand transposed in the graph"),
     Pass(infer_shapes, "before all that follows, which reads shapes"),
     Pass(replace_einsum, "before all that looks for products: an Einsum hides them"),
+    Pass(remove_full_slices, "before slices move: one that takes all stands in their way"),
+    Pass(unstack_projections, "before slices: a Gather of a part is none of rows"),
+    Pass(sink_slices, "before projections change their form"),
+    Pass(separate_queries, "after slices stand right behind the parts of a projection"),
+    Pass(sink_slices, "again: queries have a projection of their own now"),
 )
 """Passes before `PASSES`, over graphs of modules that no lowering prepared.
 

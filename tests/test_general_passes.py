@@ -1,0 +1,243 @@
+"""Passes over graphs of any module: each fires, is exact, and leaves a near miss alone."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from general_graphs import operators, run_graph
+
+from vit_export.graph.passes.fold_constants import fold_constants
+from vit_export.graph.passes.infer_shapes import infer_shapes
+from vit_export.graph.passes.remove_full_slices import remove_full_slices
+from vit_export.graph.passes.remove_unused import remove_unused
+from vit_export.graph.passes.separate_queries import separate_queries
+from vit_export.graph.passes.sink_slices import sink_slices
+from vit_export.graph.passes.unstack_projections import unstack_projections
+
+RANDOM = np.random.RandomState(0)
+WEIGHTS = {
+    name: RANDOM.standard_normal(shape).astype(np.float32)
+    for name, shape in {
+        "w": (8, 8),
+        "w3": (8, 24),
+        "b3": (24,),
+        "scale": (8,),
+        "bias": (8,),
+        "tokens": (5, 8),
+    }.items()
+}
+NUMBERS = {
+    **{f"n{number}": np.array([number], np.int64) for number in (0, 1, 2, 3, 5, 8)},
+    "end": np.array([2**63 - 1], np.int64),
+    "last": np.array([-1], np.int64),
+    "one": np.array(0, np.int64),
+    "thirds": np.array([8, 8, 8], np.int64),
+    "heads": np.array([-1, 5, 2, 4], np.int64),
+    "joined": np.array([-1, 5, 8], np.int64),
+    "stacked": np.array([-1, 5, 3, 2, 4], np.int64),
+    "between": np.array([-1, 5, 2, 3, 4], np.int64),
+    "interleaved": np.array([-1, 5, 2, 4, 3], np.int64),
+    "moved": np.array([-1, 8, 5], np.int64),
+    "many": np.array([20000, 8, 8], np.int64),
+}
+X = RANDOM.standard_normal((3, 5, 8)).astype(np.float32)
+
+
+def graph(body):
+    """A graph over x, (batch, 5, 8), whose other free names are constants."""
+    names = {name: array for name, array in (WEIGHTS | NUMBERS).items() if name in words(body)}
+    kinds = {"float32": "float", "int64": "int64"}
+    inputs = ["float[batch, 5, 8] x"]
+    for name, array in names.items():
+        inputs.append(f"{kinds[str(array.dtype)]}{list(array.shape) or ''} {name}")
+    text = f'<ir_version: 10, opset_import: ["" : 20]> agraph ({", ".join(inputs)}) => (float y) '
+    model = ir.from_onnx_text(text + f"{{ {body} }}")
+    for value in list(model.graph.inputs[1:]):
+        model.graph.inputs.remove(value)
+        value.const_value = ir.tensor(names[value.name], name=value.name)
+        model.graph.register_initializer(value)
+    model.graph.outputs[0].shape = None
+    for number, node in enumerate(model.graph):
+        node.name = f"{node.op_type}_{number}"
+    infer_shapes(model)
+    for value in (value for node in model.graph for value in node.outputs):
+        value.shape = ir.Shape([one if isinstance(one, int) else "batch" for one in value.shape])
+    return model
+
+
+def words(body):
+    for mark in "(),=":
+        body = body.replace(mark, " ")
+    return body.split()
+
+
+LN = "LayerNormalization"
+Q3 = "a = MatMul(x, w3) p = Add(a, b3)"
+SPLIT = "Split <axis = -1>"
+ATTEND = "t = Transpose <perm = [0, 1, 3, 2]> (k) s = MatMul(q, t) m = Softmax(s) y = MatMul(m, v)"
+FIRES = {
+    "transposed weights": (
+        fold_constants,
+        "t = Transpose <perm = [1, 0]> (w) y = MatMul(x, t)",
+        {"MatMul": 1},
+    ),
+    "a chain over weights": (
+        fold_constants,
+        "t = Sigmoid(scale) u = Mul(t, bias) z = Exp(u) y = Mul(x, z)",
+        {"Mul": 1},
+    ),
+    "a slice of everything": (
+        remove_full_slices,
+        "a = Slice(x, n0, end, n0, n1) y = Neg(a)",
+        {"Neg": 1},
+    ),
+    "a slice of everything without steps": (
+        remove_full_slices,
+        "a = Slice(x, n0, n5, n1) y = Neg(a)",
+        {"Neg": 1},
+    ),
+    "a token after a block": (
+        sink_slices,
+        (
+            f"n = {LN}(x, scale, bias) h = MatMul(n, w) g = Gelu(h) r = Add(g, x) "
+            f"o = {LN}(r, scale) a = Gather <axis = 1> (o, one) y = Neg(a)"
+        ),
+        {"Slice": 1, LN: 2, "MatMul": 1, "Gelu": 1, "Add": 1, "Squeeze": 1, "Neg": 1},
+    ),
+    "a token of several with positions": (
+        sink_slices,
+        "c = Concat <axis = 1> (x, x) s = Exp(c) a = Slice(s, n0, n1, n1) y = Neg(a)",
+        {"Slice": 1, "Exp": 1, "Neg": 1},
+    ),
+    "a constant of the same rows": (
+        sink_slices,
+        "s = Add(x, tokens) a = Slice(s, n1, n2, n1, n1) y = Neg(a)",
+        {"Slice": 1, "Add": 1, "Neg": 1},
+    ),
+    "heads before they are joined": (
+        sink_slices,
+        (
+            "a = Reshape(x, heads) t = Transpose <perm = [0, 2, 1, 3]> (a) e = Softmax(t) "
+            "u = Transpose <perm = [0, 2, 1, 3]> (e) j = Reshape(u, joined) "
+            "s = Slice(j, n0, n1, n1) y = Neg(s)"
+        ),
+        {"Reshape": 2, "Transpose": 2, "Softmax": 1, "Slice": 1, "Neg": 1},
+    ),
+    "the query of one token": (
+        separate_queries,
+        f"{Q3} q, k, v = {SPLIT} (p, thirds) o = Slice(q, n0, n1, n1) s = Mul(k, v) y = Mul(o, s)",
+        {"MatMul": 3, "Add": 3, "Slice": 1, "Mul": 2},
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "body", "nodes"), FIRES.values(), ids=FIRES.keys())
+def test_a_pass_fires_and_is_exact(change, body, nodes):
+    model, original = graph(body), graph(body)
+    assert change(model) > 0
+    remove_unused(model)
+    assert operators(model) == nodes
+    assert len({node.name for node in model.graph}) == len(model.graph)
+    expected = run_graph(original, x=X)
+    np.testing.assert_allclose(run_graph(model, x=X), expected, rtol=1e-5, atol=1e-5)
+    assert change(model) == 0
+
+
+STAY = {
+    "random numbers": (fold_constants, "t = RandomNormalLike(w) y = MatMul(x, t)"),
+    "a result that is far larger": (
+        fold_constants,
+        (
+            "t = Expand(w, many) r = ReduceSum <keepdims = 0> (t, n0) a = Shape(t) "
+            "b = Reshape(x, joined) y = Add(b, tokens)"
+        ),
+    ),
+    "a slice of less": (remove_full_slices, "a = Slice(x, n0, n3, n1) y = Neg(a)"),
+    "a slice backwards": (remove_full_slices, "a = Slice(x, n0, end, n1, last) y = Neg(a)"),
+    "half of an axis": (sink_slices, "e = Exp(x) a = Slice(e, n0, n3, n1) y = Neg(a)"),
+    "a value with another reader": (
+        sink_slices,
+        "e = Exp(x) a = Slice(e, n0, n1, n1) y = Mul(e, a)",
+    ),
+    "a softmax over the tokens": (
+        sink_slices,
+        "e = Softmax <axis = 1> (x) a = Slice(e, n0, n1, n1) y = Neg(a)",
+    ),
+    "a norm over the tokens": (
+        sink_slices,
+        f"e = {LN} <axis = 1> (x, tokens) a = Slice(e, n0, n1, n1) y = Neg(a)",
+    ),
+    "columns of a product": (
+        sink_slices,
+        "e = MatMul(x, w) a = Slice(e, n0, n1, n2) y = Neg(a)",
+    ),
+    "a reshape that moves tokens": (
+        sink_slices,
+        "f = Reshape(x, moved) a = Slice(f, n0, n1, n1) y = Neg(a)",
+    ),
+    "queries of all tokens": (
+        separate_queries,
+        f"{Q3} q, k, v = {SPLIT} (p, thirds) s = Mul(k, v) y = Mul(q, s)",
+    ),
+    "a projection with another reader": (
+        separate_queries,
+        (
+            f"{Q3} q, k, v = {SPLIT} (p, thirds) o = Slice(q, n0, n1, n1) s = Mul(k, v) "
+            "r = Mul(o, s) m = ReduceMean(p) y = Mul(r, m)"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "body"), STAY.values(), ids=STAY.keys())
+def test_a_near_miss_stays(change, body):
+    model = graph(body)
+    before = ir.to_proto(model)
+    assert change(model) == 0
+    assert ir.to_proto(model) == before
+
+
+ORDERS = {
+    "parts first": ("stacked", (2, 0, 3, 1, 4)),
+    "parts between": ("between", (3, 0, 2, 1, 4)),
+    "parts last": ("interleaved", (4, 0, 2, 1, 3)),
+}
+PARTS = {
+    "by Gather": "i1 = Squeeze(n1) i2 = Squeeze(n2) q = Gather(f, one) k = Gather(f, i1) "
+    "v = Gather(f, i2)",
+    "by Split": "a0, a1, a2 = Split <num_outputs = 3> (f) q = Squeeze(a0, n0) k = Squeeze(a1, n0) "
+    "v = Squeeze(a2, n0)",
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("parts", PARTS)
+def test_a_stack_is_taken_apart(order, parts):
+    shape, perm = ORDERS[order]
+    body = f"{Q3} r = Reshape(p, {shape}) f = Transpose <perm = {list(perm)}> (r) {PARTS[parts]} "
+    body += ATTEND
+    model, original = graph(body), graph(body)
+    fold_constants(model)
+    assert unstack_projections(model) == 1
+    remove_unused(model)
+    counts = operators(model)
+    assert (counts["Split"], counts["Reshape"], counts["Gather"], counts["Squeeze"]) == (1, 3, 0, 0)
+    expected = run_graph(original, x=X)
+    np.testing.assert_allclose(run_graph(model, x=X), expected, rtol=1e-5, atol=1e-5)
+    assert unstack_projections(model) == 0
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["q = Gather(f, one) k = Neg(f) v = Neg(f) y = Add(q, k)", "y = Neg(f)"],
+    ids=["the whole is read too", "no part is taken"],
+)
+def test_a_stack_that_is_read_as_a_whole_stays(rest):
+    model = graph(f"{Q3} r = Reshape(p, stacked) f = Transpose <perm = [2, 0, 3, 1, 4]> (r) {rest}")
+    assert unstack_projections(model) == 0
+
+
+def test_an_interleaved_stack_without_weights_stays():
+    body = "e = Concat <axis = 2> (x, x, x) r = Reshape(e, interleaved) "
+    body += "f = Transpose <perm = [4, 0, 2, 1, 3]> (r) y = Gather(f, one)"
+    model = graph(body)
+    assert unstack_projections(model) == 0
