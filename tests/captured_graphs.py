@@ -40,8 +40,9 @@ class CapturedGraphs:
         self._folder = folder
 
     def __call__(self, module: Any, example: Any, *rest: Any, **options: Any) -> Any:
-        if rest or "custom_translation_table" not in options:
-            return self._export(module, example, *rest, **options)  # a baseline of bench
+        is_baseline = rest or "custom_translation_table" not in options  # of bench
+        if is_baseline or isinstance(module, torch.export.ExportedProgram):  # it has its weights
+            return self._export(module, example, *rest, **options)
         path = self._folder / f"{fingerprint(module, example, options)}.onnx"
         if not path.exists():
             self._write(self._export(module, example, **options), path)

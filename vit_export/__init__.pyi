@@ -1,8 +1,10 @@
 """Written by scripts/stubs.py from the signatures of the functions themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from torch import Tensor
 
 from vit_export.api.bench import bench as bench
 from vit_export.api.cpp import cpp as cpp
@@ -57,6 +59,10 @@ def onnx(
     model: ModelLike | None,
     out: str | Path,
     *,
+    module: str | None = None,
+    arguments: Mapping[str, Any] | Sequence[str] = (),
+    input_shape: str | None = None,
+    example: Tensor | None = None,
     weights: str | Path | None = None,
     heads: int | None = None,
     activation: str | None = None,
@@ -105,9 +111,16 @@ def onnx(
     An ONNX file in standard operators, for ONNX Runtime, OpenVINO, TensorRT and others.
 
     Args:
-        model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
-            state dict). None with `weights` leaves the choice to the checkpoint.
+        model: a preset's name or TOML file, a module in memory, or (VitSpec, state dict). None with
+            `weights` leaves the choice to the checkpoint, and with `module` to that.
         out: the file to write. Only a proven result takes this name.
+        module: the user's own code, which runs: `FILE.py:NAME` or `package.module:NAME` of a class,
+            a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
+        arguments: arguments of that class or function by name.
+        input_shape: "CxHxW" of one image for `module`, if `image_size` with three channels does not
+            say it.
+        example: a batch of images (B, C, H, W) for a module in memory, if it is of no known family.
+            Only its shape counts.
         weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
             random ones.
         heads: number of attention heads, if the checkpoint does not record it.
@@ -171,6 +184,10 @@ def torchscript(
     model: ModelLike | None,
     out: str | Path,
     *,
+    module: str | None = None,
+    arguments: Mapping[str, Any] | Sequence[str] = (),
+    input_shape: str | None = None,
+    example: Tensor | None = None,
     weights: str | Path | None = None,
     heads: int | None = None,
     activation: str | None = None,
@@ -211,9 +228,16 @@ def torchscript(
     LibTorch. For everything new take onnx.
 
     Args:
-        model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
-            state dict). None with `weights` leaves the choice to the checkpoint.
+        model: a preset's name or TOML file, a module in memory, or (VitSpec, state dict). None with
+            `weights` leaves the choice to the checkpoint, and with `module` to that.
         out: the file to write. Only a proven result takes this name.
+        module: the user's own code, which runs: `FILE.py:NAME` or `package.module:NAME` of a class,
+            a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
+        arguments: arguments of that class or function by name.
+        input_shape: "CxHxW" of one image for `module`, if `image_size` with three channels does not
+            say it.
+        example: a batch of images (B, C, H, W) for a module in memory, if it is of no known family.
+            Only its shape counts.
         weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
             random ones.
         heads: number of attention heads, if the checkpoint does not record it.
@@ -264,6 +288,10 @@ def trt(
     model: ModelLike | None,
     out: str | Path,
     *,
+    module: str | None = None,
+    arguments: Mapping[str, Any] | Sequence[str] = (),
+    input_shape: str | None = None,
+    example: Tensor | None = None,
     weights: str | Path | None = None,
     heads: int | None = None,
     activation: str | None = None,
@@ -322,9 +350,16 @@ def trt(
     validate` finishes the proof on the device.
 
     Args:
-        model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
-            state dict). None with `weights` leaves the choice to the checkpoint.
+        model: a preset's name or TOML file, a module in memory, or (VitSpec, state dict). None with
+            `weights` leaves the choice to the checkpoint, and with `module` to that.
         out: the file to write. Only a proven result takes this name.
+        module: the user's own code, which runs: `FILE.py:NAME` or `package.module:NAME` of a class,
+            a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
+        arguments: arguments of that class or function by name.
+        input_shape: "CxHxW" of one image for `module`, if `image_size` with three channels does not
+            say it.
+        example: a batch of images (B, C, H, W) for a module in memory, if it is of no known family.
+            Only its shape counts.
         weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
             random ones.
         heads: number of attention heads, if the checkpoint does not record it.

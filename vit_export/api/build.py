@@ -1,6 +1,6 @@
 """The function behind every export: `vit_export.onnx` and the others are made from it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from vit_export.artifact.batch import Batch
 from vit_export.artifact.precision import Part, QuantizationRequest, Scales
 from vit_export.backends import find_installed_backend
 from vit_export.checkpoints.hints import Check, CheckpointHints
+from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.overrides import (
     ModelOverrides,
     Numbers,
@@ -23,6 +24,8 @@ from vit_export.data.annotations import read_annotations
 from vit_export.model.signature import ProblemType
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
+    from torch import Tensor
+
     from vit_export.checkpoints.load import ModelLike
 
 
@@ -31,6 +34,10 @@ def build(
     model: "ModelLike | None",
     out: str | Path,
     *,
+    module: str | None = None,
+    arguments: Mapping[str, Any] | Sequence[str] = (),
+    input_shape: str | None = None,
+    example: "Tensor | None" = None,
     weights: str | Path | None = None,
     heads: int | None = None,
     activation: str | None = None,
@@ -74,9 +81,16 @@ def build(
 
     Args:
         target: a name in `backends.BACKENDS`.
-        model: a preset's name or TOML file, a module in memory of a known family, or (VitSpec,
-            state dict). None with `weights` leaves the choice to the checkpoint.
+        model: a preset's name or TOML file, a module in memory, or (VitSpec, state dict). None with
+            `weights` leaves the choice to the checkpoint, and with `module` to that.
         out: the file to write. Only a proven result takes this name.
+        module: the user's own code, which runs: `FILE.py:NAME` or `package.module:NAME` of a class,
+            a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
+        arguments: arguments of that class or function by name.
+        input_shape: "CxHxW" of one image for `module`, if `image_size` with three channels does not
+            say it.
+        example: a batch of images (B, C, H, W) for a module in memory, if it is of no known family.
+            Only its shape counts.
         weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
             random ones.
         heads: number of attention heads, if the checkpoint does not record it.
@@ -135,6 +149,7 @@ def build(
         backend=backend,
         out=resolve_out(out),
         model=model,
+        module=ModuleRequest.choose(module, arguments, input_shape, image_size, example),
         weights=_path(weights),
         seed=seed,
         hints=CheckpointHints.select(locals()),

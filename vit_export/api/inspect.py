@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vit_export.api.artifact_metadata import collect_metadata
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import BACKENDS
 from vit_export.backends.open import find_backend_of, recognize
@@ -27,10 +28,11 @@ class Inspection:
     kind: Literal["checkpoint", "artifact"]
     family: str
     """The family of a checkpoint, or an artifact's target, precision and batch."""
-    parameters: int
-    """Number of parameters of the model."""
+    parameters: int | None
+    """Number of parameters of the model; None where nothing records it."""
     spec: Mapping[str, Any] | None
-    """Fields of the model's spec; None for a checkpoint that lacks what `missing` lists."""
+    """Fields of the model's spec; None for a checkpoint that lacks what `missing` lists, and for a
+    model of no known family."""
     preprocessing: Mapping[str, Any] | None
     labels: int
     """Number of classes that have a name."""
@@ -126,47 +128,23 @@ def _inspect_artifact(path: Path) -> Inspection:
         path=str(path),
         kind="artifact",
         family=f"{manifest.target}, {manifest.precision}, batch {manifest.batch}",
-        parameters=count_parameters(manifest.require_spec()),
-        spec=asdict(manifest.require_spec()),
+        parameters=_count_numbers(manifest, description.audit),
+        spec=asdict(manifest.spec) if manifest.spec else None,
         preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(manifest.labels),
         assumed=manifest.assumed,
         problem_type=manifest.problem_type if manifest.signature.classifies else None,
         size_bytes=sum(file.stat().st_size for file in files),
-        metadata={
-            "model": manifest.model,
-            "weights": manifest.weights_from,
-            "weights sha256": manifest.weights_sha256,
-            **({"reading": manifest.reading} if manifest.reading else {}),
-            **manifest.versions,
-            **_graph_metadata(manifest),
-            **_fp16_metadata(manifest),
-            **{
-                f"engine: {name}": summarize_value(value) for name, value in manifest.engine.items()
-            },
-            **description.metadata,
-        },
+        metadata=collect_metadata(manifest) | dict(description.metadata),
         audit=description.audit,
     )
 
 
-def _graph_metadata(manifest: Manifest) -> dict[str, str]:
-    counts = manifest.graph.to_mapping() if manifest.graph else {}
-    return {f"graph: {name}": f"{count:,}" for name, count in counts.items()}
-
-
-def _fp16_metadata(manifest: Manifest) -> dict[str, str]:
-    values = asdict(manifest.fp16_range) if manifest.fp16_range else {}
-    return {f"fp16: {name}": str(value) for name, value in values.items()}
-
-
-def summarize_value(value: Any) -> str:
-    """Return a value of the manifest as one line."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {summarize_value(one)}" for name, one in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(summarize_value, value)) or "-"
-    return "-" if value in {None, ""} else str(value)
+def _count_numbers(manifest: Manifest, audit: "Audit | None") -> int | None:
+    """Return the number of parameters; for a module of no known family, of the stored numbers."""
+    if manifest.spec is not None:
+        return count_parameters(manifest.spec)
+    return sum(audit.dtypes.values()) if audit is not None else None
 
 
 def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHints) -> Inspection:

@@ -141,7 +141,10 @@ def _require_preprocessing(manifest: Manifest, top: int) -> Preprocessing:
     """Return the file's preprocessing; raise RequestError unless it answers `top` classes."""
     if not manifest.signature.classifies:
         message = f"{manifest.model} has no classes: it answers {manifest.signature.answer}."
-        raise RequestError(message, "export it with its classifier, or run it in its runtime.")
+        fix = "export it with its classifier, or run it in its runtime."
+        if manifest.spec is None:
+            fix = "export it with --problem-type if its answer is logits, or run it in its runtime."
+        raise RequestError(message, fix)
     if manifest.preprocessing is None:
         raise RequestError(
             f"{manifest.model} came without preprocessing.",

@@ -23,6 +23,7 @@ from vit_export.validation.tolerances import TOLERANCES, within_budget
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.data.calibration import CalibrationImages
+    from vit_export.model.lower import Lowered
     from vit_export.model.vit.lowering import LoweredVit
     from vit_export.quantization.observer import LayerStats, NamedImages
     from vit_export.quantization.plan import QuantizationPlan
@@ -65,7 +66,7 @@ class QuantizationResult:
 
 
 def quantize(
-    lowered: "LoweredVit",
+    lowered: "Lowered",
     request: ExportRequest,
     manifest: Manifest,
     samples: Array,
@@ -77,10 +78,12 @@ def quantize(
     images.
 
     Raises:
+        TypeError: the module is no known Vision Transformer, and has no layers to quantize.
         RequestError: there are no calibration images or too many unreadable ones, an activation is
             not finite, the model lacks a part, or weights do not divide into blocks.
         BudgetError: no quantized layer stays within the budget of auto.
     """
+    from vit_export.model.vit.lowering import LoweredVit
     from vit_export.quantization.plan import QuantizationPlan
 
     quantization = request.quantization
@@ -88,6 +91,8 @@ def quantize(
     manifest = replace(manifest, precision=quantization.precision, tolerance=tolerance)
     if quantization.precision in UNQUANTIZED:
         return QuantizationResult(plan=QuantizationPlan(), manifest=manifest)
+    if not isinstance(lowered, LoweredVit):
+        raise TypeError(f"{manifest.model} is no known Vision Transformer.")
     _check_possible(lowered, manifest, quantization)
     return _plan(lowered, request, manifest, samples, progress)
 

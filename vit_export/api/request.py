@@ -12,6 +12,7 @@ from vit_export.backends import BACKENDS
 from vit_export.backends.base import Backend
 from vit_export.backends.option import Value
 from vit_export.checkpoints.hints import Check, CheckpointHints
+from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.core.errors import RequestError
 from vit_export.core.figures import resolve_figure
@@ -38,6 +39,8 @@ class ExportRequest:
     out: Path
     model: "ModelLike | None" = None
     """A preset's name or TOML, a module, (VitSpec, state dict), or None for that of `weights`."""
+    module: ModuleRequest | None = None
+    """The user's own code in place of `model`; for a module in memory, the shape of its images."""
     weights: Path | None = None
     seed: int = 0
     """Seed of random weights."""

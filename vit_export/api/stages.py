@@ -11,6 +11,7 @@ from vit_export.artifact.records import BuildSettings
 from vit_export.artifact.reference import Reference
 from vit_export.backends.interface import check_interface
 from vit_export.backends.module_session import ModuleSession
+from vit_export.backends.programs import check_program
 from vit_export.checkpoints.load import load
 from vit_export.core.errors import ProofError
 from vit_export.core.numerics import Array, measure_signal
@@ -24,13 +25,18 @@ from vit_export.validation.expectation import Expectation
 from vit_export.validation.reading import check_reading
 from vit_export.validation.sample_set import SampleSet, make_sample_set
 from vit_export.validation.samples import digest
-from vit_export.validation.sharpness import check_reference, loosen_for_constant
+from vit_export.validation.sharpness import (
+    MAX_MODULE_NOISE,
+    MAX_NOISE_SHARE,
+    check_reference,
+    loosen_for_constant,
+)
 from vit_export.validation.tolerances import TOLERANCES
 from vit_export.validation.validate import validate
 from vit_export.validation.verdict import RejectedError
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from vit_export.model.vit.lowering import LoweredVit
+    from vit_export.model.lower import Lowered
 
 STAGE_SAMPLES = [0, 3]
 """Positions of the samples on which the lowered module is checked: two of different kinds."""
@@ -55,7 +61,11 @@ def load_model(request: ExportRequest, progress: Progress) -> Model:
             overrides=request.overrides,
             check=request.check,
             check_reading=check_reading,
+            module=request.module,
+            batch_size=request.batch.fixed,
         )
+    if model.spec is None:
+        check_program(request.backend, request.quantization)
     check_interface(
         request.options,
         model.signature,
@@ -97,13 +107,13 @@ def answer_samples(
         shape = model.signature.image_shape
         samples = make_sample_set(shape, model.preprocessing, dataset, pixels=pixels)
         reference = compute_reference(model.module, samples)
-    check_reference(reference)
+    check_reference(reference, MAX_NOISE_SHARE if model.spec else MAX_MODULE_NOISE)
     return reference, samples
 
 
 def lower_and_check(
     request: ExportRequest, model: Model, reference: Reference, samples: Array, progress: Progress
-) -> "LoweredVit":
+) -> "Lowered":
     """Return the export-friendly module, after checking that it answers as the eager one.
 
     Raises:
@@ -111,12 +121,13 @@ def lower_and_check(
         ProofError: the model itself changed since it answered.
     """
     with progress("lower"):
-        lowered = lower(model, unfold="patches" in request.quantization.include)
+        unfold = "patches" in request.quantization.include
+        lowered = lower(model, unfold=unfold, batch_size=request.batch.fixed)
         inputs = samples[STAGE_SAMPLES]
         digests = tuple(map(digest, inputs))
         expectation = Expectation(
             reference=replace(reference.select(STAGE_SAMPLES), digests=digests),
-            batch=STAGE_BATCH,
+            batch=_choose_stage_batch(request, model),
             precision="fp32",
             tolerance=loosen_for_constant(TOLERANCES["fp32"], reference),
             signal=measure_signal(reference.answers),
@@ -129,6 +140,12 @@ def lower_and_check(
     return lowered
 
 
+def _choose_stage_batch(request: ExportRequest, model: Model) -> Batch:
+    """Return the batch sizes of the check: a program of one batch size takes no other."""
+    is_fixed = model.spec is None and request.batch.fixed is not None
+    return request.batch if is_fixed else STAGE_BATCH
+
+
 def _check_unchanged(model: Model, expectation: Expectation, inputs: Array) -> None:
     """Raise ProofError if the eager model no longer answers as it did."""
     verdict = validate(ModuleSession(model.module), Path("the model"), expectation, inputs)
@@ -139,6 +156,7 @@ def _check_unchanged(model: Model, expectation: Expectation, inputs: Array) -> N
 
 def make_manifest(request: ExportRequest, model: Model, reference: Reference) -> Manifest:
     """Return the manifest of the file, as far as it is known before quantization and build."""
+    from vit_export.model.hash import hash_tensors
     from vit_export.model.vit.state import hash_weights
 
     backend = request.backend
@@ -152,7 +170,7 @@ def make_manifest(request: ExportRequest, model: Model, reference: Reference) ->
         preset=model.provenance.preset,
         precision="fp32",
         batch=request.batch,
-        weights_sha256=hash_weights(model.vit),
+        weights_sha256=(hash_weights if model.spec else hash_tensors)(model.module),
         weights_from=model.provenance.weights_from,
         preprocessing=model.preprocessing,
         labels=model.labels,

@@ -1,16 +1,18 @@
 """Validates an existing file: against its own answers, or against its checkpoint."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vit_export.api.inputs import list_inputs
 from vit_export.api.validate_here import validate_here
-from vit_export.api.validation_request import ValidationRequest
+from vit_export.api.validation_request import ValidationRequest, check_code
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import find_backend
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.checkpoints.hints import Check, CheckpointHints
+from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.overrides import ModelOverrides, Numbers, PreprocessingOverrides
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress, silent, warn
@@ -31,6 +33,8 @@ def validate(
     artifact: str | Path,
     *,
     weights: str | Path | None = None,
+    module: str | None = None,
+    arguments: Mapping[str, Any] | Sequence[str] = (),
     arch: str | None = None,
     prefix: str | None = None,
     head_from: str | None = None,
@@ -60,6 +64,8 @@ def validate(
         artifact: a file that vit-export wrote.
         weights: the checkpoint it came from, to compute the right answers in eager PyTorch. Without
             it the right answers are the file's own, which whoever edits the file can edit too.
+        module: the user's own code that the file was exported from, which runs: as in the export.
+        arguments: arguments of that class or function by name, as in the export.
         arch: the library's own model that the checkpoint was saved from, `timm:NAME` or
             `transformers:CLASS`, if no config.json names it.
         prefix: prefix of the tensors to read; None takes the one that the export was given.
@@ -104,6 +110,7 @@ def validate(
     cpus = find_ready_cpus(on, path)
     request = ValidationRequest(
         weights=None if weights is None else Path(weights),
+        module=ModuleRequest.choose(module, arguments, None, None),
         hints=hints,
         check=check,
         preset=model,
@@ -122,7 +129,8 @@ def validate(
     manifest = read_manifest(session, path)
     for sentence in find_backend(manifest.target).warnings(manifest):
         warn(progress, sentence)
-    dataset = _open_images(annotations, request.weights, manifest, progress)
+    check_code(manifest, request)
+    dataset = _open_images(annotations, request.origin, manifest, progress)
     tokens = manifest.spec.tokens if manifest.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation:
         verdict, claim = validate_here(
@@ -152,7 +160,7 @@ def _list_inputs(
 
 
 def _open_images(
-    annotations: Annotations | None, weights: Path | None, manifest: Manifest, progress: Progress
+    annotations: Annotations | None, origin: str, manifest: Manifest, progress: Progress
 ) -> ImageDataset | None:
     """Return the user's images; None without any.
 
@@ -167,7 +175,7 @@ def _open_images(
         names=manifest.labels,
         progress=progress,
     )
-    if dataset is not None and dataset.labels is None and weights is None:
+    if dataset is not None and dataset.labels is None and not origin:
         message = f"The images in {dataset.folder} have no labels to compare answers with."
         can_label = manifest.exclusive_classes is not None
         by_label = ", or label them by sub-folders or --labels-csv" * can_label

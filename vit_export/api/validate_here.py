@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vit_export.api.confirmation import Confirmation
 from vit_export.api.validation_request import ValidationRequest
@@ -26,6 +27,9 @@ from vit_export.validation.emulation.validate import Claim
 from vit_export.validation.expectation import Expectation
 from vit_export.validation.sample_set import SampleSet, remake_sample_set
 from vit_export.validation.verdict import Verdict
+
+if TYPE_CHECKING:  # torch is heavy, and `validate` on a file alone is done without it
+    from torch import nn
 
 
 def validate_here(
@@ -50,9 +54,9 @@ def validate_here(
         samples = remake_sample_set(manifest, request.seed)
     reference, source = manifest.reference, Verdict.reference
     confirmation = Confirmation(request, manifest.reading)
-    if request.weights is not None:
+    if request.origin:
         reference = _answer_in_eager(manifest, confirmation, samples, evaluation, progress)
-        source = f"eager PyTorch, afresh from {request.weights.name}"
+        source = f"eager PyTorch, afresh from {request.origin}"
     expectation = Expectation.from_manifest(manifest, reference, tolerance)
     claim = Claim(path, manifest, expectation, samples.file_inputs, source)
     prove = partial(claim.validate, progress=progress)
@@ -99,11 +103,17 @@ def _answer_in_eager(
     progress: Progress,
 ) -> Reference:
     """Return the answers of eager PyTorch to the samples, and store those to the user's images."""
+    from vit_export.checkpoints.module.rebuild import rebuild_module
     from vit_export.validation.reference import compute_reference
 
     request = confirmation.request
     with progress("answer in eager PyTorch"):
-        vit = rebuild_vit(manifest, request.weights, request.hints, confirmation.confirm)
-        reference = compute_reference(vit, samples)
-    evaluation.run_eager(vit, progress)
+        module: nn.Module
+        if manifest.spec is None:
+            model = rebuild_module(manifest, request.module, request.weights, request.hints)
+            module = model.module
+        else:
+            module = rebuild_vit(manifest, request.weights, request.hints, confirmation.confirm)
+        reference = compute_reference(module, samples)
+    evaluation.run_eager(module, progress)
     return reference

@@ -1,10 +1,12 @@
 """A user's request to validate a file: what the file should be, beyond its own claims."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vit_export.artifact.manifest import Manifest
 from vit_export.checkpoints.hints import NO_HINTS, Check, CheckpointHints
+from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.core.errors import RequestError
 
@@ -22,6 +24,8 @@ class ValidationRequest:
 
     weights: Path | None = None
     """The checkpoint that the file came from."""
+    module: ModuleRequest | None = None
+    """The user's own code that the file came from."""
     hints: CheckpointHints = NO_HINTS
     """How `weights` are read: `arch`, `prefix`, `head_from` and `base`."""
     check: Check = "auto"
@@ -43,11 +47,31 @@ class ValidationRequest:
             message = f"There is no checkpoint for {' and '.join(options)}."
             raise RequestError(message, "give --weights too.")
         if self.seed is None:
-            drawn = secrets.randbelow(LARGEST_SEED + 1) if self.weights is not None else None
+            drawn = secrets.randbelow(LARGEST_SEED + 1) if self.origin else None
             object.__setattr__(self, "seed", drawn)
             return
-        if self.weights is None:
+        if not self.origin:
             message = "Samples drawn from a seed need the model itself to answer them."
             raise RequestError(message, "give --weights, or leave --seed out.")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise RequestError(f"--seed is {self.seed}.", f"take 0 to {LARGEST_SEED}.")
+
+    @property
+    def origin(self) -> str:
+        """What eager PyTorch is built from, for reports; empty if the file answers for itself."""
+        if self.weights is not None:
+            return self.weights.name
+        return self.module.recorded if self.module is not None else ""
+
+
+def check_code(manifest: Manifest, request: ValidationRequest) -> None:
+    """Raise RequestError if the user names code for a file whose model needs none."""
+    if request.module is None:
+        return
+    if manifest.spec is not None:
+        message = f"{manifest.model} is of a known family: no code answers for it."
+        raise RequestError(message, "leave --module out, and give --weights alone.")
+    options = replace(request.hints, prefix=None).list_checkpoint_options()
+    if options:
+        message = f"{options[0]} means nothing with --module: the code says it."
+        raise RequestError(message, f"leave {options[0]} out.")

@@ -53,6 +53,8 @@ class Backend:
     options: tuple[Option, ...] = ()
     precisions: tuple[str, ...] = ("fp32",)
     """Names in `artifact.precision.PRECISIONS`."""
+    program_precisions: tuple[str, ...] = ()
+    """Those of files of a module that is no known Vision Transformer; empty if it has none."""
     precision_flags: Mapping[str, str] = field(default_factory=dict)
     """The precisions that have a flag of their own, by the name of the flag."""
     dynamic_batch: Batch | None = None

@@ -54,7 +54,9 @@ def _check_head(head: OutputFormat, signature: Signature, problem_type: ProblemT
         return
     if not signature.classifies:
         message = f"The model has no classes for --head {head}: it answers {signature.answer}."
-        raise RequestError(message, "leave --head out.")
+        is_vector = signature.answer == "tensor" and len(signature.answer_shape) == 1
+        also = ", or give --problem-type if its numbers are logits" * is_vector
+        raise RequestError(message, f"leave --head out{also}.")
     classes = signature.classes or 0
     function = choose_score_function(problem_type, classes)
     if function == "none":

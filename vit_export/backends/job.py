@@ -8,7 +8,7 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.core.numerics import Array
 
 if TYPE_CHECKING:  # torch is heavy, and listing backends must be light
-    from vit_export.model.vit.lowering import LoweredVit
+    from vit_export.model.lower import Lowered
     from vit_export.quantization.plan import QuantizationPlan
 
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch is heavy, and listing backends must be light
 class Job:
     """What a backend builds a file from."""
 
-    lowered: "LoweredVit"
+    lowered: "Lowered"
     """The export-friendly module, in fp32."""
     manifest: Manifest
     """The manifest of the file, without the parts that only the backend knows."""

@@ -22,9 +22,9 @@ from vit_export.bench.launch import (
     read_artifact,
 )
 from vit_export.bench.results import Bench, Row, compare_rounds, find_percentile
+from vit_export.bench.work import Work, measure_work
 from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.progress import Progress, silent
-from vit_export.model.vit.flops import count_flops
 
 MIN_ROUNDS = 5
 
@@ -37,7 +37,7 @@ class Workload:
     shape: tuple[int, ...]
     """Shape of a batch of images: (B, C, H, W)."""
     gemms: Sequence[Gemm]
-    """Matmuls of one transformer block."""
+    """Matmuls of one transformer block, or the largest ones of a graph."""
     gflop: float
     """Arithmetic of the answers to a batch, in GFLOP."""
 
@@ -78,7 +78,7 @@ def run_bench(
     check_baselines(against)
     files = [read_artifact(path, batches, trust=trust) for path in artifacts]
     _check_same_size(files)
-    flops = count_flops(files[0].manifest.require_spec())
+    work = measure_work(files[0].path, files[0].manifest)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         with progress("open candidates"):
@@ -91,13 +91,13 @@ def run_bench(
         rates: dict[int, dict[str, float]] = {}
         for batch in batches:
             with progress(f"batch {batch}"):
-                workload = _make_workload(files[0], batch, flops)
+                workload = _make_workload(files[0], batch, work)
                 batch_rows, rates[batch] = _measure(
                     candidates, workload, folder=folder, threads=threads, rounds=rounds
                 )
                 rows += batch_rows
     return Bench(
-        rows=tuple(rows), gflops_per_s=rates, flops=flops, machine=describe_machine(threads)
+        rows=tuple(rows), gflops_per_s=rates, flops=work.flops, machine=describe_machine(threads)
     )
 
 
@@ -126,14 +126,14 @@ def _check_same_size(files: Sequence[Artifact]) -> None:
         )
 
 
-def _make_workload(artifact: Artifact, batch: int, flops: int) -> Workload:
-    """Return the work of `batch` images, each of which takes `flops`."""
+def _make_workload(artifact: Artifact, batch: int, work: Work) -> Workload:
+    """Return the workload of `batch` images, each of which takes `work`."""
     manifest = artifact.manifest
     return Workload(
         batch=batch,
         shape=(batch, *manifest.signature.image_shape),
-        gemms=manifest.require_spec().gemms(batch),
-        gflop=batch * flops / roofline.GIGA,
+        gemms=work.scale_gemms(batch),
+        gflop=batch * work.flops / roofline.GIGA,
     )
 
 

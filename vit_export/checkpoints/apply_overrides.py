@@ -23,19 +23,12 @@ def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
         RequestError: the model can't have this size, or these classes, outputs, labels or
             preprocessing.
     """
-    changes = overrides.spec_changes(model.vit.spec)
-    if "classes" in changes:
-        raise RequestError(
-            f"{model.provenance.weights_from} is for {model.signature.classes or 'no'} classes, "
-            f"not {overrides.classes}.",
-            "leave --classes out.",
-        )
-    if "image_size" in changes:
-        model = _set_image_size(model, changes["image_size"])
-    elif overrides.image_size is None and model.pipeline is not None:
-        model = _follow_pipeline(model, model.pipeline)
-    if overrides.outputs is not None:
-        model = _set_outputs(model, overrides.outputs)
+    if model.spec is not None:
+        model = _change_vit(model, overrides, overrides.spec_changes(model.spec))
+    elif overrides.classes is not None or overrides.outputs is not None:
+        option = "--classes" if overrides.classes is not None else "--outputs"
+        message = f"{option} means nothing for {model.name}: its own code says what it answers."
+        raise RequestError(message, f"leave {option} out, or change the code.")
     if overrides.preprocessing:
         model = _set_preprocessing(model, overrides.preprocessing)
     if model.preprocessing is not None:
@@ -46,6 +39,21 @@ def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
         labels = read_labels(overrides.labels, model.signature.classes or 0)
         model = model.with_overrides({"labels": overrides.labels.name}, labels=labels)
     return model
+
+
+def _change_vit(model: Model, overrides: ModelOverrides, changes: Mapping[str, Any]) -> Model:
+    """Return a Vision Transformer of another image size or with other outputs."""
+    if "classes" in changes:
+        raise RequestError(
+            f"{model.provenance.weights_from} is for {model.signature.classes or 'no'} classes, "
+            f"not {overrides.classes}.",
+            "leave --classes out.",
+        )
+    if "image_size" in changes:
+        model = _set_image_size(model, changes["image_size"])
+    elif overrides.image_size is None and model.pipeline is not None:
+        model = _follow_pipeline(model, model.pipeline)
+    return model if overrides.outputs is None else _set_outputs(model, overrides.outputs)
 
 
 def _follow_pipeline(model: Model, pipeline: Preprocessing) -> Model:

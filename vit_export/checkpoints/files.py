@@ -83,8 +83,7 @@ def read_checkpoint(
         RequestError: the checkpoint is missing, truncated or no weights file, it is a pickle that
             names a class which may be code, or it holds several models.
     """
-    file = find_weights_file(path) if path.is_dir() else path
-    content = _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
+    file, content = read_content(path)
     if holds_lora(content) or (file.parent / CONFIG_FILE).is_file():
         return _read_adapter(path, content, file, prefix, base)
     if base is not None:
@@ -105,6 +104,17 @@ def read_checkpoint(
         config=config,
         processor=read_processor(file.parent),
     )
+
+
+def read_content(path: Path) -> tuple[Path, Any]:
+    """Return the weights file at `path`, a file or a folder, and what it holds.
+
+    Raises:
+        RequestError: it is missing, truncated or no weights file, or a pickle that names a class
+            which may be code.
+    """
+    file = find_weights_file(path) if path.is_dir() else path
+    return file, _read_shards(file) if file.name.endswith(".index.json") else _read_file(file)
 
 
 def _read_adapter(

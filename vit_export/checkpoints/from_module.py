@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
 FOR_FILES = ("--", "checkpoint")
 """Words of advice about files, which is none for a module in memory."""
-GIVE_SPEC = "give (VitSpec, state dict) if a spec describes it; else it is not supported yet."
+GIVE_SPEC = "give (VitSpec, state dict) if a spec describes it."
 
 
 def load_module(model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]") -> Model:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from vit_export.checkpoints.apply_overrides import apply_overrides
 from vit_export.checkpoints.assumptions import check_settled
 from vit_export.checkpoints.from_file import load_checkpoint
-from vit_export.checkpoints.from_module import load_module
+from vit_export.checkpoints.from_memory import load_from_memory
 from vit_export.checkpoints.hints import NO_HINTS, Check, CheckpointHints
+from vit_export.checkpoints.module.options import check_options
+from vit_export.checkpoints.module.request import ModuleRequest, parse_image_shape
 from vit_export.checkpoints.overrides import NO_OVERRIDES, ModelOverrides
 from vit_export.checkpoints.problem_type import set_problem_type
 from vit_export.core.errors import RequestError
@@ -37,6 +39,8 @@ def load(
     overrides: ModelOverrides = NO_OVERRIDES,
     check: Check = "auto",
     check_reading: "CheckReading | None" = None,
+    module: ModuleRequest | None = None,
+    batch_size: int | None = None,
 ) -> Model:
     """Return the eager model that a request names.
 
@@ -56,14 +60,43 @@ def load(
         check_reading: called with the judge of a reading (the library's own model, or the module in
             memory) and the model that was read, before any overrides; see `CheckReading`. Without
             it nothing is checked.
+        module: the user's own code in place of `model`; for a module in memory, the shape of its
+            images.
+        batch_size: the only size of a batch, for modules of no known family; None for any size.
 
     Raises:
         RequestError: there is no such model, weights, hints or overrides do not fit it, or
             `hints.strict` is set and something would be assumed.
         MissingError: `check` requires a library that cannot be imported.
     """
-    if model is not None and not isinstance(model, str | Path):
-        loaded = _load_from_memory(model, weights, hints, check_reading)
+    says_logits = hints.problem_type is not None or overrides.labels is not None
+    if module is not None and module.text:
+        from vit_export.checkpoints.module.load import load_user_module
+
+        check_options(module, model, hints, overrides, check)
+        loaded = load_user_module(
+            module,
+            weights=weights,
+            prefix=hints.prefix,
+            seed=seed,
+            batch_size=batch_size,
+            says_logits=says_logits,
+        )
+    elif model is not None and not isinstance(model, str | Path):
+        if weights or hints.list_checkpoint_options():
+            raise RequestError(
+                "A model in memory has its own weights and needs no hints about them.",
+                "leave both out.",
+            )
+        example = None if module is None else module.image_shape
+        loaded = load_from_memory(
+            model,
+            check_reading=check_reading,
+            image_shape=example or parse_image_shape(None, overrides.image_size),
+            is_example=example is not None,
+            batch_size=batch_size,
+            says_logits=says_logits,
+        )
     elif weights is not None:
         preset = None if model is None else str(model)
         loaded, checkpoint = _load_from_weights(weights, preset, hints, overrides)
@@ -74,27 +107,6 @@ def load(
     if hints.strict:
         check_settled(loaded, str(weights))
     return apply_overrides(set_problem_type(loaded, hints.problem_type), overrides)
-
-
-def _load_from_memory(
-    model: "nn.Module | tuple[VitSpec, Mapping[str, Tensor]]",
-    weights: Path | None,
-    hints: CheckpointHints,
-    check_reading: "CheckReading | None",
-) -> Model:
-    if weights or hints.list_checkpoint_options():
-        raise RequestError(
-            "A model in memory has its own weights and needs no hints about them.",
-            "leave both out.",
-        )
-    loaded = load_module(model)
-    if check_reading is None or isinstance(model, tuple):
-        return loaded
-    from vit_export.checkpoints.libraries.judging import describe_judge
-    from vit_export.checkpoints.libraries.live import judge_module
-
-    judge = judge_module(model)
-    return replace(loaded, reading=describe_judge(judge, check_reading(judge, loaded)))
 
 
 def _load_preset(name: str, seed: int, hints: CheckpointHints, overrides: ModelOverrides) -> Model:

@@ -99,7 +99,7 @@ def find_metadata(
     chosen = _find_preset(manifest, preset)
     labels, preprocessing = _read_preset(manifest, chosen)
     assumed, problem_type = False, hints.problem_type
-    if weights is not None:
+    if weights is not None and manifest.spec is not None:
         checkpoint = reread_checkpoint(manifest, weights, hints)
         labels, preprocessing, assumed = _read_checkpoint(manifest, checkpoint, chosen)
         problem_type = problem_type or _read_problem_type(manifest, checkpoint)

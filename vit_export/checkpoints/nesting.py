@@ -80,7 +80,7 @@ def choose_state_dict(
     Raises:
         RequestError: there is no state dict, there are several models, or no tensor has the prefix.
     """
-    states = list(_iterate(content, (), set()))
+    states = list(iterate_state_dicts(content))
     if not states:
         message = f"{path} does not hold a state dict{_list_keys(content)}."
         raise RequestError(message, "save model.state_dict(), and nothing else.")
@@ -91,7 +91,7 @@ def choose_state_dict(
     if prefix is None:
         return _choose_model(states, path)
     prefix = f"{prefix.removesuffix('.')}."
-    selections = [one for state in states if (one := _select(state, prefix, head_from))]
+    selections = [one for state in states if (one := select_prefix(state, prefix, head_from))]
     if not selections:
         first = ", ".join([one.prefix + name for one in states for name in one.tensors][:MAX_NAMES])
         message = f"{path}: no tensor begins with {prefix!r}; the first are {first}."
@@ -101,8 +101,12 @@ def choose_state_dict(
     return replace(weights, unused={**weights.unused, **unused})
 
 
-def _iterate(content: object, keys: tuple[str, ...], ids: set[int]) -> Iterator[StateDict]:
+def iterate_state_dicts(content: object) -> Iterator[StateDict]:
     """Yield the state dicts inside nested dictionaries, with their keys."""
+    yield from _iterate(content, (), set())
+
+
+def _iterate(content: object, keys: tuple[str, ...], ids: set[int]) -> Iterator[StateDict]:
     if not isinstance(content, dict) or id(content) in ids:
         return
     ids.add(id(content))
@@ -115,7 +119,7 @@ def _iterate(content: object, keys: tuple[str, ...], ids: set[int]) -> Iterator[
             yield from _iterate(value, (*keys, key), ids)
 
 
-def _select(
+def select_prefix(
     state: StateDict, prefix: str, head_from: str | None
 ) -> tuple[StateDict, list[str]] | None:
     """Return the tensors with a prefix, and the names of those without; None if all are without.

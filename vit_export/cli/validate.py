@@ -17,7 +17,7 @@ from vit_export.cli.options.common import (
     TRUST,
     VERBOSE,
 )
-from vit_export.cli.options.model import LABELS, PREPROCESSING, READING, WEIGHTS
+from vit_export.cli.options.model import LABELS, MODULE, PREPROCESSING, READING, SET, WEIGHTS
 from vit_export.cli.options.paths import OUTPUT
 from vit_export.model.signature import ProblemType
 
@@ -69,6 +69,8 @@ ON = click.option(
 @options(
     ARTIFACT,
     WEIGHTS,
+    MODULE,
+    SET,
     *READING,
     SAME_MODEL,
     LABELS,

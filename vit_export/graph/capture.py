@@ -1,11 +1,9 @@
 """From an export-friendly module to an ONNX graph; only this file calls torch.onnx."""
 
-import ast
 import contextlib
 import copy
 import logging
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,17 +14,18 @@ from torch import nn
 
 from vit_export.artifact.batch import Batch
 from vit_export.core.errors import BuildError
+from vit_export.graph.general import describe_cause, tidy_program
+from vit_export.graph.names import name_nodes, remove_notes
 from vit_export.graph.passes.fix_reshapes import fix_reshapes
 from vit_export.graph.passes.lift_constants import lift_constants
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.graph.repeat_blocks import CAPTURED_BLOCKS, repeat_blocks
 from vit_export.graph.translations import choose_translations
+from vit_export.model.program.lowered import LoweredProgram
 from vit_export.model.signature import Signature
 from vit_export.model.vit.lowering import LoweredVit
 
 EXAMPLE_BATCH = 2  # torch.export treats sizes of 0 and 1 as constants
-NAME_SCOPES = "pkg.torch.onnx.name_scopes"
-"""Metadata key of the exporter: the modules around a node, outermost first."""
 
 
 def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch) -> ir.Model:
@@ -41,33 +40,59 @@ def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch
     Raises:
         BuildError: the exporter returned no graph.
     """
+    if isinstance(module, LoweredProgram):
+        model = _translate(module.program, (), None, signature, opset)
+        tidy_program(model)
+        return model
     size = batch.fixed or EXAMPLE_BATCH
     dynamic = None if batch.fixed else ({0: torch.export.Dim("batch", min=1)},)
     short = _keep_two_blocks(module)
-    with _silence_exporter():
-        program = torch.onnx.export(
-            _copy_without_memory(short),
-            (torch.zeros(size, *signature.image_shape),),
-            input_names=[tensor.name for tensor in signature.inputs],
-            output_names=[tensor.name for tensor in signature.outputs],
-            opset_version=opset,
-            dynamic_shapes=dynamic,
-            dynamo=True,
-            external_data=False,
-            custom_translation_table=choose_translations(opset),
-            optimize=False,  # onnxsim and our own passes do that, each proven
-            verbose=False,
-        )
-    if program is None:
-        raise BuildError(f"torch {torch.__version__} captured nothing.", "report this.")
-    model = program.model
-    _name_nodes(model)
-    _remove_notes(model)
+    example = (torch.zeros(size, *signature.image_shape),)
+    model = _translate(_copy_without_memory(short), example, dynamic, signature, opset)
     if short is not module and isinstance(module, LoweredVit):
         for tidy in (lift_constants, fix_reshapes, remove_unused):
             tidy(model)  # after these, blocks share nothing but constants
         repeat_blocks(model, len(module.blocks))
     _set_weights(model, module)
+    return model
+
+
+def _translate(
+    module: nn.Module | torch.export.ExportedProgram,
+    example: tuple[torch.Tensor, ...],
+    dynamic: Any,
+    signature: Signature,
+    opset: int,
+) -> ir.Model:
+    """Return the graph of a module or a program, in which nodes are named after modules.
+
+    Raises:
+        BuildError: an operator has no translation, or the exporter returned no graph.
+    """
+    try:
+        with _silence_exporter():
+            program = torch.onnx.export(
+                module,
+                example,
+                input_names=[tensor.name for tensor in signature.inputs],
+                output_names=[tensor.name for tensor in signature.outputs],
+                opset_version=opset,
+                dynamic_shapes=dynamic,
+                dynamo=True,
+                external_data=False,
+                custom_translation_table=choose_translations(opset),
+                optimize=False,  # onnxsim and our own passes do that, each proven
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        cause = describe_cause(error)
+        fix = "compute it with other operators of PyTorch, or report this."
+        raise BuildError(f"ONNX has no form of this module: {cause}.", fix) from None
+    if program is None:
+        raise BuildError(f"torch {torch.__version__} captured nothing.", "report this.")
+    model: ir.Model = program.model
+    name_nodes(model)
+    remove_notes(model)
     return model
 
 
@@ -134,26 +159,3 @@ def _silence_exporter() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _name_nodes(model: ir.Model) -> None:
-    """Name each node after its module and operator, with a number where the name is taken."""
-    counts: Counter[str] = Counter()
-    for node in model.graph:
-        scopes = ast.literal_eval(node.metadata_props.get(NAME_SCOPES, "['', '']"))
-        name = "/".join(filter(None, (scopes[-2] if len(scopes) > 1 else "", node.op_type)))
-        counts[name] += 1
-        node.name = name if counts[name] == 1 else f"{name}_{counts[name]}"
-    model.graph.name = "vit"
-    model.producer_name = "vit-export"
-    model.producer_version = None
-
-
-def _remove_notes(model: ir.Model) -> None:
-    """Remove the exporter's metadata and doc strings, which contain paths of this machine."""
-    graph = model.graph
-    for node in graph:
-        node.doc_string = None
-    values = (*graph.inputs, *graph.initializers.values(), *(v for n in graph for v in n.outputs))
-    for item in (model, graph, *graph, *values):
-        item.metadata_props.clear()

@@ -53,16 +53,18 @@ def _add_interface(model: "ir.Model", manifest: Manifest, flavour: str) -> None:
     from vit_export.graph.heads import append_head
     from vit_export.graph.resize import fold_normalization, take_pixels
 
-    preprocessing, is_fp32 = manifest.preprocessing, manifest.precision == "fp32"
+    preprocessing = manifest.preprocessing
     if manifest.takes_pixels and preprocessing is not None:
-        if is_fp32:  # with fewer bits, a weight divided by 255 may be lost
+        # with fewer bits, a weight divided by 255 may be lost
+        folds = manifest.precision == "fp32" and manifest.spec is not None
+        if folds:
             fold_normalization(model, preprocessing)
         first = columns_may_come_first(manifest.versions["pillow"])
         take_pixels(
             model,
             preprocessing,
             columns_first=first,
-            normalizes=not is_fp32,
+            normalizes=not folds,
             in_integers=flavour == "openvino",
         )
     if manifest.head != "logits":
@@ -122,6 +124,7 @@ ONNX = Backend(
     suffix=".onnx",
     summary="An ONNX file in standard operators, for ONNX Runtime, OpenVINO, TensorRT and others.",
     precisions=tuple(name for name in PRECISIONS if name != "bf16"),
+    program_precisions=("fp32", "fp16"),
     packages=PACKAGES,
     runs_emulated=True,
     options=(OPSET, flavour_option("portable"), SIMPLIFY, *INTERFACE),

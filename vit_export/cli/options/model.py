@@ -13,6 +13,27 @@ MODEL = click.option(
     metavar="NAME|FILE.toml",
     help="The architecture; `vit-export models` lists them.",
 )
+MODULE = click.option(
+    "--module",
+    metavar="FILE.py:NAME|package.module:NAME",
+    help="Your own code, which runs: a class, a function that returns the nn.Module, or the "
+    "module. timm:NAME and transformers:DIR take the library's own model.",
+)
+SET = click.option(
+    "--set",
+    "arguments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An argument of --module, such as depth=12; repeat it for several.",
+)
+INPUT_SHAPE = click.option(
+    "--input",
+    "input_shape",
+    metavar="CxHxW",
+    help="Shape of one image for --module, if --image-size with three channels does not say it.",
+)
+OWN_CODE = (MODULE, SET, INPUT_SHAPE)
+"""The user's own code as the model, and how it is built."""
 SAME_ARCHITECTURE = click.option(
     "--model",
     metavar="NAME|FILE.toml",

@@ -15,12 +15,13 @@ if TYPE_CHECKING:  # it comes from a heavy module, and only inspect has one
 def describe_inspection(inspection: Inspection) -> Iterator[Block]:
     """Yield what is known of a file, the unused tensors, and the missing facts."""
     yield line(f"{inspection.path}: {inspection.kind}, {inspection.family}")
-    counts = f"{inspection.parameters:,} parameters, {inspection.labels} labels"
+    parameters = "" if inspection.parameters is None else f"{inspection.parameters:,} parameters, "
+    counts = f"{parameters}{inspection.labels} labels"
     yield line(counts, highlight=False)
     if inspection.problem_type is not None:
         yield line(f"problem type: {inspection.problem_type}", highlight=False)
-    if inspection.spec:
-        parts = (inspection.spec, inspection.preprocessing or {}, inspection.metadata)
+    if inspection.spec or inspection.kind == "artifact":
+        parts = (inspection.spec or {}, inspection.preprocessing or {}, inspection.metadata)
         rows = (row(name, str(value)) for part in parts for name, value in part.items())
         yield Table(("field", "value"), tuple(rows))
     yield from describe_assumed(inspection.assumed)

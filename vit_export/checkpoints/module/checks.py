@@ -1,0 +1,136 @@
+"""Checks of a module before anything is built from it: each failure has its true cause in words.
+
+A model that draws random numbers, couples the images of a batch or writes to itself has no answer
+that a file could be compared with.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vit_export.checkpoints.module.answer import TensorAnswer, find_keyword, find_part
+from vit_export.core.errors import RequestError
+from vit_export.core.frames import describe_error
+from vit_export.model.program.export import ONE_IMAGE, takes_one_image
+
+IMAGES = 3
+"""Number of different images in the batch that is compared with each of them alone."""
+MAX_SHARE = 1e-3
+"""Most that a row of a batch may differ from the image alone, as a share of the largest answer.
+
+Kernels round differently for other batch sizes, by a thousandth of this.
+"""
+SEED = 20
+
+
+def check_module(
+    module: nn.Module, image_shape: tuple[int, int, int], batch_size: int | None, name: str
+) -> tuple[nn.Module, Tensor]:
+    """Return the module that answers one tensor, and its answer to one image (1, …).
+
+    Args:
+        module: a module in fp32, on the CPU and in evaluation mode.
+        image_shape: (C, H, W) of one image.
+        batch_size: the only size of a batch; None for any size.
+        name: the module's name, for errors.
+
+    Raises:
+        RequestError: it takes no such image or several inputs, answers no or several tensors,
+            another batch axis, other numbers for the same image, or numbers that depend on the
+            batch, or writes to itself.
+    """
+    images = _draw_images(image_shape)
+    keyword = find_keyword(module, name)
+    before = _list_versions(module)
+    answer = _run(TensorAnswer(module, keyword), images[:1], name)
+    part = find_part(answer, name)
+    plain = module if not keyword and part is None else TensorAnswer(module, keyword, part)
+    first = _run(plain, images[:1], name)
+    _check_axis(first, 1, name)
+    _check_repeats(first, _run(plain, images[:1], name), name)
+    _check_repeats(first, _run(copy.deepcopy(plain), images[:1], name), name)
+    if batch_size != 1:
+        _check_rows(plain, images, first, name)
+    _check_versions(module, before, name)
+    if not first.isfinite().all():
+        message = f"{name} answers numbers that are not finite to an image of noise."
+        raise RequestError(message, "check its weights, and --input or --image-size.")
+    return plain, first
+
+
+def _draw_images(image_shape: tuple[int, int, int]) -> Tensor:
+    generator = torch.Generator().manual_seed(SEED)
+    return torch.randn(IMAGES, *image_shape, generator=generator)
+
+
+def _run(module: nn.Module, images: Tensor, name: str) -> Any:
+    try:
+        with torch.no_grad():
+            return module(images)
+    except Exception as error:  # noqa: BLE001 code of others may fail in any way
+        count, shape = len(images), "x".join(map(str, images.shape[1:]))
+        message = f"{name} does not answer {count} image{'s' * (count > 1)} of {shape}: "
+        fix = "give the shape that it was built for: --input CxHxW or --image-size HxW."
+        fix = fix if count == 1 else _advise_alone(module, images)
+        raise RequestError(f"{message}{describe_error(error)}.", fix) from None
+
+
+def _advise_alone(module: nn.Module, images: Tensor) -> str:
+    """Return what works for a module that does not treat the images of a batch alone."""
+    rewrite = "let its forward treat each image alone."
+    return f"{ONE_IMAGE}, or {rewrite}" if takes_one_image(module, images.shape[1:]) else rewrite
+
+
+def _check_axis(answer: Tensor, count: int, name: str) -> None:
+    """Raise RequestError unless the first axis of an answer counts images."""
+    if not answer.ndim or answer.shape[0] != count:
+        message = f"{name} answers {count} image{'s' * (count > 1)} with a tensor "
+        message += f"{tuple(answer.shape)}, whose first axis is not the batch."
+        raise RequestError(message, "let its forward return the batch first: (B, …).")
+    if answer.numel() == 0:
+        message = f"{name} answers an empty tensor {tuple(answer.shape)}."
+        raise RequestError(message, "let its forward return numbers.")
+
+
+def _check_repeats(first: Tensor, second: Tensor, name: str) -> None:
+    """Raise RequestError unless two answers to the same image are the same to the last bit."""
+    if first.shape == second.shape and torch.equal(first.nan_to_num(), second.nan_to_num()):
+        return
+    message = f"{name} answers the same image differently each time"
+    if first.shape == second.shape:
+        message += f", by up to {float((first - second).abs().max()):.2g}"
+    fix = "take the random numbers, or what it remembers of earlier images, out of its forward."
+    raise RequestError(f"{message}.", fix)
+
+
+def _check_rows(module: nn.Module, images: Tensor, first: Tensor, name: str) -> None:
+    """Raise RequestError unless each row of a batch is the answer to that image alone."""
+    together = _run(module, images, name)
+    _check_axis(together, len(images), name)
+    alone = torch.cat([first, *(_run(module, image[None], name) for image in images[1:])])
+    if together.shape != alone.shape:
+        message = f"{name} answers a batch of {len(images)} images with {tuple(together.shape)}, "
+        message += f"and each of them alone with {tuple(first.shape)}."
+        raise RequestError(message, "let its forward return one row for each image.")
+    difference = float((together - alone).abs().max())
+    if difference > MAX_SHARE * float(alone.abs().max()):
+        message = f"{name} answers an image in a batch differently than alone, by {difference:.2g}:"
+        message += " its answer depends on the other images."
+        raise RequestError(message, _advise_alone(module, images))
+
+
+def _list_versions(module: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return which tensors a module holds, and how often each was written to."""
+    tensors = (*module.named_parameters(), *module.named_buffers())
+    return {key: (id(one), one._version) for key, one in tensors}  # noqa: SLF001 no public way
+
+
+def _check_versions(module: nn.Module, before: dict[str, tuple[int, int]], name: str) -> None:
+    """Raise RequestError if a tensor of the module is another one now, or was written to."""
+    after = _list_versions(module)
+    changed = [key for key in after if before.get(key) != after[key]]
+    if changed:
+        message = f"{name} writes to itself while it answers: {changed[0]}."
+        raise RequestError(message, "let its forward leave its parameters and buffers alone.")

@@ -1,0 +1,114 @@
+"""From a module of no known family to a `Model`: its own code is the reference."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vit_export.checkpoints.module.answer import TensorAnswer
+from vit_export.checkpoints.module.checks import check_module
+from vit_export.checkpoints.module.library import LIBRARY_BUILDERS
+from vit_export.checkpoints.module.request import ModuleRequest
+from vit_export.checkpoints.module.source import ModuleSource, build_module
+from vit_export.core.errors import RequestError
+from vit_export.model.model import Model, Provenance
+from vit_export.model.signature import Meaning, image_signature
+
+READING = "the module's own code is the reference"
+GIVE_SHAPE = "give --image-size HxW, or --input CxHxW for other channels than three."
+
+
+def load_user_module(
+    request: ModuleRequest,
+    *,
+    weights: Path | None,
+    prefix: str | None,
+    seed: int,
+    batch_size: int | None,
+    says_logits: bool,
+) -> Model:
+    """Return the model of a module that the user names, after every check of it.
+
+    Args:
+        request: the module.
+        weights: its checkpoint; None leaves it with the weights that its code gives it.
+        prefix: prefix of the tensors to read.
+        seed: seed of random weights.
+        batch_size: the only size of a batch; None for any size.
+        says_logits: whether the user says that a vector of numbers is logits.
+
+    Raises:
+        RequestError: the module can't be built, filled or exported; the message says why.
+        MissingError: its library is not installed.
+    """
+    build = LIBRARY_BUILDERS.get(request.origin, build_module)
+    source = build(request, weights, seed, prefix)
+    changes: dict[str, Any] = {"module": request.recorded}
+    if request.arguments:
+        changes["set"] = {name: repr(value) for name, value in request.arguments.items()}
+    shape = request.image_shape or source.image_shape
+    if shape is None:
+        message = f"Nothing says which images --module {request.text} takes."
+        raise RequestError(message, GIVE_SHAPE)
+    model = make_model(
+        replace(source, classifies=source.classifies or says_logits),
+        name=request.recorded,
+        image_shape=shape,
+        batch_size=batch_size,
+    )
+    return model.with_overrides(changes)
+
+
+def make_model(
+    source: ModuleSource, *, name: str, image_shape: tuple[int, int, int], batch_size: int | None
+) -> Model:
+    """Return the model of a module, after every check of it.
+
+    Args:
+        source: the module, which does not change, and where it comes from.
+        name: its name in messages and in the manifest.
+        image_shape: (C, H, W) of one image.
+        batch_size: the only size of a batch; None for any size.
+
+    Raises:
+        RequestError: the module can't be exported; the message says why.
+    """
+    module, answer = check_module(_freeze(source.module, name), image_shape, batch_size, name)
+    is_vector = answer.ndim == 2  # noqa: PLR2004 (B, K)
+    has_logits = isinstance(module, TensorAnswer) and module.part == "logits"
+    meaning: Meaning = "logits" if is_vector and (has_logits or source.classifies) else "tensor"
+    preprocessing = source.preprocessing
+    if preprocessing is not None and preprocessing.crop != image_shape[1:]:
+        preprocessing = preprocessing.adapt_to(image_shape[1:])
+    labels = source.labels if meaning == "logits" and len(source.labels) == answer.shape[1] else ()
+    return Model(
+        name=name,
+        module=module,
+        signature=image_signature(image_shape, meaning, tuple(answer.shape[1:])),
+        provenance=Provenance(
+            weights_from=source.weights_from,
+            random_weights=source.random_weights,
+            unused=source.unused,
+        ),
+        preprocessing=preprocessing,
+        labels=labels,
+        reading=READING,
+    )
+
+
+def _freeze(module: nn.Module, name: str) -> nn.Module:
+    """Return a copy in fp32, on the CPU and in evaluation mode; it needs no gradients."""
+    meta = next((key for key, one in module.state_dict().items() if one.is_meta), None)
+    if meta is not None:
+        message = f"{name} has no numbers: {meta} is on the meta device."
+        raise RequestError(message, "build it on the CPU, or give --weights.")
+    try:
+        twin = copy.deepcopy(module).float().cpu().eval()
+    except Exception as error:  # noqa: BLE001 any attribute of a module may refuse to be copied
+        message = f"{name} can't be copied ({type(error).__name__}: {error})."
+        raise RequestError(message, "name a function that returns the module afresh.") from None
+    with torch.no_grad():
+        return twin.requires_grad_(requires_grad=False)

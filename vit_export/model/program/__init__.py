@@ -1,0 +1,1 @@
+"""Any module as one program of `torch.export`: captured, checked, or refused with the cause."""
