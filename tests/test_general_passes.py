@@ -5,23 +5,29 @@ import onnx_ir as ir
 import pytest
 from general_graphs import operators, run_graph
 
+from vit_export.graph.passes.flatten_tokens import flatten_tokens
 from vit_export.graph.passes.fold_constants import fold_constants
+from vit_export.graph.passes.fold_factors import fold_factors
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.remove_full_slices import remove_full_slices
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.graph.passes.separate_queries import separate_queries
 from vit_export.graph.passes.sink_slices import sink_slices
+from vit_export.graph.passes.split_projections import split_projections
 from vit_export.graph.passes.unstack_projections import unstack_projections
+from vit_export.graph.patterns import find_linears
 
 RANDOM = np.random.RandomState(0)
 WEIGHTS = {
-    name: RANDOM.standard_normal(shape).astype(np.float32)
+    name: np.array(RANDOM.standard_normal(shape), np.float32)
     for name, shape in {
         "w": (8, 8),
         "w3": (8, 24),
         "b3": (24,),
         "scale": (8,),
         "bias": (8,),
+        "half": (),
+        "row": (1, 1, 8),
         "tokens": (5, 8),
     }.items()
 }
@@ -37,6 +43,9 @@ NUMBERS = {
     "between": np.array([-1, 5, 2, 3, 4], np.int64),
     "interleaved": np.array([-1, 5, 2, 4, 3], np.int64),
     "moved": np.array([-1, 8, 5], np.int64),
+    "rows": np.array([-1, 8], np.int64),
+    "fours": np.array([4, 4], np.int64),
+    "turned": np.array([5, -1, 8], np.int64),
     "many": np.array([20000, 8, 8], np.int64),
 }
 X = RANDOM.standard_normal((3, 5, 8)).astype(np.float32)
@@ -122,6 +131,51 @@ FIRES = {
         ),
         {"Reshape": 2, "Transpose": 2, "Softmax": 1, "Slice": 1, "Neg": 1},
     ),
+    "a factor behind a product": (
+        fold_factors,
+        "a = MatMul(x, w) b = Add(a, bias) y = Mul(b, half)",
+        {"MatMul": 1, "Add": 1},
+    ),
+    "a divisor of a part": (
+        fold_factors,
+        f"{Q3} q, k, v = {SPLIT} (p, thirds) o = Div(q, half) s = Mul(k, v) y = Mul(o, s)",
+        {"MatMul": 1, "Add": 1, "Split": 1, "Mul": 2},
+    ),
+    "a factor on scores": (
+        fold_factors,
+        (
+            "a = MatMul(x, w) h = Reshape(a, heads) q = Transpose <perm = [0, 2, 1, 3]> (h) "
+            "g = Reshape(x, heads) k = Transpose <perm = [0, 2, 3, 1]> (g) m = MatMul(q, k) "
+            "y = Mul(half, m)"
+        ),
+        {"MatMul": 2, "Reshape": 2, "Transpose": 2},
+    ),
+    "a layer scale": (
+        fold_factors,
+        "a = MatMul(x, w) b = Add(bias, a) c = Mul(scale, b) y = Add(x, c)",
+        {"MatMul": 1, "Add": 2},
+    ),
+    "a factor behind a norm": (
+        fold_factors,
+        f"a = {LN}(x, scale, bias) b = Reshape(a, heads) y = Mul(b, half)",
+        {LN: 1, "Reshape": 1},
+    ),
+    "a block": (
+        flatten_tokens,
+        (
+            f"n = {LN}(x, scale, bias) a = MatMul(n, w) b = Add(a, bias) g = Gelu(b) "
+            "m = MatMul(g, w) r = Add(m, x) z = Mul(r, row) y = Softmax <axis = 1> (z)"
+        ),
+        {"Reshape": 2, LN: 1, "Gemm": 2, "Gelu": 1, "Add": 1, "Mul": 1, "Softmax": 1},
+    ),
+    "parts of a projection": (
+        flatten_tokens,
+        (
+            f"{Q3} q, k, v = {SPLIT} (p, thirds) c = Reshape(q, heads) d = Reshape(k, heads) "
+            "e = Reshape(v, heads) s = Mul(c, d) y = Mul(s, e)"
+        ),
+        {"Reshape": 7, "Gemm": 1, "Split": 1, "Mul": 2},
+    ),
     "the query of one token": (
         separate_queries,
         f"{Q3} q, k, v = {SPLIT} (p, thirds) o = Slice(q, n0, n1, n1) s = Mul(k, v) y = Mul(o, s)",
@@ -142,7 +196,43 @@ def test_a_pass_fires_and_is_exact(change, body, nodes):
     assert change(model) == 0
 
 
+FIRES["projections that share a bias"] = (
+    split_projections,
+    (
+        "r = Reshape(x, rows) c = Gemm <transB = 1> (r, w, bias) "
+        "d, e = Split <axis = 1> (c, fours)"
+        "f = Gemm <transB = 1> (r, w, bias) g, h = Split <axis = 1> (f, fours) "
+        "a = Mul(d, g) b = Mul(e, h) y = Sub(a, b)"
+    ),
+    {"Reshape": 1, "Gemm": 4, "Mul": 2, "Sub": 1},
+)
+
+
 STAY = {
+    "positions of tokens": (flatten_tokens, "y = Add(x, tokens)"),
+    "a norm over tokens and channels": (
+        flatten_tokens,
+        f"a = {LN} <axis = 1> (x, tokens) y = Neg(a)",
+    ),
+    "a product of two tensors": (
+        flatten_tokens,
+        "t = Transpose <perm = [0, 2, 1]> (x) a = MatMul(x, t) y = Neg(a)",
+    ),
+    "the answer itself": (flatten_tokens, "y = MatMul(x, w)"),
+    "a factor on what others read": (
+        fold_factors,
+        "a = MatMul(x, w) b = Mul(a, half) y = Add(a, b)",
+    ),
+    "a factor on keys that are read twice": (
+        fold_factors,
+        "t = Transpose <perm = [0, 2, 1]> (x) m = MatMul(x, t) y = Mul(m, half)",
+    ),
+    "a constant over a product": (fold_factors, "a = MatMul(x, w) y = Div(half, a)"),
+    "a factor for each token": (fold_factors, "a = MatMul(x, w) y = Mul(a, tokens)"),
+    "a layer scale behind heads": (
+        fold_factors,
+        "a = MatMul(x, w) b = Reshape(a, turned) y = Mul(b, scale)",
+    ),
     "random numbers": (fold_constants, "t = RandomNormalLike(w) y = MatMul(x, t)"),
     "a result that is far larger": (
         fold_constants,
@@ -241,3 +331,13 @@ def test_an_interleaved_stack_without_weights_stays():
     body += "f = Transpose <perm = [4, 0, 2, 1, 3]> (r) y = Gather(f, one)"
     model = graph(body)
     assert unstack_projections(model) == 0
+
+
+def test_linear_layers_keep_their_names_and_get_biases():
+    model = graph("a = MatMul(x, w) b = Add(a, bias) g = Gelu(b) m = MatMul(g, w) y = Neg(m)")
+    for node in model.graph:
+        node.name = f"mlp.{'up' if node.op_type in {'Add', 'MatMul'} else 'rest'}/{node.name}"
+    flatten_tokens(model)
+    linears = find_linears(model.graph)
+    assert [linear.module for linear in linears] == ["mlp.up", "mlp.up"]
+    assert not linears[1].bias.any()

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from vit_export.graph.passes.fix_reshapes import fix_reshapes
+from vit_export.graph.passes.flatten_tokens import flatten_tokens
 from vit_export.graph.passes.fold_constants import fold_constants
+from vit_export.graph.passes.fold_factors import fold_factors
 from vit_export.graph.passes.fuse_attention import fuse_attention
 from vit_export.graph.passes.fuse_quick_gelu import fuse_quick_gelu
 from vit_export.graph.passes.infer_shapes import infer_shapes
@@ -55,9 +57,13 @@ GENERAL_PASSES = (
     Pass(replace_einsum, "before all that looks for products: an Einsum hides them"),
     Pass(remove_full_slices, "before slices move: one that takes all stands in their way"),
     Pass(unstack_projections, "before slices: a Gather of a part is none of rows"),
+    Pass(remove_unused, "before all that asks who reads a value"),
+    Pass(fold_factors, "before slices: a factor on many tokens and one on few are the same"),
     Pass(sink_slices, "before projections change their form"),
     Pass(separate_queries, "after slices stand right behind the parts of a projection"),
     Pass(sink_slices, "again: queries have a projection of their own now"),
+    Pass(remove_unused, "before rows: a value that nothing reads needs none"),
+    Pass(flatten_tokens, "last: the others know projections of tokens and of rows, not mixtures"),
 )
 """Passes before `PASSES`, over graphs of modules that no lowering prepared.
 

@@ -49,5 +49,8 @@ def _slice_gemm(graph: ir.Graph, gemm: ir.Node, number: int, rows: slice) -> ir.
     for value in filter(None, gemm.inputs[1:]):
         array = read_constant(value)
         if array is not None:
-            inputs.append(add_initializer(graph, f"{value.name}/part_{number}", array[rows]))
+            name = f"{value.name}/part_{number}"
+            if name in graph.initializers:  # several projections share this bias
+                name = f"{gemm.name}/{name}"
+            inputs.append(add_initializer(graph, name, array[rows]))
     return ir.node("Gemm", inputs, {"transB": 1}, name=f"{gemm.name}_part_{number}")
