@@ -9,9 +9,11 @@ import onnxruntime
 import own_modules
 import pytest
 import seed_vit
+import timm_models
 import torch
 from support import expect_error, mark_slow_except, run, run_json
 from torch import nn
+from transformers import SwinConfig, SwinForImageClassification
 
 import vit_export
 from vit_export.core.errors import RequestError
@@ -148,6 +150,54 @@ def test_a_known_vit_the_general_way_answers_as_the_preset_does(tmp_path):
     torch.manual_seed(0)
     module = seed_vit.ViT(**arguments, patch_size=8, n_classes=5)
     assert_answers_like(out, module)
+
+
+@pytest.mark.slow
+def test_what_code_prints_leaves_the_report_alone(tmp_path):
+    words = ("--module", f"{CODE}:Prints", "--out", tmp_path / "n.onnx", "--json", *SIZE)
+    done = run("onnx", *words)
+    assert json.loads(done.stdout)["path"] == str(tmp_path / "n.onnx")
+    assert "images (1, 3, 32, 32)" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_file_has_fewer_bits(tmp_path):
+    out = export(tmp_path, "Net", "--precision", "fp16", *SIZE)
+    types = {one.data_type for one in onnx.load(out).graph.initializer if len(one.dims) > 1}
+    assert types == {onnx.TensorProto.FLOAT16}
+
+
+@pytest.mark.slow
+def test_a_folder_of_transformers_is_its_own_class(tmp_path):
+    """Swin, which writes to itself under a tracer, and which no family reads."""
+    sizes = {"embed_dim": 12, "depths": [2, 1], "num_heads": [1, 2], "window_size": 4}
+    torch.manual_seed(0)
+    config = SwinConfig(image_size=32, patch_size=4, num_labels=5, **sizes)
+    module = SwinForImageClassification(config)
+    module.save_pretrained(tmp_path / "swin")
+    out = tmp_path / "n.onnx"
+    document = run_json("onnx", "--module", f"transformers:{tmp_path / 'swin'}", "--out", out)
+    assert document["verdict"]["reading"].startswith("the model of transformers 5")
+    with torch.no_grad():
+        expected = module.eval()(IMAGES).logits.numpy()
+    np.testing.assert_allclose(answer(out, IMAGES), expected, rtol=1e-4, atol=1e-5)
+    assert run_json("inspect", out)["labels"] == 5
+
+
+@pytest.mark.slow
+def test_a_name_of_timm_is_its_own_model(tmp_path):
+    """DINOv3: rotary positions, storage tokens, no bias of the keys."""
+    sizes = {"depth": 2, "embed_dim": 24, "num_heads": 2}
+    module = timm_models.create_model("vit_small_patch16_dinov3", num_classes=5, **sizes)
+    torch.save(module.state_dict(), tmp_path / "w.pth")
+    words = [word for name, value in sizes.items() for word in ("--set", f"{name}={value}")]
+    name = "timm:vit_small_patch16_dinov3.lvd1689m"
+    options = ("--weights", tmp_path / "w.pth", "--out", tmp_path / "n.onnx", *SIZE, *words)
+    text = expect_error("onnx", "--module", name, *options, exit_code=2)
+    assert "unexpected in it: head.weight, head.bias" in text  # the tag says: no classes
+    run("onnx", "--module", name, *options, "--set", "num_classes=5", "-q")
+    assert_answers_like(tmp_path / "n.onnx", module)
+    assert run_json("inspect", tmp_path / "n.onnx")["preprocessing"]["crop"] == [32, 32]
 
 
 FIXED = "it computes with the number of images as a constant at"

@@ -30,13 +30,14 @@ def export_command(backend: Backend) -> click.Command:
     )
     def command(*, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
         from vit_export import api
-        from vit_export.cli.render.output import show_failure, show_progress
+        from vit_export.cli.render.output import divert_prints, show_failure, show_progress
         from vit_export.cli.render.verdict import describe_verdict
         from vit_export.validation.verdict import RejectedError
 
         progress = show_progress(quiet=quiet)
         try:
-            result = api.build(backend.name, request.pop("model"), progress=progress, **request)
+            with divert_prints():
+                result = api.build(backend.name, request.pop("model"), progress=progress, **request)
         except RejectedError as error:
             report = describe_verdict(error.verdict, verbose=verbose)
             show_failure(() if as_json else report, error)

@@ -92,11 +92,18 @@ def validate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **req
     """Validate ARTIFACT against the answers it carries, or against eager PyTorch (--weights)."""
     from vit_export import api
     from vit_export.cli.render.emulation import describe_emulated
-    from vit_export.cli.render.output import show, show_failure, show_json, show_progress
+    from vit_export.cli.render.output import (
+        divert_prints,
+        show,
+        show_failure,
+        show_json,
+        show_progress,
+    )
     from vit_export.cli.render.verdict import describe_verdict
     from vit_export.validation.verdict import RejectedError
 
-    verdict = api.validate(artifact, progress=show_progress(quiet=quiet), **request)
+    with divert_prints():
+        verdict = api.validate(artifact, progress=show_progress(quiet=quiet), **request)
     report = chain(describe_verdict(verdict, verbose=verbose), describe_emulated(verdict))
     if not verdict.accepted:
         error = RejectedError(verdict, "export the model again; don't ship this file.")

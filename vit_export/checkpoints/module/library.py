@@ -68,6 +68,7 @@ def build_timm(
         unused=unused,
         image_shape=_read_shape(settings, arguments),
         classifies=bool(getattr(module, "num_classes", 0)),
+        reading=_describe_reading(library),
         preprocessing=_read_timm_preprocessing(settings, arguments),
     )
 
@@ -135,9 +136,14 @@ def build_transformers(
         weights_from=(weights or folder).name,
         unused=dict.fromkeys(judge.unexpected, f"{judge.name} does not have it"),
         image_shape=shape,
+        reading=_describe_reading(library),
         preprocessing=_read_processor(folder, shape),
         labels=labels,
     )
+
+
+def _describe_reading(library: Library) -> str:
+    return f"the model of {library.name} {library.version} is the reference"
 
 
 def _read_config_shape(config: Mapping[str, Any]) -> tuple[int, int, int] | None:

@@ -17,7 +17,6 @@ from vit_export.core.errors import RequestError
 from vit_export.model.model import Model, Provenance
 from vit_export.model.signature import Meaning, image_signature
 
-READING = "the module's own code is the reference"
 GIVE_SHAPE = "give --image-size HxW, or --input CxHxW for other channels than three."
 
 
@@ -95,7 +94,7 @@ def make_model(
         ),
         preprocessing=preprocessing,
         labels=labels,
-        reading=READING,
+        reading=source.reading,
     )
 
 

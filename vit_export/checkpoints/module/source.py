@@ -13,6 +13,8 @@ from vit_export.checkpoints.module.weights import load_weights
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.hash import hash_tensors
 
+READING = "the module's own code is the reference"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModuleSource:
@@ -28,6 +30,8 @@ class ModuleSource:
     """(C, H, W), if the origin records it."""
     classifies: bool = False
     """Whether the origin says that the answer is logits."""
+    reading: str = READING
+    """A phrase for reports: what the reference is."""
     preprocessing: Preprocessing | None = None
     labels: tuple[str, ...] = ()
 

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from importlib.util import find_spec
 from typing import Any, NoReturn, TextIO, TypeGuard
 
@@ -49,6 +49,11 @@ def show_error(error: VitExportError) -> None:
     text = make_printable(f"Error: {error.message}\nFix: {error.fix}", lines=True)
     with _until_reader_leaves(sys.stderr):
         click.echo(_encodable(text, sys.stderr), err=True)
+
+
+def divert_prints() -> AbstractContextManager[object]:
+    """Send what a user's own code prints to stderr while it is open: stdout is for reports."""
+    return redirect_stdout(sys.stderr)
 
 
 def show_progress(*, quiet: bool) -> Progress:
