@@ -6,11 +6,13 @@ import pytest
 from general_graphs import operators, run_graph
 
 from vit_export.graph.passes.flatten_tokens import flatten_tokens
+from vit_export.graph.passes.fold_batch_norms import fold_batch_norms
 from vit_export.graph.passes.fold_constants import fold_constants
 from vit_export.graph.passes.fold_factors import fold_factors
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.remove_full_slices import remove_full_slices
 from vit_export.graph.passes.remove_unused import remove_unused
+from vit_export.graph.passes.resolve_casts import resolve_casts
 from vit_export.graph.passes.separate_queries import separate_queries
 from vit_export.graph.passes.sink_slices import sink_slices
 from vit_export.graph.passes.split_projections import split_projections
@@ -27,10 +29,14 @@ WEIGHTS = {
         "scale": (8,),
         "bias": (8,),
         "half": (),
+        "kernel": (8, 8, 3),
+        "five": (5,),
         "row": (1, 1, 8),
         "tokens": (5, 8),
     }.items()
 }
+WEIGHTS["five"] = np.exp(WEIGHTS["five"])
+WEIGHTS["positive"] = np.exp(WEIGHTS["bias"])
 NUMBERS = {
     **{f"n{number}": np.array([number], np.int64) for number in (0, 1, 2, 3, 5, 8)},
     "end": np.array([2**63 - 1], np.int64),
@@ -208,7 +214,61 @@ FIRES["projections that share a bias"] = (
 )
 
 
+NORM = "scale, bias, bias, positive"
+FIRES |= {
+    "a batch norm behind a projection": (
+        fold_batch_norms,
+        f"r = Reshape(x, rows) a = MatMul(r, w) y = BatchNormalization(a, {NORM})",
+        {"Reshape": 1, "MatMul": 1, "Add": 1},
+    ),
+    "a batch norm behind tokens with a bias": (
+        fold_batch_norms,
+        (
+            "a = MatMul(x, w) b = Add(a, bias) r = Reshape(b, rows) "
+            f"c = BatchNormalization <epsilon = 0.1> (r, {NORM}) y = Reshape(c, joined)"
+        ),
+        {"Reshape": 2, "MatMul": 1, "Add": 1},
+    ),
+    "a batch norm behind a Gemm": (
+        fold_batch_norms,
+        (
+            "r = Reshape(x, rows) a = Gemm <transB = 1> (r, w) "
+            f"y = BatchNormalization <epsilon = 0.1> (a, {NORM})"
+        ),
+        {"Reshape": 1, "Gemm": 1},
+    ),
+    "a batch norm behind a convolution": (
+        fold_batch_norms,
+        (
+            "t = Transpose <perm = [0, 2, 1]> (x) a = Conv(t, kernel) "
+            f"y = BatchNormalization(a, {NORM})"
+        ),
+        {"Transpose": 1, "Conv": 1},
+    ),
+    "a batch norm behind a convolution with a bias": (
+        fold_batch_norms,
+        (
+            "t = Transpose <perm = [0, 2, 1]> (x) a = Conv(t, kernel, bias) "
+            f"y = BatchNormalization(a, {NORM})"
+        ),
+        {"Transpose": 1, "Conv": 1},
+    ),
+    "a cast to the same type": (resolve_casts, "a = CastLike(scale, x) y = Mul(x, a)", {"Mul": 1}),
+    "a cast to another type": (
+        resolve_casts,
+        "a = CastLike(n2, x) y = Mul(x, a)",
+        {"Cast": 1, "Mul": 1},
+    ),
+}
 STAY = {
+    "a batch norm of tokens": (
+        fold_batch_norms,
+        "a = MatMul(x, w) y = BatchNormalization(a, five, five, five, five)",
+    ),
+    "a batch norm of what others read": (
+        fold_batch_norms,
+        f"r = Reshape(x, rows) a = MatMul(r, w) b = BatchNormalization(a, {NORM}) y = Add(a, b)",
+    ),
     "positions of tokens": (flatten_tokens, "y = Add(x, tokens)"),
     "a norm over tokens and channels": (
         flatten_tokens,

@@ -99,12 +99,35 @@ def change_columns(
     replace_constant(graph, node, 1, weight)
     if projection.bias is None:
         return
-    bias = change(projection.bias)
+    _replace_bias(graph, projection, change(projection.bias))
+
+
+def _replace_bias(graph: ir.Graph, projection: Projection, bias: Array) -> None:
     if projection.add is None:
-        replace_constant(graph, node, 2, bias)
+        replace_constant(graph, projection.node, 2, bias)
     else:
-        index = 1 if projection.add.inputs[0] is node.outputs[0] else 0
+        index = 1 if projection.add.inputs[0] is projection.node.outputs[0] else 0
         replace_constant(graph, projection.add, index, bias)
+
+
+def add_bias(graph: ir.Graph, projection: Projection, bias: Array) -> None:
+    """Add `bias` behind a projection; to its own bias, if it has one."""
+    node = projection.node
+    if projection.bias is not None:
+        _replace_bias(graph, projection, projection.bias + bias)
+        return
+    constant = add_initializer(graph, f"{node.name}/bias", np.asarray(bias, np.float32))
+    if node.op_type == "Gemm":
+        node.resize_inputs(3)
+        node.replace_input_with(2, constant)
+        return
+    product = node.outputs[0]
+    add = ir.node("Add", [product, constant], name=f"{node.name}_Add")
+    output = add.outputs[0]
+    output.name, output.shape, output.type = f"{add.name}/out", product.shape, product.type
+    ir.convenience.replace_all_uses_with(product, output)
+    add.replace_input_with(0, product)
+    graph.insert_after(node, add)
 
 
 def add_projection(build: NodeBuilder, projection: Projection, columns: slice) -> ir.Value:

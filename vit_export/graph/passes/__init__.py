@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from vit_export.graph.passes.fix_reshapes import fix_reshapes
 from vit_export.graph.passes.flatten_tokens import flatten_tokens
+from vit_export.graph.passes.fold_batch_norms import fold_batch_norms
 from vit_export.graph.passes.fold_constants import fold_constants
 from vit_export.graph.passes.fold_factors import fold_factors
 from vit_export.graph.passes.fuse_attention import fuse_attention
@@ -17,6 +18,7 @@ from vit_export.graph.passes.merge_chains import merge_chains
 from vit_export.graph.passes.remove_full_slices import remove_full_slices
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.graph.passes.replace_einsum import replace_einsum
+from vit_export.graph.passes.resolve_casts import resolve_casts
 from vit_export.graph.passes.separate_queries import separate_queries
 from vit_export.graph.passes.share_initializers import share_initializers
 from vit_export.graph.passes.sink_slices import sink_slices
@@ -52,8 +54,10 @@ PASSES = (
 GENERAL_PASSES = (
     Pass(lift_constants, "first, as below"),
     Pass(fix_reshapes, "before shapes, as below"),
+    Pass(resolve_casts, "before constants: a CastLike hides one"),
     Pass(fold_constants, "before all that reads weights: they stand transposed in the graph"),
     Pass(infer_shapes, "before all that follows, which reads shapes"),
+    Pass(fold_batch_norms, "anywhere before rows: it reads convolutions and projections"),
     Pass(replace_einsum, "before all that looks for products: an Einsum hides them"),
     Pass(remove_full_slices, "before slices move: one that takes all stands in their way"),
     Pass(unstack_projections, "before slices: a Gather of a part is none of rows"),

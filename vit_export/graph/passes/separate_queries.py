@@ -26,7 +26,7 @@ def _separate(model: ir.Model, split: ir.Node) -> bool:
         return False
     if not any(_is_sliced(part) for part in split.outputs):
         return False
-    build = NodeBuilder(model, split, f"{projection.node.name}/parts")
+    build = NodeBuilder(model, projection.node)
     bounds = pairwise([0, *np.cumsum(sizes).tolist()])
     for part, (start, end) in zip(split.outputs, bounds, strict=True):
         value = add_projection(build, projection, slice(start, end))
