@@ -174,7 +174,7 @@ EXAMPLES = [
                 make_tensors(norm_before_blocks=True, projection=512, patch_bias=False)
             ),
         ),
-        "openai_clip.pth --heads 3 --activation quick_gelu",
+        "openai_clip.pth --heads 3 --activation quick_gelu --pool token",
     ),
     Example(
         "original DINOv2 with registers",

@@ -11,11 +11,11 @@ from docs_regions import Region
 
 from vit_export.checkpoints.assumptions import KEYS
 from vit_export.checkpoints.families import FAMILIES
-from vit_export.checkpoints.families.base import Family
+from vit_export.checkpoints.families.base import Family, Question
 
 CHOICES = {"pool": "pool", "mlp": "activation", "norm_eps": "epsilon"}
 """Facts that no tensor shows, as fields of VitSpec, with their words in the table."""
-OPTIONS = {"heads": "--heads", "mlp": "--activation", "block": "--arch", "norm_eps": "--norm-eps"}
+OPTIONS = {"heads": "--heads", "mlp": "--activation", "block": "--arch", "pool": "--pool"}
 POOL_OF_TENSORS = "the pool that norms and tokens suggest"
 
 
@@ -27,13 +27,20 @@ def list_questions(family: Family) -> list[str]:
     asked = [OPTIONS[name] for name in ("heads", "mlp") if name not in settled]
     return [
         *(f"`{option}`" for option in asked),
-        *(f"`{OPTIONS[one.field]}` where it has {one.when}" for one in family.questions),
+        *(_describe(one) for one in family.questions),
     ]
+
+
+def _describe(question: Question) -> str:
+    option = f"`{OPTIONS[question.field]}`"
+    return f"{option} where it has {question.when}" if question.when else option
 
 
 def list_assumptions(family: Family) -> list[str]:
     """Return what is assumed of a bare file of a family."""
-    conventions = {n: v for n, v in family.conventions.items() if n not in family.fixed}
+    asked = {one.field for one in family.questions if not one.when}
+    settled = family.fixed | asked
+    conventions = {n: v for n, v in family.conventions.items() if n not in settled}
     known = [
         f"{word} `{str(conventions[name]).replace('e-0', 'e-')}`"
         for name, word in CHOICES.items()

@@ -14,6 +14,7 @@ from lora_adapters import FOLDER as LORA
 from lora_adapters import SIZES as LORA_SIZES
 from reading_cases import draw
 from safetensors.torch import save_file
+from test_open_clip import Tower, write_folder
 from timm_models import QuickGELU, SwiGLUPacked, VisionTransformer, create_model, save_for_hf
 from torch import nn
 
@@ -203,6 +204,26 @@ def _arch(folder: Path) -> tuple[nn.Module, Request]:
     return model, {"--weights": folder / "w.pth", "--arch": arch}
 
 
+def _open_clip(folder: Path, **steps: Any) -> tuple[nn.Module, Request]:
+    """A folder of OpenCLIP whose preprocessing has other settings."""
+    tower = draw(Tower())
+    write_folder(folder, tower, {})
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"preprocess_cfg": {**config["preprocess_cfg"], **steps}}))
+    return tower, {"--weights": folder}
+
+
+def _projected_trunk(folder: Path) -> tuple[nn.Module, Request]:
+    """A tower of timm in a folder of OpenCLIP, with a projection behind it."""
+    name = "vit_base_patch16_siglip_224"
+    tower, trunk = nn.Module(), create_model(name, depth=1, img_size=32, num_classes=0)
+    tower.visual = nn.ModuleDict({"trunk": trunk, "head": nn.Linear(768, 10, bias=False)})
+    vision = {"timm_model_name": name, "timm_pool": "map", "timm_proj": "linear"}
+    write_folder(folder, draw(tower), vision)
+    return trunk, {"--weights": folder}
+
+
 CLIP = {"pre_norm": True, "act_layer": QuickGELU, "norm_layer": nn.LayerNorm}
 SITUATIONS = (
     Situation(
@@ -279,7 +300,7 @@ SITUATIONS = (
     Situation(
         name="an image processor that does not scale",
         make=_processor(do_rescale=False),
-        knows=STEPS,
+        knows=STEPS | {"--resize": "32"},
         names=("--mean", "--std", "--resize"),
     ),
     Situation(
@@ -310,7 +331,7 @@ SITUATIONS = (
     ),
     Situation(
         name="a crop of another size",
-        make=partial(_timm, given=HEADS | {"--crop": "32"}),
+        make=partial(_hugging_face, given={"--crop": "32"}, files={}),
         knows={"--image-size": "32", "--crop": "16"},
         names=("--image-size",),
     ),
@@ -319,6 +340,29 @@ SITUATIONS = (
         make=partial(_timm, given=HEADS | {"--resize": "5000"}),
         knows={"--resize": "24", "--crop": ("0.875", "16")},
         names=("--resize",),
+    ),
+    Situation(
+        name="a resize of open_clip alone",
+        make=partial(_open_clip, resize_mode="longest"),
+        knows=STEPS,
+        names=("--mean", "--std", "--resize"),
+    ),
+    Situation(
+        name="a projection behind a tower of timm",
+        make=_projected_trunk,
+        knows={"--prefix": "visual.trunk."},
+        names=("--prefix",),
+    ),
+    Situation(
+        name="a norm behind the pool of timm",
+        make=partial(
+            _timm,
+            given=HEADS | {"--pool": "patch_mean_norm"},
+            global_pool="avg",
+            fc_norm=False,
+        ),
+        knows={"--pool": "patch_mean"},
+        names=("--pool",),
     ),
     Situation(name="a preset of other sizes", make=_preset, knows=HEADS, names=("--model",)),
     Situation(

@@ -5,6 +5,7 @@ Some have names like those of a ViT. Each has to be refused, or to be read right
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import transformers
@@ -116,7 +117,7 @@ def build_alike(name: str) -> Example | None:
         kind = getattr(transformers, name)
         default = kind.config_class()
         sizes = {k: v for k, v in (SMALL | MLP | CLASSES).items() if hasattr(default, k)}
-        config = kind.config_class(**sizes)
+        config = kind.config_class(**sizes, attn_implementation="eager")
         with torch.device("meta"):
             if sum(p.numel() for p in kind(config).parameters()) > LARGEST:
                 return None
@@ -131,11 +132,17 @@ def build_alike(name: str) -> Example | None:
         answer=answer_alike,
         truth={
             "heads": getattr(config, "num_attention_heads", 3),
-            "activation": ACTIVATIONS.get(getattr(config, "hidden_act", ""), "gelu"),
+            "activation": read_activation(config),
             "norm_eps": getattr(config, "layer_norm_eps", 1e-5),
             "arch": f"transformers:{name}",
         },
     )
+
+
+def read_activation(config: Any) -> str:
+    """The name of an activation as `--activation` has it."""
+    name = getattr(config, "hidden_act", "gelu")
+    return ACTIVATIONS.get(name, name)
 
 
 def answer_alike(module: nn.Module, images: Tensor) -> Answers:

@@ -263,12 +263,12 @@ def answer(module: nn.Module, images: Tensor) -> Answers:
 
 
 def run_base(module: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The tokens and the pooled vectors of the model within."""
+    """The tokens and the pooled vectors of the model within; a backbone has its tokens inside."""
     inner = getattr(module, "vision_model", getattr(module, module.base_model_prefix, module))
     answers = inner(pixel_values=images, output_hidden_states=True)
     tokens = getattr(answers, "last_hidden_state", None)
     if tokens is None:
-        tokens = answers.hidden_states[-1]
+        tokens = inner.layernorm(answers.hidden_states[-1])
     pooled = getattr(answers, "pooler_output", None)
     return tokens, [] if pooled is None else [pooled]
 
@@ -277,7 +277,8 @@ def run_whole(module: nn.Module, images: Tensor) -> list[Tensor]:
     """The answer of a model with a projection or with two classifiers; empty for the others."""
     if hasattr(module, "get_image_features"):
         features = module.get_image_features(pixel_values=images)
-        return [getattr(features, "pooler_output", features)]
+        pooled = getattr(features, "pooler_output", features)
+        return [] if pooled is None else [pooled]
     answers = module(pixel_values=images)
     names = ("logits", "image_embeds")
     return [answers[name] for name in names if isinstance(answers.get(name), Tensor)]

@@ -362,7 +362,10 @@ def test_openai_clip(tmp_path):
     text = {"logit_scale": torch.ones(()), "transformer.resblocks.0.ln_1.bias": torch.ones(9)}
     original |= text
     torch.save(original, tmp_path / "clip.pt")
-    loaded = load(weights=tmp_path / "clip.pt", hints=CheckpointHints(heads=3, activation="gelu"))
+    loaded = load(
+        weights=tmp_path / "clip.pt",
+        hints=CheckpointHints(heads=3, activation="gelu", pool="token"),
+    )
     assert loaded.provenance.unused.keys() == text.keys()
     assert_answers(loaded, theirs(IMAGES).image_embeds)
 

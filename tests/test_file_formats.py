@@ -163,7 +163,7 @@ def test_openai_s_own_file_of_clip(tmp_path):
     half = {name: tensor.half() for name, tensor in as_openai(vit.state_dict()).items()}
     text = {"token_embedding.weight": torch.ones(4, 3), "logit_scale": torch.ones(())}
     write_program(tmp_path / "ViT-B-16.pt", half | text)
-    hints = CheckpointHints(heads=3, activation="quick_gelu", trained_size="16x24")
+    hints = CheckpointHints(heads=3, activation="quick_gelu", pool="token", trained_size="16x24")
     loaded = load(weights=tmp_path / "ViT-B-16.pt", hints=hints)
     assert loaded.provenance.weights_from == "ViT-B-16.pt, float16 widened"
     assert loaded.provenance.unused.keys() == text.keys()

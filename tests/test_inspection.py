@@ -71,17 +71,25 @@ def test_the_summary_of_a_checkpoint(tmp_path, timm_state):
         "w",
         sum(t.numel() for t in timm_state.values()),
     )
-    larger = summary(weights=path, heads=3, image_size="32")
-    assert larger.token_parameters == report["token_parameters"] + 12 * 24
     assert "don't show heads" in expect_error("summary", "--weights", path, exit_code=2)
     assert "no checkpoint for --heads" in expect_error("summary", "--heads", "3", exit_code=2)
+
+
+def test_the_summary_of_another_image_size(tmp_path):
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3}
+    ViTForImageClassification(ViTConfig(**sizes, image_size=16, patch_size=8)).save_pretrained(
+        tmp_path
+    )
+    trained, larger = summary(weights=tmp_path), summary(weights=tmp_path, image_size="32")
+    assert larger.token_parameters == trained.token_parameters + 12 * 24
 
 
 def test_unused_tensors_are_listed_with_their_reason(tmp_path):
     vit = random_vit(tiny_spec(classes=None, projection=7, norm_before_blocks=True), 0)
     text = {f"transformer.resblocks.{i}.ln_1.bias": torch.zeros(3) for i in range(9)}
     torch.save(as_openai(vit.state_dict()) | text, tmp_path / "clip.pt")
-    hints = ["--heads", "3", "--activation", "quick_gelu", "--trained-size", "16x24"]
+    shown = ("--heads", "3", "--trained-size", "16x24")
+    hints = [*shown, "--activation", "quick_gelu", "--pool", "token"]
     lines = run("inspect", tmp_path / "clip.pt", *hints).stdout.splitlines()
     (unused,) = [line for line in lines if line.startswith("unused:")]
     assert "ln_1.bias, … (9): it belongs to the text tower" in unused

@@ -134,11 +134,13 @@ def test_a_folder_of_open_clip(tmp_path, name):
     [({"pool": "avg"}, "patch_mean"), ({"pool": "avg", "late": True}, "patch_mean_norm")],
 )
 def test_a_bare_file_is_told_by_options(tmp_path, arguments, pool):
-    """The pool stands as assumed until it is given."""
+    """The pool is asked for, since no tensor shows it."""
     tower = randomize(Tower(**arguments))
     torch.save(tower.state_dict(), tmp_path / "oc.pt")
     hints = {"heads": HEADS, "activation": "gelu"}
-    assert load(weights=tmp_path / "oc.pt", hints=CheckpointHints(**hints)).assumed["pool"]
+    with pytest.raises(RequestError, match="don't show pool") as refusal:
+        load(weights=tmp_path / "oc.pt", hints=CheckpointHints(**hints))
+    assert f"|{pool}" in refusal.value.fix
     loaded = load(weights=tmp_path / "oc.pt", hints=CheckpointHints(**hints, pool=pool))
     assert "pool" not in loaded.assumed
     torch.testing.assert_close(loaded.vit(IMAGES), tower(IMAGES), rtol=1e-4, atol=3e-5)

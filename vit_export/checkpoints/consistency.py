@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vit_export.checkpoints.formats import INCOMPLETE
 from vit_export.checkpoints.hints import OPTIONS
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.spec import VitSpec
@@ -25,15 +26,22 @@ CLASSIFIER = "head.classifier"
 
 def check_model_type(config: Mapping[str, Any], family: "Family", path: Path) -> None:
     """Raise RequestError if the config.json beside `path` names a model of another family."""
+    from vit_export.checkpoints.families import FAMILIES
+
     inner = config.get("vision_config")
     types = [one.get("model_type") for one in (config, inner) if isinstance(one, Mapping)]
     known = [one for one in types if one is not None]
-    if known and not any(one in family.model_types for one in known):
-        message = f"The config.json of {path} describes a {known[0]!r}, "
+    if not known or any(one in family.model_types for one in known):
+        return
+    description = f"The config.json of {path} describes a {known[0]!r}"
+    if any(one in other.model_types for one in known for other in FAMILIES):
         raise RequestError(
-            f"{message}the weights are {family.name}.",
+            f"{description}, the weights are {family.name}.",
             "put their own config.json beside the weights, or move the weights to another folder.",
         )
+    message = f"{description}, which is not supported yet; the weights have names of {family.name}."
+    fix = "export another model; or move the weights to another folder if that file is not theirs."
+    raise RequestError(message, fix)
 
 
 def check_complete(
@@ -60,8 +68,7 @@ def check_complete(
     if missing:
         listing = ", ".join(original_name(_first_alternative(one)) for one in missing)
         message = f"{where}: every model of this family has {listing}."
-        fix = "give the whole checkpoint if tensors were lost; a model without them is another."
-        raise RequestError(message, fix)
+        raise RequestError(message, INCOMPLETE)
 
 
 def _first_alternative(pattern: str) -> str:

@@ -9,6 +9,8 @@ from vit_export.core.errors import RequestError
 
 HEAD_BYTES = 512
 GIVE_CHECKPOINT = "give the checkpoint that the file was built from."
+INCOMPLETE = "export another model, or save all tensors of this one if the file has only some."
+"""The fix where a tensor of the family is not there: the model is another, or was saved in part."""
 GIVE_PYTORCH = "give the PyTorch weights of the same model, as safetensors or from torch.save"
 
 

@@ -106,7 +106,7 @@ def _make_provenance(
 
 def _fix_misfit(hints: Mapping[str, Any]) -> str:
     options = " and ".join(OPTIONS[name] for name in hints)
-    fix = "give a whole checkpoint of this family, without tensors of other models"
+    fix = "export another model, or save all tensors of this one and none of others"
     return f"{fix}; or leave {options} out." if options else f"{fix}."
 
 

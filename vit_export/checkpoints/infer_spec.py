@@ -13,6 +13,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from vit_export.checkpoints.families.base import Facts
+from vit_export.checkpoints.formats import INCOMPLETE
 from vit_export.checkpoints.infer_positions import infer_positions
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.choices import Mlp
@@ -26,7 +27,7 @@ UNRECORDED_FIELDS = {
     "norm_eps": "--norm-eps X",
     "qkv_layout": None,
     "attention_scale": None,
-    "pool": "--pool token|mean|patch_mean|token_patch_mean",
+    "pool": "--pool token|mean|patch_mean|patch_mean_norm|token_patch_mean",
 }
 """Fields that no tensor shows, each with the option that sets it; None if only a preset does."""
 POSITIONS = "embedding.positions"
@@ -68,7 +69,7 @@ def infer_spec(
     if facts.get("projects"):
         known |= {"projection": sizes["projection"] or sizes["classes"], "classes": None}
     known["heads"] = _find_heads(facts.get("heads"), sizes["width"])
-    known["pool"] = facts.get("pool") or _infer_pool(known)
+    known["pool"] = facts["pool"] if "pool" in facts else _infer_pool(known)
     if _takes_two_vectors(tensors, sizes["width"]):
         known["pool"] = "token_patch_mean"
     if _is_gated(tensors):
@@ -137,8 +138,7 @@ def infer_sizes(tensors: Tensors, where: str, original_name: Callable[[str], str
             message = f"{where}: {original_name(name)} is missing or has no {axes} axes"
             if name == POSITIONS:
                 message += "; rotary and relative positions are not supported yet"
-            fix = "give the whole checkpoint if tensors were lost; else export another model."
-            raise RequestError(f"{message}.", fix)
+            raise RequestError(f"{message}.", INCOMPLETE)
     width, channels, patch, _ = tensors["embedding.projection.weight"].shape
     classifier = tensors.get("head.classifier.weight")
     rows = None if classifier is None else _count_rows(classifier)
@@ -162,7 +162,7 @@ def _infer_depth(tensors: Tensors, where: str) -> int:
     if len(numbers) < depth:
         gap = next(number for number in range(depth) if number not in numbers)
         message = f"{where}: block {gap} is missing, and block {depth - 1} is there."
-        raise RequestError(message, "give a whole checkpoint.")
+        raise RequestError(message, INCOMPLETE)
     return depth
 
 

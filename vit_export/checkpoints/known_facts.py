@@ -44,12 +44,15 @@ class KnownFacts:
 
     @property
     def merged(self) -> "Facts":
-        """The facts of all sources; the conventions of a family override a preset."""
+        """The facts of all sources; the conventions of a family override a preset.
+
+        A fact that is asked for is None unless a preset, a config.json or an option gives it.
+        """
         names = INVISIBLE if self.family.conventions else CONVENTIONS
         preset = {name: getattr(self.preset.spec, name) for name in names} if self.preset else {}
         asked = {one.field for one in self.family.questions if one.applies(self.shown)}
         conventions = {n: v for n, v in self.family.conventions.items() if n not in asked}
-        return preset | conventions | self.recorded
+        return dict.fromkeys(asked) | preset | conventions | self.recorded
 
     def check_block(self, where: str) -> None:
         """Raise RequestError if published models with these parts have blocks of several kinds."""

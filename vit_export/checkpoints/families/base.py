@@ -36,9 +36,9 @@ class Question:
 
     field: str
     """A field of VitSpec, or `block`."""
-    when: str
-    """The parts of these models, in words."""
-    applies: Callable[[Facts], bool]
+    when: str = ""
+    """The parts of these models, in words; empty if the question is about every model."""
+    applies: Callable[[Facts], bool] = lambda _: True
     """Whether the fields of VitSpec that tensors show are those of such a model."""
 
 

@@ -2,13 +2,14 @@
 
 Conventions from OpenAI's clip/model.py: LayerNorm epsilon 1e-5 (nn.LayerNorm), norm before the
 blocks, class token, projection without bias. OpenAI's weights use QuickGELU, most of OpenCLIP's the
-plain GELU. No tensor shows which, so that the user has to say it unless a config.json does.
+plain GELU. OpenCLIP's towers pool the class token or the patches, and the final norm stands before
+or behind that. No tensor shows which, so that the user has to say it unless a config.json does.
 """
 
 from dataclasses import replace
 
 from vit_export.checkpoints.families import open_clip_config
-from vit_export.checkpoints.families.base import Facts, Family
+from vit_export.checkpoints.families.base import Facts, Family, Question
 from vit_export.checkpoints.families.hf_config import (
     CLIP_TOWERS,
     CLIP_TYPES,
@@ -61,6 +62,7 @@ OPENAI = Family(
     head_has_bias=False,
     model_types=MODEL_TYPES,
     conventions=CONVENTIONS | {"projects": True},
+    questions=(Question(field="pool"),),  # CLIPA averages the patches, in front of the norm
     config_facts=open_clip_config.read_facts,
     config_preprocessing=open_clip_config.read_preprocessing,
     preprocessing=TIMM_CLIP.preprocessing,

@@ -101,9 +101,10 @@ def _translate_hints(hints: CheckpointHints) -> dict[str, Any]:
 def _find_size(model: Any, tensors: Mapping[str, Tensor]) -> tuple[int, int] | None:
     """Return the square image size that the number of positions shows, if it is not the model's."""
     positions, own = tensors.get("pos_embed"), getattr(model, "pos_embed", None)
-    if positions is None or own is None or positions.shape == own.shape:
+    patches = getattr(getattr(model, "patch_embed", None), "num_patches", None)
+    if positions is None or own is None or patches is None or positions.shape == own.shape:
         return None
-    prefix = own.shape[1] - model.patch_embed.num_patches
+    prefix = own.shape[1] - patches
     count = positions.shape[-2] - prefix
     side = isqrt(max(count, 0))
     if side**2 != count:
