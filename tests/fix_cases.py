@@ -344,7 +344,7 @@ SITUATIONS = (
     Situation(
         name="a resize of open_clip alone",
         make=partial(_open_clip, resize_mode="longest"),
-        knows=STEPS,
+        knows=STEPS | {"--resize": "32"},
         names=("--mean", "--std", "--resize"),
     ),
     Situation(
