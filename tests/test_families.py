@@ -257,7 +257,7 @@ def test_timm_siglip(tmp_path):
 
 def test_what_is_not_built_is_refused_by_name():
     model = VisionTransformer(**TIMM_SIZES, num_classes=0, qk_norm=True)
-    with pytest.raises(RequestError, match="query and key norms of timm"):
+    with pytest.raises(RequestError, match="timm vision_transformer with query and key norms"):
         load(model)
 
 

@@ -87,7 +87,7 @@ def check_supported(family: Family, name: str) -> None:
     part = _look_up(family.unsupported, name)
     if part is not None:
         raise RequestError(
-            f"{name}: {part} of {family.name} is not supported yet.", "export another model."
+            f"{name}: {family.name} with {part} is not supported yet.", "export another model."
         )
 
 
