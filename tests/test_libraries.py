@@ -268,3 +268,13 @@ def test_a_library_that_does_not_import_counts_as_absent(tmp_path, monkeypatch):
     assert broken.fix == "pip install no_such_package_at_all"
     assert "operator nms" in base.import_named("failing_library", "failing").reason
     assert base.import_named("absent_library", "absent").fix == "pip install absent"
+
+
+def test_an_answer_that_needs_a_missing_tensor_is_no_number():
+    """Initial values may be neutral, and would then confirm a reading that lacks a part."""
+    module = nn.Linear(2, 3)
+    missing, unexpected = base.load_tensors(
+        module, {"weight": torch.ones(3, 2), "gamma": torch.ones(2)}, "it"
+    )
+    assert (missing, unexpected) == (("bias",), ("gamma",))
+    assert module(torch.ones(1, 2)).isnan().all()
