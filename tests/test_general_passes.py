@@ -9,6 +9,7 @@ from vit_export.graph.passes.flatten_tokens import flatten_tokens
 from vit_export.graph.passes.fold_batch_norms import fold_batch_norms
 from vit_export.graph.passes.fold_constants import fold_constants
 from vit_export.graph.passes.fold_factors import fold_factors
+from vit_export.graph.passes.fuse_attention import fuse_attention
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.remove_full_slices import remove_full_slices
 from vit_export.graph.passes.remove_unused import remove_unused
@@ -31,6 +32,10 @@ WEIGHTS = {
         "half": (),
         "kernel": (8, 8, 3),
         "five": (5,),
+        "grid": (5, 5),
+        "grids": (2, 5, 5),
+        "grids4": (1, 2, 5, 5),
+        "columns": (2, 1, 5),
         "row": (1, 1, 8),
         "tokens": (5, 8),
     }.items()
@@ -49,6 +54,12 @@ NUMBERS = {
     "between": np.array([-1, 5, 2, 3, 4], np.int64),
     "interleaved": np.array([-1, 5, 2, 4, 3], np.int64),
     "moved": np.array([-1, 8, 5], np.int64),
+    "windows": np.array([-1, 1, 5, 3, 2, 4], np.int64),
+    "merged": np.array([3, -1, 5, 4], np.int64),
+    "n4": np.array([4], np.int64),
+    "halves": np.array([-1, 5, 2, 2], np.int64),
+    "one_image": np.array([1, 5, 2, 4], np.int64),
+    "flat": np.array([-1], np.int64),
     "rows": np.array([-1, 8], np.int64),
     "fours": np.array([4, 4], np.int64),
     "turned": np.array([5, -1, 8], np.int64),
@@ -374,6 +385,86 @@ def test_a_stack_is_taken_apart(order, parts):
     expected = run_graph(original, x=X)
     np.testing.assert_allclose(run_graph(model, x=X), expected, rtol=1e-5, atol=1e-5)
     assert unstack_projections(model) == 0
+
+
+def attention(bias):
+    return (
+        "r = Reshape(x, rows) a = Reshape(r, heads) q = Transpose <perm = [0, 2, 1, 3]> (a) "
+        "k = Transpose <perm = [0, 2, 3, 1]> (a) s = MatMul(q, k) "
+        f"p = Add({bias}) m = Softmax <axis = -1> (p) n = MatMul(m, q) "
+        "t = Transpose <perm = [0, 2, 1, 3]> (n) y = Reshape(t, joined)"
+    )
+
+
+@pytest.mark.parametrize("bias", ["s, grid", "grid, s", "s, grids", "s, grids4"])
+def test_attention_with_a_constant_bias_is_fused(bias):
+    model, original = graph(attention(bias)), graph(attention(bias))
+    assert fuse_attention(model) == 1
+    remove_unused(model)
+    counts = operators(model)
+    assert (counts["MultiHeadAttention"], counts["Softmax"], counts["Add"]) == (1, 0, 0)
+    expected = run_graph(original, x=X)
+    np.testing.assert_allclose(run_graph(model, x=X), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", ["s, five", "s, s", "s, columns"])
+def test_attention_with_another_bias_stays(bias):
+    assert fuse_attention(graph(attention(bias))) == 0
+
+
+def test_two_attentions_of_one_module_are_fused():
+    body = attention("s, grid").replace("y = Reshape(t, joined)", "z = Reshape(t, joined)")
+    body += " b = Transpose <perm = [0, 2, 3, 1]> (a) c = MatMul(q, b) d = Softmax(c) "
+    body += "e = MatMul(d, q) f = Transpose <perm = [0, 2, 1, 3]> (e) g = Reshape(f, joined) "
+    body += "y = Add(z, g)"
+    model, original = graph(body), graph(body)
+    assert fuse_attention(model) == 2
+    remove_unused(model)
+    expected = run_graph(original, x=X)
+    np.testing.assert_allclose(run_graph(model, x=X), expected, rtol=1e-5, atol=1e-5)
+
+
+OTHER_VALUES = {
+    "fewer channels in values": (
+        "u = Slice(x, n0, n4, n2) v4 = Reshape(u, halves) v = Transpose <perm = [0, 2, 1, 3]> (v4)"
+    ),
+    "queries of all images": (
+        "w5 = Reshape(tokens, one_image) v = Transpose <perm = [0, 2, 1, 3]> (w5)"
+    ),
+}
+
+
+@pytest.mark.parametrize("values", OTHER_VALUES.values(), ids=OTHER_VALUES.keys())
+def test_an_attention_that_the_runtime_lacks_stays(values):
+    body = attention("s, grid").replace("n = MatMul(m, q)", f"{values} n = MatMul(m, v)")
+    model = graph(body.replace("joined)", "flat)"))
+    assert fuse_attention(model) == 0
+
+
+WINDOWS = "q = Gather(f, one) y = Softmax <axis = 1> (q)"
+MERGED = (
+    "g = Reshape(f, merged) q, k, v = Split <num_outputs = 3> (g) z = Squeeze(k, n0) y = Neg(z)"
+)
+
+
+@pytest.mark.parametrize(
+    ("shape", "perm", "rest"),
+    [("windows", (3, 0, 4, 2, 1, 5), WINDOWS), ("stacked", (2, 0, 3, 1, 4), MERGED)],
+    ids=["tokens are split into windows", "heads are joined with the batch"],
+)
+def test_a_stack_of_other_tokens_is_taken_apart(shape, perm, rest):
+    body = f"{Q3} r = Reshape(p, {shape}) f = Transpose <perm = {list(perm)}> (r) {rest}"
+    model, original = graph(body), graph(body)
+    if shape == "stacked":
+        names = {value.name: value for node in model.graph for value in node.outputs}
+        for name in "gqkv":
+            names[name].shape = ir.Shape([3 if name == "g" else 1, "2*batch", 5, 4])
+        names["z"].shape = names["y"].shape = ir.Shape(["2*batch", 5, 4])
+    assert unstack_projections(model) == 1
+    remove_unused(model)
+    assert (operators(model)["Split"], operators(model)["Gather"]) == (1, 0)
+    expected = run_graph(original, x=X)
+    np.testing.assert_allclose(run_graph(model, x=X), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,12 @@ from vit_export.graph.builder import (
     read_constant,
     read_permutation,
 )
+from vit_export.graph.shapes import read_shape
 
 GEMM_INPUTS = 3
 """Number of inputs of a Gemm with a bias."""
+SCORE_AXES = 4
+"""Number of axes of attention's scores."""
 SWAP_HEADS = (0, 2, 1, 3)
 """(B, N, h, d) to (B, h, N, d), and back."""
 TRANSPOSE_KEYS = (0, 2, 3, 1)
@@ -45,7 +48,7 @@ class Linear:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Attention:
-    """softmax(q kᵀ) v without a mask; the scale is part of q."""
+    """softmax(q kᵀ + bias) v; the scale is part of q."""
 
     inputs: tuple[ir.Value, ir.Value, ir.Value]
     """Queries, keys and values before the split into heads, each (B·N, D)."""
@@ -63,6 +66,8 @@ class Attention:
     """softmax(...) v."""
     output_transpose: ir.Node
     """The Transpose behind `value_matmul`, to (B, N, h, d)."""
+    bias: npt.NDArray[np.float32] | None = None
+    """Constant that the scores get: (1, h or 1, N, N)."""
 
 
 def find_linears(graph: ir.Graph) -> list[Linear]:
@@ -87,7 +92,9 @@ def _match_linear(node: ir.Node) -> Linear | None:
 
 
 def _match_attention(softmax: ir.Node) -> Attention | None:
-    scores, values = find_input(softmax, "MatMul"), find_reader(softmax, "MatMul")
+    add = find_input(softmax, "Add")
+    scores, bias = _match_biased(add) if add is not None else (find_input(softmax, "MatMul"), None)
+    values = find_reader(softmax, "MatMul")
     output = find_reader(values, "Transpose")
     if scores is None or values is None or output is None:
         return None
@@ -96,9 +103,13 @@ def _match_attention(softmax: ir.Node) -> Attention | None:
     q = _match_head_split(scores.inputs[0], SWAP_HEADS)
     k = _match_head_split(scores.inputs[1], TRANSPOSE_KEYS)
     v = _match_head_split(values.inputs[1], SWAP_HEADS)
-    if q is None or k is None or v is None:
+    if q is None or k is None or v is None or not _fit_together(q[1], k[1], v[1]):
+        return None
+    if not _share_batch(*scores.inputs, values.inputs[1]):
         return None
     _, query_tokens, heads, channels = q[1]
+    if bias is not None and not _fits_scores(bias, (heads, query_tokens, k[1][1])):
+        return None
     return Attention(
         inputs=(q[0], k[0], v[0]),
         query_tokens=query_tokens,
@@ -108,7 +119,35 @@ def _match_attention(softmax: ir.Node) -> Attention | None:
         score_matmul=scores,
         value_matmul=values,
         output_transpose=output,
+        bias=bias,
     )
+
+
+def _fit_together(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> bool:
+    """Whether heads and channels are the same, and each key has a value: (-1, N, h, d)."""
+    return k == v and q[2:] == k[2:] and min(*q[1:], *k[1:]) > 0
+
+
+def _share_batch(*values: ir.Value | None) -> bool:
+    """Whether no value is broadcast over the images of another."""
+    shapes = [read_shape(value) for value in values]
+    return len({str(shape[0]) for shape in shapes if shape is not None}) == 1
+
+
+def _match_biased(add: ir.Node) -> tuple[ir.Node | None, npt.NDArray[np.float32] | None]:
+    """Return the MatMul and the constant with four axes that `add` adds, or None without both."""
+    for value, other in (add.inputs, reversed(add.inputs)):
+        scores, bias = find_producer(value, "MatMul"), read_constant(other)
+        if scores is not None and bias is not None and bias.ndim <= SCORE_AXES:
+            return scores, bias.reshape(*[1] * (SCORE_AXES - bias.ndim), *bias.shape)
+    return None, None
+
+
+def _fits_scores(bias: npt.NDArray[np.float32], scores: tuple[int, int, int]) -> bool:
+    """Whether a bias has the shape of scores, with one or all heads and for all images."""
+    heads, *tokens = scores
+    first, second, *rest = bias.shape
+    return first == 1 and second in {1, heads} and rest == tokens
 
 
 def _match_head_split(

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from vit_export.graph.builder import NodeBuilder, find_input, read_permutation
+from vit_export.graph.builder import NodeBuilder, find_input, find_reader, read_permutation
 from vit_export.graph.projections import (
     Array,
     change_columns,
     find_projection,
     has_one_reader,
 )
-from vit_export.graph.shapes import Dimensions, read_shape, reshape_target
+from vit_export.graph.shapes import Dimension, Dimensions, read_shape, reshape_target
 from vit_export.graph.slices import read_cut
 
-MOST_PARTS = 4
-"""Largest number of parts that are taken for queries, keys, values and a gate."""
+FEWEST_PARTS, MOST_PARTS = 2, 4
+"""How many parts are taken for queries, keys, values and a gate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +35,10 @@ class Stack:
     """Axis of the parts in `shape`."""
     parts: int
 
-    @property
-    def first(self) -> int:
-        """The first axis in `shape` that comes from the last axis of `source`."""
-        return len(self.source) - 1
+    first: int
+    """The first axis in `shape` that comes from the last axis of `source`."""
+    joined: Dimensions | None
+    """Shape of all parts behind a Reshape that follows, or None without one."""
 
     @property
     def part_shape(self) -> Dimensions:
@@ -66,6 +66,8 @@ def _unstack(model: ir.Model, transpose: ir.Node) -> bool:
     picks = list(_find_picks(stack)) if stack is not None else []
     if stack is None or not picks or reshape_target(stack.part_shape) is None:
         return False
+    if stack.joined is not None and reshape_target(stack.joined[1:]) is None:
+        return False
     value = stack.reshape.inputs[0]
     if stack.axis != stack.first:
         projection = find_projection(value)
@@ -84,21 +86,38 @@ def _match_stack(transpose: ir.Node) -> Stack | None:
     source, shape = read_shape(reshape.inputs[0]), read_shape(reshape.outputs[0])
     if source is None or shape is None:
         return None
-    first, axis = len(source) - 1, axes[0]
-    parts, inner = shape[axis], [one for one in shape[first:] if isinstance(one, int)]
-    if not isinstance(parts, int) or not 2 <= parts <= MOST_PARTS or axis < first:  # noqa: PLR2004
+    axis, parts, first = axes[0], shape[axes[0]], _find_first(shape, source[-1])
+    if not isinstance(parts, int) or not FEWEST_PARTS <= parts <= MOST_PARTS:
         return None
-    if shape[:first] != source[:-1] or math.prod(inner) != source[-1]:
+    if first is None or axis < first:
         return None
-    if len(inner) != len(shape) - first:
-        return None
-    return Stack(reshape, transpose, source, shape, axis, parts)
+    joined = _read_joined(transpose, parts)
+    return Stack(reshape, transpose, source, shape, axis, parts, first, joined)
+
+
+def _find_first(shape: Dimensions, width: Dimension) -> int | None:
+    """Return the axis from which on all axes together have `width` elements."""
+    for first in range(len(shape) - 1, -1, -1):
+        inner = [one for one in shape[first:] if isinstance(one, int)]
+        if len(inner) == len(shape) - first and math.prod(inner) == width and len(inner) > 1:
+            return first
+    return None
+
+
+def _read_joined(transpose: ir.Node, parts: int) -> Dimensions | None:
+    """Return the shape of a Reshape that alone reads the stack and keeps its parts apart."""
+    reshape = find_reader(transpose, "Reshape")
+    shape = read_shape(reshape.outputs[0]) if reshape is not None else None
+    return shape if shape is not None and shape[0] == parts else None
 
 
 def _find_picks(stack: Stack) -> Iterator[tuple[int, ir.Value]]:
     """Yield the number and the value of each part, or nothing if the whole is read too."""
     picks: list[tuple[int, ir.Value]] = []
-    for use in stack.transpose.outputs[0].uses():
+    stacked = stack.transpose.outputs[0]
+    if stack.joined is not None:
+        stacked = next(iter(stacked.uses())).node.outputs[0]
+    for use in stacked.uses():
         found = list(_read_picks(use.node))
         if not found:
             return
@@ -114,8 +133,12 @@ def _read_picks(reader: ir.Node) -> Iterator[tuple[int, ir.Value]]:
     elif reader.op_type == "Split" and reader.attributes.get_int("axis", 0) == 0:
         parts = enumerate(reader.outputs)
         readers = [(number, use.node) for number, part in parts for use in part.uses()]
-        if all(node.op_type == "Squeeze" for _, node in readers):
+        if all(_squeezes(node) for _, node in readers):
             yield from ((number, node.outputs[0]) for number, node in readers)
+
+
+def _squeezes(node: ir.Node) -> bool:
+    return node.op_type == "Squeeze" and not node.outputs[0].is_graph_output()
 
 
 def _part_columns(stack: Stack) -> Array:
@@ -130,7 +153,7 @@ def _build_parts(model: ir.Model, stack: Stack, picks: list[tuple[int, ir.Value]
     width = math.prod(one for one in stack.source[-1:] if isinstance(one, int)) // stack.parts
     source = stack.reshape.inputs[0]
     words = [f"part_{number}" for number in range(stack.parts)]
-    parts = build.add("Split", (source, [width] * stack.parts), words, axis=stack.first)
+    parts = build.add("Split", (source, [width] * stack.parts), words, axis=len(stack.source) - 1)
     for part in parts:
         part.shape, part.type = ir.Shape((*stack.source[:-1], width)), stack.reshape.outputs[0].type
     heads = {}
@@ -139,6 +162,10 @@ def _build_parts(model: ir.Model, stack: Stack, picks: list[tuple[int, ir.Value]
         value = build("Reshape", parts[number], target, shape=stack.part_shape)
         axes = stack.part_axes
         shape = [stack.part_shape[axis] for axis in axes]
-        heads[number] = build("Transpose", value, perm=axes, shape=shape)
+        value = build("Transpose", value, perm=axes, shape=shape)
+        if stack.joined is not None:
+            rest = stack.joined[1:]
+            value = build("Reshape", value, reshape_target(rest), shape=rest)
+        heads[number] = value
     for number, value in picks:
         ir.convenience.replace_all_uses_with(value, heads[number])
