@@ -10,6 +10,7 @@ from vit_export.graph.passes.fold_batch_norms import fold_batch_norms
 from vit_export.graph.passes.fold_constants import fold_constants
 from vit_export.graph.passes.fold_factors import fold_factors
 from vit_export.graph.passes.fuse_attention import fuse_attention
+from vit_export.graph.passes.fuse_norms import fuse_norms
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.remove_full_slices import remove_full_slices
 from vit_export.graph.passes.remove_unused import remove_unused
@@ -32,6 +33,7 @@ WEIGHTS = {
         "half": (),
         "kernel": (8, 8, 3),
         "five": (5,),
+        "fives": (1, 5, 1),
         "grid": (5, 5),
         "grids": (2, 5, 5),
         "grids4": (1, 2, 5, 5),
@@ -40,6 +42,8 @@ WEIGHTS = {
         "tokens": (5, 8),
     }.items()
 }
+WEIGHTS["positive1"] = np.array([0.01], np.float32)
+WEIGHTS["two"] = np.array(2, np.float32)
 WEIGHTS["five"] = np.exp(WEIGHTS["five"])
 WEIGHTS["positive"] = np.exp(WEIGHTS["bias"])
 NUMBERS = {
@@ -172,6 +176,14 @@ FIRES = {
         "a = MatMul(x, w) b = Add(bias, a) c = Mul(scale, b) y = Add(x, c)",
         {"MatMul": 1, "Add": 2},
     ),
+    "a factor behind a convolution": (
+        fold_factors,
+        (
+            "t = Transpose <perm = [0, 2, 1]> (x) a = Conv(t, kernel, bias) "
+            "b = Reshape(a, rows) y = Mul(b, half)"
+        ),
+        {"Transpose": 1, "Conv": 1, "Reshape": 1},
+    ),
     "a factor behind a norm": (
         fold_factors,
         f"a = {LN}(x, scale, bias) b = Reshape(a, heads) y = Mul(b, half)",
@@ -271,7 +283,46 @@ FIRES |= {
         {"Cast": 1, "Mul": 1},
     ),
 }
+SPELLED = (
+    "m = ReduceMean(x, {axis}) d = Sub(x, m) s = Mul(d, d) v = ReduceMean(s, {axis}) "
+    "e = Add(v, positive1) r = Sqrt(e) n = Div(d, r)"
+)
+FIRES |= {
+    "a norm of tokens in pieces": (
+        fuse_norms,
+        SPELLED.format(axis="n2") + " g = Mul(n, scale) y = Add(bias, g)",
+        {LN: 1},
+    ),
+    "a norm of channels in pieces": (
+        fuse_norms,
+        SPELLED.format(axis="n1") + " g = Mul(n, fives) y = Add(g, fives)",
+        {LN: 1, "Transpose": 2},
+    ),
+    "a norm with a square and without weights": (
+        fuse_norms,
+        SPELLED.format(axis="last").replace("Mul(d, d)", "Pow(d, two)") + " y = Neg(n)",
+        {LN: 1, "Neg": 1},
+    ),
+}
 STAY = {
+    "a norm without a mean": (
+        fuse_norms,
+        "s = Mul(x, x) v = ReduceMean(s, n2) e = Add(v, positive1) r = Sqrt(e) y = Div(x, r)",
+    ),
+    "a norm by another axis": (
+        fuse_norms,
+        (
+            "m = ReduceMean(x, n2) d = Sub(x, m) s = Mul(d, d) v = ReduceMean(s, n1) "
+            "e = Add(v, positive1) r = Sqrt(e) y = Div(d, r)"
+        ),
+    ),
+    "a deviation from another mean": (
+        fuse_norms,
+        (
+            "m = ReduceMean(x, n2) d = Sub(x, m) c = Sub(x, scale) s = Mul(c, c) "
+            "v = ReduceMean(s, n2) e = Add(v, positive1) r = Sqrt(e) y = Div(d, r)"
+        ),
+    ),
     "a batch norm of tokens": (
         fold_batch_norms,
         "a = MatMul(x, w) y = BatchNormalization(a, five, five, five, five)",

@@ -11,6 +11,7 @@ from vit_export.graph.passes.fold_batch_norms import fold_batch_norms
 from vit_export.graph.passes.fold_constants import fold_constants
 from vit_export.graph.passes.fold_factors import fold_factors
 from vit_export.graph.passes.fuse_attention import fuse_attention
+from vit_export.graph.passes.fuse_norms import fuse_norms
 from vit_export.graph.passes.fuse_quick_gelu import fuse_quick_gelu
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.lift_constants import lift_constants
@@ -58,6 +59,7 @@ GENERAL_PASSES = (
     Pass(fold_constants, "before all that reads weights: they stand transposed in the graph"),
     Pass(infer_shapes, "before all that follows, which reads shapes"),
     Pass(fold_batch_norms, "anywhere before rows: it reads convolutions and projections"),
+    Pass(fuse_norms, "before factors, which would take a norm's scale apart from it"),
     Pass(replace_einsum, "before all that looks for products: an Einsum hides them"),
     Pass(merge_chains, "before stacks, which expect one Reshape where there were two"),
     Pass(remove_full_slices, "before slices move: one that takes all stands in their way"),

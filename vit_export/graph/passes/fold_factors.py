@@ -114,6 +114,9 @@ def _scale_source(graph: ir.Graph, value: ir.Value, factor: Array, columns: slic
     if projection is not None:
         change_columns(graph, projection, scale)
         return True
+    convolution = find_producer(value, "Conv")
+    if convolution is not None and factor.size == 1 and columns == WHOLE:
+        return _scale_inputs(graph, convolution, factor)
     norm = find_producer(value, "LayerNormalization")
     weights = [read_constant(one) for one in norm.inputs[1:]] if norm is not None else []
     if norm is None or any(one is None or one.ndim != 1 for one in weights):
@@ -121,4 +124,15 @@ def _scale_source(graph: ir.Graph, value: ir.Value, factor: Array, columns: slic
     for index, array in enumerate(weights, 1):
         if array is not None:
             replace_constant(graph, norm, index, scale(array))
+    return True
+
+
+def _scale_inputs(graph: ir.Graph, convolution: ir.Node, factor: Array) -> bool:
+    """Multiply the weight and the bias of a Conv by one number."""
+    arrays = [read_constant(one) for one in convolution.inputs[1:] if one is not None]
+    if any(array is None for array in arrays):
+        return False
+    for index, array in enumerate(arrays, 1):
+        if array is not None:
+            replace_constant(graph, convolution, index, array * factor)
     return True
