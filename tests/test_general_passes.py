@@ -12,6 +12,7 @@ from vit_export.graph.passes.fold_factors import fold_factors
 from vit_export.graph.passes.fuse_attention import fuse_attention
 from vit_export.graph.passes.fuse_norms import fuse_norms
 from vit_export.graph.passes.infer_shapes import infer_shapes
+from vit_export.graph.passes.pad_hidden import pad_hidden
 from vit_export.graph.passes.remove_full_slices import remove_full_slices
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.graph.passes.resolve_casts import resolve_casts
@@ -33,6 +34,9 @@ WEIGHTS = {
         "half": (),
         "kernel": (8, 8, 3),
         "five": (5,),
+        "up": (16, 8),
+        "upb": (16,),
+        "down": (8, 16),
         "fives": (1, 5, 1),
         "grid": (5, 5),
         "grids": (2, 5, 5),
@@ -473,6 +477,40 @@ def test_two_attentions_of_one_module_are_fused():
     remove_unused(model)
     expected = run_graph(original, x=X)
     np.testing.assert_allclose(run_graph(model, x=X), expected, rtol=1e-5, atol=1e-5)
+
+
+def hidden_layers(width, activation="Gelu", rest="y = Neg(m)"):
+    """A graph of an MLP of this hidden width."""
+    body = f"r = Reshape(x, rows) h = Gemm <transB = 1> (r, up, upb) g = {activation}(h) "
+    model = graph(body + f"m = Gemm <transB = 1> (g, down, bias) {rest}")
+    random = np.random.RandomState(1)
+    shapes = {"up": (width, 8), "upb": (width,), "down": (8, width)}
+    for name, shape in shapes.items():
+        value = model.graph.initializers[name]
+        array = random.standard_normal(shape).astype(np.float32)
+        value.const_value, value.shape = ir.tensor(array, name=name), ir.Shape(shape)
+    for node in model.graph:
+        if node.op_type in {"Gemm", activation} and node.outputs[0].name in "hg":
+            node.outputs[0].shape = ir.Shape([None, width])
+    return model
+
+
+def test_a_hidden_width_that_aliases_is_padded():
+    model, original = hidden_layers(1024), hidden_layers(1024)
+    assert pad_hidden(model) == 1
+    assert model.graph.initializers["down"].shape == (8, 1040)
+    expected = run_graph(original, x=X)
+    np.testing.assert_allclose(run_graph(model, x=X), expected, rtol=1e-4, atol=1e-3)
+    assert pad_hidden(model) == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"width": 1000}, {"activation": "Sigmoid"}, {"rest": "s = ReduceSum(g) y = Mul(m, s)"}],
+    ids=["another width", "an activation of zero that is not zero", "a second reader"],
+)
+def test_other_hidden_layers_stay(changes):
+    assert pad_hidden(hidden_layers(**{"width": 1024} | changes)) == 0
 
 
 OTHER_VALUES = {

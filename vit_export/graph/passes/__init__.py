@@ -16,6 +16,7 @@ from vit_export.graph.passes.fuse_quick_gelu import fuse_quick_gelu
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.lift_constants import lift_constants
 from vit_export.graph.passes.merge_chains import merge_chains
+from vit_export.graph.passes.pad_hidden import pad_hidden
 from vit_export.graph.passes.remove_full_slices import remove_full_slices
 from vit_export.graph.passes.remove_unused import remove_unused
 from vit_export.graph.passes.replace_einsum import replace_einsum
@@ -71,7 +72,9 @@ GENERAL_PASSES = (
     Pass(separate_queries, "after slices stand right behind the parts of a projection"),
     Pass(sink_slices, "again: queries have a projection of their own now"),
     Pass(remove_unused, "before rows: a value that nothing reads needs none"),
-    Pass(flatten_tokens, "last: the others know projections of tokens and of rows, not mixtures"),
+    Pass(flatten_tokens, "after all that knows projections of tokens: these become Gemm"),
+    Pass(remove_unused, "before hidden widths: Reshapes that nothing reads count as readers"),
+    Pass(pad_hidden, "last: it knows Gemm alone"),
 )
 """Passes before `PASSES`, over graphs of modules that no lowering prepared.
 
