@@ -11,7 +11,7 @@ from docs_regions import Region
 
 from vit_export.checkpoints.assumptions import KEYS
 from vit_export.checkpoints.families import FAMILIES
-from vit_export.checkpoints.families.base import Family, Question
+from vit_export.checkpoints.families.base import UNKNOWN, Family, Question
 
 CHOICES = {"pool": "pool", "mlp": "activation", "norm_eps": "epsilon"}
 """Facts that no tensor shows, as fields of VitSpec, with their words in the table."""
@@ -21,6 +21,8 @@ POOL_OF_TENSORS = "the pool that norms and tokens suggest"
 
 def list_questions(family: Family) -> list[str]:
     """Return what a bare file of a family is asked for."""
+    if family.conventions.get("rotary") == UNKNOWN:
+        return ["`--arch`"]
     settled = {*family.conventions, "pool"}
     if family.conventions.get("heads"):
         settled.add("heads")
@@ -38,6 +40,9 @@ def _describe(question: Question) -> str:
 
 def list_assumptions(family: Family) -> list[str]:
     """Return what is assumed of a bare file of a family."""
+    rotary = family.conventions.get("rotary")
+    if rotary == UNKNOWN:
+        return []
     asked = {one.field for one in family.questions if not one.when}
     settled = family.fixed | asked
     conventions = {n: v for n, v in family.conventions.items() if n not in settled}
@@ -48,6 +53,8 @@ def list_assumptions(family: Family) -> list[str]:
     ]
     if "pool" not in family.conventions:
         known.insert(0, POOL_OF_TENSORS)
+    if rotary is not None:
+        known += [f"rotary {rotary.describe()}", "heads by width", "images of 224"]
     return [*known, *([f"{family.block} blocks"] if family.block else [])]
 
 

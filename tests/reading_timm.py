@@ -84,7 +84,7 @@ def build_example(name: str) -> Example | None:
         module=module,
         images=draw_images(module.default_cfg["input_size"][0], size, size),
         answer=answer,
-        truth=tell_truth(module),
+        truth=tell_truth(module) | {"trained_size": f"{size}x{size}"},
         plain=is_plain(module),
     )
 

@@ -19,6 +19,7 @@ SMALL = {
     "patch_size": 8,
 }
 MLP = {"intermediate_size": 50}
+ROTARY_HEADS = {"num_attention_heads": 2, "num_register_tokens": 3}
 TEXT = SMALL | MLP | {"bos_token_id": None, "eos_token_id": None, "vocab_size": 50}
 TEXT = {name: value for name, value in TEXT.items() if name not in {"image_size", "patch_size"}}
 CLASSES = {"num_labels": 5}
@@ -70,6 +71,8 @@ KINDS = {
     "Dinov2WithRegistersForImageClassification": Kind(
         config="Dinov2WithRegistersConfig", sizes=SMALL | CLASSES, pool="token_patch_mean"
     ),
+    "DINOv3ViTModel": Kind(config="DINOv3ViTConfig", sizes=SMALL | ROTARY_HEADS | MLP),
+    "DINOv3ViTBackbone": Kind(config="DINOv3ViTConfig", sizes=SMALL | ROTARY_HEADS | MLP),
     "SiglipVisionModel": Kind(config="SiglipVisionConfig", sizes=SMALL | MLP),
     "SiglipModel": _towers("SiglipConfig"),
     "SiglipForImageClassification": _towers("SiglipConfig", pool="mean", **CLASSES),
@@ -101,6 +104,7 @@ PLAIN = (
     "Dinov2Model",
     "Dinov2ForImageClassification",
     "Dinov2WithRegistersModel",
+    "DINOv3ViTModel",
     "SiglipVisionModel",
     "SiglipForImageClassification",
     "CLIPVisionModel",
@@ -110,9 +114,9 @@ PLAIN = (
 )
 """Classes whose folder has to be read."""
 CHANGES = {
-    "hidden_size": (36,),
+    "hidden_size": (36, 48),
     "num_hidden_layers": (3,),
-    "num_attention_heads": (4,),
+    "num_attention_heads": (4, 6),
     "image_size": (24, [16, 24], 18, 20),
     "patch_size": (4,),
     "intermediate_size": (60,),
@@ -233,6 +237,8 @@ def tell_truth(name: str, kind: Kind, config: Any) -> dict[str, Any]:
         "trained_size": f"{height}x{width}",
         "arch": f"transformers:{name}",
     }
+    if hasattr(config, "rope_theta"):
+        truth["rotary"] = f"centres with base {config.rope_theta:g}"
     return truth | ({"pool": kind.pool} if kind.pool else {})
 
 
@@ -265,6 +271,7 @@ def answer(module: nn.Module, images: Tensor) -> Answers:
 def run_base(module: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
     """The tokens and the pooled vectors of the model within; a backbone has its tokens inside."""
     inner = getattr(module, "vision_model", getattr(module, module.base_model_prefix, module))
+    inner = inner if hasattr(inner, "embeddings") else module  # that of DINOv3 is its encoder
     answers = inner(pixel_values=images, output_hidden_states=True)
     tokens = getattr(answers, "last_hidden_state", None)
     if tokens is None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from in_process import run_here
 
-from vit_export import VitSpec
+from vit_export import Rotary, VitSpec
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.core import numerics
 from vit_export.validation.sample_set import remake_sample_set
@@ -66,6 +66,19 @@ VARIANTS = {
     "distilled features": {"distillation_token": True, "classes": None},
     "image with a rim": {"image_size": (20, 29)},
     "patch positions": {"register_tokens": 1, "positions": "patches"},
+    "rotary": {"rotary": Rotary(), "positions": "none", "register_tokens": 2},
+    "rotary, mean": {
+        "rotary": Rotary(coordinates="indices", pairs="interleaved", reference_grid=(5, 4)),
+        "pool": "patch_mean",
+        "mlp": "swiglu",
+        "norm_in_attention": True,
+        "norm_in_mlp": True,
+    },
+    "rotary, learned": {
+        "rotary": Rotary(frequencies="learned", coordinates="indices", first="columns"),
+        "qkv_layout": "interleaved",
+    },
+    "attention pooling, other widths": {"pool": "map", "pool_heads": 2, "pool_hidden": 20},
 }
 
 

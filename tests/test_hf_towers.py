@@ -198,7 +198,6 @@ def test_a_vision_config_that_says_little(tmp_path, key):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (lambda: hf.DINOv3ViTModel(hf.DINOv3ViTConfig(**SIZES)), "rotary positions are not"),
         (lambda: hf.MLCDVisionModel(hf.MLCDVisionConfig(**SIZES)), "rotary positions are not"),
         (
             lambda: hf.Siglip2VisionModel(

@@ -153,7 +153,12 @@ def test_a_hidden_width_that_aliases_is_padded(mlp):
 @pytest.mark.parametrize("hidden", [ALIASED - 4, ALIASED + 4, 768])
 def test_other_hidden_widths_stay(hidden):
     layers = nn.Linear(24, hidden), nn.Linear(hidden, 24)
-    assert pad_hidden(*layers) == layers
+    assert pad_hidden(*layers, nn.Identity()) == layers
+
+
+def test_a_norm_inside_the_mlp_counts_no_padding():
+    layers = nn.Linear(24, ALIASED), nn.Linear(ALIASED, 24)
+    assert pad_hidden(*layers, nn.LayerNorm(ALIASED)) == layers
 
 
 def test_rows_of_a_linear(qkv, x):

@@ -50,7 +50,8 @@ def test_an_impossible_value_is_refused_by_name(changes, message):
 def test_derived_sizes_are_those_of_the_module(changes):
     spec = tiny_spec(**changes)
     vit = random_vit(spec, 0)
-    assert len(vit.embedding.positions) == spec.positioned_prefix + spec.patches
+    positions = vit.embedding.positions
+    assert (0 if positions is None else len(positions)) == spec.positioned
     assert vit.blocks[0].mlp.contract.in_features == spec.hidden
     assert spec.tokens == spec.prefix_tokens + 2 * 3
     answer = vit(torch.zeros(2, spec.channels, *spec.image_size))

@@ -9,11 +9,6 @@ from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
 
 KINDS = {
-    "vit_pe_spatial_tiny_patch16_512": "rotary",
-    "vit_pe_core_tiny_patch16_384": "rotary",
-    "vit_small_patch16_rope_mixed_ape_224": "rotary",
-    "eva02_tiny_patch14_224": "rotary",
-    "vit_small_patch16_dinov3": "rotary",
     "beit_base_patch16_224": "relative positions",
     "vit_relpos_small_patch16_224": "relative positions",
     "vit_small_patch16_18x2_224": "parallel blocks",
@@ -43,6 +38,23 @@ def test_a_kind_that_is_not_supported_is_named(tmp_path, name):
         load(weights=tmp_path / "w.pth", hints=hints)
     assert "not supported yet" in refusal.value.message
     assert "whole checkpoint" not in refusal.value.fix
+
+
+ROTARY = [
+    "vit_pe_spatial_tiny_patch16_512",
+    "vit_pe_core_tiny_patch16_384",
+    "vit_small_patch16_rope_mixed_ape_224",
+    "eva02_tiny_patch14_224",
+    "vit_small_patch16_dinov3",
+]
+
+
+@pytest.mark.parametrize("name", ROTARY)
+def test_a_file_of_rotary_positions_is_asked_for_its_architecture(tmp_path, name):
+    torch.save(make_state(name), tmp_path / "w.pth")
+    with pytest.raises(RequestError, match=r"don't show .*rotary positions") as refusal:
+        load(weights=tmp_path / "w.pth")
+    assert refusal.value.fix == "give --arch timm:NAME."
 
 
 def test_the_layers_of_vit_pytorch_are_named(tmp_path):

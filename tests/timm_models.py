@@ -48,7 +48,14 @@ _missing = importlib.util.find_spec("torchvision") is None
 if _missing:
     sys.meta_path.insert(0, _finder)
 try:
-    from timm.layers import GELUTanh, QuickGELU, SwiGLUPacked, resample_abs_pos_embed
+    from timm.layers import (
+        GELUTanh,
+        QuickGELU,
+        SwiGLUPacked,
+        apply_rot_embed_cat,
+        create_rope_embed,
+        resample_abs_pos_embed,
+    )
     from timm.models import create_model, list_models, save_for_hf
     from timm.models.deit import VisionTransformerDistilled
     from timm.models.vision_transformer import VisionTransformer
@@ -64,7 +71,9 @@ __all__ = [
     "SwiGLUPacked",
     "VisionTransformer",
     "VisionTransformerDistilled",
+    "apply_rot_embed_cat",
     "create_model",
+    "create_rope_embed",
     "list_models",
     "resample_abs_pos_embed",
     "save_for_hf",

@@ -22,6 +22,7 @@ from vit_export.core.errors import (  # noqa: E402
     RequestError,
     VitExportError,
 )
+from vit_export.model.vit.rotary import Rotary  # noqa: E402
 from vit_export.model.vit.spec import VitSpec  # noqa: E402
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "MissingError",
     "ProofError",
     "RequestError",
+    "Rotary",
     "VitExportError",
     "VitSpec",
     "bench",

@@ -31,6 +31,7 @@ from vit_export.core.errors import RequestError as RequestError
 from vit_export.core.errors import VitExportError as VitExportError
 from vit_export.core.progress import Progress
 from vit_export.model.signature import ProblemType
+from vit_export.model.vit.rotary import Rotary as Rotary
 from vit_export.model.vit.spec import VitSpec as VitSpec
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "MissingError",
     "ProofError",
     "RequestError",
+    "Rotary",
     "VitExportError",
     "VitSpec",
     "bench",

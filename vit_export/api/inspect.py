@@ -1,7 +1,7 @@
 """Describes a file by its content: a checkpoint that could be exported, or an artifact."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -129,7 +129,7 @@ def _inspect_artifact(path: Path) -> Inspection:
         kind="artifact",
         family=f"{manifest.target}, {manifest.precision}, batch {manifest.batch}",
         parameters=_count_numbers(manifest, description.audit),
-        spec=asdict(manifest.spec) if manifest.spec else None,
+        spec=manifest.spec.to_mapping() if manifest.spec else None,
         preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(manifest.labels),
         assumed=manifest.assumed,
@@ -178,7 +178,7 @@ def _inspect_checkpoint(path: Path, preset: Preset | None, hints: CheckpointHint
     preprocessing = model.preprocessing
     return replace(
         inspection,
-        spec=asdict(model.vit.spec),
+        spec=model.vit.spec.to_mapping(),
         preprocessing_note=model.image_notes,
         preprocessing=preprocessing.to_mapping() if preprocessing else None,
         labels=len(model.labels),

@@ -1,7 +1,7 @@
 """The quantization stage: chooses each layer's precision, from activation statistics on images."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -195,7 +195,7 @@ def _observe(
 
     if images is None:
         return run(samples)
-    spec = asdict(manifest.spec) if manifest.spec else None
+    spec = manifest.spec.to_mapping() if manifest.spec else None
     inputs = (manifest.weights_sha256, spec, manifest.versions, cache.LAYOUT)
     key = sha256(repr((*inputs, sorted(quantization.include), images.digest)).encode()).hexdigest()
     entry = cache.load(key)

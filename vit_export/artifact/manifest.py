@@ -149,7 +149,7 @@ class Manifest:
             del values["engine"], values["engine_run"]
         plain = values | {
             "signature": asdict(self.signature),
-            "spec": asdict(self.spec) if self.spec else None,
+            "spec": self.spec.to_mapping() if self.spec else None,
             "batch": str(self.batch),
             "preprocessing": self.preprocessing.to_mapping() if self.preprocessing else None,
             "settings": self.settings.values,

@@ -1,7 +1,7 @@
 """Candidates at the start: each in its own process, with its size and its accuracy."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -137,7 +137,7 @@ def launch_baselines(
     samples = remake_samples(manifest)
     candidates = build_baselines(
         names,
-        asdict(manifest.require_spec()),
+        manifest.require_spec().to_mapping(),
         weights_file,
         batches=choose_calibration_batches(samples, manifest),
         folder=folder,

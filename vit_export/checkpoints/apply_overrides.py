@@ -1,7 +1,7 @@
 """The user's overrides applied to a model: image size, outputs, labels and preprocessing."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import floor
 from typing import Any
 
@@ -108,7 +108,7 @@ def _remember_trained(model: Model, changes: Mapping[str, Any]) -> dict[str, Any
 
     A later proof rebuilds the model from that spec.
     """
-    trained = model.provenance.overrides.get("trained", asdict(model.vit.spec))
+    trained = model.provenance.overrides.get("trained", model.vit.spec.to_mapping())
     return {"trained": trained, **changes}
 
 

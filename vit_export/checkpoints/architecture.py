@@ -54,7 +54,8 @@ def read_architecture(
             the hints.
     """
     from vit_export.checkpoints.families.naming import build_name_lookup
-    from vit_export.checkpoints.infer_spec import infer_parts, infer_sizes, infer_spec, list_shown
+    from vit_export.checkpoints.infer_sizes import infer_parts, infer_sizes
+    from vit_export.checkpoints.infer_spec import infer_spec, list_shown
 
     path, config, fields = checkpoint.path, checkpoint.config, hints.spec_fields()
     tensors, where = translation.tensors, f"{path} ({family.name})"
@@ -72,4 +73,6 @@ def read_architecture(
         check_complete(tensors, family, config, original_name, where)
         check_config(spec, family, config, where)
     settled = known.list_settled(spec) | list_shown(tensors, spec)
+    if hints.arch and spec.positions == "none" and "image_size" not in fields:
+        settled.discard("image_size")  # weights of any size fit the library's own model
     return Architecture(spec=spec, settled=frozenset(settled), original_name=original_name)

@@ -22,6 +22,7 @@ KEYS = {
     "heads": "heads",
     "norm_eps": "norm_eps",
     "image_size": "trained_size",
+    "rotary": "rotary",
 }
 """Fields of VitSpec that users change and no tensor shows, with the names that users type."""
 BLOCK, PREPROCESSING, CLASSIFIER = "block", "preprocessing", "classifier"
@@ -32,6 +33,7 @@ QUESTIONS = {
     "heads": "--heads {}",
     "norm_eps": "--norm-eps {}",
     "trained_size": "--trained-size {}",
+    "rotary": "--arch LIBRARY:NAME",
     BLOCK: "--arch timm:NAME",
     PREPROCESSING: "",
     CLASSIFIER: "--head-from {}",
@@ -59,6 +61,10 @@ def find_assumptions(
     assumed = {KEYS[name]: getattr(spec, name) for name in KEYS if name not in known}
     if "trained_size" in assumed:
         assumed["trained_size"] = _format_size(spec.image_size)
+    if spec.rotary is None:
+        assumed.pop("rotary", None)
+    elif "rotary" in assumed:
+        assumed["rotary"] = spec.rotary.describe()
     if family.block and BLOCK not in known:
         assumed[BLOCK] = family.block
     if family.replaced_head:

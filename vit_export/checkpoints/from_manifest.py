@@ -1,7 +1,7 @@
 """The eager model of an artifact, rebuilt from its manifest and its weights."""
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ def rebuild_vit(
     from vit_export.model.vit.adapt import Resampling, change_outputs, resize_positions
 
     overrides = manifest.overrides
-    trained = overrides.get("trained", asdict(manifest.require_spec()))
+    trained = overrides.get("trained", manifest.require_spec().to_mapping())
     spec = VitSpec.from_mapping(trained, "the manifest")
     vit = _load_trained(manifest, spec, weights, hints, confirm)
     if spec.image_size != manifest.signature.image_size:

@@ -22,6 +22,8 @@ def infer_positions(
 ) -> dict[str, Any]:
     """Return which tokens the positions cover, and the image size that fits their number.
 
+    A model without learned positions has the size that is known from elsewhere.
+
     Args:
         tensors: tensors of the checkpoint under our names.
         parts: fields of VitSpec: the patch size, the prefix tokens, and `positions` if known.
@@ -30,11 +32,13 @@ def infer_positions(
         where: the checkpoint, for errors.
 
     Raises:
-        RequestError: no size fits, or several do.
+        RequestError: no size fits, several do, or none is known.
     """
+    stated, likely = facts.get("image_size"), facts.get("likely_size")
+    if "embedding.positions" not in tensors:
+        return {"positions": "none", "image_size": _choose_size(stated or likely, where)}
     count, patch = len(tensors["embedding.positions"]), parts["patch_size"]
     patches = _count_patches(count, parts)
-    stated, likely = facts.get("image_size"), facts.get("likely_size")
     if stated is not None:
         candidates = _fit(patches, stated, patch)
     else:
@@ -50,6 +54,13 @@ def infer_positions(
         raise RequestError(message, "give --trained-size HxW.")
     kind, size = candidates[0]
     return {"positions": kind, "image_size": tuple(size)}
+
+
+def _choose_size(size: Size | None, where: str) -> Size:
+    if size is None:
+        message = f"{where}: its tensors don't show the size of the images."
+        raise RequestError(message, "give --trained-size HxW.")
+    return size
 
 
 def _count_patches(count: int, parts: Mapping[str, Any]) -> dict[str, int]:

@@ -5,16 +5,16 @@ epsilon of the norms: these facts come from a preset, the family's conventions, 
 option, and a later source overrides an earlier one. They are never guessed.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, get_args
 
 from torch import Tensor
 
-from vit_export.checkpoints.families.base import Facts
+from vit_export.checkpoints.families.base import UNKNOWN, Facts
 from vit_export.checkpoints.formats import INCOMPLETE
 from vit_export.checkpoints.infer_positions import infer_positions
+from vit_export.checkpoints.infer_sizes import MATRIX, count_rows, infer_parts, infer_sizes
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.choices import Mlp
 from vit_export.model.vit.spec import VitSpec
@@ -31,15 +31,6 @@ UNRECORDED_FIELDS = {
 }
 """Fields that no tensor shows, each with the option that sets it; None if only a preset does."""
 POSITIONS = "embedding.positions"
-ANCHORS = {
-    "embedding.projection.weight": 4,
-    POSITIONS: 2,
-    "blocks.0.mlp.contract.weight": 2,
-}
-"""Tensors that every size is inferred from, and their numbers of axes."""
-BLOCK = r"blocks\.([0-9]{1,6})\."
-MATRIX = 2
-"""Number of a matrix's axes."""
 
 
 def infer_spec(
@@ -64,6 +55,9 @@ def infer_spec(
         RequestError: a tensor that sizes are inferred from is missing, or a fact is.
     """
     sizes = infer_sizes(tensors, where, original_name)
+    if POSITIONS not in tensors and not facts.get("rotary"):
+        message = f"{where}: {original_name(POSITIONS)} is missing."
+        raise RequestError(message, INCOMPLETE)
     known = {name: value for name, value in facts.items() if name in _FIELDS}
     known |= sizes | infer_parts(tensors)
     if facts.get("projects"):
@@ -77,6 +71,8 @@ def infer_spec(
     elif known.get("mlp") == "swiglu":
         message = f"{where}: the layers of its MLP have no gates, as those of swiglu have."
         raise RequestError(message, "give --activation gelu|gelu_tanh|quick_gelu.")
+    if known.get("rotary") == UNKNOWN:
+        _check_known(known, where, arch)
     try:
         known |= infer_positions(tensors, known, facts, where)
     except RequestError as error:
@@ -92,12 +88,13 @@ _FIELDS = {field.name for field in fields(VitSpec)}
 
 
 def _list_unknown(known: Facts) -> list[str]:
-    return [name for name in UNRECORDED_FIELDS if known.get(name) is None]
+    unknown = [name for name in UNRECORDED_FIELDS if known.get(name) is None]
+    return [*unknown, *(["rotary positions"] if known.get("rotary") == UNKNOWN else [])]
 
 
 def _ask_for_all(error: RequestError, known: Facts) -> RequestError:
     """Return a question about the size that asks for all other unknown facts too."""
-    unknown = {name: UNRECORDED_FIELDS[name] for name in _list_unknown(known)}
+    unknown = {name: UNRECORDED_FIELDS.get(name) for name in _list_unknown(known)}
     questions = {name: option for name, option in unknown.items() if option is not None}
     if not questions:
         return error
@@ -114,77 +111,19 @@ def _check_known(known: Facts, where: str, arch: str) -> None:
     """
     unknown = _list_unknown(known)
     if unknown:
-        options = [option for name in unknown if (option := UNRECORDED_FIELDS[name]) is not None]
+        fields = (UNRECORDED_FIELDS.get(name) for name in unknown)
+        options = [option for option in fields if option is not None]
         ways = [" ".join(options)] if len(options) == len(unknown) else []
         if arch:
             ways.append(f"--arch {arch}:NAME")
-        if not known["norm_before_blocks"] and known["pool"] != "map":  # as no preset has
+        has_preset = not known["norm_before_blocks"] and known["pool"] != "map"
+        if has_preset and known.get("rotary") is None:
             ways.append("--model NAME of the same architecture")
         message = f"{where}: its tensors don't show {', '.join(unknown)}."
         raise RequestError(message, f"give {', or '.join(ways)}.")
     if known["mlp"] not in get_args(Mlp):
         message = f"{where}: its MLP's activation, {known['mlp']!r}, is not supported yet."
         raise RequestError(message, f"export another model; supported: {', '.join(get_args(Mlp))}.")
-
-
-def infer_sizes(tensors: Tensors, where: str, original_name: Callable[[str], str] = str) -> Facts:
-    """Return the sizes that the shapes of a checkpoint show.
-
-    Raises:
-        RequestError: a tensor that sizes are inferred from is missing, or a block is.
-    """
-    for name, axes in ANCHORS.items():
-        if name not in tensors or tensors[name].ndim != axes or not tensors[name].numel():
-            message = f"{where}: {original_name(name)} is missing or has no {axes} axes"
-            if name == POSITIONS:
-                message += "; rotary and relative positions are not supported yet"
-            raise RequestError(f"{message}.", INCOMPLETE)
-    width, channels, patch, _ = tensors["embedding.projection.weight"].shape
-    classifier = tensors.get("head.classifier.weight")
-    rows = None if classifier is None else _count_rows(classifier)
-    projects = rows is not None and "embedding_norm.weight" in tensors
-    projects = projects and "head.classifier.bias" not in tensors  # CLIP's projection has none
-    return {
-        "width": width,
-        "channels": channels,
-        "patch_size": patch,
-        "depth": _infer_depth(tensors, where),
-        "mlp_hidden": tensors["blocks.0.mlp.contract.weight"].shape[1],
-        "projection": rows if projects else None,
-        "classes": None if projects else rows,
-    }
-
-
-def _infer_depth(tensors: Tensors, where: str) -> int:
-    """Return the number of blocks; raise RequestError if one before the last is missing."""
-    numbers = {int(match[1]) for name in tensors if (match := re.match(BLOCK, name))}
-    depth = max(numbers) + 1
-    if len(numbers) < depth:
-        gap = next(number for number in range(depth) if number not in numbers)
-        message = f"{where}: block {gap} is missing, and block {depth - 1} is there."
-        raise RequestError(message, INCOMPLETE)
-    return depth
-
-
-def _count_rows(tensor: Tensor) -> int:
-    return len(tensor) if tensor.ndim else 0
-
-
-def infer_parts(tensors: Tensors) -> Facts:
-    """Return the fields of VitSpec that say which parts the model has."""
-    registers = tensors.get("embedding.register_tokens")
-    return {
-        "patch_bias": "embedding.projection.bias" in tensors,
-        "qkv_bias": "blocks.0.attention.qkv.bias" in tensors,
-        "head_bias": "head.classifier.bias" in tensors or "head.classifier.weight" not in tensors,
-        "norm_before_blocks": "embedding_norm.weight" in tensors,
-        "norm_before_pool": "head.norm.weight" in tensors,
-        "norm_after_pool": "head.pooled_norm.weight" in tensors,
-        "layer_scale": "blocks.0.attention_scale.gamma" in tensors,
-        "class_token": "embedding.class_token" in tensors,
-        "distillation_token": "embedding.distillation_token" in tensors,
-        "register_tokens": 0 if registers is None else _count_rows(registers),
-    }
 
 
 def _find_heads(fact: Any, width: int) -> int | None:
@@ -217,4 +156,4 @@ def _is_gated(tensors: Tensors) -> bool:
     """Return whether the MLP's first layer has twice the rows, for values and their gates."""
     expand = tensors.get("blocks.0.mlp.expand.weight")
     hidden = tensors["blocks.0.mlp.contract.weight"].shape[1]
-    return expand is not None and _count_rows(expand) == 2 * hidden
+    return expand is not None and count_rows(expand) == 2 * hidden

@@ -41,7 +41,10 @@ def choose_resampling(family: "Family", config: "Config", unused: Collection[str
 
 def check_resampling(model: "Model", grid: tuple[int, int]) -> None:
     """Raise RequestError unless it is known how positions get to another grid, if it is another."""
-    if model.resampling is None or model.resampling.is_known or model.vit.spec.grid == grid:
+    spec = model.vit.spec
+    if model.resampling is None or model.resampling.is_known or spec.grid == grid:
+        return
+    if spec.positions == "none":
         return
     message = (
         f"{model.name} has other positions at another --image-size, and its tensors do not show "

@@ -1,6 +1,5 @@
 """`vit-export models`: the models that ship."""
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,5 +32,5 @@ def _to_mapping(preset: "Preset", parameters: int) -> dict[str, Any]:
         "parameters": parameters,
         "weights": preset.weights is not None,
         "source": preset.source,
-        "spec": asdict(preset.spec),
+        "spec": preset.spec.to_mapping(),
     }

@@ -1,7 +1,7 @@
 """Checks of a dataclass's fields against their annotations, for values from TOML or JSON."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -51,7 +51,7 @@ def _describe_type(expected: Any) -> str:
         return f"a list of {length}, each {_describe_type(parts[0])}"
     if parts:
         return " or ".join(repr(p) if isinstance(p, str) else _describe_type(p) for p in parts)
-    return TYPE_NAMES[expected]
+    return "a table of its fields" if is_dataclass(expected) else TYPE_NAMES[expected]
 
 
 def _is_a(value: object, expected: Any) -> bool:

@@ -23,6 +23,7 @@ OPENAI = {
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
     "image_std": [0.26862954, 0.26130258, 0.27577711],
 }
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 COMMON = {
     "do_resize": True,
     "do_center_crop": False,
@@ -37,6 +38,7 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     "DeiT": {**COMMON, "size": 256, "resample": 3, **CROP, **HALF},
     "CLIP": {**COMMON, **SHORTER, **CROP, **OPENAI},
     "Bit": {**COMMON, **SHORTER, **CROP, **OPENAI},  # DINOv2's
+    "DINOv3ViT": {**COMMON, "size": {"height": 224, "width": 224}, "resample": 2, **IMAGENET},
     "Siglip": {**COMMON, "size": {"height": 224, "width": 224}, "resample": 3, **HALF},
 }
 """Values that the files of an image processor may leave out, by its class."""

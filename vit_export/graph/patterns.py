@@ -51,7 +51,7 @@ class Attention:
     """softmax(q kᵀ + bias) v; the scale is part of q."""
 
     inputs: tuple[ir.Value, ir.Value, ir.Value]
-    """Queries, keys and values before the split into heads, each (B·N, D)."""
+    """Queries, keys and values before the split into heads, each (B·N, D) or (B, N, h, d)."""
     query_tokens: int
     """Number of tokens that attend."""
     key_tokens: int
@@ -153,12 +153,26 @@ def _fits_scores(bias: npt.NDArray[np.float32], scores: tuple[int, int, int]) ->
 def _match_head_split(
     value: ir.Value | None, perm: tuple[int, ...]
 ) -> tuple[ir.Value, tuple[int, ...]] | None:
-    """Return x and the shape (-1, N, h, d) if `value` is Transpose(Reshape(x, shape), perm)."""
+    """Return x and the shape (-1, N, h, d) if `value` is Transpose(x, perm).
+
+    A Reshape before it is left out; without one, x has this shape.
+    """
     transpose = find_producer(value, "Transpose")
-    reshape = find_input(transpose, "Reshape")
-    if reshape is None or reshape.inputs[0] is None or read_permutation(transpose) != perm:
+    heads = transpose.inputs[0] if transpose is not None else None
+    if heads is None or read_permutation(transpose) != perm:
         return None
+    reshape = find_producer(heads, "Reshape")
+    if reshape is None or reshape.inputs[0] is None:
+        return _read_heads(heads)
     shape = read_constant(reshape.inputs[1])
     if shape is None or shape.size != len(perm):
         return None
     return reshape.inputs[0], tuple(int(axis) for axis in shape)
+
+
+def _read_heads(value: ir.Value) -> tuple[ir.Value, tuple[int, ...]] | None:
+    """Return `value`, (B, N, h, d), and its shape (-1, N, h, d), if they are known."""
+    _, *sizes = value.shape or (None,)
+    if len(sizes) + 1 != len(SWAP_HEADS) or not all(isinstance(one, int) for one in sizes):
+        return None
+    return value, (-1, *(int(one) for one in sizes if isinstance(one, int)))

@@ -17,6 +17,13 @@ from vit_export.model.vit.lowering.rewrites import make_linear
 
 ENCODER = "blocks."
 CONTRACT = "mlp.contract"
+READERS = {
+    "attention_norm": ("attention.qkv", "attention.query", "attention.key_value"),
+    "attention.norm": ("attention.projection",),
+    "mlp_norm": ("mlp.expand",),
+    "mlp.norm": (CONTRACT,),
+}
+"""Norms of a block and the layers that may read them, by names inside the block."""
 PART_PREFIXES = {"patches": "embedding.projection", "head": "head."}
 """Values of --include, each with the prefix of the layers that it adds."""
 
@@ -82,25 +89,26 @@ def find_attention_matmuls(lowered: LoweredVit) -> dict[str, AttentionMatmuls]:
 
 def find_norms(lowered: LoweredVit) -> list[NormReaders]:
     """The LayerNorms of all blocks, each read by linear layers only."""
-    layers = find_linear_layers(lowered)
+    layers, modules = find_linear_layers(lowered), dict(lowered.named_modules())
     norms = []
     for block in range(len(lowered.blocks)):
-        for norm, parts in (
-            ("attention_norm", ("attention.qkv", "attention.query", "attention.key_value")),
-            ("mlp_norm", ("mlp.expand",)),
-        ):
+        for norm, parts in READERS.items():
             names = (f"{ENCODER}{block}.{part}" for part in parts)
             readers = tuple(name for name in names if name in layers)
-            norms.append(NormReaders(f"{ENCODER}{block}.{norm}", readers))
+            if isinstance(modules.get(f"{ENCODER}{block}.{norm}"), nn.LayerNorm):
+                norms.append(NormReaders(f"{ENCODER}{block}.{norm}", readers))
     return norms
 
 
 def find_value_projections(lowered: LoweredVit) -> list[ValueProjection]:
-    """The output projection of every attention, in order."""
+    """The output projection of every attention, in order, but for those behind a norm."""
     layers = find_linear_layers(lowered)
+    behind_norms = {reader for norm in find_norms(lowered) for reader in norm.readers}
     projections = []
     for block in range(len(lowered.blocks)):
         scope = f"{ENCODER}{block}.attention"
+        if f"{scope}.projection" in behind_norms:
+            continue
         values = next(n for n in (f"{scope}.qkv", f"{scope}.key_value") if n in layers)
         projection, matmul_input = f"{scope}.projection", f"{scope}.products.values"
         projections.append(ValueProjection(values, projection, matmul_input))

@@ -7,7 +7,16 @@ from collections.abc import Collection
 
 import torch
 
-from vit_export.checkpoints.families import clip, einops, huggingface, siglip, timm, torchvision
+from vit_export.checkpoints.families import (
+    clip,
+    dinov3,
+    einops,
+    eva,
+    huggingface,
+    siglip,
+    timm,
+    torchvision,
+)
 from vit_export.checkpoints.families.base import Family
 from vit_export.checkpoints.families.naming import describe_closest, find_prefix
 from vit_export.checkpoints.families.translation import check_supported
@@ -18,11 +27,16 @@ from vit_export.model.vit.state import StateDict
 FAMILIES: tuple[Family, ...] = (
     einops.OURS,  # names of `model.vit.vit.Vit`
     einops.SEED,  # nn.Sequential names of einops ViTs as in blogs
+    eva.EVA,  # timm's names and biases of q alone, or gamma_1
+    eva.PE_CORE,  # timm's names, a norm before the blocks and a pool with a probe
+    eva.PE,  # timm's names, a norm before the blocks and none behind them
     timm.DINOV2_WITH_REGISTERS,
     timm.DINOV2,  # timm's names and a mask token
     timm.TIMM_CLIP,  # timm's names and a norm before the blocks
     timm.TIMM_SIGLIP,  # timm's names and a pool with a probe
     timm.TIMM,
+    dinov3.GATED,  # DINOv3's names and gates
+    dinov3.DINOV3,
     huggingface.DEIT_TEACHER,  # DeiT's names and a second classifier
     huggingface.DEIT,  # ViT's names and a distillation token
     huggingface.VIT,

@@ -12,6 +12,8 @@ from vit_export.model.vit.spec import VitSpec
 
 Facts = dict[str, Any]
 """Known fields of VitSpec."""
+UNKNOWN = "unknown"
+"""Value of a convention that only the name of the architecture settles."""
 Config = Mapping[str, Any]
 """Content of a config.json."""
 
@@ -55,6 +57,13 @@ class Family:
     """Names of tensors that the model does not need, each with the reason."""
     unsupported: Mapping[str, str] = field(default_factory=dict)
     """Names of tensors of a part that is not supported, each with that part."""
+    lacks: tuple[str, ...] = ()
+    """Names that no checkpoint of this family has."""
+    optional_biases: frozenset[str] = frozenset()
+    """Layers of a block, in our names, that count as one with a bias of zeros if none has one.
+
+    A part in `FUSED_LAYERS` does so if the other parts have one.
+    """
     transposed: frozenset[str] = frozenset()
     """Our names of matrices that the family stores transposed."""
     conventions: Facts = field(default_factory=dict)
@@ -89,6 +98,8 @@ class Family:
     """Values of `model_type` in the family's config.json files."""
     config_sizes: Mapping[str, str] = field(default_factory=dict)
     """Keys of a config.json to fields of VitSpec that have to agree with the tensors."""
+    config_values: Config = field(default_factory=dict)
+    """Values of a config.json that the tensors show, where the library's defaults differ."""
     config_facts: Callable[[Config], Facts] = no_facts
     """Facts from a config.json."""
     config_preprocessing: Callable[[Config], Mapping[str, Any] | None] = no_preprocessing
@@ -120,8 +131,10 @@ class Family:
         return self.preprocessing
 
     def recognizes(self, names: Collection[str]) -> bool:
-        """Return whether every mark is among `names`."""
-        return not self.missing_marks(names)
+        """Return whether every mark is among `names`, and nothing that the family lacks."""
+        return not self.missing_marks(names) and not any(
+            re.fullmatch(pattern, name) for pattern in self.lacks for name in names
+        )
 
     def missing_marks(self, names: Collection[str]) -> list[str]:
         """Return the marks that are not among `names`."""

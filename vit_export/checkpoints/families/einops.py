@@ -30,7 +30,7 @@ def _read_seed_module(module: nn.Module) -> Facts:
 
 OURS = Family(
     name="vit-export",
-    marks=(r"embedding\.positions", r"blocks\.0\.attention\.qkv\.weight"),
+    marks=(r"embedding\.projection\.weight", r"blocks\.0\.attention\.qkv\.weight"),
     names={},
     head_has_bias=False,
     module_facts=_read_our_module,

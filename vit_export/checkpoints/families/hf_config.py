@@ -35,12 +35,13 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(("vit", "deit", "vit_mae", "ijepa"), VIT),
     "vit_msn": VIT | {"layer_norm_eps": 1e-6},
     **dict.fromkeys(("dinov2", "dinov2_with_registers"), VIT | {"layer_norm_eps": 1e-6}),
+    "dinov3_vit": VIT | {"num_attention_heads": 6, "layer_norm_eps": 1e-5},
     **dict.fromkeys((*CLIP_TYPES, *CLIP_TOWERS), CLIP),
     **dict.fromkeys(SIGLIP_TYPES, SIGLIP),
 }
 """Defaults of the configuration classes, by `model_type`."""
 UNSUPPORTED_TYPES = {
-    **dict.fromkeys(("dinov3_vit", "mlcd", "mlcd_vision_model"), "rotary positions are"),
+    **dict.fromkeys(("mlcd", "mlcd_vision_model"), "rotary positions are"),
     **dict.fromkeys(("siglip2", "siglip2_vision_model"), "images of any grid (NaFlex) are"),
 }
 """Values of `model_type` of models that look like ours, with a part that is not supported."""

@@ -25,16 +25,27 @@ NAMES = {
     r"norm_pre\.(\w+)": r"embedding_norm.\1",
     r"blocks\.(\d+)\.norm1\.(\w+)": r"blocks.\1.attention_norm.\2",
     r"blocks\.(\d+)\.attn\.qkv\.(\w+)": r"blocks.\1.attention.qkv.\2",
+    r"blocks\.(\d+)\.attn\.norm\.(\w+)": r"blocks.\1.attention.norm.\2",
     r"blocks\.(\d+)\.attn\.proj\.(\w+)": r"blocks.\1.attention.projection.\2",
     r"blocks\.(\d+)\.ls1\.gamma": r"blocks.\1.attention_scale.gamma",
     r"blocks\.(\d+)\.norm2\.(\w+)": r"blocks.\1.mlp_norm.\2",
     r"blocks\.(\d+)\.mlp\.fc1\.(\w+)": r"blocks.\1.mlp.expand.\2",
+    r"blocks\.(\d+)\.mlp\.norm\.(\w+)": r"blocks.\1.mlp.norm.\2",
     r"blocks\.(\d+)\.mlp\.fc2\.(\w+)": r"blocks.\1.mlp.contract.\2",
     r"blocks\.(\d+)\.ls2\.gamma": r"blocks.\1.mlp_scale.gamma",
     r"norm\.(\w+)": r"head.norm.\1",
     r"fc_norm\.(\w+)": r"head.pooled_norm.\1",
     r"head\.(\w+)": r"head.classifier.\1",
     r"head_dist\.(\w+)": r"head.distillation_classifier.\1",
+}
+POOL_NAMES = {
+    r"attn_pool\.latent": "head.attention_pool.probe",
+    r"attn_pool\.q\.(\w+)": r"head.attention_pool.query.\1",
+    r"attn_pool\.kv\.(\w+)": r"head.attention_pool.key_value.\1",
+    r"attn_pool\.proj\.(\w+)": r"head.attention_pool.projection.\1",
+    r"attn_pool\.norm\.(\w+)": r"head.attention_pool.norm.\1",
+    r"attn_pool\.mlp\.fc1\.(\w+)": r"head.attention_pool.mlp.expand.\1",
+    r"attn_pool\.mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
 }
 NORM = r"head\.(norm|pooled_norm)\.weight"
 NORMLESS = r".*_radio_.*|vit_intern300m_.*"
@@ -132,16 +143,7 @@ TIMM_SIGLIP = replace(
     marks=(*TIMM.marks, r"attn_pool\.latent"),
     is_shared=False,
     questions=(),
-    names=NAMES
-    | {
-        r"attn_pool\.latent": "head.attention_pool.probe",
-        r"attn_pool\.q\.(\w+)": r"head.attention_pool.query.\1",
-        r"attn_pool\.kv\.(\w+)": r"head.attention_pool.key_value.\1",
-        r"attn_pool\.proj\.(\w+)": r"head.attention_pool.projection.\1",
-        r"attn_pool\.norm\.(\w+)": r"head.attention_pool.norm.\1",
-        r"attn_pool\.mlp\.fc1\.(\w+)": r"head.attention_pool.mlp.expand.\1",
-        r"attn_pool\.mlp\.fc2\.(\w+)": r"head.attention_pool.mlp.contract.\1",
-    },
+    names=NAMES | POOL_NAMES,
     unsupported={
         **UNSUPPORTED,
         r"(cls|reg)_token": "a probe that attends to the patches alone",

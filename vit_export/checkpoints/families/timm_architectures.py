@@ -13,8 +13,8 @@ from vit_export.checkpoints.families.base import Facts
 UNSUPPORTED = (
     (r"vit_.*rpn_\d+", "norms behind attention and MLP (ResPostBlock)"),
     (
-        r"vit_pe_.*|vit_.*_rope_.*|.*dinov3.*|.*_lingbot|.*_sapiens2|eva02_.*",
-        "rotary positions (EvaBlock)",
+        r"vit_pe_.*|vit_.*_rope_.*|.*dinov3.*|.*_lingbot|.*_sapiens2|eva02_.*|eva_giant_.*",
+        "other blocks (EvaBlock) than these tensors",
     ),
     (r"vit_.*_\d+x2_\d+", "parallel blocks (ParallelThingsBlock)"),
     (r"vit_.*_xp_\d+|vit_pwee_.*", "parallel attention and MLP (ParallelScalingBlock)"),

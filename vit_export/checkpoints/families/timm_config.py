@@ -29,19 +29,19 @@ def read_facts(config: Mapping[str, Any]) -> Facts:
     Raises:
         RequestError: the blocks or the pool of the architecture are not supported.
     """
-    architecture, arguments = str(config.get("architecture", "")), _read_arguments(config)
+    architecture, arguments = str(config.get("architecture", "")), read_arguments(config)
     _check_plain(architecture, arguments)
     facts = read_architecture_facts(architecture)
     pool = arguments.get("global_pool", config.get("global_pool", facts.get("pool")))
     if pool is not None:
-        facts["pool"] = _read_pool(pool, config, arguments)
+        facts["pool"] = read_pool(pool, config, arguments)
     if "num_heads" in arguments:
         facts["heads"] = arguments["num_heads"]
     if "act_layer" in arguments:  # `infer_spec` refuses an unknown one by its name
         facts["mlp"] = ACTIVATION_NAMES.get(arguments["act_layer"], arguments["act_layer"])
     if "no_embed_class" in arguments:
         facts["positions"] = "patches" if arguments["no_embed_class"] else "all"
-    return facts | _read_sizes(config, arguments)
+    return facts | read_sizes(config, arguments)
 
 
 def translate_pool(name: str) -> str:
@@ -58,7 +58,7 @@ def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
     settings = _read_settings(config)
     if not {"input_size", "mean", "std"} <= settings.keys():
         return None
-    channels = _read_arguments(config).get("in_chans", settings["input_size"][0])
+    channels = read_arguments(config).get("in_chans", settings["input_size"][0])
     mean, std = (
         list(settings[name]) * (channels if len(settings[name]) == 1 else 1)
         for name in ("mean", "std")
@@ -81,7 +81,7 @@ def read_preprocessing(config: Mapping[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _read_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+def read_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments that differ from the architecture's own; null counts as left out."""
     arguments = config.get("model_args") or {}
     return {name: value for name, value in arguments.items() if value is not None}
@@ -93,7 +93,7 @@ def _read_settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return settings
 
 
-def _read_pool(pool: str, config: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+def read_pool(pool: str, config: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
     """Return our name of the pool.
 
     Raises:
@@ -107,7 +107,7 @@ def _read_pool(pool: str, config: Mapping[str, Any], arguments: Mapping[str, Any
     return translate_pool(pool)
 
 
-def _read_sizes(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> Facts:
+def read_sizes(config: Mapping[str, Any], arguments: Mapping[str, Any]) -> Facts:
     """Return the size of the training images, where the config has it.
 
     `likely_size` is the size of the preprocessing, at which a model need not have been trained.

@@ -15,6 +15,8 @@ JOINER = " + "
 """Text between the names of a fused layer's parts, in errors."""
 TOKENS = ("class_token", "distillation_token", "register_tokens", "positions", "probe")
 """Ends of our names of tensors that hold one row per token."""
+ALL_BLOCKS = "blocks.*."
+"""Beginning of our name of a tensor that the family keeps for all blocks in one."""
 MATRIX = 2
 """Number of a matrix's axes."""
 
@@ -45,6 +47,8 @@ def translate(family: Family, state: StateDict) -> Translation:
     for name, tensor in state.items():
         check_supported(family, name)
         reason = _look_up(family.unused, name)
+        if name.endswith(TOKENS) and not tensor.numel():
+            reason = "it holds no token"
         if reason is not None:
             unused[name] = reason
         else:
@@ -55,7 +59,47 @@ def translate(family: Family, state: StateDict) -> Translation:
             origins[ours] = name
             transposed = ours in family.transposed and tensor.ndim == MATRIX
             tensors[ours] = _reshape_tokens(ours, tensor.T if transposed else tensor)
-    return Translation(_fuse(tensors, origins), unused, origins)
+    _split_blocks(tensors, origins)
+    _add_parts_of_biases(family, tensors)
+    tensors = _fuse(tensors, origins)
+    _add_biases(family, tensors)
+    return Translation(tensors, unused, origins)
+
+
+def _split_blocks(tensors: dict[str, Tensor], origins: dict[str, str]) -> None:
+    """Give each block its part of a tensor for all blocks, whose second axis counts them."""
+    for name in [name for name in tensors if ALL_BLOCKS in name and tensors[name].ndim > MATRIX]:
+        origin = origins.pop(name)
+        for number, part in enumerate(tensors.pop(name).unbind(dim=1)):
+            ours = name.replace(ALL_BLOCKS, f"blocks.{number}.")
+            tensors[ours], origins[ours] = part, origin
+
+
+def _add_parts_of_biases(family: Family, tensors: dict[str, Tensor]) -> None:
+    """Add zeros for the part of a fused layer's bias that no block has, if the others have one."""
+    for parts in FUSED_LAYERS.values():
+        for part in family.optional_biases & {*parts}:
+            if not _has_bias(tensors, part):
+                others = [name for one in parts for name in tensors if name.endswith(f"{one}.bias")]
+                for name in others:
+                    other = next(one for one in parts if f"{one}." in name)
+                    tensors[name.replace(other, part)] = torch.zeros_like(tensors[name])
+
+
+def _add_biases(family: Family, tensors: dict[str, Tensor]) -> None:
+    """Add zeros for the bias of a layer that no block has."""
+    for layer in family.optional_biases:
+        if not _has_bias(tensors, layer):
+            weights = [
+                name for name in tensors if re.fullmatch(rf"blocks\.\d+\.{layer}\.weight", name)
+            ]
+            for name in weights:
+                rows = tensors[name].shape[:1]
+                tensors[name.replace("weight", "bias")] = tensors[name].new_zeros(rows)
+
+
+def _has_bias(tensors: Mapping[str, Tensor], layer: str) -> bool:
+    return any(name.endswith(f"{layer}.bias") for name in tensors)
 
 
 def _explain_copy(state: StateDict, first: str, second: str) -> str:
@@ -125,7 +169,8 @@ def _fuse(tensors: dict[str, Tensor], origins: dict[str, str]) -> dict[str, Tens
                     del tensors[part]
                 ours = name.replace(parts[0], whole)
                 tensors[ours] = torch.cat(_unify_types(present))
-                origins[ours] = JOINER.join(origins.pop(part) for part in names)
+                known = [origins.pop(part) for part in names if part in origins]
+                origins[ours] = JOINER.join(known)
     return tensors
 
 

@@ -11,15 +11,10 @@ from vit_export.core.errors import RequestError
 
 BLOCK = r"blocks\.\d+\."
 KINDS = {
-    r"(.*\.)?(rope|rotary)\w*\..*": "rotary positions",
+    r"(?!rope\.freqs$)(.*\.)?(rope|rotary)\w*\..*": "rotary positions of an unknown kind",
     r".*\.relative_position_bias_table|.*\.rel_pos\..*": "relative positions",
     r"blocks_token_only\..*": "class attention (CaiT)",
-    BLOCK + r"gamma_[12]": "gamma_1 and gamma_2 (DINOv3 and others with rotary positions)",
-    BLOCK
-    + r"attn\.(q_bias|v_bias|[qkv]_proj\..*)": "separate biases of q and v (EVA and rotary models)",
-    BLOCK + r"mlp\.fc1_[gx]\..*": "separate gates (EVA02)",
     BLOCK + r"attn\.lambda_\w+": "differential attention",
-    BLOCK + r"(attn|mlp)\.norm\..*": "norms inside attention or MLP",
     BLOCK + r"attns\..*": "parallel blocks",
     BLOCK + r"in_proj\..*": "parallel attention and MLP",
     r"patch_embed\.backbone\..*": "a convolutional stem",
@@ -27,8 +22,6 @@ KINDS = {
     r"to_patch_embedding\..*": "the layers of vit-pytorch, or of code that follows it",
 }
 """Patterns of whole names to the part that is not supported; the first match wins."""
-FINAL_NORMS = {"norm.weight", "fc_norm.weight"}
-"""Norms of timm behind the blocks: a CLIP tower has one of them."""
 NORM = BLOCK + r"norm1\."
 
 
@@ -41,8 +34,6 @@ def check_kind(names: Collection[str], where: str) -> None:
     norms = [name for name in names if re.fullmatch(NORM + r"\w+", name)]
     if norms and not any(name.endswith("bias") for name in norms):
         _refuse(where, norms[0], "norms without a mean and a bias (RmsNorm)")
-    if "norm_pre.weight" in names and ("attn_pool.latent" in names or not FINAL_NORMS & {*names}):
-        _refuse(where, "norm_pre.weight", "rotary positions (Perception Encoder)")
 
 
 def _refuse(where: str, name: str, part: str) -> None:

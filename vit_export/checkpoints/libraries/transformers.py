@@ -30,6 +30,7 @@ ACTIVATIONS = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "quick_gelu": "
 """Our names of activations to those of transformers."""
 ENDS = ("Model", "ForImageClassification", "WithTeacher", "WithProjection", "ForPreTraining")
 """Ends of the names of classes that answer images."""
+POSITIONS = "embedding.positions"
 PRETRAINING = ("ForPreTraining", "ForMaskedImageModeling")
 """Ends of the names of classes whose encoder alone is of use after the training."""
 
@@ -49,16 +50,15 @@ def _describe(
     from vit_export.checkpoints.families import find_family
     from vit_export.checkpoints.families.naming import build_name_lookup
     from vit_export.checkpoints.families.translation import translate
-    from vit_export.checkpoints.infer_spec import infer_sizes
+    from vit_export.checkpoints.infer_sizes import infer_parts, infer_sizes
 
     where = str(checkpoint.path)
     family = find_family(checkpoint.tensors, where)
     translation = translate(family, checkpoint.tensors)
-    lookup = build_name_lookup(family, translation)
-    sizes = infer_sizes(translation.tensors, where, lookup)
+    tensors, lookup = translation.tensors, build_name_lookup(family, translation)
+    sizes = infer_sizes(tensors, where, lookup) | infer_parts(tensors)
     vision = {theirs: sizes[ours] for theirs, ours in family.config_sizes.items() if ours in sizes}
-    side = _find_side(translation.tensors)
-    vision |= ({"image_size": side} if side else {}) | _translate_hints(hints)
+    vision |= {**family.config_values, **_find_side(tensors), **_translate_hints(hints)}
     kind = _find_class(transformers, name).config_class
     _check_family(kind().to_dict(), family, name, where)
     _check_heads(kind(), vision, name)
@@ -67,20 +67,24 @@ def _describe(
         values["projection_dim"] = sizes["projection"]
     config: dict[str, Any] = kind(**values).to_dict()
     config.pop("id2label", None)  # names such as LABEL_0
+    if POSITIONS not in tensors and "image_size" not in vision:
+        config.pop("image_size", None)  # no tensor depends on it
     labels = {"num_labels": sizes["classes"]} if sizes["classes"] else {}
     return config | {"architectures": [name]} | labels
 
 
-def _find_side(tensors: Mapping[str, Tensor]) -> int | None:
-    """Return the side of square images that the number of positions shows, in pixels."""
+def _find_side(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return the `image_size` of square images that the number of positions shows, if it does."""
+    if POSITIONS not in tensors:
+        return {}
     registers = len(tensors.get("embedding.register_tokens", ()))
     others = sum(f"embedding.{kind}_token" in tensors for kind in ("class", "distillation"))
-    count, patch = len(tensors["embedding.positions"]), tensors["embedding.projection.weight"]
+    count, patch = len(tensors[POSITIONS]), tensors["embedding.projection.weight"]
     for prefix in (others + registers, others, 0):
         side = isqrt(max(count - prefix, 0))
         if side and side**2 == count - prefix:
-            return side * int(patch.shape[-1])
-    return None
+            return {"image_size": side * int(patch.shape[-1])}
+    return {}
 
 
 def _check_family(config: Config, family: "Family", name: str, where: str) -> None:

@@ -60,13 +60,16 @@ TIMM_RESAMPLING = Resampling(drops_rim=True)
 def resize_positions(vit: Vit, size: tuple[int, int], resampling: Resampling | None = None) -> Vit:
     """Return `vit` for images of `size` (height, width), with its positions resampled.
 
-    All other weights are shared with `vit`. Without `resampling`, timm's way applies.
+    All other weights are shared with `vit`. Without `resampling`, timm's way applies. Rotary
+    positions follow from the grid.
 
     Raises:
         RequestError: `size` is smaller than a patch.
     """
     spec, end = replace(vit.spec, image_size=size), vit.spec.positioned_prefix
     state = vit.state_dict()
+    if POSITIONS not in state:
+        return fill(spec, state, "the model of another size")
     prefix, patches = state[POSITIONS][:end], state[POSITIONS][end:]
     patches = _resample(patches, vit.spec.grid, spec.grid, resampling or TIMM_RESAMPLING)
     return fill(spec, {**state, POSITIONS: torch.cat([prefix, patches])}, "the resampled model")

@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vit_export.model.vit.rotation import Rotation
 from vit_export.model.vit.spec import VitSpec
 
 QKV_ROWS = {"interleaved": "(h d qkv)", "stacked": "(qkv h d)"}
@@ -31,30 +32,34 @@ class MultiHeadAttention(nn.Module):
         self.layout = spec.qkv_layout
         self.pattern = f"b n {QKV_ROWS[spec.qkv_layout]} -> qkv b h n d"
         self.qkv = nn.Linear(spec.width, 3 * spec.width, bias=spec.qkv_bias)
+        self.rotation = nn.Identity() if spec.rotary is None else Rotation(spec, spec.rotary)
+        self.norm = build_norm(spec, present=spec.norm_in_attention)
         self.projection = nn.Linear(spec.width, spec.width)
         self.dropout = nn.Dropout(spec.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         qkv = rearrange(self.qkv(x), self.pattern, qkv=3, h=self.heads)
-        queries, keys, values = qkv[0], qkv[1], qkv[2]  # (B, h, N, d)
+        queries, keys, values = self.rotation(qkv[0]), self.rotation(qkv[1]), qkv[2]  # (B, h, N, d)
         energy = torch.einsum("bhqd,bhkd->bhqk", queries, keys) * self.scale
         if mask is not None:
             energy = energy.masked_fill(~mask, torch.finfo(energy.dtype).min)
         attention = self.dropout(energy.softmax(dim=-1))  # (B, h, N, N)
         out = torch.einsum("bhqk,bhkd->bhqd", attention, values)
-        projected: Tensor = self.projection(rearrange(out, "b h n d -> b n (h d)"))
+        out = self.norm(rearrange(out, "b h n d -> b n (h d)"))
+        projected: Tensor = self.projection(out)
         return projected
 
 
 class FeedForward(nn.Module):
-    """The MLP of one block: widen, activate, narrow; (..., D) to (..., D)."""
+    """An MLP with one hidden layer: widen, activate, narrow; (..., D) to (..., D)."""
 
-    def __init__(self, spec: VitSpec) -> None:
+    def __init__(self, spec: VitSpec, hidden: int, *, has_norm: bool = False) -> None:
         super().__init__()
         self.kind = spec.mlp
-        widened = 2 * spec.hidden if spec.mlp == "swiglu" else spec.hidden
+        widened = 2 * hidden if spec.mlp == "swiglu" else hidden
         self.expand = nn.Linear(spec.width, widened)
-        self.contract = nn.Linear(spec.hidden, spec.width)
+        self.norm = nn.LayerNorm(hidden, eps=spec.norm_eps) if has_norm else nn.Identity()
+        self.contract = nn.Linear(hidden, spec.width)
         self.dropout = nn.Dropout(spec.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,7 +69,7 @@ class FeedForward(nn.Module):
             x = functional.silu(gate) * x
         else:
             x = ACTIVATIONS[self.kind](x)
-        contracted: Tensor = self.contract(self.dropout(x))
+        contracted: Tensor = self.contract(self.norm(self.dropout(x)))
         return contracted
 
 
@@ -91,7 +96,7 @@ class EncoderBlock(nn.Module):
         self.attention = MultiHeadAttention(spec)
         self.attention_scale = LayerScale(spec.width) if spec.layer_scale else nn.Identity()
         self.mlp_norm = nn.LayerNorm(spec.width, eps=spec.norm_eps)
-        self.mlp = FeedForward(spec)
+        self.mlp = FeedForward(spec, spec.hidden, has_norm=spec.norm_in_mlp)
         self.mlp_scale = LayerScale(spec.width) if spec.layer_scale else nn.Identity()
         self.dropout = nn.Dropout(spec.dropout)
 
@@ -100,3 +105,8 @@ class EncoderBlock(nn.Module):
         x = x + self.dropout(attended)
         out: Tensor = x + self.dropout(self.mlp_scale(self.mlp(self.mlp_norm(x))))
         return out
+
+
+def build_norm(spec: VitSpec, *, present: bool) -> nn.Module:
+    """Return the LayerNorm over D channels where the spec has one, else an Identity."""
+    return nn.LayerNorm(spec.width, eps=spec.norm_eps) if present else nn.Identity()

@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vit_export.model.vit.block import FeedForward
+from vit_export.model.vit.block import FeedForward, build_norm
 from vit_export.model.vit.spec import VitSpec
 
 
@@ -19,13 +19,13 @@ class AttentionPool(nn.Module):
 
     def __init__(self, spec: VitSpec) -> None:
         super().__init__()
-        self.heads = spec.heads
-        self.scale = spec.head_dim**-0.5
+        self.heads = spec.pool_heads or spec.heads
+        self.scale = (spec.width // self.heads) ** -0.5
         self.probe = nn.Parameter(torch.randn(1, spec.width))
         self.qkv = nn.Linear(spec.width, 3 * spec.width, bias=spec.qkv_bias)
         self.projection = nn.Linear(spec.width, spec.width)
         self.norm = nn.LayerNorm(spec.width, eps=spec.norm_eps)
-        self.mlp = FeedForward(spec)
+        self.mlp = FeedForward(spec, spec.pool_hidden or spec.hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         pattern = "... (qkv h d) -> qkv ... h d"
@@ -86,8 +86,3 @@ class Head(nn.Module):
         if self.spec.pool == "token_patch_mean":
             return torch.cat([x[:, 0], patches], dim=1)
         return patches
-
-
-def build_norm(spec: VitSpec, *, present: bool) -> nn.Module:
-    """Return the LayerNorm over D channels where the spec has one, else an Identity."""
-    return nn.LayerNorm(spec.width, eps=spec.norm_eps) if present else nn.Identity()

@@ -6,100 +6,37 @@ refused before any work starts.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from vit_export.core.dataclass_checks import check_names, check_types
 from vit_export.core.errors import RequestError
 from vit_export.model.fusions import ExpectedFusions
 from vit_export.model.signature import Signature, image_signature
-from vit_export.model.vit.choices import Answer, AttentionScale, Mlp, Pool, Positions, QkvLayout
+from vit_export.model.vit.choices import Answer
+from vit_export.model.vit.fields import VitFields
 from vit_export.model.vit.padding import pad_hidden_width
-from vit_export.model.vit.spec_checks import check_sizes, check_tokens, normalize_size
+from vit_export.model.vit.rotary import read_rotary
+from vit_export.model.vit.spec_checks import (
+    check_parts,
+    check_sizes,
+    check_tokens,
+    normalize_size,
+)
+
+LATER_FIELDS = ("rotary", "norm_in_attention", "norm_in_mlp", "pool_heads", "pool_hidden")
+"""Fields that the first versions did not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class VitSpec:
+class VitSpec(VitFields):
     """The complete description of one Vision Transformer; its images are (B, C, H, W)."""
-
-    image_size: tuple[int, int] = (224, 224)
-    """Height and width in pixels.
-
-    The patches start at the top left. Pixels that fill no whole patch play no part.
-    """
-    patch_size: int = 16
-    """Side of a square patch in pixels: kernel size and stride of the patch convolution."""
-    channels: int = 3
-    """Channels of an image."""
-    width: int = 768
-    """Channels of a token: D."""
-    depth: int = 12
-    """Number of encoder blocks."""
-    heads: int = 12
-    """Number of attention heads."""
-    mlp_ratio: float = 4.0
-    """Hidden width of the MLP divided by `width`; ignored if `mlp_hidden` is given."""
-    mlp_hidden: int | None = None
-    """Hidden width of the MLP."""
-    mlp: Mlp = "gelu"
-    """Activation of the MLP.
-
-    `gelu` is the erf form; `swiglu` is silu(a) * b with a and b from one linear layer, as in
-    DINOv2's giant.
-    """
-    qkv_layout: QkvLayout = "stacked"
-    """Order of the rows of the fused projection: `stacked` is (qkv h d), `interleaved` (h d qkv).
-
-    The seed document's model is interleaved.
-    """
-    attention_scale: AttentionScale = "head_dim"
-    """Attention logits are divided by the square root of this size."""
-    norm_before_blocks: bool = False
-    """Whether a LayerNorm stands before the blocks (CLIP's `ln_pre`)."""
-    norm_before_pool: bool = True
-    """Whether the final LayerNorm runs over all tokens."""
-    norm_after_pool: bool = False
-    """Whether a LayerNorm runs over the pooled vector (the seed's head, timm's `fc_norm`)."""
-    norm_eps: float = 1e-6
-    """Epsilon of every LayerNorm."""
-    patch_bias: bool = True
-    """Whether the patch convolution has a bias."""
-    qkv_bias: bool = True
-    """Whether the fused projection has a bias."""
-    head_bias: bool = True
-    """Whether the classifier has a bias."""
-    layer_scale: bool = False
-    """Whether each residual branch ends with a LayerScale."""
-    class_token: bool = True
-    """Whether there is a class token."""
-    distillation_token: bool = False
-    """Whether DeiT's distillation token follows the class token.
-
-    In a model with classes it has a classifier of its own, and the logits are the mean of both.
-    Features are the mean of both tokens, as in timm.
-    """
-    register_tokens: int = 0
-    """Number of register tokens (arXiv:2309.16588)."""
-    positions: Positions = "all"
-    """Tokens that have a position; registers without one are inserted after the addition."""
-    pool: Pool = "token"
-    """How tokens become one vector.
-
-    `token` takes the class token; `mean` averages all tokens, prefix included; `patch_mean`
-    averages the patches alone; `token_patch_mean` concatenates the class token and the mean of the
-    patches; `map` lets a learned probe attend to all tokens; `none` returns all tokens.
-    """
-    projection: int | None = None
-    """Width of a projection without bias behind the pooled vector (CLIP's embedding)."""
-    classes: int | None = None
-    """Number of classes; a model without a classifier returns features or tokens."""
-    dropout: float = 0.0
-    """Probability of dropping a value, in training only."""
 
     def __post_init__(self) -> None:
         check_types(self)
         check_sizes(self)
         check_tokens(self)
+        check_parts(self)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -124,8 +61,14 @@ class VitSpec:
     @property
     def positioned_prefix(self) -> int:
         """Number of prefix tokens, from the first, that have a position."""
-        without = {"all": 0, "no_registers": self.register_tokens, "patches": self.prefix_tokens}
-        return self.prefix_tokens - without[self.positions]
+        if self.positions == "all":
+            return self.prefix_tokens
+        return self.prefix_tokens - self.register_tokens if self.positions == "no_registers" else 0
+
+    @property
+    def positioned(self) -> int:
+        """Number of tokens with a learned position."""
+        return 0 if self.positions == "none" else self.positioned_prefix + self.patches
 
     @property
     def tokens(self) -> int:
@@ -184,7 +127,9 @@ class VitSpec:
         norms = (self.norm_before_blocks, self.norm_before_pool, self.norm_after_pool)
         return ExpectedFusions(
             attentions=self.depth,
-            layer_norms=2 * self.depth + sum(norms) + pools,
+            layer_norms=self.depth * (2 + self.norm_in_attention + self.norm_in_mlp)
+            + sum(norms)
+            + pools,
             activations=self.depth + pools,
             activation=self.mlp,
         )
@@ -196,13 +141,23 @@ class VitSpec:
 
     def gemms(self, batch: int) -> list[tuple[int, int, int]]:
         """Return (rows, inner, columns) of a lowered block's matrix products for `batch` images."""
-        rows, width, hidden = self.tokens * batch, self.width, pad_hidden_width(self.hidden)
+        rows, width = self.tokens * batch, self.width
+        hidden = self.hidden if self.norm_in_mlp else pad_hidden_width(self.hidden)
         return [
             (rows, width, 3 * width),
             (rows, width, width),
             (rows, width, hidden),
             (rows, hidden, width),
         ]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return the fields, for a manifest; those in `LATER_FIELDS` only if they are set.
+
+        So earlier versions read the manifests of the models that they know.
+        """
+        later = {one.name: one.default for one in fields(self) if one.name in LATER_FIELDS}
+        values = asdict(self)
+        return {n: v for n, v in values.items() if n not in later or v != later[n]}
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -213,6 +168,6 @@ class VitSpec:
         """
         check_names(values, cls, where)
         try:
-            return cls(**normalize_size(values))
+            return cls(**normalize_size(values) | read_rotary(values))
         except RequestError as error:
             raise RequestError(f"{where}: {error.message}", error.fix) from None

@@ -23,6 +23,8 @@ MAX_SIZES = {
     "heads": 4096,
     "mlp_hidden": 1_048_576,
     "register_tokens": 65_536,
+    "pool_heads": 4096,
+    "pool_hidden": 1_048_576,
     "projection": 1_048_576,
     "classes": 10_000_000,
 }
@@ -30,6 +32,8 @@ MAX_SIZES = {
 
 A file may come from anybody, and one number of it must not fill the memory.
 """
+CHANNELS_OF_ROTARY = 4
+"""A frequency turns two channels by the row and two by the column."""
 MAX_SIDE = 65_536
 """Largest side of an image in pixels."""
 
@@ -50,9 +54,23 @@ def check_sizes(spec: "VitSpec") -> None:
         )
     if not 0 <= spec.dropout < 1:
         raise RequestError(f"dropout is {spec.dropout}.", "give a probability below 1.")
-    for name in ("classes", "projection"):
+    for name in ("classes", "projection", "pool_heads", "pool_hidden"):
         if getattr(spec, name) is not None and getattr(spec, name) < 1:
             raise RequestError(f"{name} is {getattr(spec, name)}.", f"leave {name} out.")
+
+
+def check_parts(spec: "VitSpec") -> None:
+    """Raise RequestError unless the attention pool and rotary positions fit the widths."""
+    if spec.pool != "map" and (spec.pool_heads or spec.pool_hidden):
+        message = "pool_heads and pool_hidden belong to pool = 'map'."
+        raise RequestError(message, "leave them out.")
+    if spec.pool_heads and spec.width % spec.pool_heads:
+        message = f"{spec.pool_heads} heads of the pool do not divide the width {spec.width}."
+        raise RequestError(message, f"take a number of heads that divides {spec.width}.")
+    if spec.rotary and spec.head_dim % CHANNELS_OF_ROTARY:
+        message = f"rotary positions turn a multiple of {CHANNELS_OF_ROTARY} channels of a head, "
+        message += f"and a head has {spec.head_dim}."
+        raise RequestError(message, f"take another number of heads for the width {spec.width}.")
 
 
 def check_divides(spec: "VitSpec") -> None:

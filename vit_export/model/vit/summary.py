@@ -10,12 +10,14 @@ def count_parameters(spec: VitSpec) -> int:
     width, norm = spec.width, 2 * spec.width
     pixels = spec.channels * spec.patch_size**2
     embedding = _linear(pixels, width, bias=spec.patch_bias)
-    embedding += (spec.prefix_tokens + spec.positioned_prefix + spec.patches) * width
+    embedding += (spec.prefix_tokens + spec.positioned) * width
     attention = _linear(width, 3 * width, bias=spec.qkv_bias) + _linear(width, width)
-    mlp = _linear(width, spec.hidden * (2 if spec.mlp == "swiglu" else 1))
-    mlp += _linear(spec.hidden, width)
-    block = attention + mlp + 2 * norm + 2 * width * spec.layer_scale
-    head = width + attention + norm + mlp if spec.pool == "map" else 0
+    block = attention + _count_mlp(spec, spec.hidden) + 2 * norm + 2 * width * spec.layer_scale
+    block += norm * spec.norm_in_attention + 2 * spec.hidden * spec.norm_in_mlp
+    if spec.rotary is not None and spec.rotary.frequencies == "learned":
+        block += width
+    pool = width + attention + norm + _count_mlp(spec, spec.pool_hidden or spec.hidden)
+    head = pool if spec.pool == "map" else 0
     head += norm * (spec.norm_before_blocks + spec.norm_before_pool + spec.norm_after_pool)
     if spec.projection is not None:
         head += _linear(spec.pooled_width, spec.projection, bias=False)
@@ -23,6 +25,11 @@ def count_parameters(spec: VitSpec) -> int:
         heads = 1 + spec.distillation_token
         head += heads * _linear(spec.pooled_width, spec.classes, bias=spec.head_bias)
     return embedding + spec.depth * block + head
+
+
+def _count_mlp(spec: VitSpec, hidden: int) -> int:
+    widened = hidden * (2 if spec.mlp == "swiglu" else 1)
+    return _linear(spec.width, widened) + _linear(hidden, spec.width)
 
 
 def _linear(inputs: int, outputs: int, *, bias: bool = True) -> int:

@@ -9,8 +9,8 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from vit_export.model.vit.block import EncoderBlock
-from vit_export.model.vit.head import Head, build_norm
+from vit_export.model.vit.block import EncoderBlock, build_norm
+from vit_export.model.vit.head import Head
 from vit_export.model.vit.spec import VitSpec
 
 
@@ -20,6 +20,7 @@ class PatchEmbedding(nn.Module):
     class_token: Tensor | None
     distillation_token: Tensor | None
     register_tokens: Tensor | None
+    positions: Tensor | None
 
     def __init__(self, spec: VitSpec) -> None:
         super().__init__()
@@ -39,18 +40,20 @@ class PatchEmbedding(nn.Module):
         for name, count in prefix.items():
             tokens = nn.Parameter(torch.randn(count, spec.width)) if count else None
             self.register_parameter(name, tokens)
-        count = spec.positioned_prefix + spec.patches
-        self.positions = nn.Parameter(0.02 * torch.randn(count, spec.width))
+        count = spec.positioned
+        positions = nn.Parameter(0.02 * torch.randn(count, spec.width)) if count else None
+        self.register_parameter("positions", positions)
 
     def forward(self, image: Tensor) -> Tensor:
         x: Tensor = rearrange(self.projection(image), "b d h w -> b (h w) d")
+        positions = 0.0 if self.positions is None else self.positions
         if not self.spec.prefix_tokens:
-            return x + self.positions  # (B, N, D)
+            return x + positions  # (B, N, D)
         tokens = (self.class_token, self.distillation_token, self.register_tokens)
         prefix = torch.cat([token for token in tokens if token is not None])
         prefix = repeat(prefix, "n d -> b n d", b=image.shape[0])
         end = self.spec.positioned_prefix
-        x = torch.cat([prefix[:, :end], x], dim=1) + self.positions
+        x = torch.cat([prefix[:, :end], x], dim=1) + positions
         return torch.cat([x[:, :end], prefix[:, end:], x[:, end:]], dim=1)  # (B, N, D)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vit_export.model.vit.lowering.block import LoweredBlock
 from vit_export.model.vit.lowering.last_block import lower_last
 from vit_export.model.vit.lowering.rewrites import fold_prefix_positions, make_linear
+from vit_export.model.vit.lowering.rotation import share_tables
 from vit_export.model.vit.vit import PatchEmbedding, Vit
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class LoweredEmbedding(nn.Module):
     """Images (B, C, H, W) to tokens (B·N, D)."""
 
     prefix: Tensor | None
-    positions: Tensor
+    positions: Tensor | None
 
     def __init__(self, embedding: PatchEmbedding) -> None:
         super().__init__()
@@ -32,10 +33,14 @@ class LoweredEmbedding(nn.Module):
         self.width = embedding.spec.width
         prefix, positions = fold_prefix_positions(embedding)
         self.register_buffer("prefix", None if prefix is None else prefix[None])  # (1, P, D)
-        self.register_buffer("positions", positions[None].clone())  # (1, patches, D)
+        self.register_buffer(
+            "positions", None if positions is None else positions[None].clone()
+        )  # (1, patches, D)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.project_patches(image) + self.positions
+        x = self.project_patches(image)
+        if self.positions is not None:
+            x = x + self.positions
         if self.prefix is not None:
             # The one place that must know the batch size: each image gets the same constant.
             x = torch.cat([self.prefix.expand(image.shape[0], -1, -1), x], dim=1)  # (B, N, D)
@@ -84,6 +89,8 @@ class LoweredVit(nn.Module):
         lowered: list[nn.Module] = [LoweredBlock(block, vit.spec.tokens) for block in blocks]
         lowered_last, self.head = lower_last(last, vit.head)
         self.blocks = nn.ModuleList([*lowered, lowered_last])
+        # behind the blocks: the last name of a shared tensor is the one that it has in a graph
+        self.rotation = share_tables(self.blocks)
 
     def forward(self, image: Tensor) -> Tensor:
         x = self.embedding_norm(self.embedding(image))

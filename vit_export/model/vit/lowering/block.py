@@ -4,6 +4,8 @@ The tokens of all images form one matrix (B·N, D). B is the batch, N the tokens
 the heads and d the channels of a head.
 """
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,8 +19,10 @@ from vit_export.model.vit.lowering.rewrites import (
     deinterleave_qkv,
     fold_attention_scale,
     fold_layer_scale,
+    halve_pairs,
     pad_hidden,
 )
+from vit_export.model.vit.lowering.rotation import lower_rotation
 
 
 class AttentionMatmuls(nn.Module):
@@ -37,24 +41,38 @@ class LoweredAttention(nn.Module):
     def __init__(self, attention: MultiHeadAttention, scale: nn.Module, tokens: int) -> None:
         super().__init__()
         self.qkv = lower_qkv(attention)
+        self.norm = attention.norm
         self.projection = fold_layer_scale(attention.projection, scale)
+        self.tables = lower_rotation(attention.rotation, copies=2)
         self.products = AttentionMatmuls()
         self.width = self.projection.in_features
         self.per_head = (-1, tokens, attention.heads, self.width // attention.heads)
 
     def forward(self, x: Tensor) -> Tensor:
         queries, keys, values = (
-            part.reshape(self.per_head).transpose(1, 2)  # (B, h, N, d)
-            for part in self.qkv(x).chunk(3, dim=-1)
-        )
+            part.transpose(1, 2) for part in self.split_heads(self.qkv(x))
+        )  # (B, h, N, d)
         out = self.products(queries, keys, values)
-        projected: Tensor = self.projection(out.transpose(1, 2).reshape(-1, self.width))
+        projected: Tensor = self.projection(self.norm(out.transpose(1, 2).reshape(-1, self.width)))
         return projected
+
+    def split_heads(self, qkv: Tensor) -> Iterable[Tensor]:
+        """Return queries, keys and values, (B, N, h, d) each, of rows (B·N, 3·D)."""
+        if self.tables is None:
+            return (part.reshape(self.per_head) for part in qkv.chunk(3, dim=-1))
+        batch, tokens, heads, channels = self.per_head
+        turning, values = qkv.split([2 * self.width, self.width], dim=-1)
+        turned = self.tables.turn(turning.reshape(batch, tokens, 2 * heads, channels))
+        return *turned.chunk(2, dim=2), values.reshape(self.per_head)
 
 
 def lower_qkv(attention: MultiHeadAttention) -> nn.Linear:
-    """Return the fused projection with rows (qkv h d), the rows of the queries scaled."""
+    """Return the fused projection with rows (qkv h d), the rows of the queries scaled.
+
+    Rotary pairs are the halves of each head.
+    """
     qkv = deinterleave_qkv(attention.qkv, attention.heads, attention.layout)
+    qkv = halve_pairs(qkv, attention.heads, attention.rotation)
     return fold_attention_scale(qkv, attention.scale)
 
 
@@ -64,8 +82,9 @@ class LoweredFeedForward(nn.Module):
     def __init__(self, mlp: FeedForward, scale: nn.Module) -> None:
         super().__init__()
         self.kind = mlp.kind
+        self.norm = mlp.norm
         contract = fold_layer_scale(mlp.contract, scale)
-        self.expand, self.contract = pad_hidden(mlp.expand, contract)
+        self.expand, self.contract = pad_hidden(mlp.expand, contract, mlp.norm)
 
     def forward(self, x: Tensor) -> Tensor:
         contracted: Tensor = self.contract(self.activate(x))
@@ -76,8 +95,11 @@ class LoweredFeedForward(nn.Module):
         x = self.expand(x)
         if self.kind == "swiglu":
             gate, x = x.chunk(2, dim=-1)
-            return functional.silu(gate) * x
-        return ACTIVATIONS[self.kind](x)
+            x = functional.silu(gate) * x
+        else:
+            x = ACTIVATIONS[self.kind](x)
+        normed: Tensor = self.norm(x)
+        return normed
 
 
 class LoweredBlock(nn.Module):

@@ -23,6 +23,7 @@ from vit_export.model.vit.lowering.rewrites import (
     fold_probe,
     select_rows,
 )
+from vit_export.model.vit.lowering.rotation import lower_rotation
 from vit_export.model.vit.spec import VitSpec
 
 MEANS = {"mean", "patch_mean"}
@@ -40,7 +41,10 @@ def lower_last(block: EncoderBlock, head: Head) -> tuple[nn.Module, nn.Module]:
 
 
 class TokenAttention(nn.Module):
-    """Attention of the first K tokens over all N, (B·N, D) to (B·K, D)."""
+    """Attention of the first K tokens over all N, (B·N, D) to (B·K, D).
+
+    They are no patches, so that rotary positions turn the keys alone.
+    """
 
     def __init__(self, block: EncoderBlock, spec: VitSpec) -> None:
         super().__init__()
@@ -49,6 +53,8 @@ class TokenAttention(nn.Module):
             select_rows(qkv, 0, spec.width),
             select_rows(qkv, spec.width, None),
         )
+        self.tables = lower_rotation(block.attention.rotation, copies=1)
+        self.norm = block.attention.norm
         self.projection = fold_layer_scale(block.attention.projection, block.attention_scale)
         self.products = AttentionMatmuls()
         self.tokens, self.width = spec.tokens, spec.width
@@ -59,11 +65,12 @@ class TokenAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         queries = self.query(self.take_first(x)).reshape(self.query_per_head).transpose(1, 2)
         keys, values = (
-            part.reshape(self.per_head).transpose(1, 2)  # (B, h, N, d)
-            for part in self.key_value(x).chunk(2, dim=-1)
-        )
-        out = self.products(queries, keys, values)
-        projected: Tensor = self.projection(out.transpose(1, 2).reshape(-1, self.width))
+            part.reshape(self.per_head) for part in self.key_value(x).chunk(2, dim=-1)
+        )  # (B, N, h, d)
+        if self.tables is not None:
+            keys = self.tables.turn(keys)
+        out = self.products(queries, keys.transpose(1, 2), values.transpose(1, 2))
+        projected: Tensor = self.projection(self.norm(out.transpose(1, 2).reshape(-1, self.width)))
         return projected
 
     def take_first(self, x: Tensor) -> Tensor:

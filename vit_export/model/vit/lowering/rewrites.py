@@ -12,6 +12,7 @@ from vit_export.model.vit.block import LayerScale
 from vit_export.model.vit.choices import QkvLayout
 from vit_export.model.vit.head import AttentionPool
 from vit_export.model.vit.padding import pad_hidden_width
+from vit_export.model.vit.rotation import Rotation
 from vit_export.model.vit.vit import PatchEmbedding
 
 
@@ -37,6 +38,18 @@ def fold_attention_scale(qkv: nn.Linear, scale: float) -> nn.Linear:
     return make_linear(qkv.weight * factor[:, None], bias)
 
 
+def halve_pairs(qkv: nn.Linear, heads: int, rotation: nn.Module) -> nn.Linear:
+    """Return the fused projection, (qkv h d), whose rotary pairs are the halves of each head.
+
+    Queries and keys are permuted alike, so that their products stay the same.
+    """
+    if not isinstance(rotation, Rotation) or rotation.rotary.pairs == "halves":
+        return qkv
+    row = torch.arange(qkv.out_features).reshape(3, heads, -1, 2)  # (qkv h c pair)
+    row = torch.cat([row[:2].transpose(2, 3).flatten(), row[2].flatten()])
+    return make_linear(qkv.weight[row], None if qkv.bias is None else qkv.bias[row])
+
+
 def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
     """Return `linear` with its rows multiplied by the factors of the LayerScale behind it."""
     if not isinstance(scale, LayerScale):
@@ -45,16 +58,20 @@ def fold_layer_scale(linear: nn.Linear, scale: nn.Module) -> nn.Linear:
     return make_linear(linear.weight * scale.gamma[:, None], bias)
 
 
-def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Tensor]:
-    """Return the prefix tokens plus their positions, (P, D) or None, and the patches' positions."""
-    end = embedding.spec.positioned_prefix
-    positions = embedding.positions[end:]  # (patches, D)
+def fold_prefix_positions(embedding: PatchEmbedding) -> tuple[Tensor | None, Tensor | None]:
+    """Return the prefix tokens plus their positions, (P, D), and the patches' positions.
+
+    Either is None if the model has none.
+    """
+    end, positions = embedding.spec.positioned_prefix, embedding.positions
     tokens = (embedding.class_token, embedding.distillation_token, embedding.register_tokens)
     present = [token for token in tokens if token is not None]
-    if not present:
-        return None, positions
-    prefix = torch.cat(present)
-    return torch.cat([prefix[:end] + embedding.positions[:end], prefix[end:]]), positions
+    prefix = torch.cat(present) if present else None
+    if positions is None:
+        return prefix, None
+    if prefix is not None:
+        prefix = torch.cat([prefix[:end] + positions[:end], prefix[end:]])
+    return prefix, positions[end:]
 
 
 def fold_probe(pool: AttentionPool) -> Tensor:
@@ -71,11 +88,16 @@ def average_classifiers(first: nn.Module, second: nn.Module) -> nn.Linear:
     return make_linear(weight, torch.stack(biases).mean(dim=0) if biases else None)
 
 
-def pad_hidden(expand: nn.Linear, contract: nn.Linear) -> tuple[nn.Linear, nn.Linear]:
+def pad_hidden(
+    expand: nn.Linear, contract: nn.Linear, norm: nn.Module
+) -> tuple[nn.Linear, nn.Linear]:
     """Return an MLP's two layers with zero channels added between them if its rows alias.
 
-    `padding.py` says why. Zero channels stay zero through every activation.
+    `padding.py` says why. Zero channels stay zero through every activation, but a norm between the
+    layers would count them.
     """
+    if not isinstance(norm, nn.Identity):
+        return expand, contract
     hidden, halves = contract.in_features, expand.out_features // contract.in_features
     padding = pad_hidden_width(hidden) - hidden
     if padding == 0:
