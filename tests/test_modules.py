@@ -200,6 +200,32 @@ def test_a_name_of_timm_is_its_own_model(tmp_path):
     assert run_json("inspect", tmp_path / "n.onnx")["preprocessing"]["crop"] == [32, 32]
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:DeprecationWarning")
+def test_torchscript_of_einops_code_takes_any_batch(tmp_path):
+    """The seed document's module: Einsum, a class token, shapes by einops."""
+    sizes = {"depth": 1, "emb_size": 24, "num_heads": 3, "img_size": 32}
+    torch.manual_seed(0)
+    module = seed_vit.ViT(**sizes, patch_size=8, n_classes=5).eval()
+    torch.save(module.state_dict(), tmp_path / "w.pth")
+    arguments = {**sizes, "patch_size": 8, "n_classes": 5}
+    words = [word for name, value in arguments.items() for word in ("--set", f"{name}={value}")]
+    options = ("--weights", tmp_path / "w.pth", "--out", tmp_path / "n.pt", *SIZE, "-q", *words)
+    run("torchscript", "--module", f"{seed_vit.__file__}:ViT", *options)
+    file = torch.jit.load(tmp_path / "n.pt")
+    for images in (IMAGES, IMAGES[:1]):
+        with torch.no_grad():
+            torch.testing.assert_close(file(images), module(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_torchscript_that_would_not_open_is_refused(tmp_path):
+    words = ("--module", f"{CODE}:Fourier", "--out", tmp_path / "n.pt", *SIZE)
+    text = expect_error("torchscript", *words, exit_code=1)
+    assert "as TorchScript would not open" in text
+    assert "torch.fft_fft" in text
+
+
 FIXED = "it computes with the number of images as a constant at"
 REFUSALS = {
     "Nett": ("has no 'Nett'", "Did you mean 'Net'?"),

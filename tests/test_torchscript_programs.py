@@ -12,7 +12,7 @@ from support import FASHION, SEED_STYLE, VARIANTS, expect_error, run, tiny_spec
 
 import vit_export
 from vit_export import RequestError
-from vit_export.backends.torchscript.program import check_program
+from vit_export.backends.torchscript.program import OPERATORS, check_program
 from vit_export.model.vit.state import random_vit
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -107,6 +107,15 @@ def test_a_crafted_program_is_not_opened(crafted, tmp_path):
         assert "no TorchScript file as vit-export writes it" in text
     text = expect_error("summary", "--weights", crafted, exit_code=2)
     assert "TorchScript archive" in text
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+def test_no_operator_writes_to_its_input(name):
+    """But for the variants with `out`, which write to a tensor that the program made."""
+    packet = getattr(torch.ops.aten, name, None)
+    schemas = [getattr(packet, one)._schema for one in packet.overloads()] if packet else []  # noqa: SLF001
+    arguments = [one for schema in schemas for one in schema.arguments if not one.is_out]
+    assert not any(one.is_write for one in arguments)
 
 
 def test_a_program_is_no_checkpoint_to_validate_with(fashion, crafted):

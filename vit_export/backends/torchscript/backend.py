@@ -14,8 +14,10 @@ from vit_export.backends.job import Job
 from vit_export.backends.records import ModuleNames
 from vit_export.backends.session import parse_manifest
 from vit_export.backends.torchscript.archive import EXTRA_FILE, read_manifest_json
+from vit_export.backends.torchscript.program import check_program
 from vit_export.backends.torchscript.session import TorchScriptSession
 from vit_export.backends.torchscript.taps import TorchScriptTaps
+from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.progress import Progress
 
 MAGIC = b"PK\x03\x04"
@@ -49,7 +51,17 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
             archive = frozen.save_to_buffer(_extra_files=extra_files)
     with progress("write"):
         _write_reproducibly(archive, path)
+        _check_opens(path, manifest)
     return manifest
+
+
+def _check_opens(path: Path, manifest: Manifest) -> None:
+    """Raise BuildError if the code of a module calls what no reader of such files lets in."""
+    try:
+        check_program(path)
+    except RequestError as error:
+        message = f"{manifest.model} as TorchScript would not open: {error.message}"
+        raise BuildError(message, "take vit-export onnx for this module.") from None
 
 
 def _write_reproducibly(archive: bytes, path: Path) -> None:
@@ -106,6 +118,7 @@ TORCHSCRIPT = Backend(
     summary="A TorchScript archive, traced and frozen, for LibTorch in C++ and on phones.",
     note="PyTorch has deprecated TorchScript in favour of torch.export; it is for those who still "
     "ship LibTorch. For everything new take onnx.",
+    program_precisions=("fp32",),
     packages=("torch",),
     options=INTERFACE,
     build=build,

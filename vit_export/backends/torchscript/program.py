@@ -14,8 +14,9 @@ from vit_export.backends.torchscript.archive import measure_records, read_texts,
 from vit_export.backends.torchscript.constants import check_constants, check_object
 
 VIEWS = (
-    "cat chunk contiguous expand expand_as flatten permute reshape select size slice split "
-    "split_with_sizes squeeze stack t transpose unbind unflatten unsqueeze view"
+    "cat chunk clone contiguous expand expand_as flatten permute reshape select size slice split "
+    "split_with_sizes squeeze stack t transpose unbind unflatten unsqueeze view "
+    "constant_pad_nd flip gather index index_select meshgrid movedim pad repeat roll type_as"
 )
 NEW_TENSORS = "arange full ones ones_like zeros zeros_like"
 ARITHMETIC = (
@@ -25,11 +26,15 @@ ARITHMETIC = (
     "round rsqrt rsub sigmoid sign sin sqrt sub sum tanh to where"
 )
 LAYERS = (
-    "_convolution conv2d dropout gelu layer_norm log_softmax native_layer_norm relu "
+    "_convolution _native_batch_norm_legit_no_training adaptive_avg_pool1d adaptive_avg_pool2d "
+    "amax amin avg_pool2d einsum elu group_norm hardsigmoid hardswish hardtanh leaky_relu "
+    "linalg_vector_norm masked_fill max_pool2d relu6 rms_norm std upsample_bicubic2d "
+    "upsample_bilinear2d upsample_nearest2d var var_mean "
+    "conv2d dropout gelu layer_norm log_softmax native_layer_norm relu "
     "scaled_dot_product_attention silu softmax topk"
 )
 OPERATORS = frozenset(f"{VIEWS} {NEW_TENSORS} {ARITHMETIC} {LAYERS}".split())
-"""Operators of lowered models, their preprocessing and their heads, and close relatives of them.
+"""Operators of vision models, their preprocessing and their heads, and close relatives of them.
 
 Each computes a tensor from tensors. None opens a file, none writes to its input, and none calls
 other code. `tests/test_torchscript_programs.py` holds that every file of vit-export needs no more.
@@ -44,11 +49,12 @@ OTHER_TORCH = {"device"}
 WORD = re.compile(
     r"(?P<name>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)"
     r"|(?P<number>-?[0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?(?![\w.]))"
-    r'|(?P<text>"(?:cpu|floor|trunc|none|tanh)")|(?P<space>[ \n]+)|(?P<sign>->|[()\[\],:=])',
+    r'|(?P<text>"(?:cpu|floor|trunc|none|tanh|constant|reflect|ij|[a-zA-Z, ]*->[a-zA-Z ]*)")'
+    r"|(?P<space>[ \n]+)|(?P<sign>->|[()\[\],:=])",
     re.ASCII,
 )
-"""What code consists of. There are no comments, no texts but a
-device, a rounding and a form of GELU, and no operators but in names."""
+"""What code consists of. There are no comments, no operators but in names, and no texts but a
+device, a rounding, a form of GELU, a padding, an order of axes and the equation of an einsum."""
 KEYWORDS = {"class", "def", "else", "if", "return", "None", "True", "False"}
 """The keywords of traced code. It has no loops: they are unrolled."""
 CLASS = re.compile(r"class [A-Za-z]\w*\(Module\):", re.ASCII)

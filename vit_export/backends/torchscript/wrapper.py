@@ -11,6 +11,7 @@ from vit_export.artifact.outputs import TOP, OutputHead
 from vit_export.data.pillow_resize import columns_may_come_first, fold_into_convolution
 from vit_export.data.preprocessing import Preprocessing
 from vit_export.model.program.lowered import LoweredProgram
+from vit_export.model.program.traceable import make_traceable
 from vit_export.model.resize import PillowResize
 from vit_export.model.vit.lowering import LoweredVit
 
@@ -51,18 +52,30 @@ def wrap(lowered: LoweredVit | LoweredProgram, manifest: Manifest) -> nn.Module:
 
     The weights are shared with `lowered`.
     """
+    if isinstance(lowered, LoweredProgram):
+        return _wrap_program(lowered, manifest)
     preprocessing, classes = manifest.preprocessing, manifest.signature.answer_shape[-1]
     if not manifest.takes_pixels or preprocessing is None:
         if manifest.head == "logits":
             return lowered
         return InferenceWrapper(nn.Identity(), lowered, manifest.output_head, classes)
     first = columns_may_come_first(manifest.versions["pillow"])
-    if isinstance(lowered, LoweredProgram):
-        resize = PillowResize(preprocessing, columns_first=first, normalizes=True)
-        return InferenceWrapper(resize, lowered, manifest.output_head, classes)
     resize = PillowResize(preprocessing, columns_first=first, normalizes=False)
     vit = _fold_normalization(lowered, preprocessing)
     return InferenceWrapper(resize, vit, manifest.output_head, classes)
+
+
+def _wrap_program(lowered: LoweredProgram, manifest: Manifest) -> nn.Module:
+    """Return the same for any module, whose first layer may not be a convolution."""
+    traceable, preprocessing = make_traceable(lowered.program), manifest.preprocessing
+    classes = manifest.signature.answer_shape[-1]
+    if manifest.takes_pixels and preprocessing is not None:
+        first = columns_may_come_first(manifest.versions["pillow"])
+        resize = PillowResize(preprocessing, columns_first=first, normalizes=True)
+        return InferenceWrapper(resize, traceable, manifest.output_head, classes)
+    if manifest.head == "logits":
+        return traceable
+    return InferenceWrapper(nn.Identity(), traceable, manifest.output_head, classes)
 
 
 def _fold_normalization(lowered: LoweredVit, preprocessing: Preprocessing) -> LoweredVit:
