@@ -87,6 +87,7 @@ def test_a_checkpoint_that_lost_tensors_is_refused(folder, pattern, message):
             {"model_type": "bert"},
             "describes a 'bert', which is not supported yet",
         ),
+        ({"model_type": "dinov2"}, "describes a 'dinov2', the weights are Hugging Face ViT"),
         ({"model_type": "swin"}, "describes a 'swin'"),
         ({"model_type": 3}, "describes a 3"),
     ],
