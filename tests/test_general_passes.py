@@ -335,6 +335,13 @@ STAY = {
         fold_batch_norms,
         f"r = Reshape(x, rows) a = MatMul(r, w) b = BatchNormalization(a, {NORM}) y = Add(a, b)",
     ),
+    "a norm between transposes": (
+        flatten_tokens,
+        (
+            "t = Transpose <perm = [0, 2, 1]> (x) "
+            f"a = {LN}(t, five) y = Transpose <perm = [0, 2, 1]> (a)"
+        ),
+    ),
     "positions of tokens": (flatten_tokens, "y = Add(x, tokens)"),
     "a norm over tokens and channels": (
         flatten_tokens,

@@ -89,12 +89,21 @@ def _keeps_rows(node: ir.Node, rows: Rows) -> bool:
     axis = node.attributes.get_int("axis", -1)
     last = axis in {-1, len(shape or ()) - 1}
     if node.op_type == "LayerNormalization":
-        return last
+        return last and (node.inputs[0] in rows or _feeds_projection(node))
     if node.op_type == "Split":
         return last and "axis" in node.attributes and node.inputs[0] in rows
     if node.op_type in ACTIVATIONS | BINARY:
         return any(value in rows for value in node.inputs)
     return False
+
+
+def _feeds_projection(node: ir.Node) -> bool:
+    """Whether a product with weights reads the output of `node`."""
+    readers = [use.node for use in node.outputs[0].uses()]
+    return any(
+        reader.op_type == "MatMul" and read_constant(reader.inputs[1]) is not None
+        for reader in readers
+    )
 
 
 def _fits_rows(value: ir.Value | None, shape: Dimensions) -> bool:
