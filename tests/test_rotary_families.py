@@ -5,7 +5,7 @@ import timm_models
 import torch
 import transformers
 from reading_cases import draw
-from support import expect_error, run, run_json
+from support import ROOT, expect_error, run, run_json
 
 from vit_export import RequestError
 from vit_export.checkpoints.families.eva_architectures import is_known, list_arguments, read_rotary
@@ -177,6 +177,15 @@ def test_the_table_of_architectures_is_that_of_timm():
 def test_every_name_of_timm_is_known():
     names = timm_models.list_models(module="eva")
     assert [name for name in names if not is_known(name)] == []
+
+
+@pytest.mark.slow
+def test_locate_knows_that_quantization_scales_the_norms_inside_a_block(tmp_path):
+    save_timm(tmp_path / "m", "eva02_base_patch16_clip_224", embed_dim=192)
+    photos = ROOT / "vit_export" / "data" / "photos"
+    int8 = ("--precision", "int8", "--calibration", photos)
+    run("onnx", "--weights", tmp_path / "m", *int8, "--out", tmp_path / "m.onnx")
+    run("locate", tmp_path / "m.onnx", "--weights", tmp_path / "m")
 
 
 def test_an_exported_file_is_confirmed_by_the_library(tmp_path):

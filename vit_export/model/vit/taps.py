@@ -25,8 +25,8 @@ from vit_export.model.vit.vit import PatchEmbedding, Vit
 WATCHED = (PatchEmbedding, nn.LayerNorm, EncoderBlock, AttentionPool, Head)
 BRANCH_SCALES = {"attention_scale": "attention", "mlp_scale": "mlp"}
 """Name of the layer scale behind a branch to the name of the branch; it may be an identity."""
-BRANCH_NORMS = ("attention_norm", "mlp_norm")
-"""Norms in front of a branch of a block, by the last part of their names."""
+BRANCH_NORMS = ("attention_norm", "attention.norm", "mlp_norm", "mlp.norm")
+"""Norms in front of a branch of a block and inside it, by the ends of their names."""
 
 
 @dataclass(frozen=True, eq=False)
