@@ -1,0 +1,42 @@
+"""The general way brings a module's own code to the form that lowering writes by hand."""
+
+import pytest
+import torch
+from general_graphs import assert_answers_like, capture_module, operators
+from support import SEED_STYLE, mark_slow_except, tiny_spec
+
+from vit_export.graph.optimize import optimize
+from vit_export.graph.patterns import find_linears
+from vit_export.graph.simplify import simplify
+from vit_export.model.vit.lowering import lower
+from vit_export.model.vit.state import random_vit
+
+DEPTH = 3
+STYLES = {
+    "paper": {},
+    "seed": SEED_STYLE,
+    "layer scale": {"layer_scale": True},
+    "quick gelu": {"mlp": "quick_gelu"},
+}
+
+
+def graph_of(module, *, general):
+    model = simplify(capture_module(module))
+    optimize(model, "onnxruntime", general=general)
+    return model
+
+
+@pytest.mark.parametrize("style", mark_slow_except(STYLES, "seed"))
+@torch.no_grad()
+def test_an_einops_vit_becomes_what_lowering_writes(style):
+    vit = random_vit(tiny_spec(depth=DEPTH, **STYLES[style]), 0).eval()
+    general, lowered = graph_of(vit, general=True), graph_of(lower(vit), general=False)
+    ours, theirs = operators(general), operators(lowered)
+    for operator in ("MultiHeadAttention", "LayerNormalization", "Gelu", "QuickGelu", "MatMul"):
+        assert ours[operator] == theirs[operator], operator
+    assert ours["MultiHeadAttention"] == DEPTH
+    assert ours["Einsum"] == ours["Mul"] == 0
+    assert len(find_linears(general.graph)) >= len(find_linears(lowered.graph)) - 1
+    assert len(general.graph) <= 1.2 * len(lowered.graph)
+    assert_answers_like(general, vit)
+    assert set(optimize(general, "onnxruntime", general=True).values()) == {0}
