@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from vit_export.graph.builder import NodeBuilder, find_input, find_reader, read_permutation
+from vit_export.graph.builder import NodeBuilder, find_input, read_permutation
 from vit_export.graph.projections import (
     Array,
     change_columns,
@@ -37,8 +37,6 @@ class Stack:
 
     first: int
     """The first axis in `shape` that comes from the last axis of `source`."""
-    joined: Dimensions | None
-    """Shape of all parts behind a Reshape that follows, or None without one."""
 
     @property
     def part_shape(self) -> Dimensions:
@@ -66,8 +64,6 @@ def _unstack(model: ir.Model, transpose: ir.Node) -> bool:
     picks = list(_find_picks(stack)) if stack is not None else []
     if stack is None or not picks or reshape_target(stack.part_shape) is None:
         return False
-    if stack.joined is not None and reshape_target(stack.joined[1:]) is None:
-        return False
     value = stack.reshape.inputs[0]
     if stack.axis != stack.first:
         projection = find_projection(value)
@@ -91,8 +87,7 @@ def _match_stack(transpose: ir.Node) -> Stack | None:
         return None
     if first is None or axis < first:
         return None
-    joined = _read_joined(transpose, parts)
-    return Stack(reshape, transpose, source, shape, axis, parts, first, joined)
+    return Stack(reshape, transpose, source, shape, axis, parts, first)
 
 
 def _find_first(shape: Dimensions, width: Dimension) -> int | None:
@@ -104,20 +99,10 @@ def _find_first(shape: Dimensions, width: Dimension) -> int | None:
     return None
 
 
-def _read_joined(transpose: ir.Node, parts: int) -> Dimensions | None:
-    """Return the shape of a Reshape that alone reads the stack and keeps its parts apart."""
-    reshape = find_reader(transpose, "Reshape")
-    shape = read_shape(reshape.outputs[0]) if reshape is not None else None
-    return shape if shape is not None and shape[0] == parts else None
-
-
 def _find_picks(stack: Stack) -> Iterator[tuple[int, ir.Value]]:
     """Yield the number and the value of each part, or nothing if the whole is read too."""
     picks: list[tuple[int, ir.Value]] = []
-    stacked = stack.transpose.outputs[0]
-    if stack.joined is not None:
-        stacked = next(iter(stacked.uses())).node.outputs[0]
-    for use in stacked.uses():
+    for use in stack.transpose.outputs[0].uses():
         found = list(_read_picks(use.node))
         if not found:
             return
@@ -162,10 +147,6 @@ def _build_parts(model: ir.Model, stack: Stack, picks: list[tuple[int, ir.Value]
         value = build("Reshape", parts[number], target, shape=stack.part_shape)
         axes = stack.part_axes
         shape = [stack.part_shape[axis] for axis in axes]
-        value = build("Transpose", value, perm=axes, shape=shape)
-        if stack.joined is not None:
-            rest = stack.joined[1:]
-            value = build("Reshape", value, reshape_target(rest), shape=rest)
-        heads[number] = value
+        heads[number] = build("Transpose", value, perm=axes, shape=shape)
     for number, value in picks:
         ir.convenience.replace_all_uses_with(value, heads[number])
