@@ -150,6 +150,8 @@ def test_a_known_vit_the_general_way_answers_as_the_preset_does(tmp_path):
     torch.manual_seed(0)
     module = seed_vit.ViT(**arguments, patch_size=8, n_classes=5)
     assert_answers_like(out, module)
+    vit_export.onnx(module, tmp_path / "known.onnx")
+    assert len(onnx.load(out).graph.node) <= len(onnx.load(tmp_path / "known.onnx").graph.node)
 
 
 @pytest.mark.slow
