@@ -114,14 +114,17 @@ def tell_truth(module: nn.Module) -> dict[str, Any]:
 
 
 def is_plain(module: nn.Module) -> bool:
-    """Whether a model has the parts of a plain ViT and nothing else."""
+    """Whether a model has the parts of a plain ViT, or of a known one of `eva`, and no others."""
+    norms = {type(part).__name__ for part in module.modules()} & {"RmsNorm", "SimpleNorm"}
+    blocks = {type(block).__name__ for block in getattr(module, "blocks", ())}
+    if type(module).__name__ == "Eva":
+        # learned frequencies are one tensor for all blocks, which --arch takes at full depth only
+        return blocks == {"EvaBlock"} and not norms and not module.rope_mixed
     if type(module).__name__ not in {"VisionTransformer", "VisionTransformerDistilled"}:
         return False
-    blocks = {type(block).__name__ for block in module.blocks}
     names = " ".join(module.state_dict())
     embeds = type(module.patch_embed).__name__ == "PatchEmbed"
-    norms = {type(part).__name__ for part in module.modules()} & {"RmsNorm", "SimpleNorm"}
-    extras = re.search(r"q_norm|attn\.norm|mlp\.norm|rope|pos_embed_win", names)
+    extras = re.search(r"q_norm|rope|pos_embed_win", names)
     known = module.global_pool in {*POOLS, ""} and getattr(module, "pos_embed", None) is not None
     if module.global_pool == "map" and module.num_prefix_tokens:
         return False  # its probe attends to the patches alone
