@@ -133,7 +133,8 @@ class Manifest:
         """
         if self.spec is None:
             message = f"{self.model} is no Vision Transformer that vit-export knows."
-            raise RequestError(message, "name a file of a known family.")
+            fix = "name a file of a known family; validate --module compares this one."
+            raise RequestError(message, fix)
         return self.spec
 
     def check_plain(self, path: Path) -> None:
