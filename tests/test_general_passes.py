@@ -319,6 +319,10 @@ STAY = {
             "e = Add(v, positive1) r = Sqrt(e) y = Div(d, r)"
         ),
     ),
+    "a deviation from something else": (
+        fuse_norms,
+        "c = Sub(x, scale) " + SPELLED.format(axis="n2").replace("Div(d", "Div(c") + " y = Neg(n)",
+    ),
     "a deviation from another mean": (
         fuse_norms,
         (
