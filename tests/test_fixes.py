@@ -17,6 +17,7 @@ from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.checkpoints import load as load_module
 from vit_export.checkpoints.from_manifest import rebuild_vit
 from vit_export.checkpoints.hints import CheckpointHints
+from vit_export.checkpoints.infer_positions import infer_positions
 from vit_export.checkpoints.load import load
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
 from vit_export.cli import cli
@@ -129,10 +130,21 @@ def test_an_artifact_that_does_not_name_its_weights(fashion):
     assert rebuild_vit(manifest, FASHION / "fashion_mnist.safetensors").spec.classes == 10
 
 
+def test_computed_positions_that_show_no_size():
+    with pytest.raises(RequestError) as refusal:
+        infer_positions({}, {}, {}, "it")
+    assert "give --trained-size" in refusal.value.fix
+    hints = CheckpointHints(trained_size="16x24").spec_fields()
+    assert infer_positions({}, {}, hints, "it")["image_size"] == (16, 24)
+
+
 @torch.no_grad()
 def test_each_fix_of_a_reader_is_followed(tmp_path, monkeypatch):
     """A new refusal that names an option has to join the table."""
-    sites = {(str(CHECKPOINTS / "from_manifest.py"), "_load_trained")}  # of the test above
+    sites = {  # of the tests above
+        (str(CHECKPOINTS / "from_manifest.py"), "_load_trained"),
+        (str(CHECKPOINTS / "infer_positions.py"), "_choose_size"),
+    }
     plain = RequestError.__init__
 
     def record(error: RequestError, message: str, fix: str) -> None:
