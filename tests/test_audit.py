@@ -86,8 +86,8 @@ def test_a_model_of_unknown_form_has_an_audit_without_fusions():
 
 
 def test_a_missing_fusion_fails_the_build_of_a_preset(tmp_path, monkeypatch):
-    def optimize_badly(model, runtime_flavor):
-        changes = optimize(model, runtime_flavor)
+    def optimize_badly(model, runtime_flavor, **options):
+        changes = optimize(model, runtime_flavor, **options)
         break_node(model, "LayerNormalization")
         return changes
 

@@ -106,7 +106,7 @@ def test_a_crafted_program_is_not_opened(crafted, tmp_path):
         text = expect_error(command, crafted, *options, exit_code=2, cwd=tmp_path)
         assert "no TorchScript file as vit-export writes it" in text
     text = expect_error("summary", "--weights", crafted, exit_code=2)
-    assert "TorchScript archive" in text
+    assert "is a TorchScript program" in text
 
 
 @pytest.mark.parametrize("name", sorted(OPERATORS))
@@ -123,7 +123,7 @@ def test_a_program_is_no_checkpoint_to_validate_with(fashion, crafted):
     text = expect_error(
         "validate", fashion.path["onnx"], "--weights", crafted, "--quiet", exit_code=2
     )
-    assert "TorchScript archive" in text
+    assert "is a TorchScript program" in text
 
 
 def change(path: Path, out: Path, edit) -> Path:
