@@ -136,7 +136,7 @@ class TokenHead(nn.Module):
         if self.pool_tokens > 1 and head.spec.classifies:
             self.classifier = average_classifiers(head.classifier, head.distillation_classifier)
         elif self.pool_tokens > 1:
-            self.classifier = TokenMean(self.pool_tokens)
+            self.classifier = TokenMean(self.pool_tokens, head.spec.width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pooled_norm(self.norm(x))
@@ -147,12 +147,12 @@ class TokenHead(nn.Module):
 class TokenMean(nn.Module):
     """K tokens side by side (B, K·D) to their mean (B, D)."""
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
-        self.tokens = tokens
+        self.per_token = (-1, tokens, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        mean: Tensor = x.reshape(-1, self.tokens, x.shape[1] // self.tokens).mean(dim=1)
+        mean: Tensor = x.reshape(self.per_token).mean(dim=1)
         return mean
 
 
