@@ -30,6 +30,7 @@ from vit_export.bench.ort_quantizers import quantize_dynamic
 from vit_export.bench.results import compare_rounds, find_percentile
 from vit_export.bench.roofline import choose_gemm_kinds, find_best_rates, write_gemm_candidates
 from vit_export.bench.runners import open_candidate
+from vit_export.core.cpu import identify_cpu
 from vit_export.model.vit.flops import count_flops
 from vit_export.model.vit.state import random_vit
 
@@ -199,7 +200,9 @@ def test_every_int8_baseline_is_quantized_and_quiet(tmp_path, capfd, name):
     handlers = root.handlers[:]
     answers, expected = answer_both(name, random_vit(tiny_spec(), 7), tmp_path)
     worst = min(map(snr_db, expected, answers))
-    assert 15 < worst < 80
+    # torchao's sums of 8-bit products saturate on x86 without VNNI
+    least = 15 if name != "torchao" or identify_cpu().has_vnni is not False else 5
+    assert least < worst < 80
     assert root.handlers == handlers
     if name != "torchao":  # a bench opens torchao in a child process, whose output nobody reads
         assert capfd.readouterr() == ("", "")
@@ -368,13 +371,14 @@ def test_files_for_images_of_different_sizes_are_refused(artifact, tmp_path, tin
         bench([artifact, tmp_path / "f.onnx"])
 
 
-def test_a_model_that_is_no_known_vit_is_refused(artifact, tmp_path):
-    """The roofline and the baselines come from the sizes of a Vision Transformer."""
+def test_a_model_that_is_no_known_vit_has_no_baselines(artifact, tmp_path):
+    """The baselines come from the sizes of a Vision Transformer."""
     path = tmp_path / "other.onnx"
     model = onnx_package.load(artifact)
     manifest = next(json.loads(entry.value) for entry in model.metadata_props if entry.key == KEY)
     metadata = {KEY: json.dumps(manifest | {"spec": None})}
     onnx_package.helper.set_model_props(model, metadata)
     onnx_package.save(model, path)
+    assert bench([path], rounds=5).rows[0].min_ms > 0
     with pytest.raises(RequestError, match="is no Vision Transformer that vit-export knows"):
-        bench([path])
+        bench([path], against="eager", rounds=5)

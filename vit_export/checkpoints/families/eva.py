@@ -127,7 +127,7 @@ EVA = replace(
     name="timm eva",
     marks=(
         r"patch_embed\.proj\.weight",
-        r"blocks\.0\.(attn\.(q_bias|q_proj\.weight)|gamma_1)",
+        r"blocks\.0\.(attn\.q_bias|attn\.q_proj\.weight|gamma_1)",
     ),
     names=NAMES
     | POOL_NAMES
