@@ -129,7 +129,8 @@ def test_every_kind_of_vit_is_captured(tmp_path, changes):
         save(model, tmp_path / "f.onnx", opset=20)
         assert_answers_like(vit, tmp_path / "f.onnx")
     assert operators(model)["MultiHeadAttention"] == spec.depth
-    assert operators(model)["Split"] == 0
+    # the halves of rotary pairs change places
+    assert operators(model)["Split"] == 0 or spec.rotary is not None
 
 
 def test_the_reference_implementation_of_onnx_agrees(tmp_path):

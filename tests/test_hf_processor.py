@@ -336,4 +336,5 @@ def test_a_note_is_printed(tmp_path):
 
 
 def test_every_class_of_processor_is_tested():
-    assert PROCESSORS.keys() == KINDS.keys()
+    resizes_floats = {"DINOv3ViT"}  # it has no class that resizes with Pillow, as we do
+    assert PROCESSORS.keys() - resizes_floats == KINDS.keys()

@@ -61,7 +61,7 @@ def load_from_memory(
     if not isinstance(model, nn.Module):
         raise reason
     if image_shape is None:
-        fix = f"{GIVE_EXAMPLE}, and its own code is exported; or {reason.fix}"
+        fix = f"{reason.fix.rstrip('.')}; or {GIVE_EXAMPLE}, and its own code is exported."
         raise RequestError(reason.message, fix)
     return _load_as_it_is(
         model, reason, image_shape, batch_size=batch_size, says_logits=says_logits
