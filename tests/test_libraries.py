@@ -15,6 +15,7 @@ from torch import nn
 from vit_export import MissingError, RequestError
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.libraries import base
+from vit_export.checkpoints.libraries.building import load_tensors
 from vit_export.checkpoints.load import load
 from vit_export.model.vit.presets import load_preset
 from vit_export.validation.reading import ReadingError, check_reading
@@ -273,7 +274,7 @@ def test_a_library_that_does_not_import_counts_as_absent(tmp_path, monkeypatch):
 def test_an_answer_that_needs_a_missing_tensor_is_no_number():
     """Initial values may be neutral, and would then confirm a reading that lacks a part."""
     module = nn.Linear(2, 3)
-    missing, unexpected = base.load_tensors(
+    missing, unexpected = load_tensors(
         module, {"weight": torch.ones(3, 2), "gamma": torch.ones(2)}, "it"
     )
     assert (missing, unexpected) == (("bias",), ("gamma",))

@@ -25,7 +25,7 @@ LIVE_FIX = (
 
 def advise(judge: "Judge", model: "Model") -> str:
     """Return the options that make the reading equal to the judge, else what is left to do."""
-    from vit_export.checkpoints.libraries.base import MISFIT
+    from vit_export.checkpoints.libraries.building import MISFIT
 
     facts = _read_facts(judge)
     if judge.is_live:

@@ -21,8 +21,6 @@ from vit_export.core.errors import RequestError, did_you_mean
 
 Config = Mapping[str, Any]
 """Content of a config.json."""
-MISFIT = "give the --arch or the config.json that the weights were saved with, or --check off."
-OTHER_ARCH = "give the --arch that the weights were saved with, or leave it out."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,11 +72,16 @@ class Library:
         except PackageNotFoundError:
             return ""
 
+    @property
+    def origin(self) -> str:
+        """Name and version, for reports."""
+        return f"{self.name} {self.version}"
+
     def check_name(self, library: Any, name: str) -> None:
         """Raise RequestError unless the imported `library` has a model of this name."""
         names = {*self.names(library)}
         if name not in names:
-            message = f"{self.name} {self.version} has no model {name!r}."
+            message = f"{self.origin} has no model {name!r}."
             raise RequestError(message, did_you_mean(name, names))
 
 
@@ -130,46 +133,3 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(level)
-
-
-def fill_missing(module: nn.Module, names: Iterable[str]) -> None:
-    """Set the tensors of these `names` to NaN, so that no answer depends on them unnoticed."""
-    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
-    for name in names:
-        if name in tensors and tensors[name].is_floating_point():
-            tensors[name].data.fill_(float("nan"))
-
-
-def load_tensors(
-    module: nn.Module, tensors: Mapping[str, Tensor], where: str
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Load `tensors` into a module; return the names of the missing and the unexpected ones.
-
-    Raises:
-        RequestError: a tensor has another shape in the module.
-    """
-    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    check_shapes(
-        {
-            name: (tuple(tensor.shape), tuple(shapes[name]))
-            for name, tensor in tensors.items()
-            if name in shapes and tensor.shape != shapes[name]
-        },
-        where,
-    )
-    known = {name: tensor for name, tensor in tensors.items() if name in shapes}
-    missing = tuple(name for name in shapes if name not in known)
-    module.load_state_dict(known, strict=False)
-    fill_missing(module, missing)
-    return missing, tuple(name for name in tensors if name not in shapes)
-
-
-def check_shapes(
-    misfits: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]], where: str, fix: str = MISFIT
-) -> None:
-    """Raise RequestError if a tensor of the checkpoint has another shape in the model."""
-    if misfits:
-        name, (actual, expected) = next(iter(misfits.items()))
-        more = f", and {len(misfits) - 1} more" if len(misfits) > 1 else ""
-        message = f"{where} does not take these tensors: {name} is {actual} instead of {expected}"
-        raise RequestError(f"{message}{more}.", fix)

@@ -2,21 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from vit_export.checkpoints.files import Checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
-from vit_export.checkpoints.libraries.base import (
-    MISFIT,
-    CannotJudgeError,
-    Config,
-    Judge,
-    Library,
-    first_line,
-    load_tensors,
-)
+from vit_export.checkpoints.libraries.base import Config, Judge, Library
+from vit_export.checkpoints.libraries.building import load_judge, report_failure
 
 KEY = "model_cfg"
 """Key of an open_clip_config.json that holds the architecture."""
@@ -49,21 +43,13 @@ def _build(open_clip: Any, config: Config, tensors: Mapping[str, Tensor]) -> Jud
     arguments = dict(deepcopy(config[KEY]))
     custom = arguments.pop("custom_text", False) or "hf_model_name" in arguments.get("text_cfg", {})
     kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
-    try:
+    name = _find_name(config)
+    with report_failure(f"open_clip cannot build its {name}"):
         module = kind(**arguments).float().eval()
-    except Exception as error:  # noqa: BLE001 values of anybody reach constructors unchecked
-        message = f"open_clip cannot build its {_find_name(config)} ({first_line(error)})."
-        raise CannotJudgeError(message, MISFIT) from None
-    image = {name: tensor for name, tensor in tensors.items() if name.startswith("visual.")}
-    missing, unexpected = load_tensors(module, image, "open_clip's model")
-    return Judge(
-        module=module,
-        origin=f"open_clip {OPEN_CLIP.version}",
-        name=_find_name(config),
-        answer=module.encode_image,
-        missing=tuple(name for name in missing if name.startswith("visual.")),
-        unexpected=unexpected,
-    )
+    image = {key: tensor for key, tensor in tensors.items() if key.startswith("visual.")}
+    judge = load_judge(OPEN_CLIP, module, image, name)
+    missing = tuple(key for key in judge.missing if key.startswith("visual."))
+    return replace(judge, answer=module.encode_image, missing=missing)
 
 
 OPEN_CLIP = Library(

@@ -12,16 +12,12 @@ from torch import Tensor
 
 from vit_export.checkpoints.files import Checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
-from vit_export.checkpoints.libraries.base import (
-    MISFIT,
+from vit_export.checkpoints.libraries.base import Config, Judge, Library
+from vit_export.checkpoints.libraries.building import (
     OTHER_ARCH,
-    CannotJudgeError,
-    Config,
-    Judge,
-    Library,
     check_shapes,
-    first_line,
-    load_tensors,
+    load_judge,
+    report_failure,
 )
 from vit_export.core.errors import RequestError
 
@@ -119,11 +115,8 @@ def _create(timm: Any, name: str, arguments: Mapping[str, Any], where: str) -> A
     Raises:
         CannotJudgeError: timm has no such model, or it does not take the arguments.
     """
-    try:
+    with report_failure(f"timm cannot build the model that {where} names"):
         return timm.create_model(name, pretrained=False, **arguments)
-    except Exception as error:  # noqa: BLE001 arguments of anybody reach constructors unchecked
-        message = f"timm cannot build the model that {where} names ({first_line(error)})."
-        raise CannotJudgeError(message, MISFIT) from None
 
 
 def _find_name(config: Config) -> str:
@@ -136,15 +129,7 @@ def _build(timm: Any, config: Config, tensors: Mapping[str, Tensor]) -> Judge:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(config), encoding="utf-8")
         module = _create(timm, f"local-dir:{folder}", {}, "its config.json").float().eval()
-    missing, unexpected = load_tensors(module, tensors, f"timm's {name}")
-    return Judge(
-        module=module,
-        origin=f"timm {TIMM.version}",
-        name=name,
-        answer=module,
-        missing=missing,
-        unexpected=unexpected,
-    )
+    return load_judge(TIMM, module, tensors, name)
 
 
 TIMM = Library(

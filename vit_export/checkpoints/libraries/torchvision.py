@@ -8,15 +8,8 @@ from torch import Tensor
 
 from vit_export.checkpoints.files import Checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
-from vit_export.checkpoints.libraries.base import (
-    MISFIT,
-    CannotJudgeError,
-    Config,
-    Judge,
-    Library,
-    first_line,
-    load_tensors,
-)
+from vit_export.checkpoints.libraries.base import Config, Judge, Library
+from vit_export.checkpoints.libraries.building import load_judge, report_failure
 
 KEY = "torchvision"
 """Key of the config that stands for a name; torchvision itself writes none."""
@@ -61,11 +54,8 @@ def _build(torchvision: Any, config: Config, tensors: Mapping[str, Tensor]) -> J
     from torch import nn
 
     name, arguments = _find_name(config), config.get("arguments", {})
-    try:
+    with report_failure(f"torchvision cannot build its {name}"):
         module = torchvision.models.get_model(name, weights=None, **arguments).float().eval()
-    except Exception as error:  # noqa: BLE001 arguments of anybody reach constructors unchecked
-        message = f"torchvision cannot build its {name} ({first_line(error)})."
-        raise CannotJudgeError(message, MISFIT) from None
     renamed = {_rename(key): tensor for key, tensor in tensors.items()}
     heads = [key for key in renamed if _is_classifier(key)]
     if not heads:
@@ -75,15 +65,7 @@ def _build(torchvision: Any, config: Config, tensors: Mapping[str, Tensor]) -> J
         for part in ("weight", "bias"):
             if prefix + part in renamed:
                 renamed[f"heads.head.{part}"] = renamed.pop(prefix + part)
-    missing, unexpected = load_tensors(module, renamed, f"torchvision's {name}")
-    return Judge(
-        module=module,
-        origin=f"torchvision {TORCHVISION.version}",
-        name=name,
-        answer=module,
-        missing=missing,
-        unexpected=unexpected,
-    )
+    return load_judge(TORCHVISION, module, renamed, name)
 
 
 def _rename(name: str) -> str:

@@ -10,16 +10,12 @@ from torch import Tensor
 
 from vit_export.checkpoints.files import Checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
-from vit_export.checkpoints.libraries.base import (
-    MISFIT,
+from vit_export.checkpoints.libraries.base import CannotJudgeError, Config, Judge, Library
+from vit_export.checkpoints.libraries.building import (
     OTHER_ARCH,
-    CannotJudgeError,
-    Config,
-    Judge,
-    Library,
     check_shapes,
     fill_missing,
-    first_line,
+    report_failure,
 )
 from vit_export.core.errors import RequestError
 
@@ -136,7 +132,7 @@ def _find_class(transformers: Any, name: str) -> Any:
     configs = transformers.models.auto.configuration_auto.CONFIG_MAPPING
     if name in configs:
         return transformers.AutoModel._model_mapping[configs[name]]  # noqa: SLF001 no public way
-    message = f"transformers {TRANSFORMERS.version} has no {name}, which its config.json names."
+    message = f"{TRANSFORMERS.origin} has no {name}, which its config.json names."
     raise CannotJudgeError(message, "give --check off: the checkpoint's own code is never run.")
 
 
@@ -144,21 +140,17 @@ def _build(transformers: Any, config: Config, tensors: Mapping[str, Tensor]) -> 
     """Return the model of transformers with the tensors, as `from_pretrained` loads them."""
     name = _find_name(config)
     kind = _find_class(transformers, name)
-    try:
-        with _hide_progress(transformers):
-            module, report = kind.from_pretrained(
-                None,
-                config=kind.config_class.from_dict(dict(config)),
-                state_dict=dict(tensors),
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are reported below
-                attn_implementation="eager",
-                dtype=torch.float32,
-            )
-    except Exception as error:  # noqa: BLE001 values of anybody reach constructors unchecked
-        message = f"transformers cannot build the {kind.__name__} that the config.json of this "
-        message += f"checkpoint describes ({first_line(error)})."
-        raise CannotJudgeError(message, MISFIT) from None
+    what = f"transformers cannot build the {kind.__name__} that the config.json of this "
+    with report_failure(f"{what}checkpoint describes"), _hide_progress(transformers):
+        module, report = kind.from_pretrained(
+            None,
+            config=kind.config_class.from_dict(dict(config)),
+            state_dict=dict(tensors),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are reported below
+            attn_implementation="eager",
+            dtype=torch.float32,
+        )
     check_shapes(
         {key: (tuple(actual), tuple(own)) for key, actual, own in report["mismatched_keys"]},
         f"The {kind.__name__} of transformers",
@@ -166,7 +158,7 @@ def _build(transformers: Any, config: Config, tensors: Mapping[str, Tensor]) -> 
     fill_missing(module, report["missing_keys"])
     return Judge(
         module=module.eval(),
-        origin=f"transformers {TRANSFORMERS.version}",
+        origin=TRANSFORMERS.origin,
         name=kind.__name__,
         answer=make_answer(module),
         missing=tuple(sorted(report["missing_keys"])),

@@ -13,13 +13,8 @@ from vit_export.checkpoints.families.timm_config import read_preprocessing
 from vit_export.checkpoints.files import read_checkpoint
 from vit_export.checkpoints.folder import read_json, read_processor
 from vit_export.checkpoints.libraries import LIBRARIES
-from vit_export.checkpoints.libraries.base import (
-    Absence,
-    Library,
-    first_line,
-    import_library,
-    quiet,
-)
+from vit_export.checkpoints.libraries.base import Absence, Library, import_library, quiet
+from vit_export.checkpoints.libraries.building import report_failure
 from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.module.source import ModuleSource
 from vit_export.checkpoints.module.weights import load_weights
@@ -50,13 +45,10 @@ def build_timm(
     classes = config.get("num_classes", settings.get("num_classes"))
     arguments = {"num_classes": classes, **(config.get("model_args") or {}), **request.arguments}
     arguments = {name: value for name, value in arguments.items() if value is not None}
-    try:
-        with quiet(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            module = timm.create_model(request.name, pretrained=False, **arguments)
-    except Exception as error:  # noqa: BLE001 arguments of the user reach constructors unchecked
-        message = f"timm cannot build {request.name} ({first_line(error)})."
-        raise RequestError(message, "give other --set values.") from None
+    failure = report_failure(f"timm cannot build {request.name}", "give other --set values.")
+    with failure, quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = timm.create_model(request.name, pretrained=False, **arguments)
     phrase, unused = f"random, seed {seed}", {}
     if weights is not None:
         fit = load_weights(module, weights, prefix, request.recorded)
@@ -143,7 +135,7 @@ def build_transformers(
 
 
 def _describe_reading(library: Library) -> str:
-    return f"the model of {library.name} {library.version} is the reference"
+    return f"the model of {library.origin} is the reference"
 
 
 def _read_config_shape(config: Mapping[str, Any]) -> tuple[int, int, int] | None:
