@@ -460,6 +460,15 @@ SITUATIONS = (
         make=partial(_hugging_face, given={"--arch": "timm:vit_tiny_patch16_224"}, files={}),
         names=("--arch",),
     ),
+    Situation(
+        name="an architecture of another library",
+        make=lambda folder: (
+            _arch(folder)[0],
+            {"--weights": folder / "w.pth", "--arch": "timm:vit_tiny_patch16_224"},
+        ),
+        knows=HEADS | {"--arch": "transformers:ViTForImageClassification"},
+        names=("--arch",),
+    ),
     Situation(name="heads of a width", make=_arch, knows=HEADS, names=("--heads",)),
     Situation(
         name="a check without an architecture",

@@ -13,7 +13,8 @@ from support import SEED_STYLE, tiny_spec
 from vit_export import RequestError
 from vit_export.checkpoints.files import read_state_dict
 from vit_export.checkpoints.from_state_dict import load_vit
-from vit_export.model.vit.state import hash_weights, random_vit
+from vit_export.model.hash import hash_tensors
+from vit_export.model.vit.state import random_vit
 
 SPEC = tiny_spec(**SEED_STYLE)
 
@@ -27,10 +28,10 @@ def test_every_file_form_gives_the_same_weights(tmp_path, state):
     save_file(state, tmp_path / "w.safetensors")
     torch.save(state, tmp_path / "w.pth")
     hashes = {
-        hash_weights(load_vit(SPEC, read_state_dict(tmp_path / name), name))
+        hash_tensors(load_vit(SPEC, read_state_dict(tmp_path / name), name))
         for name in ("w.safetensors", "w.pth")
     }
-    assert hashes == {hash_weights(random_vit(SPEC, 0))}
+    assert hashes == {hash_tensors(random_vit(SPEC, 0))}
 
 
 READ_AND_CUT = """
@@ -58,7 +59,7 @@ def test_a_file_that_is_cut_off_after_it_was_read_harms_nothing(tmp_path, state,
 
 
 def test_another_seed_is_another_hash():
-    assert hash_weights(random_vit(SPEC, 0)) != hash_weights(random_vit(SPEC, 1))
+    assert hash_tensors(random_vit(SPEC, 0)) != hash_tensors(random_vit(SPEC, 1))
 
 
 def test_random_weights_leave_the_callers_randomness_alone():

@@ -157,7 +157,6 @@ def _check_unchanged(model: Model, expectation: Expectation, inputs: Array) -> N
 def make_manifest(request: ExportRequest, model: Model, reference: Reference) -> Manifest:
     """Return the manifest of the file, as far as it is known before quantization and build."""
     from vit_export.model.hash import hash_tensors
-    from vit_export.model.vit.state import hash_weights
 
     backend = request.backend
     packages = ("vit-export", *backend.packages, *backend.one_of, "numpy", "pillow")
@@ -170,7 +169,7 @@ def make_manifest(request: ExportRequest, model: Model, reference: Reference) ->
         preset=model.provenance.preset,
         precision="fp32",
         batch=request.batch,
-        weights_sha256=(hash_weights if model.spec else hash_tensors)(model.module),
+        weights_sha256=hash_tensors(model.module),
         weights_from=model.provenance.weights_from,
         preprocessing=model.preprocessing,
         labels=model.labels,

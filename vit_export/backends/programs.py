@@ -10,4 +10,4 @@ def check_program(backend: Backend, request: QuantizationRequest) -> None:
     if not backend.program_precisions:
         message = f"{backend.name} takes Vision Transformers of known families alone."
         raise RequestError(message, "take vit-export onnx for this module.")
-    check_precision(request, f"{backend.name} of any module", backend.program_precisions)
+    check_precision(request, f"{backend.name} of a module of your own", backend.program_precisions)

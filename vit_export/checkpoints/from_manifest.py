@@ -61,10 +61,10 @@ def rebuild_identical_vit(manifest: Manifest, weights: Path | None) -> "Vit":
     Raises:
         RequestError: as in `rebuild_vit`, or the weights differ from those of the artifact.
     """
-    from vit_export.model.vit.state import hash_weights
+    from vit_export.model.hash import hash_tensors
 
     vit = rebuild_vit(manifest, weights)
-    if hash_weights(vit) != manifest.weights_sha256:
+    if hash_tensors(vit) != manifest.weights_sha256:
         message = f"{weights or manifest.model} does not hold the weights of the artifact."
         raise RequestError(message, f"give those it was made of: {manifest.weights_from}.")
     return vit

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 def hash_tensors(module: nn.Module) -> str:
     """Return the SHA-256 over name, dtype, shape and bytes of all parameters and buffers.
 
-    Buffers that are not saved count too: the answers depend on them.
+    Buffers that are not saved count too: the answers depend on them. The file format that the
+    weights came from does not count.
     """
     tensors: dict[str, Tensor] = dict(module.named_parameters(remove_duplicate=False))
     tensors |= dict(module.named_buffers(remove_duplicate=False))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from vit_export.checkpoints.families import recognize
 from vit_export.checkpoints.files import Checkpoint, read_checkpoint
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.libraries import LIBRARIES
@@ -56,7 +57,8 @@ def add_arch(checkpoint: Checkpoint, hints: CheckpointHints) -> Checkpoint:
     """Return the checkpoint with the config.json that `hints.arch` stands for, if it is set.
 
     Raises:
-        RequestError: the library or the name is unknown, or a config.json names another model.
+        RequestError: the library or the name is unknown, the tensors are those of another library,
+            or a config.json names another model.
     """
     if hints.arch is None:
         return checkpoint
@@ -64,6 +66,7 @@ def add_arch(checkpoint: Checkpoint, hints: CheckpointHints) -> Checkpoint:
     _check_agrees(checkpoint, arch)
     if checkpoint.config:
         return checkpoint
+    _check_family(checkpoint, arch)
     module = import_library(arch.library)
     if isinstance(module, Absence):
         return replace(checkpoint, config=arch.library.sketch(arch.name))
@@ -71,6 +74,15 @@ def add_arch(checkpoint: Checkpoint, hints: CheckpointHints) -> Checkpoint:
         arch.library.check_name(module, arch.name)
         config = arch.library.describe(module, arch.name, checkpoint, hints)
     return replace(checkpoint, config=config)
+
+
+def _check_family(checkpoint: Checkpoint, arch: Arch) -> None:
+    """Raise RequestError if the names of the tensors are those of another library."""
+    family = recognize(checkpoint.tensors.keys())
+    if family is not None and family.library not in {"", arch.library.name}:
+        message = f"--arch names {arch.library.name}:{arch.name}, and the tensors of "
+        message += f"{checkpoint.path} are {family.name}."
+        raise RequestError(message, f"give --arch {family.library}:NAME, or leave --arch out.")
 
 
 def _check_agrees(checkpoint: Checkpoint, arch: Arch) -> None:

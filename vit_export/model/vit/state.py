@@ -1,11 +1,10 @@
 """The eager model and its weights: each parameter gets one tensor, and no tensor is left over."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.spec import VitSpec
@@ -136,16 +135,3 @@ def vit_from_file(fields: Mapping[str, Any], weights: str, where: str) -> Vit:
     from safetensors.torch import load_file
 
     return fill(spec, load_file(weights), weights)
-
-
-def hash_weights(module: nn.Module) -> str:
-    """Return the SHA-256 over name, dtype, shape and bytes of all weights, sorted by name.
-
-    It does not depend on the file format that the weights came from.
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        array = tensor.contiguous().numpy()
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.data)
-    return digest.hexdigest()
