@@ -114,6 +114,7 @@ TIMM = Family(
     preprocessing_variants={
         ("distillation_token",): {"resize": 248, **IMAGENET},  # DeiT
         ("layer_scale", "class_token"): {"resize": 248, **IMAGENET},  # DeiT-III and DINOv2
+        ("norm_in_attention", "norm_in_mlp"): {"resize": 224, **IMAGENET},  # BEiT-3
     },
 )
 
