@@ -67,6 +67,55 @@ class NeedsArguments(nn.Module):
         self.sizes = (width, depth, mode)
 
 
+class Shared(Net):
+    """One norm before and behind the mean."""
+
+    def features(self, images):
+        return self.norm(super().features(images))
+
+
+class Video(nn.Module):
+    """Clips (B, 3, 4, 16, 16) to five numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv3d(3, 8, (2, 8, 8), (2, 8, 8))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, clips):
+        tokens = self.patches(clips).flatten(2).mT
+        tokens = tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        return self.head(tokens.mean(1))
+
+
+class Sequence(nn.Module):
+    """Sequences (B, 12, 6) to tokens (B, 12, 8)."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.LayerNorm(8))
+
+    def forward(self, sequences):
+        return self.layers(sequences)
+
+
+class Vector(nn.Sequential):
+    """Vectors (B, 7) to three numbers."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(7, 16), nn.GELU(), nn.Linear(16, 3))
+
+
+class Embeds(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(10, 4)
+
+    def forward(self, indices):
+        return self.table(indices).mean(1)
+
+
 class Grey(Net):
     def __init__(self):
         super().__init__()

@@ -139,6 +139,10 @@ class Predictor:
 
 def _require_preprocessing(manifest: Manifest, top: int) -> Preprocessing:
     """Return the file's preprocessing; raise RequestError unless it answers `top` classes."""
+    if not manifest.signature.takes_images:
+        shape = "x".join(map(str, manifest.signature.sample_shape))
+        message = f"{manifest.model} takes no images: its input is {shape}."
+        raise RequestError(message, "run it in its runtime.")
     if not manifest.signature.classifies:
         message = f"{manifest.model} has no classes: it answers {manifest.signature.answer}."
         fix = "export it with its classifier, or run it in its runtime."

@@ -104,7 +104,7 @@ def answer_samples(
 
     with progress("answer in eager PyTorch"):
         pixels = request.options.get("preprocess") == "graph"
-        shape = model.signature.image_shape
+        shape = model.signature.sample_shape
         samples = make_sample_set(shape, model.preprocessing, dataset, pixels=pixels)
         reference = compute_reference(model.module, samples)
     check_reference(reference, MAX_NOISE_SHARE if model.spec else MAX_MODULE_NOISE)

@@ -43,8 +43,8 @@ def _find_contradictions(manifest: "Manifest") -> Iterator[str]:
     if manifest.labels and len(manifest.labels) != signature.classes:
         yield f"labels has {len(manifest.labels)} names for {signature.classes or 'no'} classes"
     steps = manifest.preprocessing
-    if steps is not None and (len(steps.mean), *steps.crop) != signature.image_shape:
-        yield f"preprocessing makes other images than the model's {signature.image_shape}"
+    if steps is not None and (len(steps.mean), *steps.crop) != signature.sample_shape:
+        yield f"preprocessing makes other images than the model's {signature.sample_shape}"
     if reference.answers.shape[1:] != signature.answer_shape:
         yield f"reference.answers has shape {reference.answers.shape}, not that of the signature"
     yield from _find_wrong_head(manifest)

@@ -38,6 +38,10 @@ def check_interface(
 ) -> None:
     """Raise RequestError unless the preprocessing and output format in `options` suit the model."""
     pixels, head = options.get("preprocess") == "graph", options.get("head", "logits")
+    if pixels and not signature.takes_images:
+        shape = "x".join(map(str, signature.sample_shape))
+        message = f"The model takes no images: its input is {shape}."
+        raise RequestError(message, "leave --preprocess out.")
     if pixels and check_resizable(preprocessing).interpolation == "lanczos":
         _check_lanczos(options)
     _check_head(head, signature, problem_type)

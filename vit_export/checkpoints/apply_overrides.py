@@ -30,6 +30,7 @@ def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
         message = f"{option} means nothing for {model.name}: its own code says what it answers."
         raise RequestError(message, f"leave {option} out, or change the code.")
     if overrides.preprocessing:
+        _check_takes_images(model)
         model = _set_preprocessing(model, overrides.preprocessing)
     if model.preprocessing is not None:
         check_resize(model.preprocessing)
@@ -39,6 +40,13 @@ def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
         labels = read_labels(overrides.labels, model.signature.classes or 0)
         model = model.with_overrides({"labels": overrides.labels.name}, labels=labels)
     return model
+
+
+def _check_takes_images(model: Model) -> None:
+    if not model.signature.takes_images:
+        shape = "x".join(map(str, model.signature.sample_shape))
+        message = f"{model.name} takes no images: its input is {shape}."
+        raise RequestError(message, "leave --mean, --std and the other steps of images out.")
 
 
 def _change_vit(model: Model, overrides: ModelOverrides, changes: Mapping[str, Any]) -> Model:

@@ -24,7 +24,7 @@ def load_from_memory(
     model: "InMemory",
     *,
     check_reading: "CheckReading | None",
-    image_shape: tuple[int, int, int] | None,
+    sample_shape: tuple[int, ...] | None,
     is_example: bool,
     batch_size: int | None,
     says_logits: bool,
@@ -37,7 +37,7 @@ def load_from_memory(
     Args:
         model: the module, or (VitSpec, state dict).
         check_reading: called with the module's own answer and what was read of it.
-        image_shape: (C, H, W) of one image; None if nothing says it.
+        sample_shape: (C, H, W) of one image; None if nothing says it.
         is_example: whether that is the shape of the user's example, which the model has to take.
         batch_size: the only size of a batch; None for any size.
         says_logits: whether the user says that a vector of numbers is logits.
@@ -52,19 +52,19 @@ def load_from_memory(
     except RequestError as error:
         reason = error
     else:
-        if not is_example or loaded.signature.image_shape == image_shape:
+        if not is_example or loaded.signature.sample_shape == sample_shape:
             return loaded
-        message = f"its tensors say images of {loaded.signature.image_shape}, not {image_shape}"
+        message = f"its tensors say images of {loaded.signature.sample_shape}, not {sample_shape}"
         reason = RequestError(f"{message}.", "")
     from torch import nn
 
     if not isinstance(model, nn.Module):
         raise reason
-    if image_shape is None:
+    if sample_shape is None:
         fix = f"{reason.fix.rstrip('.')}; or {GIVE_EXAMPLE}, and its own code is exported."
         raise RequestError(reason.message, fix)
     return _load_as_it_is(
-        model, reason, image_shape, batch_size=batch_size, says_logits=says_logits
+        model, reason, sample_shape, batch_size=batch_size, says_logits=says_logits
     )
 
 
@@ -82,7 +82,7 @@ def _read(model: "nn.Module", check_reading: "CheckReading | None") -> Model:
 def _load_as_it_is(
     model: "nn.Module",
     reason: RequestError,
-    image_shape: tuple[int, int, int],
+    sample_shape: tuple[int, ...],
     *,
     batch_size: int | None,
     says_logits: bool,
@@ -92,5 +92,5 @@ def _load_as_it_is(
 
     source = ModuleSource(module=model, weights_from="a live module", classifies=says_logits)
     name = type(model).__name__
-    loaded = make_model(source, name=name, image_shape=image_shape, batch_size=batch_size)
+    loaded = make_model(source, name=name, sample_shape=sample_shape, batch_size=batch_size)
     return replace(loaded, reading=f"{loaded.reading} ({reason.message.rstrip('.')})")

@@ -10,7 +10,7 @@ from vit_export.checkpoints.from_file import load_checkpoint
 from vit_export.checkpoints.from_memory import load_from_memory
 from vit_export.checkpoints.hints import NO_HINTS, Check, CheckpointHints
 from vit_export.checkpoints.module.options import check_options
-from vit_export.checkpoints.module.request import ModuleRequest, parse_image_shape
+from vit_export.checkpoints.module.request import ModuleRequest, parse_sample_shape
 from vit_export.checkpoints.overrides import NO_OVERRIDES, ModelOverrides
 from vit_export.checkpoints.problem_type import set_problem_type
 from vit_export.core.errors import RequestError
@@ -88,11 +88,11 @@ def load(
                 "A model in memory has its own weights and needs no hints about them.",
                 "leave both out.",
             )
-        example = None if module is None else module.image_shape
+        example = None if module is None else module.sample_shape
         loaded = load_from_memory(
             model,
             check_reading=check_reading,
-            image_shape=example or parse_image_shape(None, overrides.image_size),
+            sample_shape=example or parse_sample_shape(None, overrides.image_size),
             is_example=example is not None,
             batch_size=batch_size,
             says_logits=says_logits,

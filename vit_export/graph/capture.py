@@ -47,7 +47,7 @@ def capture(module: nn.Module, signature: Signature, *, opset: int, batch: Batch
     size = batch.fixed or EXAMPLE_BATCH
     dynamic = None if batch.fixed else ({0: torch.export.Dim("batch", min=1)},)
     short = _keep_two_blocks(module)
-    example = (torch.zeros(size, *signature.image_shape),)
+    example = (torch.zeros(size, *signature.sample_shape),)
     model = _translate(_copy_without_memory(short), example, dynamic, signature, opset)
     if short is not module and isinstance(module, LoweredVit):
         for tidy in (lift_constants, fix_reshapes, remove_unused):
@@ -97,17 +97,17 @@ def _translate(
 
 
 def export_plainly(
-    module: nn.Module, image_shape: Sequence[int], path: Path, *, dynamo: bool = True
+    module: nn.Module, sample_shape: Sequence[int], path: Path, *, dynamo: bool = True
 ) -> None:
     """Export `module` to `path` by plain torch.onnx.export, as a baseline of `bench`.
 
     Args:
         module: the module to export.
-        image_shape: (C, H, W) of one image; the batch is free.
+        sample_shape: shape of one sample; the batch is free.
         path: the file to write.
         dynamo: whether to use the exporter that is the default since torch 2.9.
     """
-    example = torch.zeros(EXAMPLE_BATCH, *image_shape)
+    example = torch.zeros(EXAMPLE_BATCH, *sample_shape)
     options: dict[str, Any] = {"dynamic_axes": {"image": {0: "batch"}}, "opset_version": 20}
     if dynamo:
         shapes = ({0: torch.export.Dim("batch", min=1)},)

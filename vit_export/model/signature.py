@@ -9,6 +9,8 @@ Meaning = Literal["image", "logits", "features", "tokens", "tensor"]
 """What the numbers of a tensor are. `tensor` stands for whatever the model's author meant."""
 ProblemType = Literal["single_label", "multi_label", "regression"]
 """What logits are for: one class per image, any number of classes, or numbers as they are."""
+IMAGE_AXES = 3
+"""Axes of one image: (C, H, W)."""
 BATCH = "batch"
 """The name of the free dimension that counts images."""
 
@@ -51,8 +53,22 @@ class Signature:
                 raise RequestError(f"the signature has no {name}.", "export the model again.")
 
     @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: (C, H, W) of an image, or any other."""
+        return self.inputs[0].sample_shape
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the input is an image, and no other tensor."""
+        return self.inputs[0].meaning == "image"
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an input image; sizes in pixels."""
+        """Channels, height and width of an input image; sizes in pixels.
+
+        Raises:
+            ValueError: the input is no image.
+        """
         channels, height, width = self.inputs[0].sample_shape
         return channels, height, width
 
@@ -100,3 +116,23 @@ def image_signature(
     image = TensorSpec(name="image", dtype="float32", shape=(BATCH, *image_shape), meaning="image")
     output = TensorSpec(name=answer, dtype="float32", shape=(BATCH, *answer_shape), meaning=answer)
     return Signature(inputs=(image,), outputs=(output,))
+
+
+def sample_signature(
+    sample_shape: tuple[int, ...], answer: Meaning, answer_shape: tuple[int, ...]
+) -> Signature:
+    """The signature of a model that answers one tensor to one sample, in fp32.
+
+    Args:
+        sample_shape: shape of one sample: an image if it has three axes, else a tensor.
+        answer: what the output means; it is also the output's name.
+        answer_shape: shape of the answer to one sample.
+    """
+    if len(sample_shape) == IMAGE_AXES:
+        channels, height, width = sample_shape
+        return image_signature((channels, height, width), answer, answer_shape)
+    sample = TensorSpec(
+        name="input", dtype="float32", shape=(BATCH, *sample_shape), meaning="tensor"
+    )
+    output = TensorSpec(name=answer, dtype="float32", shape=(BATCH, *answer_shape), meaning=answer)
+    return Signature(inputs=(sample,), outputs=(output,))

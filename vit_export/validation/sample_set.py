@@ -36,13 +36,13 @@ class SampleSet:
 
     recipes: tuple[str, ...]
     inputs: Array
-    """(M, C, H, W), for eager PyTorch."""
+    """(M, C, H, W), or (M, …) of other samples, for eager PyTorch."""
     file_inputs: FileInputs
     """For the file: `inputs` themselves, or the pixels (H, W, C) behind them."""
 
 
 def make_sample_set(
-    image_shape: tuple[int, int, int],
+    sample_shape: tuple[int, ...],
     preprocessing: Preprocessing | None,
     images: ImageDataset | None,
     *,
@@ -51,7 +51,7 @@ def make_sample_set(
     """Return the samples that prove a new file, and some of the user's `images`.
 
     Args:
-        image_shape: (C, H, W) of the model's input.
+        sample_shape: shape of the model's input, without the batch.
         preprocessing: the model's own; without it noise replaces photographs.
         images: the user's dataset, if there is one.
         pixels: whether the file preprocesses by itself.
@@ -66,7 +66,7 @@ def make_sample_set(
         file_inputs += [read_pixels(path, preprocessing) for path in extra.values()]
         return _pair_with_inputs([*recipes, *extra], file_inputs, preprocessing)
     recipes = choose_recipes(preprocessing)
-    inputs = make_samples(recipes, image_shape, preprocessing)
+    inputs = make_samples(recipes, sample_shape, preprocessing)
     if images is not None:
         extra_inputs = [read_input(path, images.preprocessing) for path in extra.values()]
         inputs = np.concatenate([inputs, np.stack(extra_inputs)])
@@ -87,7 +87,7 @@ def remake_sample_set(manifest: Manifest, drawn_from: int | None = None) -> Samp
     if manifest.takes_pixels and preprocessing is not None:
         return make_image_sample_set(recipes, preprocessing, pixels=True)
     check_recipes(recipes, preprocessing, pixels=False)
-    inputs = make_samples(recipes, manifest.signature.image_shape, preprocessing)
+    inputs = make_samples(recipes, manifest.signature.sample_shape, preprocessing)
     return SampleSet(recipes=recipes, inputs=inputs, file_inputs=inputs)
 
 

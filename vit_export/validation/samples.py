@@ -112,11 +112,11 @@ def check_recipes(
 
 def make_samples(
     recipes: Sequence[str],
-    image_shape: tuple[int, int, int],
+    sample_shape: tuple[int, ...],
     preprocessing: Preprocessing | None,
 ) -> Array:
-    """Return the normalized inputs of `recipes`, (M, *image_shape); `image_shape` is (C, H, W)."""
-    return np.stack([_make_sample(recipe, image_shape, preprocessing) for recipe in recipes])
+    """Return the normalized inputs of `recipes`, (M, *sample_shape)."""
+    return np.stack([_make_sample(recipe, sample_shape, preprocessing) for recipe in recipes])
 
 
 def make_pixels(recipe: str, preprocessing: Preprocessing) -> Pixels:
@@ -163,9 +163,7 @@ def find_identical(samples: FileInputs, digests: Sequence[str]) -> list[int]:
     return [i for i, sample in enumerate(samples) if digest(sample) == digests[i]]
 
 
-def _make_sample(
-    recipe: str, shape: tuple[int, int, int], preprocessing: Preprocessing | None
-) -> Array:
+def _make_sample(recipe: str, shape: tuple[int, ...], preprocessing: Preprocessing | None) -> Array:
     kind, _, argument = recipe.partition(":")
     if kind == "photo" and preprocessing:
         return read_input(find_photo(argument), preprocessing)
@@ -209,9 +207,12 @@ def _random_stream(seed: str) -> np.random.RandomState:
 
 
 def _range(preprocessing: Preprocessing | None) -> tuple[Array, Array]:
-    """Return the least and the largest normalized value of each channel, (C, 1, 1)."""
+    """Return the least and the largest normalized value of each channel, (C, 1, 1).
+
+    Without `preprocessing` they are single numbers.
+    """
     if preprocessing is None:
-        return np.full((1, 1, 1), -2, np.float32), np.full((1, 1, 1), 2, np.float32)
+        return np.array(-2, np.float32), np.array(2, np.float32)
     mean = np.array(preprocessing.mean, np.float32)[:, None, None]
     std = np.array(preprocessing.std, np.float32)[:, None, None]
     return -mean / std, (1 - mean) / std

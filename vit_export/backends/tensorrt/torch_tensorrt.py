@@ -61,7 +61,7 @@ def build_program(job: Job, path: Path, library: Any, options: BuilderOptions) -
     import torch
 
     manifest = job.manifest
-    shapes = _shapes_by_name(manifest.batch, manifest.signature.image_shape)
+    shapes = _shapes_by_name(manifest.batch, manifest.signature.sample_shape)
     input_shapes = {f"{name}_shape": shape for name, shape in shapes.items()}
     images = library.Input(**input_shapes, dtype=torch.float32)
     try:

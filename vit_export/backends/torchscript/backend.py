@@ -17,6 +17,7 @@ from vit_export.backends.torchscript.archive import EXTRA_FILE, read_manifest_js
 from vit_export.backends.torchscript.program import check_program
 from vit_export.backends.torchscript.session import TorchScriptSession
 from vit_export.backends.torchscript.taps import TorchScriptTaps
+from vit_export.backends.torchscript.values import TorchScriptValues
 from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.progress import Progress
 
@@ -34,8 +35,8 @@ def build(job: Job, path: Path, progress: Progress) -> Manifest:
 
     from vit_export.backends.torchscript.wrapper import wrap
 
-    manifest, image_shape = job.manifest, job.manifest.signature.image_shape
-    example = torch.zeros(manifest.batch.fixed or EXAMPLE_BATCH, *image_shape)
+    manifest, sample_shape = job.manifest, job.manifest.signature.sample_shape
+    example = torch.zeros(manifest.batch.fixed or EXAMPLE_BATCH, *sample_shape)
     if manifest.takes_pixels:
         example = example.permute(0, 2, 3, 1).byte()
     with warnings.catch_warnings():
@@ -128,4 +129,5 @@ TORCHSCRIPT = Backend(
     read_own_manifest=lambda path: parse_manifest(read_manifest_json(path), path),
     open=TorchScriptSession,
     open_taps=open_taps,
+    open_values=TorchScriptValues,
 )

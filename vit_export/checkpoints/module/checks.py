@@ -14,6 +14,7 @@ from vit_export.checkpoints.module.answer import TensorAnswer, find_keyword, fin
 from vit_export.core.errors import RequestError
 from vit_export.core.frames import describe_error
 from vit_export.model.program.export import ONE_IMAGE, takes_one_image
+from vit_export.model.signature import IMAGE_AXES
 
 IMAGES = 3
 """Number of different images in the batch that is compared with each of them alone."""
@@ -26,13 +27,13 @@ SEED = 20
 
 
 def check_module(
-    module: nn.Module, image_shape: tuple[int, int, int], batch_size: int | None, name: str
+    module: nn.Module, sample_shape: tuple[int, ...], batch_size: int | None, name: str
 ) -> tuple[nn.Module, Tensor]:
     """Return the module that answers one tensor, and its answer to one image (1, …).
 
     Args:
         module: a module in fp32, on the CPU and in evaluation mode.
-        image_shape: (C, H, W) of one image.
+        sample_shape: shape of one sample, (C, H, W) of an image.
         batch_size: the only size of a batch; None for any size.
         name: the module's name, for errors.
 
@@ -41,7 +42,7 @@ def check_module(
             another batch axis, other numbers for the same image, or numbers that depend on the
             batch, or writes to itself.
     """
-    images = _draw_images(image_shape)
+    images = _draw_images(sample_shape)
     keyword = find_keyword(module, name)
     before = _list_versions(module)
     answer = _run(TensorAnswer(module, keyword), images[:1], name)
@@ -60,9 +61,9 @@ def check_module(
     return plain, first
 
 
-def _draw_images(image_shape: tuple[int, int, int]) -> Tensor:
+def _draw_images(sample_shape: tuple[int, ...]) -> Tensor:
     generator = torch.Generator().manual_seed(SEED)
-    return torch.randn(IMAGES, *image_shape, generator=generator)
+    return torch.randn(IMAGES, *sample_shape, generator=generator)
 
 
 def _run(module: nn.Module, images: Tensor, name: str) -> Any:
@@ -70,11 +71,31 @@ def _run(module: nn.Module, images: Tensor, name: str) -> Any:
         with torch.no_grad():
             return module(images)
     except Exception as error:  # noqa: BLE001 code of others may fail in any way
-        count, shape = len(images), "x".join(map(str, images.shape[1:]))
-        message = f"{name} does not answer {count} image{'s' * (count > 1)} of {shape}: "
+        if _takes_integers(module, images):
+            message = f"{name} takes integers, and a file takes numbers of fp32."
+            fix = "name a module that takes what comes after their embedding."
+            raise RequestError(message, fix) from None
+        shape = "x".join(map(str, images.shape[1:]))
+        message = f"{name} does not answer {_count(images)} of {shape}: "
         fix = "give the shape that it was built for: --input CxHxW or --image-size HxW."
-        fix = fix if count == 1 else _advise_alone(module, images)
+        fix = fix if len(images) == 1 else _advise_alone(module, images)
         raise RequestError(f"{message}{describe_error(error)}.", fix) from None
+
+
+def _takes_integers(module: nn.Module, samples: Tensor) -> bool:
+    """Return whether a module that failed on floating point answers integers."""
+    try:
+        with torch.no_grad():
+            module(torch.zeros_like(samples, dtype=torch.int64))
+    except Exception:  # noqa: BLE001 code of others may fail in any way
+        return False
+    return True
+
+
+def _count(samples: Tensor) -> str:
+    """Return the number of samples in words: `3 images`."""
+    noun = "image" if samples.ndim == IMAGE_AXES + 1 else "sample"
+    return f"{len(samples)} {noun}{'s' * (len(samples) > 1)}"
 
 
 def _advise_alone(module: nn.Module, images: Tensor) -> str:

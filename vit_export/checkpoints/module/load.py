@@ -15,9 +15,9 @@ from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.module.source import ModuleSource, build_module
 from vit_export.core.errors import RequestError
 from vit_export.model.model import Model, Provenance
-from vit_export.model.signature import Meaning, image_signature
+from vit_export.model.signature import Meaning, sample_signature
 
-GIVE_SHAPE = "give --image-size HxW, or --input CxHxW for other channels than three."
+GIVE_SHAPE = "give --image-size HxW, or --input CxHxW for anything but images of three channels."
 
 
 def load_user_module(
@@ -48,45 +48,46 @@ def load_user_module(
     changes: dict[str, Any] = {"module": request.recorded}
     if request.arguments:
         changes["set"] = {name: repr(value) for name, value in request.arguments.items()}
-    shape = request.image_shape or source.image_shape
+    shape = request.sample_shape or source.sample_shape
     if shape is None:
         message = f"Nothing says which images --module {request.text} takes."
         raise RequestError(message, GIVE_SHAPE)
     model = make_model(
         replace(source, classifies=source.classifies or says_logits),
         name=request.recorded,
-        image_shape=shape,
+        sample_shape=shape,
         batch_size=batch_size,
     )
     return model.with_overrides(changes)
 
 
 def make_model(
-    source: ModuleSource, *, name: str, image_shape: tuple[int, int, int], batch_size: int | None
+    source: ModuleSource, *, name: str, sample_shape: tuple[int, ...], batch_size: int | None
 ) -> Model:
     """Return the model of a module, after every check of it.
 
     Args:
         source: the module, which does not change, and where it comes from.
         name: its name in messages and in the manifest.
-        image_shape: (C, H, W) of one image.
+        sample_shape: shape of one sample: (C, H, W) of an image, or any other.
         batch_size: the only size of a batch; None for any size.
 
     Raises:
         RequestError: the module can't be exported; the message says why.
     """
-    module, answer = check_module(_freeze(source.module, name), image_shape, batch_size, name)
+    module, answer = check_module(_freeze(source.module, name), sample_shape, batch_size, name)
     is_vector = answer.ndim == 2  # noqa: PLR2004 (B, K)
     has_logits = isinstance(module, TensorAnswer) and module.part == "logits"
     meaning: Meaning = "logits" if is_vector and (has_logits or source.classifies) else "tensor"
-    preprocessing = source.preprocessing
-    if preprocessing is not None and preprocessing.crop != image_shape[1:]:
-        preprocessing = preprocessing.adapt_to(image_shape[1:])
+    signature = sample_signature(sample_shape, meaning, tuple(answer.shape[1:]))
+    preprocessing = source.preprocessing if signature.takes_images else None
+    if preprocessing is not None and preprocessing.crop != signature.image_size:
+        preprocessing = preprocessing.adapt_to(signature.image_size)
     labels = source.labels if meaning == "logits" and len(source.labels) == answer.shape[1] else ()
     return Model(
         name=name,
         module=module,
-        signature=image_signature(image_shape, meaning, tuple(answer.shape[1:])),
+        signature=signature,
         provenance=Provenance(
             weights_from=source.weights_from,
             random_weights=source.random_weights,

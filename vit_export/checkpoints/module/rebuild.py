@@ -31,7 +31,7 @@ def rebuild_module(
     _check_arguments(manifest, module)
     seed = RANDOM.fullmatch(manifest.weights_from)
     model = load_user_module(
-        replace(module, image_shape=manifest.signature.image_shape),
+        replace(module, sample_shape=manifest.signature.sample_shape),
         weights=weights,
         prefix=hints.prefix,
         seed=int(seed[1]) if seed else 0,

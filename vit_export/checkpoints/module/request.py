@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,9 +16,9 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
 CHANNELS = 3
 """Channels of an image where only its height and width are known."""
-RANK = 4
-"""Axes of a batch of images: (B, C, H, W)."""
-SHAPE = re.compile(r"[1-9]\d{0,4}(x[1-9]\d{0,4}){2}")
+SHAPE = re.compile(r"[1-9]\d{0,6}(x[1-9]\d{0,6}){0,4}")
+MOST_NUMBERS = 2**28
+"""Most numbers in one sample: 1 GB."""
 FORMS = "net.py:build, package.module:build, timm:NAME or transformers:DIR"
 
 
@@ -29,8 +30,9 @@ class ModuleRequest:
     """FILE.py:NAME, package.module:NAME, timm:NAME or transformers:DIR; empty for one in memory."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the class or the function by name."""
-    image_shape: tuple[int, int, int] | None = None
-    """(C, H, W) of one image; None leaves it to the module, which may not record it."""
+    sample_shape: tuple[int, ...] | None = None
+    """Shape of one sample, (C, H, W) of an image; None leaves it to the module, which may not
+    record it."""
 
     @classmethod
     def parse(
@@ -45,7 +47,7 @@ class ModuleRequest:
         Args:
             text: `--module`.
             arguments: values by name, or texts `NAME=VALUE` (`--set`).
-            input_shape: "CxHxW" (`--input`).
+            input_shape: "CxHxW", or the sides of any other sample (`--input`).
             image_size: "HxW" (`--image-size`), for images of three channels.
 
         Raises:
@@ -57,7 +59,7 @@ class ModuleRequest:
         return cls(
             text=text,
             arguments=_parse_arguments(arguments),
-            image_shape=parse_image_shape(input_shape, image_size),
+            sample_shape=parse_sample_shape(input_shape, image_size),
         )
 
     @classmethod
@@ -76,7 +78,7 @@ class ModuleRequest:
             arguments: as in `parse`.
             input_shape: as in `parse`.
             image_size: as in `parse`.
-            example: a batch (B, C, H, W) for a module in memory.
+            example: a batch (B, C, H, W), or of other samples, for a module in memory.
 
         Raises:
             RequestError: as in `parse`, or an option is there without what it is for.
@@ -92,11 +94,7 @@ class ModuleRequest:
             raise RequestError(message, f"give --module, or leave {option} out.")
         if example is None:
             return None
-        if example.ndim != RANK:
-            message = f"example= has the shape {tuple(example.shape)}, which is no batch of images."
-            raise RequestError(message, "give for example torch.zeros(1, 3, 224, 224).")
-        _, channels, height, width = example.shape
-        return cls(image_shape=(channels, height, width))
+        return cls(sample_shape=_read_example(example))
 
     @property
     def origin(self) -> str:
@@ -114,10 +112,8 @@ class ModuleRequest:
         return f"{Path(self.origin).name}:{Path(self.name).name}"
 
 
-def parse_image_shape(
-    input_shape: str | None, image_size: str | None
-) -> tuple[int, int, int] | None:
-    """Return (C, H, W) of one image from `--input` or `--image-size`; None without both.
+def parse_sample_shape(input_shape: str | None, image_size: str | None) -> tuple[int, ...] | None:
+    """Return the shape of one sample from `--input` or `--image-size`; None without both.
 
     Raises:
         RequestError: a text is no shape, or both are there.
@@ -128,10 +124,34 @@ def parse_image_shape(
         message = "--input has the image's size already."
         raise RequestError(message, "leave --image-size out.")
     if not SHAPE.fullmatch(input_shape):
-        message = f"--input is {input_shape!r}, which is no shape of one image."
-        raise RequestError(message, "give channels, height and width: --input 3x224x224")
-    channels, height, width = (int(side) for side in input_shape.split("x"))
-    return channels, height, width
+        message = f"--input is {input_shape!r}, which is no shape of one image or other sample."
+        fix = "give channels, height and width: --input 3x224x224, or other sides without the batch"
+        raise RequestError(message, fix)
+    return _check_size(tuple(int(side) for side in input_shape.split("x")), "--input")
+
+
+def _read_example(example: "Tensor") -> tuple[int, ...]:
+    """Return the shape of one sample in a batch.
+
+    Raises:
+        RequestError: it is no batch of numbers of floating point.
+    """
+    shape = tuple(example.shape[1:])
+    if not shape or not example.numel():
+        message = f"example= has the shape {tuple(example.shape)}, which is no batch of samples."
+        raise RequestError(message, "give for example torch.zeros(1, 3, 224, 224).")
+    if not example.is_floating_point():
+        dtype = str(example.dtype).removeprefix("torch.")
+        message = f"example= is of {dtype}, and a file takes numbers of fp32."
+        raise RequestError(message, "give an example of fp32.")
+    return _check_size(shape, "example=")
+
+
+def _check_size(shape: tuple[int, ...], option: str) -> tuple[int, ...]:
+    if prod(shape) > MOST_NUMBERS:
+        message = f"{option} has {prod(shape):,} numbers in one sample: more than 1 GB."
+        raise RequestError(message, "give a smaller shape.")
+    return shape
 
 
 def _parse_arguments(arguments: Mapping[str, Any] | Sequence[str]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class ModuleSource:
     random_weights: bool = False
     unused: Mapping[str, str] = field(default_factory=dict)
     """Tensors of the checkpoint that the module lacks, each with the reason."""
-    image_shape: tuple[int, int, int] | None = None
+    sample_shape: tuple[int, ...] | None = None
     """(C, H, W), if the origin records it."""
     classifies: bool = False
     """Whether the origin says that the answer is logits."""

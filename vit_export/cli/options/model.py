@@ -30,7 +30,8 @@ INPUT_SHAPE = click.option(
     "--input",
     "input_shape",
     metavar="CxHxW",
-    help="Shape of one image for --module, if --image-size with three channels does not say it.",
+    help="Shape of one image for --module, if --image-size with three channels does not say it; "
+    "or of any other sample, such as 3x16x112x112 or 128x64.",
 )
 OWN_CODE = (MODULE, SET, INPUT_SHAPE)
 """The user's own code as the model, and how it is built."""
