@@ -22,8 +22,9 @@ from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import KEY
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench import baselines, roofline
-from vit_export.bench.baselines import BASELINES, INT8_BASELINES, build_baselines, check_baselines
+from vit_export.bench.baselines import BASELINES, INT8_BASELINES, build_baseline, check_baselines
 from vit_export.bench.candidates import Candidate, infer_arithmetic
+from vit_export.bench.eager import EagerRecipe
 from vit_export.bench.interleave import Worker, time_interleaved
 from vit_export.bench.launch import choose_calibration_batches, remake_samples
 from vit_export.bench.ort_quantizers import quantize_dynamic
@@ -174,8 +175,8 @@ def test_a_candidate_that_can_not_be_opened_is_reported(tmp_path):
 def answer_both(name, vit, folder):
     """Return the answers of a baseline and of eager PyTorch to the same two images."""
     save_file(vit.state_dict(), folder / "w.safetensors")
-    weights, spec = str(folder / "w.safetensors"), asdict(vit.spec)
-    (candidate,) = build_baselines([name], spec, weights, batches=NOISE, folder=folder, threads=1)
+    eager = EagerRecipe(spec=asdict(vit.spec), weights=str(folder / "w.safetensors"))
+    candidate = build_baseline(name, eager, batches=NOISE, folder=folder, threads=1)
     runner = open_candidate(candidate)
     assert runner.version
     images = np.random.default_rng(1).standard_normal((2, 3, 16, 24), np.float32)
@@ -371,8 +372,7 @@ def test_files_for_images_of_different_sizes_are_refused(artifact, tmp_path, tin
         bench([artifact, tmp_path / "f.onnx"])
 
 
-def test_a_model_that_is_no_known_vit_has_no_baselines(artifact, tmp_path):
-    """The baselines come from the sizes of a Vision Transformer."""
+def test_a_model_that_is_no_known_vit_needs_its_code_for_baselines(artifact, tmp_path):
     path = tmp_path / "other.onnx"
     model = onnx_package.load(artifact)
     manifest = next(json.loads(entry.value) for entry in model.metadata_props if entry.key == KEY)
@@ -380,5 +380,5 @@ def test_a_model_that_is_no_known_vit_has_no_baselines(artifact, tmp_path):
     onnx_package.helper.set_model_props(model, metadata)
     onnx_package.save(model, path)
     assert bench([path], rounds=5).rows[0].min_ms > 0
-    with pytest.raises(RequestError, match="is no Vision Transformer that vit-export knows"):
+    with pytest.raises(RequestError, match="is no known family: the file was exported"):
         bench([path], against="eager", rounds=5)

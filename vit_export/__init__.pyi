@@ -120,9 +120,9 @@ def onnx(
             a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
         arguments: arguments of that class or function by name.
         input_shape: "CxHxW" of one image for `module`, if `image_size` with three channels does not
-            say it.
-        example: a batch of images (B, C, H, W) for a module in memory, if it is of no known family.
-            Only its shape counts.
+            say it; or the sides of any other sample, without the batch.
+        example: a batch of images (B, C, H, W), or of other samples, for a module in memory, if it
+            is of no known family. Only its shape counts.
         weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
             random ones.
         heads: number of attention heads, if the checkpoint does not record it.
@@ -237,9 +237,9 @@ def torchscript(
             a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
         arguments: arguments of that class or function by name.
         input_shape: "CxHxW" of one image for `module`, if `image_size` with three channels does not
-            say it.
-        example: a batch of images (B, C, H, W) for a module in memory, if it is of no known family.
-            Only its shape counts.
+            say it; or the sides of any other sample, without the batch.
+        example: a batch of images (B, C, H, W), or of other samples, for a module in memory, if it
+            is of no known family. Only its shape counts.
         weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
             random ones.
         heads: number of attention heads, if the checkpoint does not record it.
@@ -359,9 +359,9 @@ def trt(
             a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
         arguments: arguments of that class or function by name.
         input_shape: "CxHxW" of one image for `module`, if `image_size` with three channels does not
-            say it.
-        example: a batch of images (B, C, H, W) for a module in memory, if it is of no known family.
-            Only its shape counts.
+            say it; or the sides of any other sample, without the batch.
+        example: a batch of images (B, C, H, W), or of other samples, for a module in memory, if it
+            is of no known family. Only its shape counts.
         weights: a checkpoint file or folder. None takes the preset's shipped weights, or else
             random ones.
         heads: number of attention heads, if the checkpoint does not record it.

@@ -1,12 +1,15 @@
 """Measures the speed of artifacts beside baselines and the roofline of this machine."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vit_export.bench.plots import write_plot
 from vit_export.bench.results import Bench
 from vit_export.bench.run import run_bench
+from vit_export.checkpoints.module.request import ModuleRequest
+from vit_export.checkpoints.rebuild import ModelSource
 from vit_export.core.errors import RequestError
 from vit_export.core.figures import resolve_figure
 from vit_export.core.progress import Progress, silent
@@ -17,6 +20,8 @@ def bench(
     *,
     batch: str | int = "1",
     weights: str | Path | None = None,
+    module: str | None = None,
+    arguments: Mapping[str, Any] | Sequence[str] = (),
     threads: int | None = None,
     against: str = "",
     rounds: int = 7,
@@ -31,6 +36,9 @@ def bench(
         batch: batch sizes, such as "1,8".
         weights: the checkpoint of the first artifact, for the baselines. Shipped and random weights
             need none. Without the others the baselines have random weights and no accuracy.
+        module: the user's own code that the first artifact was exported from, which runs, for the
+            baselines: as in the export.
+        arguments: arguments of that class or function by name, as in the export.
         threads: threads of every candidate; None for the default of each runtime.
         against: baselines, such as "eager,openvino"; `vit_export.bench.baselines` lists them.
         rounds: bursts per candidate, 5 or more.
@@ -53,7 +61,9 @@ def bench(
         paths,
         batches=_parse_sizes(str(batch)),
         against=[name for name in against.split(",") if name],
-        weights=checkpoint,
+        source=ModelSource(
+            weights=checkpoint, module=ModuleRequest.choose(module, arguments, None, None)
+        ),
         threads=threads,
         rounds=rounds,
         trust=trust,

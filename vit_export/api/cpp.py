@@ -1,7 +1,11 @@
 """Writes a C++ project around an artifact."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from vit_export.checkpoints.module.request import ModuleRequest
+from vit_export.checkpoints.rebuild import ModelSource
 from vit_export.codegen.generate import CppProject, generate_project
 from vit_export.core.output_path import expand_home
 from vit_export.core.progress import Progress, silent
@@ -14,6 +18,8 @@ def cpp(
     name: str | None = None,
     preprocess: str | None = None,
     weights: str | Path | None = None,
+    module: str | None = None,
+    arguments: Mapping[str, Any] | Sequence[str] = (),
     force: bool = False,
     progress: Progress = silent,
 ) -> CppProject:
@@ -28,13 +34,16 @@ def cpp(
             one that the artifact was built for.
         weights: the checkpoint the artifact came from. An artifact that preprocesses by itself
             needs none, nor do shipped and random weights.
+        module: the user's own code that the artifact was exported from, which runs: as in the
+            export. An artifact that preprocesses by itself needs none.
+        arguments: arguments of that class or function by name, as in the export.
         force: write into a folder that is not empty.
         progress: opened around every stage.
 
     Raises:
         RequestError: vit-export did not write the file; C++ cannot classify with it; it was not
-            built for `preprocess`, or it resizes as another Pillow; `weights` are not those it was
-            built from; `name` is no name in CMake and C++; or `out` is not empty.
+            built for `preprocess`, or it resizes as another Pillow; `weights` or `module` are not
+            those it was built from; `name` is no name in CMake and C++; or `out` is not empty.
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
     checkpoint = None if weights is None else Path(weights)
@@ -43,7 +52,9 @@ def cpp(
         expand_home(Path(out)),
         name=name,
         preprocess=preprocess,
-        weights=checkpoint,
+        source=ModelSource(
+            weights=checkpoint, module=ModuleRequest.choose(module, arguments, None, None)
+        ),
         force=force,
         progress=progress,
     )

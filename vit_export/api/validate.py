@@ -7,7 +7,7 @@ from typing import Any
 
 from vit_export.api.inputs import list_inputs
 from vit_export.api.validate_here import validate_here
-from vit_export.api.validation_request import ValidationRequest, check_code
+from vit_export.api.validation_request import ValidationRequest, check_model_options
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import find_backend
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
@@ -129,7 +129,7 @@ def validate(
     manifest = read_manifest(session, path)
     for sentence in find_backend(manifest.target).warnings(manifest):
         warn(progress, sentence)
-    check_code(manifest, request)
+    check_model_options(manifest, request)
     dataset = _open_images(annotations, request.origin, manifest, progress)
     tokens = manifest.spec.tokens if manifest.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation:

@@ -8,6 +8,7 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.checkpoints.hints import NO_HINTS, Check, CheckpointHints
 from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.overrides import ModelOverrides
+from vit_export.checkpoints.rebuild import check_code
 from vit_export.core.errors import RequestError
 
 LARGEST_SEED = 2**32 - 1
@@ -64,13 +65,11 @@ class ValidationRequest:
         return self.module.recorded if self.module is not None else ""
 
 
-def check_code(manifest: Manifest, request: ValidationRequest) -> None:
-    """Raise RequestError if the user names code for a file whose model needs none."""
+def check_model_options(manifest: Manifest, request: ValidationRequest) -> None:
+    """Raise RequestError if an option says what the file's model, or the user's code, says."""
     if request.module is None:
         return
-    if manifest.spec is not None:
-        message = f"{manifest.model} is of a known family: no code answers for it."
-        raise RequestError(message, "leave --module out, and give --weights alone.")
+    check_code(manifest, request.module)
     options = replace(request.hints, prefix=None).list_checkpoint_options()
     if options:
         message = f"{options[0]} means nothing with --module: the code says it."

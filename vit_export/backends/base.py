@@ -17,13 +17,17 @@ from vit_export.backends import defaults
 from vit_export.backends.job import Job
 from vit_export.backends.option import Option, Value
 from vit_export.backends.records import Description, ModuleNames, RunFacts, Runtime
-from vit_export.backends.session import Session, Taps
+from vit_export.backends.session import Session, Taps, Values
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress
 
 OpenTaps = Callable[[Path, ModuleNames, int | None], Taps]
 """Opens a file so that the named modules answer too; the number is that of threads, or None."""
+
+
+OpenValues = Callable[[Path, int | None], Values]
+"""Opens a file so that any value of its graph answers too."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,6 +117,8 @@ class Backend:
     """Return what `inspect` shows of a file besides its manifest."""
     open_taps: OpenTaps | None = None
     """Open a file so that its modules answer one by one; None where that is impossible."""
+    open_values: OpenValues | None = None
+    """Open a file of any module so that its values answer; None as for `open_taps`."""
     locate_instead: str = "export the model with vit-export onnx, and locate in that file."
     """What to do instead where `open_taps` is None."""
     describe_machine: Callable[[], str] = defaults.describe_no_machine
@@ -132,17 +138,6 @@ class Backend:
             message = f"{path}: target is {manifest.target!r}, and the file is {self.title}."
             raise RequestError(message, "export the model again.")
         return manifest
-
-    def require_taps(self, path: Path) -> OpenTaps:
-        """Return what opens the artifact at `path` so that its modules answer one by one.
-
-        Raises:
-            RequestError: the modules inside of this kind of file cannot answer.
-        """
-        if self.open_taps is None:
-            message = f"{path} is a {self.title} file: its modules can't answer one by one."
-            raise RequestError(message, self.locate_instead)
-        return self.open_taps
 
     def advise(self, rejected: Path, facts: RunFacts) -> str:
         """Return what to do about a rejected artifact, kept at a path, without a full stop."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import BACKENDS
 from vit_export.backends import session as sessions
-from vit_export.backends.base import Backend
+from vit_export.backends.base import Backend, OpenTaps, OpenValues
 from vit_export.backends.session import Session
 from vit_export.core.errors import RequestError
 
@@ -61,3 +61,32 @@ def read_manifest(session: Session, path: Path) -> Manifest:
         RequestError: it carries none, or one that cannot be read or is for another kind of file.
     """
     return find_backend_of(path).check_target(sessions.read_manifest(session, path), path)
+
+
+def require_taps(path: Path) -> OpenTaps:
+    """Return what opens the artifact of a known family at `path` so that its modules answer too.
+
+    Raises:
+        RequestError: there is no such artifact, or what is inside its kind of file can't answer.
+    """
+    backend = find_backend_of(path)
+    if backend.open_taps is None:
+        raise _refuse_taps(backend, path)
+    return backend.open_taps
+
+
+def require_values(path: Path) -> OpenValues:
+    """Return what opens the artifact of any module at `path` so that its values answer too.
+
+    Raises:
+        RequestError: as in `require_taps`.
+    """
+    backend = find_backend_of(path)
+    if backend.open_values is None:
+        raise _refuse_taps(backend, path)
+    return backend.open_values
+
+
+def _refuse_taps(backend: Backend, path: Path) -> RequestError:
+    message = f"{path} is a {backend.title} file: its modules can't answer one by one."
+    return RequestError(message, backend.locate_instead)

@@ -88,6 +88,21 @@ class Taps(Protocol):
         ...
 
 
+class Values(Protocol):
+    """An open artifact that also answers any value of its graph."""
+
+    names: tuple[str, ...]
+    """The names of all values, in running order; the last one is the answer."""
+
+    def run(self, sample: Array, names: Sequence[str]) -> Mapping[str, Array]:
+        """Return those of the named values that are of floating point, for one `sample`.
+
+        Raises:
+            RunFailedError: the runtime refuses; the message is its own.
+        """
+        ...
+
+
 def read_manifest(session: Session, path: Path) -> Manifest:
     """Return the manifest of the artifact that `session` has open from `path`.
 

@@ -4,14 +4,14 @@ They are eager PyTorch, torch.compile and a plain export in two runtimes; in int
 export through ONNX Runtime's quantizers, and torchao.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vit_export.bench.candidates import Candidate
+from vit_export.bench.eager import EagerRecipe
 from vit_export.bench.ort_quantizers import QUANTIZERS
 from vit_export.core.errors import MissingError, RequestError, did_you_mean
 from vit_export.core.numerics import Array
@@ -70,64 +70,48 @@ def check_baselines(names: Sequence[str]) -> None:
             raise MissingError(f"{name} needs {package}.", f"pip install {package}")
 
 
-def build_baselines(
-    names: Sequence[str],
-    spec: Mapping[str, Any],
-    weights: str,
-    *,
-    batches: Array,
-    folder: Path,
-    threads: int | None,
-) -> list[Candidate]:
-    """Return the baselines of a ViT, and write the files that they open into `folder`.
+def build_baseline(
+    name: str, eager: EagerRecipe, *, batches: Array, folder: Path, threads: int | None
+) -> Candidate:
+    """Return a baseline of a model, and write the file that it opens into `folder`.
 
     Args:
-        names: which of `BASELINES`.
-        spec: the fields of the ViT's spec.
-        weights: a safetensors file under the names of our ViT; empty for random weights.
-        batches: what to calibrate on, (M, B, C, H, W).
+        name: which of `BASELINES`.
+        eager: the model.
+        batches: what to calibrate on, (M, B, …).
         folder: where the files go.
         threads: number of threads; None leaves each runtime its default.
     """
+    candidate = Candidate(
+        name=name,
+        kind=name,
+        arithmetic="int8" if name in INT8_BASELINES else "fp32",
+        threads=threads,
+    )
+    if name in PLAIN_EXPORTS:
+        plain = PLAIN_EXPORTS[name]
+        path = _export(plain, eager, batches, folder)
+        return replace(candidate, kind=plain.runtime, path=str(path))
     calibration = folder / "calibration.npy"
     np.save(calibration, batches)
-    candidates = []
-    for name in names:
-        candidate = Candidate(
-            name=name,
-            kind=name,
-            arithmetic="int8" if name in INT8_BASELINES else "fp32",
-            weights=weights,
-            threads=threads,
-        )
-        if name in PLAIN_EXPORTS:
-            plain = PLAIN_EXPORTS[name]
-            path = _export(plain, spec, weights, batches, folder)
-            candidates.append(replace(candidate, kind=plain.runtime, path=str(path)))
-        else:
-            candidates.append(replace(candidate, spec=spec, calibration=str(calibration)))
-    return candidates
+    return replace(candidate, eager=eager, calibration=str(calibration))
 
 
-def _export(
-    plain: PlainExport, spec: Mapping[str, Any], weights: str, batches: Array, folder: Path
-) -> Path:
+def _export(plain: PlainExport, eager: EagerRecipe, batches: Array, folder: Path) -> Path:
     """Return the file of `plain`, written unless another baseline has written it already."""
     path = folder / plain.file
     if path.exists():
         return path
     if plain.quantizer:
-        source = _export(replace(plain, quantizer=""), spec, weights, batches, folder)
+        source = _export(replace(plain, quantizer=""), eager, batches, folder)
         QUANTIZERS[plain.quantizer](source, path, batches)
     elif plain.simplified:
-        source = _export(replace(plain, simplified=False), spec, weights, batches, folder)
+        source = _export(replace(plain, simplified=False), eager, batches, folder)
         _simplify(source, path)
     else:
         from vit_export.graph.capture import export_plainly
-        from vit_export.model.vit.state import vit_from_file
 
-        vit = vit_from_file(spec, weights, "the model of the artifact")
-        export_plainly(vit, batches.shape[2:], path, dynamo=plain.dynamo)
+        export_plainly(eager.build(), batches.shape[2:], path, dynamo=plain.dynamo)
     return path
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
+
+from vit_export.bench.eager import EagerRecipe
 
 INT8_PRECISIONS = frozenset({"int8", "int8-static", "weights-int8", "weights-int4", "auto"})
 """Precisions of artifacts that compute some or all of their matmuls in int8.
@@ -30,14 +32,18 @@ class Candidate:
     """Arithmetic of the matmuls: "fp32", "int8" (also where fp32 is mixed in) or `GPU`."""
     path: str = ""
     """The file to open; empty if the candidate is built in memory."""
-    spec: Mapping[str, Any] | None = None
-    """Fields of the ViT's spec; None if the candidate opens a file."""
-    weights: str = ""
-    """A safetensors file with the ViT's weights; empty for random weights."""
+    eager: EagerRecipe | None = None
+    """The eager model to run; None if the candidate opens a file."""
     calibration: str = ""
     """A .npy file of calibration batches (M, B, C, H, W); empty if opening quantizes nothing."""
     threads: int | None = None
     """Number of threads; None leaves the runtime its default, as its users run it."""
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
+        """Return the candidate that `to_mapping` wrote."""
+        eager = values["eager"]
+        return cls(**{**values, "eager": None if eager is None else EagerRecipe(**eager)})
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""

@@ -10,11 +10,12 @@ import numpy as np
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import check_answer_shape
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
-from vit_export.bench.baselines import build_baselines
+from vit_export.bench.baselines import build_baseline
 from vit_export.bench.candidates import GPU, Candidate, infer_arithmetic
+from vit_export.bench.eager import make_recipe
 from vit_export.bench.interleave import Worker
-from vit_export.checkpoints.from_manifest import rebuild_identical_vit
-from vit_export.core.errors import RequestError
+from vit_export.checkpoints.rebuild import ModelSource
+from vit_export.core.errors import RequestError, VitExportError
 from vit_export.core.numerics import Array, measure_signal, snr_db
 from vit_export.core.staging import data_files
 from vit_export.validation.sample_set import remake_sample_set
@@ -48,6 +49,15 @@ class RunningCandidate:
 
     def __exit__(self, *_: object) -> None:
         self.worker.close()
+
+
+@dataclass(frozen=True)
+class SkippedBaseline:
+    """A baseline that can't take a user's own code."""
+
+    name: str
+    reason: str
+    """Why, as a sentence of the exporter or the runtime."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,37 +127,47 @@ def launch_artifact(artifact: Artifact, threads: int | None, folder: Path) -> Ru
 def launch_baselines(
     artifact: Artifact,
     names: Sequence[str],
-    weights: Path | None,
+    source: ModelSource,
     threads: int | None,
     folder: Path,
-) -> Iterator[RunningCandidate]:
+) -> Iterator[RunningCandidate | SkippedBaseline]:
     """Open each baseline in its own process and measure its accuracy.
 
-    Baselines have the weights of `artifact`. If those are nowhere to be found, they have random
-    weights and no accuracy. Baselines that need calibration use the samples of the artifact.
+    Baselines have the weights of `artifact`. If those of a ViT are nowhere to be found, they have
+    random weights and no accuracy. Baselines that need calibration use the samples of the artifact.
+    A baseline that can't take the user's own code is skipped.
 
     Raises:
-        RequestError: `weights` are not those of the artifact.
-        BuildError: a baseline can't be opened or run.
+        RequestError: `source` is not what the artifact was exported from.
+        BuildError: a baseline of a known ViT can't be opened or run.
     """
     if not names:
         return
     manifest = artifact.manifest
-    weights_file = write_weights(manifest, weights, folder)
+    eager = make_recipe(artifact.path, manifest, source, folder)
     samples = remake_samples(manifest)
-    candidates = build_baselines(
-        names,
-        manifest.require_spec().to_mapping(),
-        weights_file,
-        batches=choose_calibration_batches(samples, manifest),
-        folder=folder,
-        threads=threads,
-    )
-    for candidate in candidates:
-        worker = Worker(candidate)
-        worst = samples.measure_worst_snr_db(worker, folder) if weights_file else None
+    batches = choose_calibration_batches(samples, manifest)
+    for name in names:
+        try:
+            candidate = build_baseline(name, eager, batches=batches, folder=folder, threads=threads)
+            worker = Worker(candidate)
+            worst = samples.measure_worst_snr_db(worker, folder) if eager.has_weights else None
+        except Exception as error:
+            if manifest.spec is not None:
+                raise
+            yield SkippedBaseline(name, _describe_failure(error))
+            continue
         size_bytes = Path(candidate.path).stat().st_size if candidate.path else None
         yield RunningCandidate(worker=worker, size_bytes=size_bytes, worst_snr_db=worst)
+
+
+def _describe_failure(error: Exception) -> str:
+    """Return in one line why a baseline can't take part: code of others may fail in any way."""
+    if isinstance(error, VitExportError):
+        return error.message
+    from vit_export.graph.general import describe_cause
+
+    return f"{describe_cause(error)}."
 
 
 def remake_samples(manifest: Manifest) -> AnsweredSamples:
@@ -163,32 +183,5 @@ def choose_calibration_batches(samples: AnsweredSamples, manifest: Manifest) -> 
     """Return batches (M, B, C, H, W) to calibrate on: the samples, or noise if there are none."""
     if len(samples.samples):
         return samples.samples
-    shape = (NOISE_BATCHES, manifest.batch.min, *manifest.signature.image_shape)
+    shape = (NOISE_BATCHES, manifest.batch.min, *manifest.signature.sample_shape)
     return np.random.default_rng(0).standard_normal(shape, np.float32)
-
-
-def write_weights(manifest: Manifest, weights: Path | None, folder: Path) -> str:
-    """Write the artifact's weights into `folder` as safetensors, under the names of our ViT.
-
-    Args:
-        manifest: the artifact's.
-        weights: its checkpoint; without one the weights may ship or come from a seed.
-        folder: where the file goes.
-
-    Returns:
-        the path of the file; empty if the weights are nowhere to be found.
-
-    Raises:
-        RequestError: `weights` are not those of the artifact.
-    """
-    from safetensors.torch import save_file
-
-    try:
-        vit = rebuild_identical_vit(manifest, weights)
-    except RequestError:
-        if weights is not None:
-            raise
-        return ""
-    path = folder / "weights.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in vit.state_dict().items()}, path)
-    return str(path)

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import comb
 
 CONFIDENCE = 0.95
@@ -61,6 +61,8 @@ class Bench:
     """FLOPs of the answer to one image."""
     machine: dict[str, str]
     """System, processor, cores and threads."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Why a baseline could not take the user's own code, by its name."""
 
     def limits_ms(self, batch: int) -> dict[str, float]:
         """Return the least possible milliseconds of a batch, by arithmetic."""

@@ -17,12 +17,14 @@ from vit_export.bench.interleave import Worker, time_interleaved
 from vit_export.bench.launch import (
     Artifact,
     RunningCandidate,
+    SkippedBaseline,
     launch_artifact,
     launch_baselines,
     read_artifact,
 )
 from vit_export.bench.results import Bench, Row, compare_rounds, find_percentile
 from vit_export.bench.work import Work, measure_work
+from vit_export.checkpoints.rebuild import ModelSource, check_code
 from vit_export.core.errors import BuildError, RequestError
 from vit_export.core.progress import Progress, silent
 
@@ -35,7 +37,7 @@ class Workload:
 
     batch: int
     shape: tuple[int, ...]
-    """Shape of a batch of images: (B, C, H, W)."""
+    """Shape of a batch of samples: (B, C, H, W) of images."""
     gemms: Sequence[Gemm]
     """Matmuls of one transformer block, or the largest ones of a graph."""
     gflop: float
@@ -47,7 +49,7 @@ def run_bench(
     *,
     batches: Sequence[int],
     against: Sequence[str],
-    weights: Path | None,
+    source: ModelSource,
     threads: int | None,
     rounds: int,
     trust: bool = False,
@@ -59,7 +61,7 @@ def run_bench(
         artifacts: files that vit-export wrote; the first sets the model of baselines and roofline.
         batches: batch sizes.
         against: names of baselines.
-        weights: checkpoint of the first artifact, for the baselines; None if it ships or is random.
+        source: what the first artifact was exported from, for the baselines.
         threads: threads of each candidate; None leaves each runtime its default.
         rounds: bursts per candidate.
         trust: whether code in the artifacts may run.
@@ -67,8 +69,7 @@ def run_bench(
 
     Raises:
         RequestError: an artifact that vit-export did not write, an unknown baseline, a batch size
-            that an artifact does not take, weights that are not those of the first artifact, or a
-            first artifact whose model is no known ViT.
+            that an artifact does not take, or a source that is not that of the first artifact.
         MissingError: the package of a baseline is not installed.
         BuildError: a candidate failed, or was faster than the roofline allows.
         ProofError: an artifact answers another shape than its manifest says.
@@ -78,15 +79,20 @@ def run_bench(
     check_baselines(against)
     files = [read_artifact(path, batches, trust=trust) for path in artifacts]
     _check_same_size(files)
-    work = measure_work(files[0].path, files[0].manifest)
+    check_code(files[0].manifest, source.module)
+    work = measure_work(files[0].path, files[0].manifest, source)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         with progress("open candidates"):
             candidates = [
                 stack.enter_context(launch_artifact(file, threads, folder)) for file in files
             ]
-            baselines = launch_baselines(files[0], against, weights, threads, folder)
-            candidates += [stack.enter_context(baseline) for baseline in baselines]
+            skipped: dict[str, str] = {}
+            for baseline in launch_baselines(files[0], against, source, threads, folder):
+                if isinstance(baseline, SkippedBaseline):
+                    skipped[baseline.name] = baseline.reason
+                else:
+                    candidates.append(stack.enter_context(baseline))
         rows: list[Row] = []
         rates: dict[int, dict[str, float]] = {}
         for batch in batches:
@@ -97,7 +103,11 @@ def run_bench(
                 )
                 rows += batch_rows
     return Bench(
-        rows=tuple(rows), gflops_per_s=rates, flops=work.flops, machine=describe_machine(threads)
+        rows=tuple(rows),
+        gflops_per_s=rates,
+        flops=work.flops,
+        machine=describe_machine(threads),
+        skipped=skipped,
     )
 
 
@@ -119,8 +129,8 @@ def _find_processor() -> str:
 
 
 def _check_same_size(files: Sequence[Artifact]) -> None:
-    """Raise RequestError unless all artifacts take images of the same size."""
-    if len({file.manifest.signature.image_size for file in files}) > 1:
+    """Raise RequestError unless all artifacts take samples of the same shape."""
+    if len({file.manifest.signature.sample_shape for file in files}) > 1:
         raise RequestError(
             "The artifacts take images of different sizes.", "bench them one by one."
         )
@@ -131,7 +141,7 @@ def _make_workload(artifact: Artifact, batch: int, work: Work) -> Workload:
     manifest = artifact.manifest
     return Workload(
         batch=batch,
-        shape=(batch, *manifest.signature.image_shape),
+        shape=(batch, *manifest.signature.sample_shape),
         gemms=work.scale_gemms(batch),
         gflop=batch * work.flops / roofline.GIGA,
     )

@@ -12,6 +12,7 @@ from vit_export.backends.onnx.session import open_inference_session
 from vit_export.backends.open import open_artifact
 from vit_export.backends.session import Session, wall_clock_ms
 from vit_export.bench.candidates import Candidate
+from vit_export.bench.eager import EagerRecipe
 from vit_export.bench.gemm import ZERO_POINT, read_gemms
 from vit_export.core.numerics import Array
 from vit_export.core.packages import find_versions
@@ -143,10 +144,8 @@ def _open_torch_int8_gemm(candidate: Candidate) -> Runner:
 
 def _build_module(candidate: Candidate) -> "nn.Module":
     """Return the eager model, on the candidate's number of threads."""
-    from vit_export.model.vit.state import vit_from_file
-
     _set_threads(candidate)
-    return vit_from_file(candidate.spec or {}, candidate.weights, candidate.name)
+    return (candidate.eager or EagerRecipe()).build()
 
 
 def _set_threads(candidate: Candidate) -> None:

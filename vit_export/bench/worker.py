@@ -23,7 +23,7 @@ def main() -> None:
     """Serve one candidate until stdin ends."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    candidate = Candidate(**json.loads(sys.stdin.readline()))
+    candidate = Candidate.from_mapping(json.loads(sys.stdin.readline()))
     try:
         started = time.perf_counter()
         runner = open_candidate(candidate)

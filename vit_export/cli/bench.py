@@ -8,7 +8,7 @@ import click
 
 from vit_export.cli.options import options
 from vit_export.cli.options.common import JSON, PLOT, QUIET, THREADS, TRUST
-from vit_export.cli.options.model import WEIGHTS
+from vit_export.cli.options.model import MODULE, SET, WEIGHTS
 from vit_export.cli.options.paths import INPUT
 
 ARTIFACTS = click.argument("artifacts", nargs=-1, required=True, type=INPUT)
@@ -27,14 +27,17 @@ ROUNDS = click.option(
 
 
 @click.command()
-@options(ARTIFACTS, BATCHES, WEIGHTS, THREADS, TRUST, AGAINST, ROUNDS, PLOT, JSON, QUIET)
+@options(
+    ARTIFACTS, BATCHES, WEIGHTS, MODULE, SET, THREADS, TRUST, AGAINST, ROUNDS, PLOT, JSON, QUIET
+)
 def bench(artifacts: tuple[Path, ...], *, as_json: bool, quiet: bool, **request: Any) -> None:
     """Measure ARTIFACTS beside baselines and this machine's limit, in one interleaved run."""
     from vit_export import api
     from vit_export.cli.render.bench import describe_bench
-    from vit_export.cli.render.output import show, show_json, show_progress
+    from vit_export.cli.render.output import divert_prints, show, show_json, show_progress
 
-    result = api.bench(artifacts, progress=show_progress(quiet=quiet), **request)
+    with divert_prints():
+        result = api.bench(artifacts, progress=show_progress(quiet=quiet), **request)
     if as_json:
         show_json(asdict(result))
     else:

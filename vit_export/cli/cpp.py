@@ -7,7 +7,7 @@ import click
 
 from vit_export.cli.options import options
 from vit_export.cli.options.common import ARTIFACT, JSON, QUIET
-from vit_export.cli.options.model import WEIGHTS
+from vit_export.cli.options.model import MODULE, SET, WEIGHTS
 from vit_export.cli.options.paths import INPUT
 
 FOLDER = click.option(
@@ -31,14 +31,15 @@ FORCE = click.option("--force", is_flag=True, help="Write into a folder that is 
 
 
 @click.command()
-@options(ARTIFACT, FOLDER, NAME, PREPROCESS, WEIGHTS, FORCE, JSON, QUIET)
+@options(ARTIFACT, FOLDER, NAME, PREPROCESS, WEIGHTS, MODULE, SET, FORCE, JSON, QUIET)
 def cpp(artifact: Path, *, as_json: bool, quiet: bool, **request: Any) -> None:
     """Write a C++ project that classifies images with ARTIFACT and tests itself against PyTorch."""
     from vit_export import api
     from vit_export.cli.render.cpp import describe_project
-    from vit_export.cli.render.output import show, show_json, show_progress
+    from vit_export.cli.render.output import divert_prints, show, show_json, show_progress
 
-    project = api.cpp(artifact, progress=show_progress(quiet=quiet), **request)
+    with divert_prints():
+        project = api.cpp(artifact, progress=show_progress(quiet=quiet), **request)
     if as_json:
         show_json(project.to_mapping())
     else:

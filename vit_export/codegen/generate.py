@@ -10,7 +10,7 @@ from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.backends.session import Session
-from vit_export.checkpoints.from_manifest import rebuild_identical_vit
+from vit_export.checkpoints.rebuild import ModelSource, rebuild_identical
 from vit_export.codegen.golden import Golden, choose_golden_recipes
 from vit_export.codegen.names import check_labels, check_name, choose_name
 from vit_export.codegen.project import name_model_file, write_project
@@ -67,14 +67,14 @@ def generate_project(
     *,
     name: str | None,
     preprocess: str | None,
-    weights: Path | None,
+    source: ModelSource,
     force: bool,
     progress: Progress,
 ) -> CppProject:
     """Write the project of an artifact into the folder `out`; `vit_export.cpp` has the arguments.
 
     Raises:
-        RequestError: C++ can't classify with the artifact, `weights` are not its own, `name` is no
+        RequestError: C++ can't classify with the artifact, `source` is not its own, `name` is no
             name of a library, or `out` is not empty.
         RejectedError: the artifact does not answer as eager PyTorch does.
     """
@@ -83,7 +83,7 @@ def generate_project(
     name = choose_name(manifest.model) if name is None else check_name(name)
     with stage_folder(out, force=force, progress=progress) as folder:
         with progress("answer in eager PyTorch"):
-            golden = _make_golden(manifest, preprocessing, weights)
+            golden = _make_golden(manifest, preprocessing, source)
         session = _open_copy(artifact, folder / name_model_file(manifest))
         with progress("compare the artifact with eager PyTorch"):
             _check_answers(session, artifact, golden)
@@ -107,9 +107,15 @@ def _read_suitable(artifact: Path, preprocess: str | None) -> tuple[Manifest, Pr
     manifest = read_manifest(session, artifact)
     arithmetic = find_backend_of(artifact).find_precisions(artifact)
     manifest = replace(manifest, tolerance=choose_tolerance(manifest, arithmetic))
+    if not manifest.signature.takes_images:
+        message = f"{artifact} takes no images, which the program would classify."
+        raise RequestError(message, "run it in its runtime.")
     if not manifest.signature.classifies:
         message = f"{artifact} has no classes: it answers {manifest.signature.answer}."
-        raise RequestError(message, "export it with its classifier.")
+        fix = "export it with its classifier."
+        if manifest.spec is None:
+            fix = "export it with --problem-type if its answer is logits."
+        raise RequestError(message, fix)
     if not manifest.batch.takes(1):
         message = f"{artifact} takes no single image: its batch is {manifest.batch}."
         raise RequestError(message, "export it with --batch dynamic.")
@@ -127,22 +133,22 @@ def _read_suitable(artifact: Path, preprocess: str | None) -> tuple[Manifest, Pr
     return manifest, preprocessing
 
 
-def _make_golden(manifest: Manifest, preprocessing: Preprocessing, weights: Path | None) -> Golden:
+def _make_golden(manifest: Manifest, preprocessing: Preprocessing, source: ModelSource) -> Golden:
     """Return the samples of the manifest if they are images, else new ones with new answers.
 
     Raises:
-        RequestError: the weights are not those of the artifact or nowhere to be found, or the
-            Pillow of this machine resizes differently.
+        RequestError: the weights are not those of the artifact or nowhere to be found, the code of
+            a module is missing, or the Pillow of this machine resizes differently.
     """
     recipes = choose_golden_recipes(manifest, preprocessing)
     samples = make_image_sample_set(recipes, preprocessing, pixels=manifest.takes_pixels)
-    if manifest.takes_pixels and weights is None:
+    if manifest.takes_pixels and source == ModelSource():
         return Golden(manifest, samples, manifest.reference)
     _check_pillow(manifest)
     from vit_export.validation.reference import compute_reference
 
-    vit = rebuild_identical_vit(manifest, weights)
-    return Golden(manifest, samples, compute_reference(vit, samples))
+    model = rebuild_identical(manifest, source)
+    return Golden(manifest, samples, compute_reference(model.module, samples))
 
 
 def _check_pillow(manifest: Manifest) -> None:

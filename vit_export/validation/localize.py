@@ -4,28 +4,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import check_answer_shape
-from vit_export.backends.base import OpenTaps
-from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
-from vit_export.backends.records import ModuleNames
-from vit_export.backends.session import Taps
-from vit_export.checkpoints.from_manifest import rebuild_identical_vit
+from vit_export.backends.open import find_backend_of, open_artifact, read_manifest, require_taps
+from vit_export.checkpoints.rebuild import ModelSource, rebuild_identical
 from vit_export.core.errors import MissingError, ProofError, RequestError
 from vit_export.core.numerics import Array, SignalMeter
 from vit_export.core.progress import Progress, silent
+from vit_export.model.model import Model
+from vit_export.model.taps import Tap
 from vit_export.validation.claims import choose_tolerance
 from vit_export.validation.compare import Comparison, compare
 from vit_export.validation.sample_set import remake_sample_set
 from vit_export.validation.samples import find_identical
-
-if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from vit_export.model.vit.taps import Tap
-    from vit_export.model.vit.vit import Vit
+from vit_export.validation.taps import PairedTaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +35,7 @@ class ModuleComparison:
     @property
     def block(self) -> str:
         """The block that contains it; empty for a whole block and outside of blocks."""
-        inside = re.match(r"(blocks\.\d+)\.", self.name)
+        inside = re.match(r"(.+?\.\d+)\.", self.name)
         return inside[1] if inside else ""
 
     @property
@@ -78,50 +74,47 @@ class MismatchError(ProofError):
 
 
 def find_first_mismatch(
-    path: Path, weights: Path | None, threads: int | None, progress: Progress = silent
+    path: Path, source: ModelSource, threads: int | None, progress: Progress = silent
 ) -> Localization:
     """Compare every module of the artifact at `path` with eager PyTorch, on its own samples.
 
     Args:
         path: the artifact.
-        weights: its checkpoint; not needed for weights that ship and for random ones.
+        source: its checkpoint, and the user's own code for a model of no known family.
         threads: intra-op threads of the runtime; None for the runtime's default.
         progress: opened around every stage.
 
     Raises:
         RequestError: vit-export did not write the file, its modules cannot answer one by one, it
-            takes no single image, or `weights` are not those that it was built from.
+            takes no single image, or `source` is not what it was built from.
         MissingError: its runtime is not installed, or no sample can be made again here.
         ProofError: it answers another shape than its manifest says.
     """
-    from vit_export.model.vit.taps import record_taps
-
     backend = find_backend_of(path)
-    open_taps = backend.require_taps(path)
+    require_taps(path)
     session = open_artifact(path, threads)
     manifest = read_manifest(session, path)
     manifest.check_plain(path)
     tolerance = choose_tolerance(manifest, backend.find_precisions(path))
     manifest = replace(manifest, tolerance=tolerance)
-    with progress("rebuild the model"):
-        vit = rebuild_identical_vit(manifest, weights)
-    taps = _open_taps(open_taps, path, manifest, threads)
+    _check_batch(path, manifest)
     samples = _remake_samples(manifest)
     answer = session.run(samples[0][1][None])[0]  # refuses a file with other outputs
     check_answer_shape(str(path), answer.shape, manifest.signature.answer_shape)
+    with progress("rebuild the model"):
+        model = rebuild_identical(manifest, source)
+    taps = _pair(path, manifest, model, samples[0][1], threads)
     with progress("measure the signal of every module"):
-        signals = _measure_signals(vit, taps, manifest, [sample for _, sample in samples])
+        signals = _measure_signals(taps, [sample for _, sample in samples])
     comparisons: dict[str, list[Comparison]] = {}
     for recipe, sample in samples:
         with progress(recipe):
-            outputs = taps.run(sample)
-            for name, tap in record_taps(vit, sample).items():
-                if name in signals:
-                    output, signal = outputs[name], signals[name]
-                    comparison = _compare(
-                        tap, output, manifest, name=name, recipe=recipe, signal=signal
-                    )
-                    comparisons.setdefault(name, []).append(comparison)
+            outputs = taps.answer(sample)
+            for name, tap in taps.expect(sample).items():
+                comparison = _compare(
+                    tap, outputs[name], manifest, name=name, recipe=recipe, signal=signals[name]
+                )
+                comparisons.setdefault(name, []).append(comparison)
     modules = tuple(
         ModuleComparison(name=name, worst=max(on_samples, key=_rank))
         for name, on_samples in comparisons.items()
@@ -129,43 +122,38 @@ def find_first_mismatch(
     return Localization(artifact=str(path), runtime=session.runtime, modules=modules)
 
 
-def _measure_signals(
-    vit: "Vit", taps: Taps, manifest: Manifest, samples: Sequence[Array]
-) -> dict[str, float]:
-    """Return the signal of each module that both sides have, by name.
+def _pair(
+    path: Path, manifest: Manifest, model: Model, sample: Array, threads: int | None
+) -> PairedTaps:
+    """Return the modules of the file beside those of its model."""
+    if manifest.spec is not None:
+        from vit_export.validation.vit_taps import VitTaps
+
+        return VitTaps(path, manifest, model.vit, sample=sample, threads=threads)
+    from vit_export.validation.module_taps import ModuleTaps
+
+    return ModuleTaps(path, manifest, model, sample=sample, threads=threads)
+
+
+def _measure_signals(taps: PairedTaps, samples: Sequence[Array]) -> dict[str, float]:
+    """Return the signal of each module, by name.
 
     Outputs of a large model on all samples do not fit into memory, so eager PyTorch runs twice.
     """
-    from vit_export.model.vit.taps import record_fp32_taps, select_rows
-
-    counts = {name: len(output) for name, output in taps.run(samples[0]).items()}
     meters: dict[str, SignalMeter] = {}
     for sample in samples:
-        for name, rows in record_fp32_taps(vit, sample).items():
-            if name in counts and not _differs_by_design(name, manifest):
-                selected = select_rows(rows, counts[name], manifest.require_spec())
-                meters.setdefault(name, SignalMeter()).add(selected)
+        for name, rows in taps.expect_fp32(sample).items():
+            meters.setdefault(name, SignalMeter()).add(rows)
     return {name: meter.rms for name, meter in meters.items()}
 
 
-def _differs_by_design(name: str, manifest: Manifest) -> bool:
-    """Return whether the module differs in a correct file too: SmoothQuant scales the norms."""
-    from vit_export.model.vit.taps import BRANCH_NORMS
-
-    return bool(manifest.layers) and name.endswith(BRANCH_NORMS)
-
-
-def _open_taps(open_taps: OpenTaps, path: Path, manifest: Manifest, threads: int | None) -> Taps:
-    from vit_export.model.vit.taps import list_lowered_layers, list_taps
-
+def _check_batch(path: Path, manifest: Manifest) -> None:
+    """Raise RequestError unless the file takes a single image."""
     if manifest.batch.min > 1:
         message = f"{path} takes no single image: its batch is {manifest.batch}."
         raise RequestError(
             message, "export the model with --batch dynamic, and locate in that file."
         )
-    spec = manifest.require_spec()
-    names = ModuleNames(modules=tuple(list_taps(spec)), layers=tuple(list_lowered_layers(spec)))
-    return open_taps(path, names, threads)
 
 
 def _remake_samples(manifest: Manifest) -> list[tuple[str, Array]]:
@@ -179,21 +167,20 @@ def _remake_samples(manifest: Manifest) -> list[tuple[str, Array]]:
 
 
 def _compare(
-    tap: "Tap", output: Array, manifest: Manifest, *, name: str, recipe: str, signal: float
+    tap: Tap, output: Array, manifest: Manifest, *, name: str, recipe: str, signal: float
 ) -> Comparison:
     """Compare an artifact's `output` (rows, D) of the module `name` with eager PyTorch's.
 
     Raises:
         ProofError: the output has another shape.
     """
-    expected = tap.select_rows(len(output), manifest.require_spec())
-    if output.shape != expected.fp32.shape:
-        message = f"{name} answers {output.shape}, and that of its model {expected.fp32.shape}."
+    if output.shape != tap.fp32.shape:
+        message = f"{name} answers {output.shape}, and that of its model {tap.fp32.shape}."
         raise ProofError(message, "export the model again.")
     return compare(
-        expected.fp32.astype(np.float32),
+        tap.fp32.astype(np.float32),
         output,
-        float(np.abs(expected.fp32 - expected.fp64).max()),
+        float(np.abs(tap.fp32 - tap.fp64).max()),
         manifest.tolerance,
         signal=signal,
         classifies=False,  # validate compares top classes; this follows the numbers

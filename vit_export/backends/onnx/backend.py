@@ -17,6 +17,7 @@ from vit_export.backends.onnx.graph import OPSET, PACKAGES, SIMPLIFY, build_grap
 from vit_export.backends.onnx.runtimes import list_other_runtimes
 from vit_export.backends.onnx.session import MAGIC, OnnxSession
 from vit_export.backends.onnx.taps import OnnxTaps
+from vit_export.backends.onnx.values import OnnxValues
 from vit_export.backends.records import Description, ModuleNames
 from vit_export.backends.session import parse_manifest
 from vit_export.core.errors import RequestError
@@ -139,4 +140,5 @@ ONNX = Backend(
     companions=data_files,
     describe=describe,
     open_taps=open_taps,
+    open_values=OnnxValues,
 )

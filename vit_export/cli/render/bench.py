@@ -13,7 +13,7 @@ COLUMNS = (
 
 
 def describe_bench(bench: Bench) -> Iterator[Block]:
-    """Yield the limit of the machine and a table of times for each batch size."""
+    """Yield the machine's limit and a table of times for each batch size, and what is left out."""
     for batch, rates in bench.gflops_per_s.items():
         limits = ", ".join(
             f"{limit_ms:.2f} ms in {name} at {rates[name]:.0f} GFLOP/s"
@@ -21,6 +21,8 @@ def describe_bench(bench: Bench) -> Iterator[Block]:
         )
         yield line(f"batch {batch}; this machine's limit: {limits}", highlight=False)
         yield Table(COLUMNS, tuple(_row(one) for one in bench.rows if one.batch == batch))
+    for name, reason in bench.skipped.items():
+        yield line(f"{name} is left out: {reason}", highlight=False)
 
 
 def _row(timing: Timing) -> Row:

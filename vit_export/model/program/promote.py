@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
@@ -16,12 +16,7 @@ from torch.utils import _pytree as pytree
 
 def promote(program: ExportedProgram) -> Callable[[Tensor], Tensor]:
     """Return the function from images in fp64 (B, …) to the program's answers in fp64."""
-    module = copy.deepcopy(program.graph_module)
-    for node in module.graph.nodes:
-        node.args = pytree.tree_map(_promote_dtype, node.args)
-        node.kwargs = pytree.tree_map(_promote_dtype, node.kwargs)
-    module.recompile()
-    stored = [_promote_tensor(one) for one in _list_inputs(program)]
+    module, stored = promote_graph(program), list_inputs(program, exact=True)
 
     def answer(images: Tensor) -> Tensor:
         inputs = [images if one is None else one for one in stored]
@@ -32,13 +27,29 @@ def promote(program: ExportedProgram) -> Callable[[Tensor], Tensor]:
     return answer
 
 
-def _list_inputs(program: ExportedProgram) -> list[Tensor | None]:
-    """Return the tensors that a program takes, in order; None stands for the images."""
+def promote_graph(program: ExportedProgram) -> fx.GraphModule:
+    """Return the graph of a program, which names fp64 where the program's names fp32."""
+    module: fx.GraphModule = copy.deepcopy(program.graph_module)
+    for node in module.graph.nodes:
+        node.args = pytree.tree_map(_promote_dtype, node.args)
+        node.kwargs = pytree.tree_map(_promote_dtype, node.kwargs)
+    module.recompile()
+    return module
+
+
+def list_inputs(program: ExportedProgram, *, exact: bool) -> list[Tensor | None]:
+    """Return the tensors that the graph of a program takes, in order; None stands for the images.
+
+    Args:
+        program: the program.
+        exact: whether they are in fp64, for the graph of `promote_graph`.
+    """
     tensors = {**program.state_dict, **program.constants}
-    return [
+    stored = [
         None if one.kind is InputKind.USER_INPUT else tensors[str(one.target)]
         for one in program.graph_signature.input_specs
     ]
+    return [_promote_tensor(one) for one in stored] if exact else stored
 
 
 def _promote_dtype(value: Any) -> Any:

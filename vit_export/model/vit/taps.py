@@ -7,7 +7,6 @@ each block (behind their layer scale), the blocks themselves, an attention pool,
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from vit_export.core.numerics import Array
 from vit_export.model.segments import split_into_segments
+from vit_export.model.taps import Tap
 from vit_export.model.vit.block import EncoderBlock
 from vit_export.model.vit.head import AttentionPool, Head
 from vit_export.model.vit.lowering import lower
@@ -27,24 +27,6 @@ BRANCH_SCALES = {"attention_scale": "attention", "mlp_scale": "mlp"}
 """Name of the layer scale behind a branch to the name of the branch; it may be an identity."""
 BRANCH_NORMS = ("attention_norm", "attention.norm", "mlp_norm", "mlp.norm")
 """Norms in front of a branch of a block and inside it, by the ends of their names."""
-
-
-@dataclass(frozen=True, eq=False)
-class Tap:
-    """The output of one module for one image, a row per token."""
-
-    fp32: Array
-    """(rows, D); an artifact is compared with these values."""
-    fp64: Array
-    """(rows, D); the same values in double precision show how exact `fp32` is."""
-
-    def select_rows(self, count: int, spec: VitSpec) -> "Tap":
-        """The `count` rows that the lowered module returns.
-
-        The lowered last block computes only the tokens that the head looks at, or their mean
-        (`model/vit/lowering/last_block.py`).
-        """
-        return Tap(select_rows(self.fp32, count, spec), select_rows(self.fp64, count, spec))
 
 
 @torch.inference_mode()
@@ -128,7 +110,11 @@ def _to_rows(value: Tensor) -> Array:
 
 
 def select_rows(rows: Array, count: int, spec: VitSpec) -> Array:
-    """The `count` rows of an output (rows, D) that the lowered module returns."""
+    """The `count` rows of an output (rows, D) that the lowered module returns.
+
+    The lowered last block computes only the tokens that the head looks at, or their mean
+    (`model/vit/lowering/last_block.py`).
+    """
     if count == 1 < len(rows) and spec.pool in MEANS:
         first = spec.prefix_tokens if spec.pool == "patch_mean" else 0
         mean: Array = rows[first:].mean(axis=0, keepdims=True)

@@ -1,0 +1,155 @@
+"""The modules of a file of any module, beside those of the user's own code.
+
+The file is built again in fp32, which shows which of its values are outputs of modules: a file of
+any precision has values of the same names.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from vit_export.artifact.manifest import Manifest
+from vit_export.backends.job import Job
+from vit_export.backends.open import find_backend_of, require_values
+from vit_export.backends.session import Values
+from vit_export.checkpoints.module.answer import TensorAnswer
+from vit_export.core.numerics import Array
+from vit_export.core.progress import silent
+from vit_export.model.lower import lower
+from vit_export.model.model import Model
+from vit_export.model.program.lowered import LoweredProgram
+from vit_export.model.program.values import ANSWER, ProgramValues
+from vit_export.model.taps import Tap
+from vit_export.quantization.plan import QuantizationPlan
+from vit_export.validation.match_values import Match, match_values
+
+WRAPPER = "module"
+"""The name of the user's module inside `TensorAnswer`."""
+WHOLE = "the answer"
+"""What the whole module is called, where no module inside it answers the same."""
+
+
+@dataclass(frozen=True)
+class _NamedMatch:
+    """A module whose output a file has."""
+
+    name: str
+    """What the user calls it."""
+    module: str
+    """What it is called in the program."""
+    match: Match
+
+
+class ModuleTaps:
+    """Taps by the numbers that a file of the model computes, if it is built now.
+
+    Args:
+        path: the file.
+        manifest: its manifest.
+        model: its eager model.
+        sample: one sample (C, H, W), on which outputs are recognized.
+        threads: threads of the runtime; None for its default.
+
+    Raises:
+        RequestError: the values in the file can't answer, or the code can't be captured.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        model: Model,
+        *,
+        sample: Array,
+        threads: int | None,
+    ) -> None:
+        lowered = lower(model, batch_size=manifest.batch.fixed)
+        if not isinstance(lowered, LoweredProgram):
+            raise TypeError(f"{model.name} is a known Vision Transformer.")
+        self._model = model
+        self._program = ProgramValues(lowered.program)
+        self._file = require_values(path)(path, threads)
+        outputs = self._record(sample)
+        answer = outputs.pop(ANSWER)
+        wrapper = WRAPPER if isinstance(model.module, TensorAnswer) else ""
+        outputs.pop(wrapper, None)
+        with tempfile.TemporaryDirectory() as folder:
+            again = Path(folder) / path.name
+            _build(again, lowered, path, manifest, sample)
+            graph = require_values(again)(again, threads)
+            matches = match_values(outputs, graph, sample)
+        found = _choose_taps(matches, graph, self._file, len(answer))
+        prefix = f"{wrapper}." if wrapper else ""
+        self._taps = [replace(tap, name=tap.name.removeprefix(prefix)) for tap in found]
+
+    def answer(self, sample: Array) -> Mapping[str, Array]:
+        """As `PairedTaps.answer`."""
+        values = self._file.run(sample, [tap.match.value for tap in self._taps])
+        return {tap.name: to_rows(values[tap.match.value]) for tap in self._taps}
+
+    def expect(self, sample: Array) -> Mapping[str, Tap]:
+        """As `PairedTaps.expect`."""
+        with torch.no_grad():
+            exact = self._program.record_exact(torch.from_numpy(sample[None]).double())
+        exact_rows = self._select({name: to_rows(one.numpy()) for name, one in exact.items()})
+        outputs = self.expect_fp32(sample)
+        return {name: Tap(rows, exact_rows[name]) for name, rows in outputs.items()}
+
+    def expect_fp32(self, sample: Array) -> Mapping[str, Array]:
+        """As `PairedTaps.expect_fp32`."""
+        return self._select(self._record(sample))
+
+    def _record(self, sample: Array) -> dict[str, Array]:
+        """Return the outputs of all modules; that of the whole module is its own code's."""
+        image = torch.from_numpy(sample[None])
+        with torch.no_grad():
+            outputs = {**self._program.record(image), ANSWER: self._model.module(image)}
+        return {name: to_rows(one.numpy()) for name, one in outputs.items()}
+
+    def _select(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the outputs of the taps, those rows that a file computes."""
+        return {tap.name: outputs[tap.module][: tap.match.rows] for tap in self._taps}
+
+
+def to_rows(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an output (1, …, D) as a row per token, (rows, D)."""
+    return np.ascontiguousarray(value.reshape(-1, value.shape[-1]))
+
+
+def _build(
+    out: Path,
+    lowered: LoweredProgram,
+    path: Path,
+    manifest: Manifest,
+    sample: Array,
+) -> None:
+    """Write the file at `path` again, in fp32."""
+    backend = find_backend_of(path)
+    job = Job(
+        lowered=lowered,
+        manifest=replace(manifest, precision="fp32", layers={}, fp16_range=None),
+        plan=QuantizationPlan(),
+        samples=sample[None],
+        options=backend.parse_options(manifest.settings.values),
+    )
+    backend.build(job, out, silent)
+
+
+def _choose_taps(
+    matches: Mapping[str, Match], graph: Values, file: Values, answer_rows: int
+) -> list[_NamedMatch]:
+    """Return the taps that the file has too: the outermost module of each value, and the answer."""
+    last, present = graph.names[-1], set(file.names)
+    taps: dict[str, _NamedMatch] = {}
+    for module, match in matches.items():
+        if match.value in present and match.value not in taps and match.value != last:
+            taps[match.value] = _NamedMatch(module, module, match)
+    ends = (module for module, match in matches.items() if match.value == last)
+    answer = _NamedMatch(next(ends, WHOLE), ANSWER, Match(file.names[-1], answer_rows))
+    return [*taps.values(), answer]
