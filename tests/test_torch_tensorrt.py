@@ -136,3 +136,10 @@ def test_a_program_is_timed_by_the_clock_of_the_gpu(monkeypatch):
     session = object.__new__(ProgramSession)
     assert session.time_ms(np.zeros(1, np.float32)) == 2.5
     assert events == ["record", "run", "record", "synchronize"]
+
+
+def test_a_module_of_no_known_family_is_refused():
+    work = SimpleNamespace(job=SimpleNamespace(manifest=SimpleNamespace(spec=None)))
+    with pytest.raises(RequestError, match="known families alone") as error:
+        torch_tensorrt.build(work)
+    assert error.value.fix == "take --engine tensorrt or --engine rtx."

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import onnx_ir as ir
+import own_modules
 import pytest
 from support import (
     COMMAND,
@@ -173,6 +174,27 @@ def test_auto_reports_its_choice(tmp_path):
     assert any(note.startswith("passed over: tensorrt: ") for note in report["notes"])
     profile = read_sidecar(tmp_path / "f.engine").engine["profiles"]
     assert profile == ["1:8:16"]  # the default, --batch dynamic
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_an_engine_of_a_module_of_your_own(tmp_path, precision):
+    """Clips, whose tokens attend to each other; the graph says where an engine would differ."""
+    path, own = tmp_path / "f.engine", ("--module", f"{own_modules.__file__}:Video")
+    words = ("--input", "3x4x16x16", "--precision", precision, "--save-onnx", *RTX)
+    document = run_json("trt", *own, *words, "--out", path, "-q")
+    assert document["verdict"]["status"] == "BUILT, NOT RUN"
+    assert run_json("locate", f"{path}.onnx", *own, "-q")["first"] is None
+    text = expect_error("locate", path, *own, exit_code=2)
+    assert "its modules can't answer one by one" in text
+    assert "is not checkable here" in expect_error("validate", path, *own, exit_code=3)
+
+
+@pytest.mark.slow
+def test_an_engine_of_a_module_in_int8_is_refused(tmp_path):
+    own = ("--module", f"{own_modules.__file__}:Net", "--image-size", 32)
+    words = (*own, "--precision", "weights-int8", *RTX, "--out", tmp_path / "f.engine")
+    assert "trt of a module of your own" in expect_error("trt", *words, exit_code=2)
 
 
 def test_several_profiles(tmp_path):

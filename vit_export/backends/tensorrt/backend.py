@@ -186,6 +186,7 @@ TENSORRT = Backend(
     extra="trt",
     options=OPTIONS,
     precisions=("fp32", "fp16", "bf16", "int8-static", "weights-int8", "weights-int4"),
+    program_precisions=("fp32", "fp16"),
     precision_flags={"fp16": "fp16", "bf16": "bf16", "int8": "int8-static"},
     dynamic_batch=DYNAMIC,
     on_gpu=True,

@@ -48,9 +48,13 @@ def build(work: EngineJob) -> tuple[Manifest, EngineInfo]:
     The arithmetic of its matmuls is not known: the engines inside report the names of layers only.
 
     Raises:
-        RequestError: several ranges of batches are requested; a program has one.
+        RequestError: several ranges of batches are requested, and a program has one; or the model
+            is of no known family.
         BuildError: torch-tensorrt refuses.
     """
+    if work.job.manifest.spec is None:
+        message = "torch-tensorrt takes Vision Transformers of known families alone."
+        raise RequestError(message, OTHER_ENGINES)
     with work.progress(work.stage):
         build_program(work.job, work.path, work.library, work.options)
     return work.job.manifest, replace(work.info, network_matmuls={}, validity="")
