@@ -392,6 +392,15 @@ def test_a_file_is_validated_against_its_code(tmp_path, weights):
 
 
 @pytest.mark.slow
+def test_a_torchscript_file_is_validated_against_its_code(tmp_path, weights):
+    out, own = tmp_path / "n.pt", ("--weights", weights, "--module", f"{CODE}:Net")
+    run("torchscript", *own, *SIZE, "--out", out, "-q")
+    run("validate", out, "-q", *own)
+    other = ("--weights", weights, "--module", f"{CODE}:Fourier")
+    assert "is not the model" in expect_error("validate", out, *other, exit_code=4)
+
+
+@pytest.mark.slow
 def test_a_known_family_needs_no_code(fashion):
     words = ("validate", fashion.path["onnx"], "--module", f"{CODE}:Net")
     assert "is of a known family" in expect_error(*words, exit_code=2)

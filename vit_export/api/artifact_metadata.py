@@ -29,8 +29,9 @@ def _describe_tensors(manifest: Manifest) -> dict[str, str]:
 
 
 def _graph_metadata(manifest: Manifest) -> dict[str, str]:
+    """Return the numbers of nodes, and the passes that changed something."""
     counts = manifest.graph.to_mapping() if manifest.graph else {}
-    return {f"graph: {name}": f"{count:,}" for name, count in counts.items()}
+    return {f"graph: {name}": f"{count:,}" for name, count in counts.items() if count}
 
 
 def _fp16_metadata(manifest: Manifest) -> dict[str, str]:

@@ -21,6 +21,7 @@ from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.fusions import ExpectedFusions
 from vit_export.model.score_function import (
     ScoreFunction,
     choose_score_function,
@@ -71,6 +72,8 @@ class Manifest:
     settings: BuildSettings = field(default_factory=BuildSettings)
     graph: GraphInfo | None = None
     """How an ONNX graph was made; None for other files."""
+    fusions: ExpectedFusions | None = None
+    """What the graph of a module of no known family should have fused; None for other files."""
     layers: Mapping[str, str] = field(default_factory=dict)
     """The scheme of each quantized layer, by layer name."""
     fp16_range: Fp16Range | None = None
@@ -125,6 +128,11 @@ class Manifest:
         problem = "" if self.problem_type == "single_label" else f" {self.problem_type}"
         return f"{INTERFACE} {takes} {self.head} {shape}{problem}"
 
+    @property
+    def expected_fusions(self) -> ExpectedFusions | None:
+        """What the graph of the file should have fused; None where nothing is known of that."""
+        return self.spec.expected_fusions if self.spec else self.fusions
+
     def require_spec(self) -> VitSpec:
         """The spec of a known Vision Transformer.
 
@@ -148,6 +156,10 @@ class Manifest:
         values = {KEYS.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
         if not self.engine:
             del values["engine"], values["engine_run"]
+        if self.fusions is None:
+            del values["fusions"]
+        else:
+            values["fusions"] = asdict(self.fusions)
         plain = values | {
             "signature": asdict(self.signature),
             "spec": self.spec.to_mapping() if self.spec else None,

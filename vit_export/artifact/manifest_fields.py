@@ -11,6 +11,7 @@ from vit_export.artifact.tolerance import Tolerance
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.from_json import read_record, read_value
 from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.fusions import ExpectedFusions
 from vit_export.model.signature import ProblemType, Signature
 from vit_export.model.vit.spec import VitSpec
 
@@ -54,6 +55,7 @@ def _read_parts(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     spec, steps = part("spec"), part("preprocessing")
     graph, fp16_range, calibration = part("graph"), part("reach"), part("calibration")
+    fusions = part("fusions")
     return {
         "signature": read_record(Signature, values.get("signature"), f"{where}signature"),
         "spec": VitSpec.from_mapping(spec, f"{where}spec") if spec else None,
@@ -61,6 +63,7 @@ def _read_parts(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         "preprocessing": Preprocessing.from_mapping(steps, where) if steps else None,
         "settings": BuildSettings.from_mapping(part("settings"), f"{where}settings"),
         "graph": GraphInfo.from_mapping(graph, f"{where}graph") if graph else None,
+        "fusions": read_record(ExpectedFusions, fusions, f"{where}fusions") if fusions else None,
         "fp16_range": read_record(Fp16Range, fp16_range, f"{where}reach") if fp16_range else None,
         "calibration": (
             read_record(CalibrationInfo, calibration, f"{where}calibration")

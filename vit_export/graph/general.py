@@ -1,5 +1,7 @@
 """The graph of any module's program, brought to the form that the passes expect."""
 
+import re
+
 import onnx_ir as ir
 
 from vit_export.core.frames import describe_error
@@ -25,16 +27,20 @@ def tidy_program(model: ir.Model) -> None:
 
 
 def _rename_dimension(model: ir.Model, old: str, new: str) -> None:
-    graph = model.graph
+    """Rename a free dimension, also inside expressions such as `49*s45`."""
+    symbol, graph = re.compile(rf"\b{re.escape(old)}\b"), model.graph
     values = [*graph.inputs, *graph.outputs, *(one for node in graph for one in node.outputs)]
     for value in values:
-        if value.shape is None:
-            continue
-        dims = [
-            new if isinstance(one, ir.SymbolicDim) and one.value == old else one
-            for one in value.shape
-        ]
-        value.shape = ir.Shape(dims)
+        if value.shape is not None:
+            value.shape = ir.Shape([_rename(one, symbol, new) for one in value.shape])
+
+
+def _rename(
+    side: int | ir.SymbolicDim, symbol: re.Pattern[str], new: str
+) -> int | ir.SymbolicDim | str:
+    if isinstance(side, ir.SymbolicDim) and side.value is not None:
+        return symbol.sub(new, str(side.value))
+    return side
 
 
 def describe_cause(error: BaseException) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from vit_export.model.vit.choices import Mlp
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedFusions:
@@ -10,5 +12,5 @@ class ExpectedFusions:
     attentions: int
     layer_norms: int
     activations: int
-    activation: str
-    """Kind of activation: `gelu`, `gelu_tanh`, `quick_gelu` or `swiglu`."""
+    activation: Mlp
+    """Kind of activation; where a graph has several kinds of GELU, `gelu` counts them all."""

@@ -105,9 +105,8 @@ def describe(path: Path, manifest: Manifest) -> Description:
 
     from vit_export.graph.audit import audit
 
-    expected = manifest.spec.expected_fusions if manifest.spec else None
     try:
-        return Description(audit=audit(onnx_ir.load(path), expected))
+        return Description(audit=audit(onnx_ir.load(path), manifest.expected_fusions))
     except Exception as error:  # noqa: BLE001 a foreign graph makes its reader raise anything
         reason = str(error).partition("\n")[0]
         message = f"{path} holds another graph than its manifest says: {reason}"

@@ -8,6 +8,7 @@ from vit_export.backends.job import Job
 from vit_export.backends.option import Option
 from vit_export.core.errors import BuildError
 from vit_export.core.progress import Progress
+from vit_export.model.fusions import ExpectedFusions
 from vit_export.model.vit.presets import list_presets
 
 if TYPE_CHECKING:  # onnx_ir is heavy, and listing backends must be light
@@ -65,8 +66,8 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
         nodes["nodes after onnxsim"] = len(model.graph)
     with progress("optimize"):
         changed = optimize(model, flavour, general=manifest.spec is None)
-    expected = manifest.spec.expected_fusions if manifest.spec else None
-    missing = audit(model, expected).missing
+    manifest = replace(manifest, fusions=_expect_fusions(job))
+    missing = audit(model, manifest.expected_fusions).missing
     if missing and manifest.model in list_presets():  # every fusion of these is known to happen
         raise BuildError(f"a fusion did not happen: {'; '.join(missing)}.", "report this, please.")
     fp16_range = None
@@ -75,6 +76,18 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
             fp16_range = _convert(model, job, flavour)
     graph = GraphInfo.from_mapping(nodes | changed, "graph")
     return model, replace(manifest, graph=graph, fp16_range=fp16_range)
+
+
+def _expect_fusions(job: Job) -> ExpectedFusions | None:
+    """Return what the graph of a module should have fused; None for a known family."""
+    if job.manifest.spec is not None:
+        return None
+    from vit_export.model.program.fusions import count_fusions
+    from vit_export.model.program.lowered import LoweredProgram
+
+    if not isinstance(job.lowered, LoweredProgram):
+        raise TypeError(f"{job.manifest.model} is a known Vision Transformer.")
+    return count_fusions(job.lowered.program)
 
 
 def _convert(model: "ir.Model", job: Job, flavour: str) -> Fp16Range | None:
