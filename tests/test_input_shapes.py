@@ -59,9 +59,9 @@ def test_a_torchscript_file_takes_any_rank(tmp_path, name):
 
 @pytest.mark.slow
 def test_fewer_bits_and_one_batch_size(tmp_path):
-    export("onnx", "Video", tmp_path / "n.onnx", "--precision", "fp16", "--batch", 2)
+    export("onnx", "Video", tmp_path / "n.onnx", "--precision", "fp16", "--batch", 1)
     shape = onnxruntime.InferenceSession(tmp_path / "n.onnx").get_inputs()[0].shape
-    assert shape == [2, 3, 4, 16, 16]
+    assert shape == [1, 3, 4, 16, 16]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import numpy as np
 
 from vit_export.bench.candidates import Candidate
 from vit_export.bench.eager import EagerRecipe
+from vit_export.bench.ort_optimizer import optimize_transformer
 from vit_export.bench.ort_quantizers import QUANTIZERS
 from vit_export.core.errors import MissingError, RequestError, did_you_mean
 from vit_export.core.numerics import Array
@@ -28,6 +29,8 @@ class PlainExport:
     """Whether it exports through torch.export; else through TorchScript, as before torch 2.9."""
     simplified: bool = False
     """Whether onnxsim simplifies the file."""
+    optimized: bool = False
+    """Whether ONNX Runtime's optimizer of transformers fuses its nodes."""
     quantizer: str = ""
     """The key of `QUANTIZERS` that quantizes the file; empty for none."""
 
@@ -35,7 +38,8 @@ class PlainExport:
     def file(self) -> str:
         """Name of the file; baselines with the same export share it."""
         exporter = "dynamo" if self.dynamo else "script"
-        steps = [exporter, *["sim"] * self.simplified, *filter(None, [self.quantizer])]
+        steps = [exporter, *["sim"] * self.simplified, *["opt"] * self.optimized]
+        steps += filter(None, [self.quantizer])
         return f"{'-'.join(steps)}.onnx"
 
 
@@ -44,6 +48,7 @@ PLAIN_EXPORTS = {
     "onnxruntime-plain-sim": PlainExport("onnxruntime", simplified=True),
     "onnxruntime-script": PlainExport("onnxruntime", dynamo=False),
     "onnxruntime-script-sim": PlainExport("onnxruntime", dynamo=False, simplified=True),
+    "ort-optimizer": PlainExport("onnxruntime", optimized=True),
     "openvino": PlainExport("openvino"),
     "ort-dynamic": PlainExport("onnxruntime", quantizer="dynamic"),
     "ort-static": PlainExport("onnxruntime", quantizer="static"),
@@ -105,6 +110,9 @@ def _export(plain: PlainExport, eager: EagerRecipe, batches: Array, folder: Path
     if plain.quantizer:
         source = _export(replace(plain, quantizer=""), eager, batches, folder)
         QUANTIZERS[plain.quantizer](source, path, batches)
+    elif plain.optimized:
+        source = _export(replace(plain, optimized=False), eager, batches, folder)
+        optimize_transformer(source, path)
     elif plain.simplified:
         source = _export(replace(plain, simplified=False), eager, batches, folder)
         _simplify(source, path)

@@ -5,12 +5,10 @@ weights were slower. Quantized outputs, the static default, were slower and less
 for all output channels, an int8 head and an int8 patch convolution saved no time.
 """
 
-import contextlib
-import io
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from vit_export.bench.silence import silence
 from vit_export.core.numerics import Array
 
 
@@ -18,7 +16,7 @@ def quantize_dynamic(source: Path, path: Path, _: Array) -> None:
     """Quantize the file `source` with activation scales of run time, one for a whole batch."""
     from onnxruntime import quantization
 
-    with _quiet():
+    with silence():
         quantization.quantize_dynamic(
             source,
             path,
@@ -32,7 +30,7 @@ def quantize_static(source: Path, path: Path, batches: Array) -> None:
     """Quantize the file `source` to Q/DQ; ranges are the extremes on `batches` (M, B, C, H, W)."""
     from onnxruntime import quantization
 
-    with _quiet():
+    with silence():
         quantization.quantize_static(
             source,
             path,
@@ -62,20 +60,3 @@ class _CalibrationReader:
     def get_next(self) -> dict[str, Array] | None:
         batch = next(self._batches, None)
         return None if batch is None else {"image": batch}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the quantizers' advice on stdout and in the root logger.
-
-    Their first log call also adds a handler to the root logger, which is removed again.
-    """
-    root = logging.getLogger()
-    handlers, disabled = root.handlers[:], root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(disabled)
-        root.handlers[:] = handlers
