@@ -132,6 +132,20 @@ def test_a_file_and_its_weights(tmp_path, name):
     assert "give that code too" in expect_error("locate", out, exit_code=2)
 
 
+@pytest.mark.slow
+def test_the_prefix_of_the_export_names_the_state_dict(tmp_path):
+    weights, out = tmp_path / "w.pth", tmp_path / "n.onnx"
+    student, teacher = own_modules.Net().state_dict(), own_modules.Net().state_dict()
+    torch.save({"student": student, "teacher": teacher}, weights)
+    own = {"module": NET, "weights": weights}
+    vit_export.onnx(None, out, image_size="32", prefix="teacher.", **own)
+    assert vit_export.locate(out, **own).first is None
+    assert vit_export.validate(out, **own).accepted
+    torch.save({"student": teacher, "teacher": student}, weights)
+    with pytest.raises(RequestError, match="does not hold the weights"):
+        vit_export.locate(out, **own)
+
+
 def test_a_known_family_needs_no_code(fashion):
     text = expect_error("locate", fashion.path["onnx"], "--module", NET, exit_code=2)
     assert "is of a known family" in text

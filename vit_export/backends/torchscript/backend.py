@@ -61,7 +61,8 @@ def _check_opens(path: Path, manifest: Manifest) -> None:
     try:
         check_program(path)
     except RequestError as error:
-        message = f"{manifest.model} as TorchScript would not open: {error.message}"
+        reason = error.message.replace(str(path), "it")  # the name is that of an unfinished file
+        message = f"{manifest.model} as TorchScript would not open: {reason}"
         raise BuildError(message, "take vit-export onnx for this module.") from None
 
 

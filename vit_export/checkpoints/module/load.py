@@ -48,6 +48,8 @@ def load_user_module(
     changes: dict[str, Any] = {"module": request.recorded}
     if request.arguments:
         changes["set"] = {name: repr(value) for name, value in request.arguments.items()}
+    if prefix:
+        changes["prefix"] = prefix
     shape = request.sample_shape or source.sample_shape
     if shape is None:
         message = f"Nothing says which images --module {request.text} takes."

@@ -29,11 +29,12 @@ def rebuild_module(
         fix = "give that code too, such as --module net.py:build, and --weights if it needs them."
         raise RequestError(message, fix)
     _check_arguments(manifest, module)
+    prefix = hints.prefix or manifest.overrides.get("prefix")
     seed = RANDOM.fullmatch(manifest.weights_from)
     model = load_user_module(
         replace(module, sample_shape=manifest.signature.sample_shape),
         weights=weights,
-        prefix=hints.prefix,
+        prefix=prefix if isinstance(prefix, str) else None,
         seed=int(seed[1]) if seed else 0,
         batch_size=manifest.batch.fixed,
         says_logits=manifest.signature.classifies,
