@@ -32,9 +32,9 @@ make_environment() {
             fail "Python can't make a virtual environment." "on Debian: apt-get install python3-venv" 3
         .venv/bin/python -m pip install --quiet --disable-pip-version-check \
             --constraint scripts/constraints.txt --editable ".$1"
-        # timm requires torchvision, which the tests do without (tests/timm_models.py)
+        # these require torchvision, which the tests do without (tests/fake_torchvision.py)
         [ "$1" != "[test]" ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-            --constraint scripts/constraints.txt --no-deps timm
+            --constraint scripts/constraints.txt --no-deps timm vit-pytorch hyper-connections
         echo "$versions" >".venv/installed$1"
     fi
     PATH="$PWD/.venv/bin:$PATH"

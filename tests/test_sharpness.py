@@ -52,6 +52,7 @@ def test_a_model_whose_own_noise_hides_its_answer_is_refused(tmp_path, options):
         vit_export.onnx(change(move_positions), out, **options)
     assert refusal.value.exit_code == 4
     assert "extreme size" in refusal.value.fix
+    assert "of its answer to " in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,17 +17,14 @@ from vit_export.validation.tolerances import TOLERANCES
 CONSTANT = "its answers do not depend on the image"
 MAX_NOISE_SHARE = 10 ** (-(TOLERANCES["fp32"].least_snr_db or 0) / 20)
 """Largest noise floor as a share of the signal: the minimum SNR that fp32 files keep."""
-MAX_MODULE_NOISE = 1e-4
-"""The same for a user's own code: the largest of 51 models of libraries has 6e-6."""
-NUMBERS_FIX = "look for weights or activations of extreme size; no file of this model can be proven"
+NUMBERS_FIX = (
+    "look for numbers of extreme size, and for a norm or a division of values that are nearly "
+    "equal; no file of this model can be proven"
+)
 
 
-def check_reference(reference: Reference, max_noise: float = MAX_NOISE_SHARE) -> None:
+def check_reference(reference: Reference) -> None:
     """Raise ProofError unless a file can be proven against these answers.
-
-    Args:
-        reference: the answers.
-        max_noise: the largest noise floor as a share of the signal.
 
     Raises:
         ProofError: an answer is not finite, or the model's own rounding hides other answers.
@@ -36,21 +33,22 @@ def check_reference(reference: Reference, max_noise: float = MAX_NOISE_SHARE) ->
         if not np.isfinite(answer).all():
             message = f"The model's own answer to {recipe} is not finite."
             raise ProofError(message, "check the weights: a number overflows, or is not finite.")
-    noise = find_noise(reference, max_noise)
+    noise = find_noise(reference)
     if noise:
         raise ProofError(f"{noise[0].upper()}{noise[1:]}.", f"{NUMBERS_FIX}.")
 
 
-def find_noise(reference: Reference, max_noise: float = MAX_NOISE_SHARE) -> str:
+def find_noise(reference: Reference) -> str:
     """Return a sentence if the model's own rounding noise is too large a share of its answer.
 
     It is empty for other models, and for those whose answers do not depend on the image.
     """
     signal, floor = measure_signal(reference.answers), max(reference.floors, default=0.0)
-    if is_constant(reference) or floor <= max_noise * signal:
+    if is_constant(reference) or floor <= MAX_NOISE_SHARE * signal:
         return ""
     share = 100 * floor / signal if signal > 0 else math.inf
-    return f"this model's own rounding noise is {share:.2g} % of its answer"
+    worst = reference.recipes[reference.floors.index(floor)]
+    return f"this model's own rounding noise is {share:.2g} % of its answer to {worst}"
 
 
 def is_constant(reference: Reference) -> bool:
