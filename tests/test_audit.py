@@ -91,7 +91,7 @@ def test_a_missing_fusion_fails_the_build_of_a_preset(tmp_path, monkeypatch):
         break_node(model, "LayerNormalization")
         return changes
 
-    monkeypatch.setattr("vit_export.graph.optimize.optimize", optimize_badly)
+    monkeypatch.setattr("vit_export.graph.make_graph.optimize", optimize_badly)
     with pytest.raises(BuildError, match=r"a fusion did not happen: LayerNorm 8/9"):
         onnx("fashion_mnist", tmp_path / "f.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -294,7 +294,8 @@ OPTIONS = {
     ("--check", "require"): "--check means nothing with --module",
     ("--set", "colour=red"): "takes no argument 'colour'",
     ("--set", "12"): "which is no NAME=VALUE",
-    ("--precision", "int8"): "int8",
+    ("--precision", "int8"): "convolutions stay in fp32",
+    ("--precision", "bf16"): "bf16",
     ("--head", "softmax"): "give --problem-type if its numbers are logits",
 }
 

@@ -30,9 +30,10 @@ from vit_export.model.vit.state import random_vit
 from vit_export.quantization.convert import check_arithmetic, convert_to_fp16, quantize
 from vit_export.quantization.fake_quant import fake_quantize
 from vit_export.quantization.gptq import round_with_gptq
+from vit_export.quantization.kept_layers import find_kept_layers
 from vit_export.quantization.layers import find_linear_layers
 from vit_export.quantization.observer import collect_stats
-from vit_export.quantization.plan import QuantizationPlan, check_blocks, plan_layer
+from vit_export.quantization.plan import QuantizationPlan, plan_layer
 from vit_export.quantization.schemes import BLOCK
 from vit_export.quantization.smoothquant import smooth_channels
 from vit_export.quantization.weights import expand_scales, round_to_nearest
@@ -349,6 +350,6 @@ def test_four_bits_need_whole_blocks():
     assert BLOCK == 32
     spec = tiny_spec()  # 24 wide: no whole block
     lowered = lower(random_vit(spec, 0))
-    check_blocks(lowered, QuantizationRequest("weights-int8"))
+    assert find_kept_layers(lowered, QuantizationRequest("weights-int8")) == {}
     with pytest.raises(RequestError, match=r"24 .* blocks of 32"):
-        check_blocks(lowered, QuantizationRequest("weights-int4"))
+        find_kept_layers(lowered, QuantizationRequest("weights-int4"))

@@ -8,6 +8,7 @@ from vit_export.api.request import ExportRequest
 from vit_export.api.result import ExportResult, Origin
 from vit_export.api.stages import (
     answer_samples,
+    expose_layers,
     load_model,
     lower_and_check,
     make_manifest,
@@ -67,6 +68,7 @@ def _build(
     reference, samples, dataset = expected
     manifest = make_manifest(request, model, reference)
     lowered = lower_and_check(request, model, reference, samples, progress)
+    lowered = expose_layers(request, model, lowered, progress)
     quantized = quantize(lowered, request, manifest, samples, progress)
     if request.quantization.plot is not None and quantized.search is not None:
         write_search_plot(request.quantization.plot, quantized.search)
@@ -93,4 +95,5 @@ def _make_origin(
         assumed=dict(model.assumed),
         calibration="; ".join(quantized.notes(dataset)),
         search=quantized.search,
+        kept=dict(quantized.kept),
     )

@@ -1,7 +1,7 @@
 """The quantization stage: chooses each layer's precision, from activation statistics on images."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +11,7 @@ from vit_export.api.request import ExportRequest
 from vit_export.api.stored_plan import read_schemes
 from vit_export.artifact.budget import SearchResult
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.precision import QuantizationRequest
+from vit_export.artifact.precision import UNQUANTIZED, QuantizationRequest
 from vit_export.artifact.records import CalibrationInfo
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.core.errors import RequestError
@@ -23,8 +23,8 @@ from vit_export.validation.tolerances import TOLERANCES, within_budget
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.data.calibration import CalibrationImages
+    from vit_export.model.layered import LayeredModule
     from vit_export.model.lower import Lowered
-    from vit_export.model.vit.lowering import LoweredVit
     from vit_export.quantization.observer import LayerStats, NamedImages
     from vit_export.quantization.plan import QuantizationPlan
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
 MAX_TRIAL_IMAGES = 16
 """Most images of the calibration folder on which mixtures of precisions are tried."""
-UNQUANTIZED = frozenset({"fp32", "fp16", "bf16"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +46,8 @@ class QuantizationResult:
     """Top classes of the model on these images."""
     search: SearchResult | None = None
     """How the search for precision auto decided."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Layers that stay in fp32 because the scheme can't take them, each with the reason."""
 
     def notes(self, dataset: ImageDataset | None) -> list[str]:
         """Return notes for the user on the calibration, one sentence each.
@@ -78,27 +79,29 @@ def quantize(
     images.
 
     Raises:
-        TypeError: the module is no known Vision Transformer, and has no layers to quantize.
+        TypeError: `expose_layers` did not run before.
         RequestError: there are no calibration images or too many unreadable ones, an activation is
             not finite, the model lacks a part, or weights do not divide into blocks.
         BudgetError: no quantized layer stays within the budget of auto.
     """
-    from vit_export.model.vit.lowering import LoweredVit
+    from vit_export.model.layered import LayeredModule
+    from vit_export.quantization.kept_layers import find_kept_layers
     from vit_export.quantization.plan import QuantizationPlan
 
-    quantization = request.quantization
-    tolerance = _tolerance(quantization)
+    quantization, tolerance = request.quantization, _tolerance(request.quantization)
     manifest = replace(manifest, precision=quantization.precision, tolerance=tolerance)
     if quantization.precision in UNQUANTIZED:
         return QuantizationResult(plan=QuantizationPlan(), manifest=manifest)
-    if not isinstance(lowered, LoweredVit):
-        raise TypeError(f"{manifest.model} is no known Vision Transformer.")
+    if not isinstance(lowered, LayeredModule):
+        raise TypeError(f"{manifest.model} has no layers to quantize yet.")
     _check_possible(lowered, manifest, quantization)
-    return _plan(lowered, request, manifest, samples, progress)
+    lowered.kept = find_kept_layers(lowered, quantization)
+    result = _plan(lowered, request, manifest, samples, progress)
+    return replace(result, kept=lowered.kept)
 
 
 def _plan(
-    lowered: "LoweredVit",
+    lowered: "LayeredModule",
     request: ExportRequest,
     manifest: Manifest,
     samples: Array,
@@ -120,7 +123,8 @@ def _plan(
         run = partial(
             collect_stats, lowered, include=quantization.include, report_share=report_share
         )
-        stats, top_classes = _observe(run, manifest, quantization, images, named_samples)
+        facts = manifest, lowered.sha256
+        stats, top_classes = _observe(run, facts, quantization, images, named_samples)
     plan, result = _decide(lowered, request, manifest, stats, (samples, images), progress=progress)
     manifest = replace(manifest, layers=plan.schemes)
     if images is None:
@@ -136,7 +140,7 @@ def _plan(
 
 
 def _decide(
-    lowered: "LoweredVit",
+    lowered: "LayeredModule",
     request: ExportRequest,
     manifest: Manifest,
     stats: "LayerStats",
@@ -165,11 +169,10 @@ def _decide(
 
 
 def _check_possible(
-    lowered: "LoweredVit", manifest: Manifest, quantization: QuantizationRequest
+    lowered: "LayeredModule", manifest: Manifest, quantization: QuantizationRequest
 ) -> None:
     """Raise RequestError unless the model can be quantized as the request says."""
     from vit_export.quantization.layers import check_parts
-    from vit_export.quantization.plan import check_blocks
 
     if quantization.min_top1 is not None and manifest.exclusive_classes is None:
         answer = f"answers {describe_answer(manifest.signature, manifest.problem_type)}"
@@ -177,26 +180,23 @@ def _check_possible(
         message = f"--min-top1 means nothing: the model {kind}."
         raise RequestError(message, "leave it out.")
     check_parts(lowered, quantization.include)
-    check_blocks(lowered, quantization)
 
 
 def _observe(
     run: "Observe",
-    manifest: Manifest,
+    facts: tuple[Manifest, str],
     quantization: QuantizationRequest,
     images: "CalibrationImages | None",
     samples: list[tuple[str, Array]],
 ) -> tuple["LayerStats", dict[str, int]]:
-    """Return activation statistics of every layer, and the top class of each image.
-
-    For the user's images both are cached on disk.
-    """
+    """Return statistics of every layer, and the top class of each image: cached if not samples."""
     from vit_export.quantization import calibration_cache as cache
 
     if images is None:
         return run(samples)
+    manifest, graph = facts
     spec = manifest.spec.to_mapping() if manifest.spec else None
-    inputs = (manifest.weights_sha256, spec, manifest.versions, cache.LAYOUT)
+    inputs = (manifest.weights_sha256, spec, graph, manifest.versions, cache.LAYOUT)
     key = sha256(repr((*inputs, sorted(quantization.include), images.digest)).encode()).hexdigest()
     entry = cache.load(key)
     if entry is not None:

@@ -28,6 +28,8 @@ class Origin:
     """A note on the images of the calibration."""
     search: SearchResult | None = None
     """How the search for precision auto decided."""
+    kept: Mapping[str, str] = field(default_factory=dict)
+    """Layers that stay in fp32 because the scheme can't take them, with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vit_export.api.request import ExportRequest
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.precision import UNQUANTIZED
 from vit_export.artifact.records import BuildSettings
 from vit_export.artifact.reference import Reference
 from vit_export.backends.interface import check_interface
@@ -136,6 +137,39 @@ def lower_and_check(
         _check_unchanged(model, expectation, inputs)
         raise RejectedError(verdict, "report this with the model's spec: a rewrite is wrong.")
     return lowered
+
+
+def expose_layers(
+    request: ExportRequest, model: Model, lowered: "Lowered", progress: Progress
+) -> "Lowered":
+    """Return a module whose layers can be quantized, if the request quantizes any.
+
+    A lowered Vision Transformer has such layers; the program of any other module has them once it
+    is a graph.
+
+    Raises:
+        BuildError: the exporter or a pass failed.
+    """
+    from vit_export.model.program.lowered import LoweredProgram
+
+    if request.quantization.precision in UNQUANTIZED or not isinstance(lowered, LoweredProgram):
+        return lowered
+    from vit_export.graph.lowered_graph import LoweredGraph
+    from vit_export.graph.make_graph import make_graph
+    from vit_export.model.program.fusions import count_fusions
+
+    graph, counts = make_graph(
+        lowered,
+        model.signature,
+        batch=request.batch,
+        opset=int(request.options["opset"]),
+        simplifies=bool(request.options["simplify"]),
+        flavour="portable",
+        general=True,
+        progress=progress,
+    )
+    unfold = "patches" in request.quantization.include
+    return LoweredGraph(graph, counts, count_fusions(lowered.program), unfold=unfold)
 
 
 def _choose_stage_batch(request: ExportRequest, model: Model) -> Batch:

@@ -22,9 +22,15 @@ def read_schemes(path: Path, manifest: Manifest) -> dict[str, str]:
     if earlier.precision != "auto":
         message = f"{path} is in {earlier.precision}, which has no plan to repeat."
         raise RequestError(message, "give --plan a file in --precision auto.")
-    specs = [one for one in (earlier.spec, manifest.spec) if one is not None]
-    theirs, ours = (f"{one.depth} blocks of width {one.width}" for one in (specs[0], specs[-1]))
+    theirs, ours = (_describe(one) for one in (earlier, manifest))
     if theirs != ours:
         message = f"{path} is a model of {theirs}, and this one has {ours}."
         raise RequestError(message, "give --plan a file of the same architecture.")
     return dict(earlier.layers)
+
+
+def _describe(manifest: Manifest) -> str:
+    """Return the size of a known model; the layers of any other tell whether a plan fits."""
+    if manifest.spec is None:
+        return "blocks of no known family"
+    return f"{manifest.spec.depth} blocks of width {manifest.spec.width}"

@@ -70,6 +70,7 @@ PRECISIONS = {
     )
 }
 QUANTIZED = {"int8", "int8-static", "weights-int8", "weights-int4", "auto"}
+UNQUANTIZED = frozenset(PRECISIONS) - QUANTIZED
 OPTION_PRECISIONS: Mapping[str, set[str]] = {
     "calibration": QUANTIZED,
     "include": QUANTIZED,

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from vit_export.model.model import Model
 
 if TYPE_CHECKING:  # torch is heavy, and reading a request must be light
+    from vit_export.model.layered import LayeredModule
     from vit_export.model.program.lowered import LoweredProgram
-    from vit_export.model.vit.lowering import LoweredVit
 
-    Lowered = LoweredVit | LoweredProgram
+    Lowered = LayeredModule | LoweredProgram
     """The module that is exported in the place of an eager one."""
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vit_export.core.errors import BuildError
 from vit_export.graph.builder import NodeBuilder, module_name
 from vit_export.graph.patterns import find_attentions
-from vit_export.model.vit.lowering import LoweredVit
+from vit_export.model.layered import LayeredModule
 from vit_export.quantization.layers import find_attention_matmuls
 from vit_export.quantization.observer import ATTENTION_INPUTS, LayerStats
 from vit_export.quantization.qdq_nodes import (
@@ -51,7 +51,9 @@ class AttentionPlan:
         return UP_TO_ONE if self.queries and self.keys and self.values else None
 
 
-def plan_attention(lowered: LoweredVit, stats: LayerStats, scheme: str) -> dict[str, AttentionPlan]:
+def plan_attention(
+    lowered: LayeredModule, stats: LayerStats, scheme: str
+) -> dict[str, AttentionPlan]:
     """The plan of every attention of the encoder, by the module name of its matmuls."""
     choose = SCHEMES[scheme].choose_params
     return {

@@ -6,7 +6,7 @@ from vit_export.artifact.precision import find_wrong_arithmetic
 from vit_export.artifact.records import Fp16Range
 from vit_export.core.errors import ProofError
 from vit_export.core.numerics import Array
-from vit_export.graph.cost import macs_by_dtype
+from vit_export.graph.cost import count_flops, count_node_flops, macs_by_dtype
 from vit_export.graph.optimize import check_graph
 from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.passes.remove_unused import remove_unused
@@ -82,4 +82,12 @@ def check_arithmetic(model: ir.Model, precision: str) -> None:
     problem = find_wrong_arithmetic(macs_by_dtype(model.graph), precision)
     if problem is not None:
         fix = LARGER_SHARE.get(precision, "report this with the model's spec.")
+        if _has_mostly_convolutions(model.graph):
+            fix = "take --precision fp32 or fp16: convolutions stay in fp32."
         raise ProofError(f"the graph {problem}.", fix)
+
+
+def _has_mostly_convolutions(graph: ir.Graph) -> bool:
+    """Whether convolutions that no patch projection is do most of the arithmetic."""
+    inner = [n for n in graph if n.op_type == "Conv" and n.inputs[0] not in graph.inputs]
+    return 2 * sum(map(count_node_flops, inner)) > count_flops(graph)

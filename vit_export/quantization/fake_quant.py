@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_export.model.vit.lowering import LoweredVit
+from vit_export.model.layered import LayeredModule
 from vit_export.quantization.attention import FakeQuantAttention
 from vit_export.quantization.plan import LayerPlan, QuantizationPlan
 from vit_export.quantization.schemes import SCHEMES
@@ -34,15 +34,15 @@ class FakeQuantLinear(nn.Module):
 
 
 @contextmanager
-def fake_quantize(lowered: LoweredVit, plan: QuantizationPlan) -> Iterator[LoweredVit]:
+def fake_quantize(lowered: LayeredModule, plan: QuantizationPlan) -> Iterator[LayeredModule]:
     """While open, replace the layers of `plan` in `lowered` by fake-quantized ones; yield it."""
     replacements: dict[str, nn.Module] = {n: FakeQuantLinear(p) for n, p in plan.layers.items()}
     replacements |= {n: FakeQuantAttention(p) for n, p in plan.attention_matmuls.items()}
-    originals = {name: lowered.get_submodule(name) for name in replacements}
+    originals = {name: lowered.get_layer(name) for name in replacements}
     try:
         for name, module in replacements.items():
-            lowered.set_submodule(name, module)
+            lowered.set_layer(name, module)
         yield lowered
     finally:
         for name, module in originals.items():
-            lowered.set_submodule(name, module)
+            lowered.set_layer(name, module)

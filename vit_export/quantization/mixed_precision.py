@@ -18,7 +18,7 @@ from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.numerics import Array
 from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress, ReportShare
-from vit_export.model.vit.lowering import LoweredVit
+from vit_export.model.layered import LayeredModule
 from vit_export.quantization.latency import LayerTimer, measure_layer_ms
 from vit_export.quantization.layers import find_linear_layers
 from vit_export.quantization.observer import LayerStats
@@ -42,7 +42,7 @@ Plans = Mapping[str, QuantizationPlan]
 
 
 def search(
-    lowered: LoweredVit,
+    lowered: LayeredModule,
     settings: SearchSettings,
     stats: LayerStats,
     samples: Array,
@@ -102,7 +102,7 @@ def search(
 
 
 def smooth(
-    lowered: LoweredVit, request: QuantizationRequest, stats: LayerStats, progress: Progress
+    lowered: LayeredModule, request: QuantizationRequest, stats: LayerStats, progress: Progress
 ) -> dict[str, nn.Linear]:
     """Make channels easier to round, in place; return the layers, by name."""
     with progress("smooth channels"):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import ReportShare, track
-from vit_export.model.vit.lowering import LoweredVit
+from vit_export.model.layered import LayeredModule
 from vit_export.quantization.layers import find_attention_matmuls, find_linear_layers
 
 MAX_ROWS = 1024
@@ -150,7 +150,7 @@ class NamedImages(Protocol):
 
 @torch.inference_mode()
 def collect_stats(
-    lowered: LoweredVit,
+    lowered: LayeredModule,
     images: NamedImages,
     include: Collection[str] = (),
     report_share: ReportShare | None = None,

@@ -1,6 +1,6 @@
-"""The quantization plan of a lowered ViT: the scheme, the integers and the scales of each layer."""
+"""The quantization plan of a lowered module: scheme, integers and scales of each layer."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from vit_export.artifact.precision import QuantizationRequest
-from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress, ReportShare, track
+from vit_export.model.layered import LayeredModule
 from vit_export.model.threads import use_one_thread
-from vit_export.model.vit.lowering import LoweredVit
 from vit_export.quantization.attention import AttentionPlan, plan_attention
 from vit_export.quantization.gptq import round_with_gptq
-from vit_export.quantization.layers import CONTRACT, find_linear_layers
+from vit_export.quantization.layers import find_linear_layers
 from vit_export.quantization.observer import ActivationStats, LayerStats
 from vit_export.quantization.per_token import use_per_token_scales
 from vit_export.quantization.schemes import SCHEMES, QuantParams
@@ -54,7 +53,7 @@ class QuantizationPlan:
 
 
 def make_plan(
-    lowered: LoweredVit,
+    lowered: LayeredModule,
     request: QuantizationRequest,
     flavour: str,
     stats: LayerStats,
@@ -65,7 +64,7 @@ def make_plan(
     Both `lowered` and `stats` change in place: smoothing makes channels easier to round, while
     `lowered` still computes the same function.
     """
-    schemes = choose_schemes(find_linear_layers(lowered, request.include), request, flavour)
+    schemes = choose_schemes(lowered, request, flavour)
     with progress("smooth channels"):
         smooth_channels(lowered, stats, schemes)
     layers = find_linear_layers(lowered, request.include)
@@ -79,7 +78,7 @@ def make_plan(
 
 
 def choose_schemes(
-    layers: Iterable[str], request: QuantizationRequest, flavour: str
+    lowered: LayeredModule, request: QuantizationRequest, flavour: str
 ) -> dict[str, str]:
     """The scheme of each layer for `request`, by layer name.
 
@@ -88,24 +87,15 @@ def choose_schemes(
     a bit, besides the bits that large tokens cost. The loss was 6 dB on a trained DINOv2 ViT-S, so
     each token has a range there.
     """
+    layers = find_linear_layers(lowered, request.include)
     if request.precision == "int8-static" and flavour == "onnxruntime":
         return dict.fromkeys(layers, "int8-static-zero-point")
     if request.precision == "int8-static":
-        return {n: "int8-token" if n.endswith(CONTRACT) else "int8-static" for n in layers}
+        activated = lowered.roles.activated
+        return {n: "int8-token" if n in activated else "int8-static" for n in layers}
     if request.precision == "int8" and request.scales == "token":
         return dict.fromkeys(layers, "int8-token-zero-point")
     return dict.fromkeys(layers, request.precision)
-
-
-def check_blocks(lowered: LoweredVit, request: QuantizationRequest) -> None:
-    """Raise RequestError unless the inputs of every layer divide into blocks that share a scale."""
-    scheme = SCHEMES.get(request.precision)
-    block = scheme.block if scheme else None
-    for name, layer in find_linear_layers(lowered, request.include).items():
-        if block is not None and layer.in_features % block:
-            inputs = layer.in_features
-            message = f"The {inputs} inputs of {name} do not divide into blocks of {block} weights."
-            raise RequestError(message, "take weights-int8.")
 
 
 def plan_layers(

@@ -201,7 +201,8 @@ def _multiply_weight(write: NodeBuilder, layer: LayerPlan, rounded: ir.Value) ->
 
 def _finish_2d(write: NodeBuilder, layer: LayerPlan, product: ir.Value) -> None:
     """Put `product` (1, M, N) plus the bias in the place of the layer, (M, N)."""
-    product = write("Add", product, write.add_constant("bias", layer.bias))
+    # three axes: ONNX Runtime 1.32 makes a float Gemm of any MatMul of known M and a vector's Add
+    product = write("Add", product, write.add_constant("bias", layer.bias[None, None]))
     write.replace_anchor(
         write("Squeeze", product, write.add_constant("first_axis", np.array([0], np.int64)))
     )

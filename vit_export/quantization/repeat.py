@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.progress import Progress
-from vit_export.model.vit.lowering import LoweredVit
+from vit_export.model.layered import LayeredModule
 from vit_export.quantization.layers import find_linear_layers
 from vit_export.quantization.mixed_precision import combine, plan_schemes, smooth
 from vit_export.quantization.observer import LayerStats
@@ -17,7 +17,7 @@ FIX = "give --plan a file of the same architecture, exported with the same --inc
 
 
 def repeat_plan(
-    lowered: LoweredVit,
+    lowered: LayeredModule,
     request: QuantizationRequest,
     stats: LayerStats,
     schemes: Mapping[str, str],

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from vit_export.core.numerics import Array, snr_db
 from vit_export.core.progress import ReportShare, track
-from vit_export.model.vit.lowering import LoweredVit
+from vit_export.model.layered import LayeredModule
 from vit_export.quantization.fake_quant import fake_quantize
 from vit_export.quantization.plan import QuantizationPlan
 
@@ -23,7 +23,7 @@ HARDEST = 4
 class AccuracyTest:
     """Images, the unquantized module's answers to them, and the batches that a plan is run in."""
 
-    lowered: LoweredVit
+    lowered: LayeredModule
     images: Array
     """(M, C, H, W)"""
     answers: Array
@@ -36,7 +36,7 @@ class AccuracyTest:
     @classmethod
     def prepare(
         cls,
-        lowered: LoweredVit,
+        lowered: LayeredModule,
         images: Array,
         batches: Sequence[Sequence[int]] = (),
         *,

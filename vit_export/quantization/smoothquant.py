@@ -20,14 +20,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from vit_export.model.vit.lowering import LoweredVit
+from vit_export.model.layered import LayeredModule, NormReaders, ValueProjection
 from vit_export.model.vit.lowering.rewrites import make_linear
-from vit_export.quantization.layers import (
-    NormReaders,
-    ValueProjection,
-    find_norms,
-    find_value_projections,
-)
+from vit_export.quantization.layers import get_linear
 from vit_export.quantization.observer import ActivationStats, LayerStats
 from vit_export.quantization.schemes import SCHEMES, Scheme
 
@@ -38,7 +33,7 @@ SMALLEST = 1e-5
 
 @torch.no_grad()
 def smooth_channels(
-    lowered: LoweredVit, stats: LayerStats, schemes: Mapping[str, str]
+    lowered: LayeredModule, stats: LayerStats, schemes: Mapping[str, str]
 ) -> dict[str, float]:
     """Smooth and shift the inputs of `lowered`'s layers, and return each layer's strength.
 
@@ -47,38 +42,41 @@ def smooth_channels(
     shared with the eager model are replaced, not changed.
     """
     strengths: dict[str, float] = {}
-    for norm in find_norms(lowered):
-        strength = _smooth_norm(lowered, norm, stats, schemes)
-        strengths |= dict.fromkeys(norm.readers, strength)
-    for projection in find_value_projections(lowered):
-        _shift_values(lowered, projection, stats)
+    for norm in lowered.roles.norms:
+        if stats.keys() >= set(norm.readers):  # all of them are quantized
+            strength = _smooth_norm(lowered, norm, stats, schemes)
+            strengths |= dict.fromkeys(norm.readers, strength)
+    for projection in lowered.roles.value_projections:
+        if stats.keys() >= {projection.values, projection.projection}:
+            _shift_values(lowered, projection, stats)
     return strengths
 
 
 def _smooth_norm(
-    lowered: LoweredVit, norm: NormReaders, stats: LayerStats, schemes: Mapping[str, str]
+    lowered: LayeredModule, norm: NormReaders, stats: LayerStats, schemes: Mapping[str, str]
 ) -> float:
     """Smooth and shift one LayerNorm and its readers, in place, and return the strength."""
-    readers = {name: _get_linear(lowered, name) for name in norm.readers}
-    shift = stats[norm.readers[-1]].mean  # key_value, not query: it reads all tokens
+    readers = {name: get_linear(lowered, name) for name in norm.readers}
+    # keys and values, not queries: these may read a few tokens only
+    shift = max((stats[name] for name in norm.readers), key=lambda one: one.count).mean
     shifted_stats = {name: stats[name].transform(shift, torch.ones(())) for name in readers}
     strength, scale = _choose_strength(readers, shifted_stats, schemes)
-    lowered.set_submodule(norm.norm, _transform_norm(lowered, norm.norm, shift, scale))
+    lowered.set_layer(norm.norm, _transform_norm(lowered, norm.norm, shift, scale))
     for name, layer in readers.items():
-        lowered.set_submodule(name, _transform_reader(layer, shift, scale))
+        lowered.set_layer(name, _transform_reader(layer, shift, scale))
         stats[name] = stats[name].transform(shift, scale)
     return strength
 
 
-def _shift_values(lowered: LoweredVit, names: ValueProjection, stats: LayerStats) -> None:
+def _shift_values(lowered: LayeredModule, names: ValueProjection, stats: LayerStats) -> None:
     """Shift the values of one attention to a mean of zero, in place."""
     shift, one = stats[names.projection].mean, torch.ones(())
-    values = _get_linear(lowered, names.values)
+    values = get_linear(lowered, names.values)
     bias = _get_bias(values).clone()
     bias[-len(shift) :] -= shift
-    lowered.set_submodule(names.values, make_linear(values.weight, bias))
-    projection = _get_linear(lowered, names.projection)
-    lowered.set_submodule(names.projection, _transform_reader(projection, shift, one))
+    lowered.set_layer(names.values, make_linear(values.weight, bias))
+    projection = get_linear(lowered, names.projection)
+    lowered.set_layer(names.projection, _transform_reader(projection, shift, one))
     for name in {names.projection, names.matmul_input} & set(stats):
         stats[name] = stats[name].transform(shift, one)
 
@@ -123,9 +121,11 @@ def _measure_error(
     return float((error / torch.square(exact).sum(dim=1).clamp(SMALLEST)).mean())
 
 
-def _transform_norm(lowered: LoweredVit, name: str, shift: Tensor, scale: Tensor) -> nn.LayerNorm:
+def _transform_norm(
+    lowered: LayeredModule, name: str, shift: Tensor, scale: Tensor
+) -> nn.LayerNorm:
     """The LayerNorm with an output of (x - shift) / scale."""
-    norm = cast("nn.LayerNorm", lowered.get_submodule(name))
+    norm = cast("nn.LayerNorm", lowered.get_layer(name))
     transformed = nn.LayerNorm(norm.normalized_shape, eps=norm.eps).eval()
     transformed.weight = nn.Parameter(norm.weight / scale, requires_grad=False)
     transformed.bias = nn.Parameter((norm.bias - shift) / scale, requires_grad=False)
@@ -135,10 +135,6 @@ def _transform_norm(lowered: LoweredVit, name: str, shift: Tensor, scale: Tensor
 def _transform_reader(layer: nn.Linear, shift: Tensor, scale: Tensor) -> nn.Linear:
     """The layer that computes from (x - shift) / scale what `layer` computes from x."""
     return make_linear(layer.weight * scale, _get_bias(layer) + layer.weight @ shift)
-
-
-def _get_linear(lowered: LoweredVit, name: str) -> nn.Linear:
-    return cast("nn.Linear", lowered.get_submodule(name))
 
 
 def _get_bias(layer: nn.Linear) -> Tensor:

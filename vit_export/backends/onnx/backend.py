@@ -124,7 +124,7 @@ ONNX = Backend(
     suffix=".onnx",
     summary="An ONNX file in standard operators, for ONNX Runtime, OpenVINO, TensorRT and others.",
     precisions=tuple(name for name in PRECISIONS if name != "bf16"),
-    program_precisions=("fp32", "fp16"),
+    program_precisions=tuple(name for name in PRECISIONS if name != "bf16"),
     packages=PACKAGES,
     runs_emulated=True,
     options=(OPSET, flavour_option("portable"), SIMPLIFY, *INTERFACE),

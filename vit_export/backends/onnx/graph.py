@@ -1,5 +1,6 @@
 """Builds the ONNX graph of a job, which is then written, or compiled by TensorRT."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -47,25 +48,26 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
         ProofError: most of the graph is not in the precision of the manifest.
     """
     from vit_export.graph.audit import audit
-    from vit_export.graph.capture import capture
+    from vit_export.graph.lowered_graph import LoweredGraph
+    from vit_export.graph.make_graph import make_graph
     from vit_export.graph.optimize import optimize
-    from vit_export.graph.simplify import simplify
 
     manifest, flavour = job.manifest, str(job.options["flavour"])
-    with progress("capture"):
-        model = capture(
+    if isinstance(job.lowered, LoweredGraph):
+        model, counts = job.lowered.write_graph(), Counter(job.lowered.counts)
+        with progress("optimize"):
+            counts.update(optimize(model, flavour))
+    else:
+        model, counts = make_graph(
             job.lowered,
             manifest.signature,
-            opset=int(job.options["opset"]),
             batch=manifest.batch,
+            opset=int(job.options["opset"]),
+            simplifies=bool(job.options["simplify"]),
+            flavour=flavour,
+            general=manifest.spec is None,
+            progress=progress,
         )
-    nodes = {"nodes captured": len(model.graph)}
-    if job.options["simplify"]:
-        with progress("simplify"):
-            model = simplify(model)
-        nodes["nodes after onnxsim"] = len(model.graph)
-    with progress("optimize"):
-        changed = optimize(model, flavour, general=manifest.spec is None)
     manifest = replace(manifest, fusions=_expect_fusions(job))
     missing = audit(model, manifest.expected_fusions).missing
     if missing and manifest.model in list_presets():  # every fusion of these is known to happen
@@ -74,7 +76,7 @@ def build_graph(job: Job, progress: Progress) -> tuple["ir.Model", "Manifest"]:
     if manifest.precision != "fp32":
         with progress(f"reduce to {manifest.precision}"):
             fp16_range = _convert(model, job, flavour)
-    graph = GraphInfo.from_mapping(nodes | changed, "graph")
+    graph = GraphInfo.from_mapping(counts, "graph")
     return model, replace(manifest, graph=graph, fp16_range=fp16_range)
 
 
@@ -82,9 +84,12 @@ def _expect_fusions(job: Job) -> ExpectedFusions | None:
     """Return what the graph of a module should have fused; None for a known family."""
     if job.manifest.spec is not None:
         return None
+    from vit_export.graph.lowered_graph import LoweredGraph
     from vit_export.model.program.fusions import count_fusions
     from vit_export.model.program.lowered import LoweredProgram
 
+    if isinstance(job.lowered, LoweredGraph):
+        return job.lowered.fusions
     if not isinstance(job.lowered, LoweredProgram):
         raise TypeError(f"{job.manifest.model} is a known Vision Transformer.")
     return count_fusions(job.lowered.program)

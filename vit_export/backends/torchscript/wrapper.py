@@ -10,6 +10,7 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import TOP, OutputHead
 from vit_export.data.pillow_resize import columns_may_come_first, fold_into_convolution
 from vit_export.data.preprocessing import Preprocessing
+from vit_export.model.layered import LayeredModule
 from vit_export.model.program.lowered import LoweredProgram
 from vit_export.model.program.traceable import make_traceable
 from vit_export.model.resize import PillowResize
@@ -47,7 +48,7 @@ class InferenceWrapper(nn.Module):
         return classes, scores
 
 
-def wrap(lowered: LoweredVit | LoweredProgram, manifest: Manifest) -> nn.Module:
+def wrap(lowered: LayeredModule | LoweredProgram, manifest: Manifest) -> nn.Module:
     """Return `lowered` with the preprocessing and the output format that `manifest` names.
 
     The weights are shared with `lowered`.
@@ -61,7 +62,7 @@ def wrap(lowered: LoweredVit | LoweredProgram, manifest: Manifest) -> nn.Module:
         return InferenceWrapper(nn.Identity(), lowered, manifest.output_head, classes)
     first = columns_may_come_first(manifest.versions["pillow"])
     resize = PillowResize(preprocessing, columns_first=first, normalizes=False)
-    vit = _fold_normalization(lowered, preprocessing)
+    vit = _fold_normalization(cast("LoweredVit", lowered), preprocessing)
     return InferenceWrapper(resize, vit, manifest.output_head, classes)
 
 

@@ -20,6 +20,9 @@ def describe_export(result: ExportResult) -> Iterator[Block]:
         yield line(f"calibration: {origin.calibration}")
     if origin.search is not None:
         yield from describe_search(origin.search)
+    if origin.kept:
+        reasons = (f"{name} ({reason})" for name, reason in origin.kept.items())
+        yield line(f"in fp32: {', '.join(reasons)}")
     yield from map(line, result.notes)
     yield from describe_unused(origin.unused)
 

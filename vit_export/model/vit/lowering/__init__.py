@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
+from vit_export.model.layered import LayeredModule, LayerRoles
 from vit_export.model.vit.lowering.block import LoweredBlock
 from vit_export.model.vit.lowering.last_block import lower_last
 from vit_export.model.vit.lowering.rewrites import fold_prefix_positions, make_linear
+from vit_export.model.vit.lowering.roles import find_roles
 from vit_export.model.vit.lowering.rotation import share_tables
 from vit_export.model.vit.vit import PatchEmbedding, Vit
 
@@ -77,7 +79,7 @@ class UnfoldedEmbedding(LoweredEmbedding):
         return projected.reshape(-1, self.cut[2] * self.cut[4], self.width)
 
 
-class LoweredVit(nn.Module):
+class LoweredVit(LayeredModule):
     """Images (B, C, H, W) to the answer, in operators that exporters map one to one."""
 
     def __init__(self, vit: Vit, *, unfold: bool) -> None:
@@ -98,6 +100,11 @@ class LoweredVit(nn.Module):
             x = block(x)
         answer: Tensor = self.head(x)
         return answer
+
+    @property
+    def roles(self) -> LayerRoles:
+        """What each layer is for."""
+        return find_roles(self, len(self.blocks))
 
 
 @torch.no_grad()
