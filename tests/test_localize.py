@@ -122,6 +122,14 @@ def test_a_graph_for_onnxruntime_has_the_same_modules(tmp_path):
     assert {"blocks.0.attention", "blocks.3"} <= set(names)
 
 
+@pytest.mark.slow
+def test_weights_of_8_bits_need_no_exact_sums(tmp_path, monkeypatch):
+    """On CPUs where sums of 8-bit products saturate, the exact option would refuse the file."""
+    monkeypatch.setattr("vit_export.graph.evaluate.sums_saturate", lambda: True)
+    vit_export.onnx("fashion_mnist", tmp_path / "f.onnx", precision="weights-int8")
+    assert vit_export.locate(tmp_path / "f.onnx").first is None
+
+
 def test_only_the_weights_of_the_file_will_do(tmp_path):
     """The user's checkpoint, resampled to another size; another checkpoint; and none."""
     spec = tiny_spec(image_size=(16, 16))

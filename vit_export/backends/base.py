@@ -26,8 +26,8 @@ OpenTaps = Callable[[Path, ModuleNames, int | None], Taps]
 """Opens a file so that the named modules answer too; the number is that of threads, or None."""
 
 
-OpenValues = Callable[[Path, int | None], Values]
-"""Opens a file so that any value of its graph answers too."""
+OpenValues = Callable[[Path, Collection[str] | None, int | None], Values]
+"""Opens a file so that the named values of its graph answer too, or all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vit_export.core.int8_sums import FITS, FITS_KEY, PRECISE, sums_saturate
+from vit_export.core.int8_sums import FITS, FITS_KEY, INT8_OPERATORS, PRECISE, sums_saturate
 
 if TYPE_CHECKING:  # locating a fault needs onnx; a device that runs a file does not
     import onnx
@@ -37,9 +37,20 @@ def open_with_values(
     options.log_severity_level = FATAL
     options.intra_op_num_threads = threads or 0
     options.add_session_config_entry(WEIGHTS_FOLDER, str(folder.absolute()))
-    fits = any(entry.key == FITS_KEY and entry.value == FITS for entry in model.metadata_props)
-    if not fits and sums_saturate():
+    if _has_int8_sums(model) and sums_saturate():
         options.add_session_config_entry(PRECISE, "1")
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _has_int8_sums(model: "onnx.ModelProto") -> bool:
+    """Return whether a graph multiplies integers whose sums are not known to fit.
+
+    With the exact option ONNX Runtime refuses graphs that have weights of 8 bits alone.
+    """
+    if any(entry.key == FITS_KEY and entry.value == FITS for entry in model.metadata_props):
+        return False
+    return any(
+        part.decode() in node.op_type for node in model.graph.node for part in INT8_OPERATORS
     )

@@ -1,7 +1,8 @@
 """An ONNX file that also answers any value of its graph, whatever its model is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +14,22 @@ from vit_export.graph.evaluate import open_with_values
 
 
 class OnnxValues:
-    """An ONNX file in ONNX Runtime with all values of its graph as further outputs.
+    """An ONNX file in ONNX Runtime with values of its graph as further outputs.
+
+    Args:
+        path: the file.
+        names: those of the values that answer, where the file has them; None for all. A further
+            output keeps ONNX Runtime from fusing the nodes around it.
+        threads: threads of the session; None for ONNX Runtime's default.
 
     Raises:
         MissingError: the package onnx is not installed.
         RequestError: ONNX Runtime does not open it.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, names: Collection[str] | None = None, threads: int | None = None
+    ) -> None:
         try:
             import onnx
         except ModuleNotFoundError:
@@ -28,7 +37,8 @@ class OnnxValues:
         try:
             model = onnx.load(path, load_external_data=False)
             answer = model.graph.output[0].name
-            values = [name for node in model.graph.node for name in node.output if name]
+            computed = _list_computed(model.graph)
+            values = [one for one in computed if names is None or one in names]
             self._session = open_with_values(model, path.parent, values, threads)
         except Exception as error:  # noqa: BLE001 a foreign graph makes its readers raise anything
             check_memory(error)
@@ -50,3 +60,13 @@ class OnnxValues:
             for name, value in zip(names, values, strict=True)
             if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
         }
+
+
+def _list_computed(graph: Any) -> list[str]:
+    """Return the values that depend on the input: ONNX Runtime folds the others."""
+    computed = dict.fromkeys(one.name for one in graph.input)
+    inputs = set(computed)
+    for node in graph.node:
+        if any(name in computed for name in node.input):
+            computed |= dict.fromkeys(name for name in node.output if name)
+    return [name for name in computed if name not in inputs]

@@ -1,6 +1,6 @@
 """A TorchScript file that also answers any value of its graph, whatever its model is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,13 @@ class TorchScriptValues:
 
     Args:
         path: the archive.
+        names: those of the values that answer, where the archive has them; None for all.
         threads: intra-op threads of PyTorch in this process; None leaves them as they are.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, names: Collection[str] | None = None, threads: int | None = None
+    ) -> None:
         import torch
 
         if threads:
@@ -31,8 +34,9 @@ class TorchScriptValues:
         answer = next(iter(self._graph.outputs())).debugName()
         values = _list_values(self._graph)
         self._positions = {value.debugName(): position for position, value in enumerate(values)}
-        names = [value.debugName() for value in values if str(value.type()) == TENSOR]
-        self.names = (*(name for name in names if name != answer), answer)
+        tensors = [value.debugName() for value in values if str(value.type()) == TENSOR]
+        chosen = (one for one in tensors if names is None or one in names)
+        self.names = (*(one for one in chosen if one != answer), answer)
         self._functions: dict[tuple[str, ...], Any] = {}
 
     def run(self, sample: Array, names: Sequence[str]) -> Mapping[str, Array]:
