@@ -90,7 +90,13 @@ def test_a_right_file_has_no_mismatch(files, target):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{"precision": "fp16"}, {"flavour": "onnxruntime"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"flavour": "onnxruntime"},
+        *({"precision": name} for name in ("fp16", "int8", "weights-int8")),
+    ],
+)
 def test_a_file_of_another_form_has_the_same_blocks(tmp_path, options):
     out = tmp_path / "n.onnx"
     own = {"module": VIT, "arguments": ARGUMENTS}
