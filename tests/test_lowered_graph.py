@@ -146,7 +146,8 @@ def test_roles_of_a_vit_are_those_of_its_parts(lowered_modules):
     assert roles.parts["patches"] == ()  # a convolution
     assert len(roles.parts["head"]) == 1
     assert len(roles.blocks) == 4 + 4
-    assert [len(one.readers) for one in roles.norms] == [1, 1, 1, 1]
+    assert [len(one.readers) for one in roles.norms] == [1, 1, 1, 1, 1]
+    assert roles.norms[-1].readers == roles.parts["head"]  # smoothed if the head is quantized
     assert len(roles.attentions) == len(roles.value_projections) == len(roles.activated) == 2
 
 

@@ -20,7 +20,7 @@ from vit_export.graph.passes.infer_shapes import infer_shapes
 from vit_export.graph.patterns import Attention, find_attentions, find_linears
 from vit_export.graph.projections import has_one_reader, replace_constant
 from vit_export.graph.roles import find_roles
-from vit_export.graph.steps import Layer, Step, Stretch, split_into_steps
+from vit_export.graph.steps import Layer, Step, Stretch, list_last_reads, split_into_steps
 from vit_export.graph.unfold_patches import unfold_patches
 from vit_export.graph.weightless import hash_graph
 from vit_export.model.fusions import ExpectedFusions
@@ -90,6 +90,7 @@ class LoweredGraph(LayeredModule):
         ]
         layers += [_make_attention(name, one) for name, one in attentions.items()]
         self._steps: list[Step] = split_into_steps(model, layers)
+        self._last_reads = list_last_reads(self._steps, str(model.graph.outputs[0].name))
 
     @property
     def roles(self) -> LayerRoles:
@@ -113,13 +114,15 @@ class LoweredGraph(LayeredModule):
         """The answers (B, …) to images (B, C, H, W)."""
         graph = self._model.graph
         values = {str(graph.inputs[0].name): images}
-        for step in self._steps:
+        for step, last in zip(self._steps, self._last_reads, strict=True):
             if isinstance(step, Stretch):
                 arrays = {name: values[name].numpy() for name in step.inputs}
                 values |= {n: torch.from_numpy(a) for n, a in step.run(arrays).items()}
             else:
                 inputs = [values[str(value.name)] for value in step.inputs]
                 values[str(step.output.name)] = self._run(step, inputs)
+            for name in last:  # large images would fill the memory
+                del values[name]
         return values[str(graph.outputs[0].name)]
 
     def _run(self, step: Layer, inputs: list[Tensor]) -> Tensor:
