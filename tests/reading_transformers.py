@@ -22,6 +22,7 @@ MLP = {"intermediate_size": 50}
 ROTARY_HEADS = {"num_attention_heads": 2, "num_register_tokens": 3}
 TEXT = SMALL | MLP | {"bos_token_id": None, "eos_token_id": None, "vocab_size": 50}
 TEXT = {name: value for name, value in TEXT.items() if name not in {"image_size", "patch_size"}}
+TABLE = {"use_relative_position_bias": True}
 CLASSES = {"num_labels": 5}
 DECODER = {
     "decoder_hidden_size": 12,
@@ -73,6 +74,12 @@ KINDS = {
     ),
     "DINOv3ViTModel": Kind(config="DINOv3ViTConfig", sizes=SMALL | ROTARY_HEADS | MLP),
     "DINOv3ViTBackbone": Kind(config="DINOv3ViTConfig", sizes=SMALL | ROTARY_HEADS | MLP),
+    "BeitForImageClassification": Kind(config="BeitConfig", sizes=SMALL | MLP | CLASSES | TABLE),
+    "BeitModel": Kind(config="BeitConfig", sizes=SMALL | MLP | TABLE),
+    "Data2VecVisionForImageClassification": Kind(
+        config="Data2VecVisionConfig", sizes=SMALL | MLP | CLASSES | TABLE
+    ),
+    "Data2VecVisionModel": Kind(config="Data2VecVisionConfig", sizes=SMALL | MLP | TABLE),
     "SiglipVisionModel": Kind(config="SiglipVisionConfig", sizes=SMALL | MLP),
     "SiglipModel": _towers("SiglipConfig"),
     "SiglipForImageClassification": _towers("SiglipConfig", pool="mean", **CLASSES),
@@ -105,6 +112,8 @@ PLAIN = (
     "Dinov2ForImageClassification",
     "Dinov2WithRegistersModel",
     "DINOv3ViTModel",
+    "BeitForImageClassification",
+    "Data2VecVisionForImageClassification",
     "SiglipVisionModel",
     "SiglipForImageClassification",
     "CLIPVisionModel",

@@ -23,6 +23,7 @@ from vit_export.data.preprocessing import preprocess
 
 KINDS = {
     "ViT": transformers.ViTImageProcessorPil,
+    "Beit": transformers.BeitImageProcessorPil,
     "DeiT": transformers.DeiTImageProcessorPil,
     "CLIP": transformers.CLIPImageProcessorPil,
     "Bit": transformers.BitImageProcessorPil,
@@ -31,6 +32,7 @@ KINDS = {
 SQUARE, CROP = {"height": 16, "width": 16}, {"crop_size": {"height": 16, "width": 16}}
 OPTIONS = {
     "ViT": {"size": SQUARE},
+    "Beit": {"size": SQUARE},
     "DeiT": {"size": {"height": 21, "width": 21}, **CROP},
     "CLIP": {"size": {"shortest_edge": 16}, **CROP},
     "Bit": {"size": {"shortest_edge": 23}, **CROP},
@@ -165,6 +167,7 @@ PUBLISHED = {
     "CLIP": OLD | {"crop_size": 16, "do_center_crop": True, "size": 16},
     "DeiT": OLD | {"crop_size": 16, "do_center_crop": True, "size": 21},
     "ViT": OLD | {"size": 16},
+    "Beit": OLD | {"size": 16},
     "Bit": OLD | {"crop_size": 16, "do_center_crop": True, "size": 23},
     "Siglip": OLD | {"size": [16, 16]},
 }

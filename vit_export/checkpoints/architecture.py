@@ -73,6 +73,7 @@ def read_architecture(
         check_complete(tensors, family, config, original_name, where)
         check_config(spec, family, config, where)
     settled = known.list_settled(spec) | list_shown(tensors, spec)
-    if hints.arch and spec.positions == "none" and "image_size" not in fields:
+    shows_size = spec.positions != "none" or spec.relative_bias
+    if hints.arch and not shows_size and "image_size" not in fields:
         settled.discard("image_size")  # weights of any size fit the library's own model
     return Architecture(spec=spec, settled=frozenset(settled), original_name=original_name)

@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from vit_export.checkpoints.infer_sizes import TABLE
 from vit_export.core.errors import RequestError
+from vit_export.model.vit.relative_bias import CLASS_TOKEN_ROWS
 
 Size = tuple[int, int]
 Candidate = tuple[str, Size]
@@ -36,7 +38,8 @@ def infer_positions(
     """
     stated, likely = facts.get("image_size"), facts.get("likely_size")
     if "embedding.positions" not in tensors:
-        return {"positions": "none", "image_size": _choose_size(stated or likely, where)}
+        size = stated or _find_size_of_table(tensors, parts["patch_size"]) or likely
+        return {"positions": "none", "image_size": _choose_size(size, where)}
     count, patch = len(tensors["embedding.positions"]), parts["patch_size"]
     patches = _count_patches(count, parts)
     if stated is not None:
@@ -54,6 +57,15 @@ def infer_positions(
         raise RequestError(message, "give --trained-size HxW.")
     kind, size = candidates[0]
     return {"positions": kind, "image_size": tuple(size)}
+
+
+def _find_size_of_table(tensors: Mapping[str, Tensor], patch: int) -> Size | None:
+    """Return the square size that a table of relative positions fits; None if none does."""
+    if TABLE not in tensors or not tensors[TABLE].ndim:
+        return None
+    places = len(tensors[TABLE]) - CLASS_TOKEN_ROWS
+    side = (isqrt(max(places, 0)) + 1) // 2
+    return (side * patch, side * patch) if (2 * side - 1) ** 2 == places else None
 
 
 def _choose_size(size: Size | None, where: str) -> Size:

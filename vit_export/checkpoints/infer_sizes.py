@@ -9,6 +9,7 @@ from vit_export.checkpoints.families.base import Facts
 from vit_export.checkpoints.formats import INCOMPLETE
 from vit_export.core.errors import RequestError
 
+TABLE = "blocks.0.attention.relative_bias.table"
 Tensors = Mapping[str, Tensor]
 
 ANCHORS = {"embedding.projection.weight": 4, "blocks.0.mlp.contract.weight": 2}
@@ -38,6 +39,7 @@ def infer_sizes(tensors: Tensors, where: str, original_name: Callable[[str], str
         "channels": channels,
         "patch_size": patch,
         "depth": _infer_depth(tensors, where),
+        "heads": tensors[TABLE].shape[-1] if TABLE in tensors and tensors[TABLE].ndim else None,
         "mlp_hidden": (hidden := tensors["blocks.0.mlp.contract.weight"].shape[1]),
         "pool_hidden": _infer_pool_hidden(tensors, hidden),
         "projection": rows if projects else None,
@@ -80,6 +82,7 @@ def infer_parts(tensors: Tensors) -> Facts:
         "norm_before_pool": "head.norm.weight" in tensors,
         "norm_after_pool": "head.pooled_norm.weight" in tensors,
         "norm_in_attention": "blocks.0.attention.norm.weight" in tensors,
+        "relative_bias": TABLE in tensors,
         "norm_in_mlp": "blocks.0.mlp.norm.weight" in tensors,
         "layer_scale": "blocks.0.attention_scale.gamma" in tensors,
         "class_token": "embedding.class_token" in tensors,

@@ -14,7 +14,7 @@ from torch import Tensor
 from vit_export.checkpoints.families.base import UNKNOWN, Facts
 from vit_export.checkpoints.formats import INCOMPLETE
 from vit_export.checkpoints.infer_positions import infer_positions
-from vit_export.checkpoints.infer_sizes import MATRIX, count_rows, infer_parts, infer_sizes
+from vit_export.checkpoints.infer_sizes import MATRIX, TABLE, count_rows, infer_parts, infer_sizes
 from vit_export.core.errors import RequestError
 from vit_export.model.vit.choices import Mlp
 from vit_export.model.vit.spec import VitSpec
@@ -55,14 +55,14 @@ def infer_spec(
         RequestError: a tensor that sizes are inferred from is missing, or a fact is.
     """
     sizes = infer_sizes(tensors, where, original_name)
-    if POSITIONS not in tensors and not facts.get("rotary"):
+    if POSITIONS not in tensors and not facts.get("rotary") and TABLE not in tensors:
         message = f"{where}: {original_name(POSITIONS)} is missing."
         raise RequestError(message, INCOMPLETE)
     known = {name: value for name, value in facts.items() if name in _FIELDS}
     known |= sizes | infer_parts(tensors)
     if facts.get("projects"):
         known |= {"projection": sizes["projection"] or sizes["classes"], "classes": None}
-    known["heads"] = _find_heads(facts.get("heads"), sizes["width"])
+    known["heads"] = _find_heads(facts.get("heads"), sizes["width"]) or sizes["heads"]
     known["pool"] = facts["pool"] if "pool" in facts else _infer_pool(known)
     if _takes_two_vectors(tensors, sizes["width"]):
         known["pool"] = "token_patch_mean"

@@ -35,6 +35,7 @@ CROP = {"do_center_crop": True, "crop_size": 224}
 SHORTER = {"size": {"shortest_edge": 224}, "resample": 3}
 PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     "ViT": {**COMMON, "size": 224, "resample": 2, **HALF},
+    "Beit": {**COMMON, "size": 224, "crop_size": 224, "resample": 3, **HALF},
     "DeiT": {**COMMON, "size": 256, "resample": 3, **CROP, **HALF},
     "CLIP": {**COMMON, **SHORTER, **CROP, **OPENAI},
     "Bit": {**COMMON, **SHORTER, **CROP, **OPENAI},  # DINOv2's

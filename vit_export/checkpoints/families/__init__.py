@@ -8,6 +8,7 @@ from collections.abc import Collection
 import torch
 
 from vit_export.checkpoints.families import (
+    beit,
     clip,
     dinov3,
     einops,
@@ -27,6 +28,7 @@ from vit_export.model.vit.state import StateDict
 FAMILIES: tuple[Family, ...] = (
     einops.OURS,  # names of `model.vit.vit.Vit`
     einops.SEED,  # nn.Sequential names of einops ViTs as in blogs
+    beit.TIMM,  # timm's names and a table of relative positions
     eva.EVA,  # timm's names and biases of q alone, or gamma_1
     eva.PE_CORE,  # timm's names, a norm before the blocks and a pool with a probe
     eva.PE,  # timm's names, a norm before the blocks and none behind them
@@ -39,6 +41,7 @@ FAMILIES: tuple[Family, ...] = (
     dinov3.DINOV3,
     huggingface.DEIT_TEACHER,  # DeiT's names and a second classifier
     huggingface.DEIT,  # ViT's names and a distillation token
+    beit.BEIT,  # ViT's names and a table of relative positions
     huggingface.VIT,
     huggingface.IJEPA_CLASSIFIER,  # ViT's names without a class token
     huggingface.IJEPA,

@@ -32,7 +32,7 @@ CLIP_TYPES = ("clip", "altclip", "chinese_clip", "clipseg", "metaclip_2")
 CLIP_TOWERS = tuple(f"{name}_vision_model" for name in CLIP_TYPES)
 SIGLIP_TYPES = ("siglip", "siglip_vision_model")
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
-    **dict.fromkeys(("vit", "deit", "vit_mae", "ijepa"), VIT),
+    **dict.fromkeys(("vit", "deit", "vit_mae", "ijepa", "beit", "data2vec-vision"), VIT),
     "vit_msn": VIT | {"layer_norm_eps": 1e-6},
     **dict.fromkeys(("dinov2", "dinov2_with_registers"), VIT | {"layer_norm_eps": 1e-6}),
     "dinov3_vit": VIT | {"num_attention_heads": 6, "layer_norm_eps": 1e-5},

@@ -67,11 +67,23 @@ def translate(family: Family, state: StateDict) -> Translation:
 
 
 def _split_blocks(tensors: dict[str, Tensor], origins: dict[str, str]) -> None:
-    """Give each block its part of a tensor for all blocks, whose second axis counts them."""
-    for name in [name for name in tensors if ALL_BLOCKS in name and tensors[name].ndim > MATRIX]:
-        origin = origins.pop(name)
-        for number, part in enumerate(tensors.pop(name).unbind(dim=1)):
+    """Give each block its part of a tensor for all blocks.
+
+    The second axis counts the blocks; a matrix has none, and belongs to each block whole.
+
+    Raises:
+        RequestError: a block has such a tensor of its own too.
+    """
+    depth = len({match[1] for name in tensors if (match := re.match(r"blocks\.(\d+)\.", name))})
+    for name in [name for name in tensors if ALL_BLOCKS in name and tensors[name].ndim >= MATRIX]:
+        origin, tensor = origins.pop(name), tensors.pop(name)
+        parts = tensor.unbind(dim=1) if tensor.ndim > MATRIX else [tensor] * depth
+        for number, part in enumerate(parts):
             ours = name.replace(ALL_BLOCKS, f"blocks.{number}.")
+            if ours in tensors:
+                message = f"block {number} has a table for all blocks and one of its own: {origin}"
+                message += f" and {origins[ours]}, which is not supported yet."
+                raise RequestError(message, "export another model.")
             tensors[ours], origins[ours] = part, origin
 
 

@@ -12,7 +12,8 @@ from vit_export.core.errors import RequestError
 BLOCK = r"blocks\.\d+\."
 KINDS = {
     r"(?!rope\.freqs$)(.*\.)?(rope|rotary)\w*\..*": "rotary positions of an unknown kind",
-    r".*\.relative_position_bias_table|.*\.rel_pos\..*": "relative positions",
+    r"(.*\.)?layers\.\d+\.blocks\..*": "windows of attention (Swin)",
+    r".*\.rel_pos\..*": "relative positions of an unknown kind",
     r"blocks_token_only\..*": "class attention (CaiT)",
     BLOCK + r"attn\.lambda_\w+": "differential attention",
     BLOCK + r"attns\..*": "parallel blocks",

@@ -64,8 +64,12 @@ def resize_positions(vit: Vit, size: tuple[int, int], resampling: Resampling | N
     positions follow from the grid.
 
     Raises:
-        RequestError: `size` is smaller than a patch.
+        RequestError: `size` is smaller than a patch, or relative positions do not fit it.
     """
+    if vit.spec.relative_bias and replace(vit.spec, image_size=size).grid != vit.spec.grid:
+        height, width = vit.spec.covered_size
+        message = f"its relative positions are those of {height}x{width} images."
+        raise RequestError(message, "leave --image-size out.")
     spec, end = replace(vit.spec, image_size=size), vit.spec.positioned_prefix
     state = vit.state_dict()
     if POSITIONS not in state:

@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vit_export.model.vit.relative_bias import RelativeBias
 from vit_export.model.vit.rotation import Rotation
 from vit_export.model.vit.spec import VitSpec
 
@@ -33,6 +34,7 @@ class MultiHeadAttention(nn.Module):
         self.pattern = f"b n {QKV_ROWS[spec.qkv_layout]} -> qkv b h n d"
         self.qkv = nn.Linear(spec.width, 3 * spec.width, bias=spec.qkv_bias)
         self.rotation = nn.Identity() if spec.rotary is None else Rotation(spec, spec.rotary)
+        self.relative_bias = RelativeBias(spec) if spec.relative_bias else None
         self.norm = build_norm(spec, present=spec.norm_in_attention)
         self.projection = nn.Linear(spec.width, spec.width)
         self.dropout = nn.Dropout(spec.dropout)
@@ -41,6 +43,8 @@ class MultiHeadAttention(nn.Module):
         qkv = rearrange(self.qkv(x), self.pattern, qkv=3, h=self.heads)
         queries, keys, values = self.rotation(qkv[0]), self.rotation(qkv[1]), qkv[2]  # (B, h, N, d)
         energy = torch.einsum("bhqd,bhkd->bhqk", queries, keys) * self.scale
+        if self.relative_bias is not None:
+            energy = energy + self.relative_bias()
         if mask is not None:
             energy = energy.masked_fill(~mask, torch.finfo(energy.dtype).min)
         attention = self.dropout(energy.softmax(dim=-1))  # (B, h, N, N)

@@ -76,6 +76,8 @@ class VitFields:
     """Tokens with a learned position; registers without one are inserted after the addition."""
     rotary: Rotary | None = None
     """How the places of the patches turn queries and keys; None if they do not."""
+    relative_bias: bool = False
+    """Whether each attention adds a learned bias by the relative place of two tokens (BEiT)."""
     pool: Pool = "token"
     """How tokens become one vector.
 

@@ -24,7 +24,10 @@ from vit_export.model.vit.spec_checks import (
     normalize_size,
 )
 
-LATER_FIELDS = ("rotary", "norm_in_attention", "norm_in_mlp", "pool_heads", "pool_hidden")
+LATER_FIELDS = (
+    *("rotary", "relative_bias", "norm_in_attention", "norm_in_mlp"),
+    *("pool_heads", "pool_hidden"),
+)
 """Fields that the first versions did not have."""
 
 

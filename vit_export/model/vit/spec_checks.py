@@ -60,13 +60,16 @@ def check_sizes(spec: "VitSpec") -> None:
 
 
 def check_parts(spec: "VitSpec") -> None:
-    """Raise RequestError unless the attention pool and rotary positions fit the widths."""
+    """Raise RequestError unless the attention pool and the positions fit the other parts."""
     if spec.pool != "map" and (spec.pool_heads or spec.pool_hidden):
         message = "pool_heads and pool_hidden belong to pool = 'map'."
         raise RequestError(message, "leave them out.")
     if spec.pool_heads and spec.width % spec.pool_heads:
         message = f"{spec.pool_heads} heads of the pool do not divide the width {spec.width}."
         raise RequestError(message, f"take a number of heads that divides {spec.width}.")
+    if spec.relative_bias and (spec.prefix_tokens != 1 or not spec.class_token):
+        message = "relative_bias needs a class token, and no other tokens before the patches."
+        raise RequestError(message, "set class_token = true, or leave relative_bias out.")
     if spec.rotary and spec.head_dim % CHANNELS_OF_ROTARY:
         message = f"rotary positions turn a multiple of {CHANNELS_OF_ROTARY} channels of a head, "
         message += f"and a head has {spec.head_dim}."

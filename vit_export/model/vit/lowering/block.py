@@ -26,13 +26,24 @@ from vit_export.model.vit.lowering.rotation import lower_rotation
 
 
 class AttentionMatmuls(nn.Module):
-    """softmax(q kᵀ) v, (B, h, N, d). It is a module, so that hooks can observe its inputs.
+    """softmax(q kᵀ + bias) v, (B, h, N, d). It is a module, so that hooks can observe its inputs.
 
     Its place in a block is called `products`: names of nodes and keys of manifests contain that.
     """
 
+    bias: Tensor | None
+
+    def __init__(self, attention: MultiHeadAttention, queries: int | None = None) -> None:
+        """Read the relative bias of an attention for its first `queries` tokens, or for all."""
+        super().__init__()
+        relative = attention.relative_bias
+        bias = None if relative is None else relative()[None, :, :queries].contiguous()
+        self.register_buffer("bias", bias)  # (1, h, queries, N)
+
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        return functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)
+        return functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=self.bias, scale=1.0
+        )
 
 
 class LoweredAttention(nn.Module):
@@ -44,7 +55,7 @@ class LoweredAttention(nn.Module):
         self.norm = attention.norm
         self.projection = fold_layer_scale(attention.projection, scale)
         self.tables = lower_rotation(attention.rotation, copies=2)
-        self.products = AttentionMatmuls()
+        self.products = AttentionMatmuls(attention)
         self.width = self.projection.in_features
         self.per_head = (-1, tokens, attention.heads, self.width // attention.heads)
 

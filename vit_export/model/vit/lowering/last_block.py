@@ -56,9 +56,9 @@ class TokenAttention(nn.Module):
         self.tables = lower_rotation(block.attention.rotation, copies=1)
         self.norm = block.attention.norm
         self.projection = fold_layer_scale(block.attention.projection, block.attention_scale)
-        self.products = AttentionMatmuls()
         self.tokens, self.width = spec.tokens, spec.width
         self.pool_tokens = count_pooled_tokens(spec)
+        self.products = AttentionMatmuls(block.attention, self.pool_tokens)
         self.query_per_head = (-1, self.pool_tokens, spec.heads, spec.head_dim)
         self.per_head = (-1, spec.tokens, spec.heads, spec.head_dim)
 
