@@ -23,9 +23,7 @@ def list_questions(family: Family) -> list[str]:
     """Return what a bare file of a family is asked for."""
     if family.conventions.get("rotary") == UNKNOWN:
         return ["`--arch`"]
-    settled = {*family.conventions, "pool"}
-    if family.conventions.get("heads"):
-        settled.add("heads")
+    settled = {*family.conventions, *family.fixed, "pool"}
     asked = [OPTIONS[name] for name in ("heads", "mlp") if name not in settled]
     return [
         *(f"`{option}`" for option in asked),
