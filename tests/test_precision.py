@@ -140,6 +140,14 @@ def test_locate_finds_the_layer_of_a_tampered_int8_file(built, tmp_path):
     assert json.loads(done.stdout)["location"]["first"] == "blocks.2.mlp"
 
 
+@pytest.mark.parametrize("precision", mark_slow_except(["fp16", "int8", "weights-int8"], "fp16"))
+def test_a_fixed_batch(tmp_path, precision):
+    out = tmp_path / "f.onnx"
+    run("onnx", "--model", "fashion_mnist", "--precision", precision, "--batch", 2, "--out", out)
+    (feed,) = onnx.load(out).graph.input
+    assert feed.type.tensor_type.shape.dim[0].dim_value == 2
+
+
 def test_inputs_and_outputs_in_fp16(tmp_path):
     out = tmp_path / "f.onnx"
     options = ("--model", "fashion_mnist", "--precision", "fp16", "--io-fp16")

@@ -73,9 +73,11 @@ def _measure_magnitudes(model: ir.Model, names: Sequence[str], samples: Array) -
         save(model, path, opset=model.opset_imports[""])
         session = open_with_values(onnx.load(path, load_external_data=False), path.parent, names)
         (image,) = session.get_inputs()
+        copies = image.shape[0] if isinstance(image.shape[0], int) else 1  # a fixed batch
         magnitudes = dict.fromkeys(names, 0.0)
         for sample in samples:
-            values = session.run(list(names), {image.name: sample[None]})
+            images = np.repeat(sample[None], copies, axis=0)
+            values = session.run(list(names), {image.name: images})
             for name, value in zip(names, values, strict=True):
                 magnitudes[name] = max(magnitudes[name], float(np.abs(value).max()))
     return magnitudes
