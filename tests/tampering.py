@@ -13,7 +13,7 @@ from torch import nn
 from vit_export.artifact.batch import Batch
 from vit_export.backends import BACKENDS
 from vit_export.cli import main
-from vit_export.graph import capture as capturing
+from vit_export.graph import make_graph as capturing
 
 
 def change_weight(lowered):

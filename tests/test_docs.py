@@ -146,7 +146,7 @@ def test_the_stages_of_the_guide_are_those_of_an_export():
     _, table = PAGES["architecture.md"].split("| stage | takes |")
     stages = re.findall(r"^\| `(\w+)` \|", table.partition("\n\n")[0], re.MULTILINE)
     code = (ROOT / "vit_export" / "api" / "export.py").read_text()
-    assert len(stages) == 8
+    assert len(stages) == 9
     assert [stage for stage in stages if f" {stage}(" not in code] == []
 
 

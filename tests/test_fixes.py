@@ -141,9 +141,11 @@ def test_computed_positions_that_show_no_size():
 @torch.no_grad()
 def test_each_fix_of_a_reader_is_followed(tmp_path, monkeypatch):
     """A new refusal that names an option has to join the table."""
-    sites = {  # of the tests above
+    sites = {  # of the tests above, and of those of modules
         (str(CHECKPOINTS / "from_manifest.py"), "_load_trained"),
         (str(CHECKPOINTS / "infer_positions.py"), "_choose_size"),
+        (str(CHECKPOINTS / "apply_overrides.py"), "_check_takes_images"),
+        (str(CHECKPOINTS / "rebuild.py"), "check_code"),
     }
     plain = RequestError.__init__
 

@@ -314,7 +314,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path, options):
         (("--module", "net.py:build"), "there is no file net.py"),
         (("--module", "no_such_package.net:build"), "No module named 'no_such_package'"),
         (("--module", f"{CODE}:Net"), "Nothing says which images"),
-        (("--module", f"{CODE}:Net", "--input", "32x32"), "which is no shape of one image"),
+        (("--module", f"{CODE}:Net", "--input", "3x-32"), "which is no shape of one image"),
         (("--module", f"{CODE}:Net", "--input", "3x8x8", *SIZE), "--input has the image's size"),
     ],
 )

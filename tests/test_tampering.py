@@ -9,7 +9,7 @@ from support import TAMPERING, run
 
 import vit_export
 from vit_export.backends import BACKENDS
-from vit_export.graph import capture as capturing
+from vit_export.graph import make_graph as capturing
 
 WRONG = {
     "tampered_weight": "off by",

@@ -9,7 +9,6 @@ from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.load import load
 
 KINDS = {
-    "beit_base_patch16_224": "relative positions",
     "vit_relpos_small_patch16_224": "relative positions",
     "vit_small_patch16_18x2_224": "parallel blocks",
     "vit_dwee_patch16_reg1_gap_256": "differential attention",

@@ -105,7 +105,7 @@ BEIT = replace(
     marks=(
         huggingface.EMBEDDING + r"cls_token",
         huggingface.LAYER + r"layernorm_before\.weight",
-        rf".*relative_position_bias\.{TABLE}|.*shared_position_bias\.{TABLE}",
+        rf"(?:[a-z0-9_.]+\.)?(?:relative|shared)_position_bias\.{TABLE}",
     ),
     names=huggingface.VIT_NAMES
     | {
