@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import vit_export
-from vit_export import ProofError, RequestError
+from vit_export.core.errors import VitExportError
 
 CORE = ("vit_pytorch:vit]", "deepvit", "timm:swin_tiny", "eva02", "timm:levit", "SamVision")
 CORE += ("na_vit]", "timm:maxvit")
@@ -47,7 +47,7 @@ def assert_answers_like_its_code(path: Path, name: str) -> None:
 def test_a_module_is_proven_or_its_cause_is_named(tmp_path, name):
     out = tmp_path / "net.onnx"
     if cause := module_zoo.ZOO[name].refusal:
-        with pytest.raises((RequestError, ProofError), match=cause):
+        with pytest.raises(VitExportError, match=cause):
             export(name, out)
         assert not out.exists()
         return

@@ -225,7 +225,7 @@ add("na_vit_nested_tensor", "NaViT", refusal="nested", **VIT)
 add(
     "vit_nd_rotary",
     "ViTND",
-    refusal="flex_attention",
+    refusal=r"aten\.sort.* at vit_pytorch/vit_nd_rotary\.py:\d+",
     ndim=2,
     input_shape=(224, 224),
     patch_size=16,

@@ -8,7 +8,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent.parent
 INSTALLED = ("site-packages", "dist-packages")
 """Folders of installed packages, which may lie inside the folder of the standard library."""
-FRAMEWORKS = ("torch", "einops")
+FRAMEWORKS = ("torch", "einops", "onnx_ir", "onnxscript")
 """Packages that other people's models call, so that the line that matters is the one before."""
 
 

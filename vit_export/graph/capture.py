@@ -85,7 +85,7 @@ def _translate(
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        cause = describe_cause(error)
+        cause = describe_cause(error, module)
         fix = "compute it with other operators of PyTorch, or report this."
         raise BuildError(f"ONNX has no form of this module: {cause}.", fix) from None
     if program is None:

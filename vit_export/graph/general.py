@@ -3,10 +3,15 @@
 import re
 
 import onnx_ir as ir
+from torch import nn
+from torch.export import ExportedProgram
 
 from vit_export.core.frames import describe_error
+from vit_export.model.program.blame import find_line
 from vit_export.model.signature import BATCH
 
+OPERATOR = re.compile(r"OpOverload\(op='(?P<name>[\w.]+)', overload='(?P<overload>\w+)'\)")
+"""An operator of PyTorch in an error of its exporter."""
 WRAPPER = "module."
 """What stands before the names inside `TensorAnswer`."""
 
@@ -43,8 +48,14 @@ def _rename(
     return side
 
 
-def describe_cause(error: BaseException) -> str:
-    """Return the innermost cause of an error of the exporter, in one line."""
+def describe_cause(error: BaseException, module: nn.Module | ExportedProgram | None = None) -> str:
+    """Return the innermost cause of an error of the exporter, in one line.
+
+    If it names an operator and `module` is a program, the line of code that calls it follows.
+    """
     while error.__cause__ is not None:
         error = error.__cause__
-    return describe_error(error, most=1)
+    text, match = describe_error(error, most=1), OPERATOR.search(str(error))
+    if match is None or not isinstance(module, ExportedProgram):
+        return text
+    return text + find_line(module, match["name"], match["overload"])

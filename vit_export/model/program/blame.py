@@ -8,11 +8,16 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
+from torch.export import ExportedProgram
+from torch.fx import Node
+
 from vit_export.core.frames import describe_error, describe_frame, list_own_frames
 
 SHAPES_LOGGER = "torch.fx.experimental.symbolic_shapes"
 """It logs every size that code under a tracer relies on."""
 GUARD = re.compile(r"eval .*\bs\d+\b.* \[guard added\]")
+FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>\S+)\n\s*(?P<code>.*)')
+"""A frame in the `stack_trace` of a node."""
 FIXED = re.compile(r"eval Eq\(s\d+, \d+\) \[guard added\]")
 
 
@@ -51,6 +56,44 @@ class BatchGuard(logging.Handler):
             shapes.handlers, level, shapes.propagate, root_level = before
             shapes.setLevel(level)
             root.setLevel(root_level)
+
+
+def describe_line(node: Node) -> str:
+    """Return ` at FILE:LINE in FUNCTION (CODE)` of a node; empty if nothing says it."""
+    frames = [
+        traceback.FrameSummary(one["file"], int(one["line"]), one["name"], line=one["code"])
+        for one in FRAME.finditer(node.meta.get("stack_trace") or "")
+    ]
+    own = list_own_frames(frames)
+    return f" at {describe_frame(own[-1])}" if own else ""
+
+
+def find_line(program: ExportedProgram, operator: str, overload: str) -> str:
+    """Return the line of the first node of an operator, or of one that becomes it.
+
+    An example is `aten.sort` with `stable`, which `aten.argsort.stable` becomes.
+    """
+    short = operator.rpartition(".")[2]
+    for pattern in (rf"{re.escape(operator)}\.{overload}", rf".*{re.escape(short)}\.{overload}"):
+        for node in program.graph.nodes:
+            if re.fullmatch(pattern, str(node.target)):
+                return describe_line(node)
+    return ""
+
+
+def find_computed_groups(program: ExportedProgram) -> str:
+    """Return a clause if the groups of a convolution depend on the number of images.
+
+    torch.export accepts that, and no file can: groups are an attribute.
+    """
+    for node in program.graph.nodes:
+        arguments = getattr(getattr(node.target, "_schema", None), "arguments", ())
+        for argument, value in zip(arguments, node.args, strict=False):
+            if argument.name == "groups" and not isinstance(value, int):
+                return (
+                    f"groups of a convolution depend on the number of images{describe_line(node)}"
+                )
+    return ""
 
 
 def explain(error: Exception, guard: BatchGuard) -> str:

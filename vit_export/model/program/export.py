@@ -12,7 +12,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from vit_export.core.errors import RequestError
-from vit_export.model.program.blame import BatchGuard, explain
+from vit_export.model.program.blame import BatchGuard, explain, find_computed_groups
 
 EXAMPLE_BATCH = 2
 """torch.export treats sizes of 0 and 1 as constants."""
@@ -42,9 +42,11 @@ def export_program(
     except Exception as error:  # noqa: BLE001 code of others may fail in any way under a tracer
         cause = explain(error, guard)
     else:
-        if batch_size is not None or _has_free_batch(program):
+        cause = find_computed_groups(program)
+        if batch_size is None and not _has_free_batch(program):
+            cause = f"it answers {EXAMPLE_BATCH} images whatever the batch"
+        if not cause:
             return program
-        cause = f"it answers {EXAMPLE_BATCH} images whatever the batch"
     fix = _advise(module, sample_shape, batch_size, name)
     raise RequestError(f"{name} can't be captured: {cause}.", fix)
 
