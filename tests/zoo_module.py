@@ -16,4 +16,4 @@ class ZooModule:
     shape: tuple[int, ...] = (3, 224, 224)
     """Shape of one input, without the batch."""
     refusal: str = ""
-    """Regular expression of the true cause, if no file can take batches of any size."""
+    """Regular expression of the true cause, if no file takes any batch and is right."""

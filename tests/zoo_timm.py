@@ -18,10 +18,10 @@ def create(name: str, arguments: dict[str, Any]) -> nn.Module:
     return built
 
 
-def add(name: str, size: int = 224, **arguments: Any) -> None:
+def add(name: str, size: int = 224, refusal: str = "", **arguments: Any) -> None:
     """Add one model to the zoo."""
     MODELS[f"timm:{name}"] = ZooModule(
-        create=partial(create, name, arguments), shape=(3, size, size)
+        create=partial(create, name, arguments), shape=(3, size, size), refusal=refusal
     )
 
 
@@ -36,7 +36,8 @@ add("levit_128s")
 add("cait_xxs24_224", depth=3)
 add("xcit_nano_12_p16_224", depth=3)
 add("mobilevit_xxs", 256)
-add("mobilevitv2_050", 256)
+# ONNX Runtime's InstanceNormalization over a flat image is ten times less exact than PyTorch's
+add("mobilevitv2_050", 256, refusal="is not the model: (constant|saturated)")
 add("pvt_v2_b0")
 add("hiera_tiny_224", stages=(1, 1, 1, 1), embed_dim=48)
 add("samvit_base_patch16_224", depth=2, embed_dim=192, num_heads=3, global_attn_indexes=(1,))
