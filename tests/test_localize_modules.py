@@ -23,6 +23,7 @@ from vit_export.core.progress import silent
 from vit_export.model.lower import lower
 from vit_export.quantization.plan import QuantizationPlan
 from vit_export.validation.localize import MismatchError
+from vit_export.validation.match_values import match_values
 
 NET = f"{own_modules.__file__}:Net"
 VIT = f"{seed_vit.__file__}:ViT"
@@ -155,3 +156,20 @@ def test_the_prefix_of_the_export_names_the_state_dict(tmp_path):
 def test_a_known_family_needs_no_code(fashion):
     text = expect_error("locate", fashion.path["onnx"], "--module", NET, exit_code=2)
     assert "is of a known family" in text
+
+
+class Graph:
+    """The values of a file, in the order of its nodes."""
+
+    def __init__(self, values):
+        self.values, self.names = values, list(values)
+
+    def run(self, _sample, names):
+        return {name: self.values[name] for name in names}
+
+
+def test_the_nearest_value_is_the_output_of_a_module():
+    """A norm before a small residual branch and the norm behind it have nearly the same numbers."""
+    output = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    graph = Graph({"before": output + 5e-4, "after": output, "first row": output[:1]})
+    assert match_values({"norm": output}, graph, output)["norm"].value == "after"

@@ -101,7 +101,7 @@ MODULES = ["vision_transformer", "deit", "eva", "beit", "cait", "naflexvit"]
 MODULES += ["vision_transformer_hybrid", "vision_transformer_relpos", "vision_transformer_sam"]
 ACTIVATIONS = {"GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu", "GELU": "gelu", "SiLU": "swiglu"}
 OTHER_NORMALIZATIONS = {
-    "ImageNet": r"deit_(tiny|small|base)_patch16_.*|vit_.*_patch1[46]_gap_(224|448)|"
+    "ImageNet": r"beitv2_.*|deit_(tiny|small|base)_patch16_.*|vit_.*_patch1[46]_gap_(224|448)|"
     r"vit_small_patch8_224",
     "CLIP": r"eva_large_.*|vit_.*_radio_v[34]",
     "0.5": r"vit_large_patch14_clip_(224|336)|vit_base_patch\d+_plus_2.*|vit_small_.*_36x1_224",

@@ -4,7 +4,7 @@ The graph of any module has other values than its code computes: passes join lay
 that nothing reads, and move factors into weights. Names are no guide then, and numbers are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,12 @@ class Match:
     value: str
     rows: int
     """Number of rows that the graph computes of the output; they are its first ones."""
+    error: float = 0.0
+    """Largest difference from the output."""
+
+    def is_better(self, other: "Match | None") -> bool:
+        """Return whether it has more rows of the output, or the same with nearer numbers."""
+        return other is None or (-self.rows, self.error) < (-other.rows, other.error)
 
 
 def match_values(outputs: Mapping[str, Array], graph: Values, sample: Array) -> dict[str, Match]:
@@ -39,32 +45,27 @@ def match_values(outputs: Mapping[str, Array], graph: Values, sample: Array) -> 
     for start in range(0, len(graph.names), AT_ONCE):
         values = graph.run(sample, graph.names[start : start + AT_ONCE])
         for name, output in outputs.items():
-            match = found.get(name)
-            if match is None or match.rows < len(output):
-                better = _find_value(output, values, match)
-                found |= {name: better} if better else {}
+            for match in _list_matches(output, values):
+                if match.is_better(found.get(name)):
+                    found[name] = match
     return {name: found[name] for name in outputs if name in found}
 
 
-def _find_value(output: Array, values: Mapping[str, Array], match: Match | None) -> Match | None:
-    """Return the first value with the numbers of an output, or with more of its rows."""
+def _list_matches(output: Array, values: Mapping[str, Array]) -> Iterator[Match]:
+    """Yield the values that have the numbers of an output, or of its first rows."""
     if not _is_telling(output):
-        return None
-    columns, most = output.shape[-1], 0 if match is None else match.rows
-    best = None
+        return
+    columns, allowed = output.shape[-1], NEAR * float(np.abs(output).max())
     for name, value in values.items():
         rows = value.size // columns
         fits = value.size == output.size or value.shape[-1:] == (columns,)
-        if fits and most < rows <= len(output) and _are_near(value.reshape(-1, columns), output):
-            best, most = Match(name, rows), rows
-    return best
+        if fits and 0 < rows <= len(output):
+            difference = np.abs(value.reshape(-1, columns) - output[:rows])
+            error = float(difference.max(initial=0.0))
+            if error <= allowed:
+                yield Match(name, rows, error)
 
 
 def _is_telling(output: Array) -> bool:
     """Return whether the numbers of an output differ, so that no other value has them."""
     return bool(np.isfinite(output).all()) and output.size > 1 and bool(np.ptp(output) > 0)
-
-
-def _are_near(value: Array, output: Array) -> bool:
-    first = output[: len(value)]
-    return bool(np.abs(value - first).max(initial=0.0) <= NEAR * np.abs(output).max())
