@@ -104,3 +104,18 @@ def test_two_tables_for_one_block_are_refused(tmp_path, beit):
 def test_it_needs_a_class_token():
     with pytest.raises(RequestError, match="needs a class token"):
         VitSpec(relative_bias=True, class_token=False, pool="mean")
+
+
+def test_a_config_without_any_positions_is_a_model_without_them(tmp_path):
+    module = vary(transformers.BeitForImageClassification(transformers.BeitConfig(**SIZES)))
+    module.save_pretrained(tmp_path)
+    loaded = load(weights=tmp_path, check="require")
+    assert (loaded.spec.positions, loaded.spec.relative_bias) == ("none", False)
+
+
+def test_a_grid_that_is_not_square_is_refused(tmp_path):
+    """transformers takes rows for columns there, and resamples the table."""
+    sizes = SIZES | {"image_size": [16, 24], "use_relative_position_bias": True}
+    vary(transformers.BeitModel(transformers.BeitConfig(**sizes))).save_pretrained(tmp_path)
+    with pytest.raises(RequestError, match="images that are not square"):
+        load(weights=tmp_path)

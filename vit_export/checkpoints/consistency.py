@@ -80,6 +80,9 @@ def check_config(spec: VitSpec, family: "Family", config: Mapping[str, Any], whe
     """Raise RequestError unless the tensors have the sizes and parts in the config.json."""
     from vit_export.checkpoints.families.hf_config import find_vision_config
 
+    if family.is_square and spec.relative_bias and spec.grid[0] != spec.grid[1]:
+        message = f"{where}: transformers resamples the relative positions of images that are not "
+        raise RequestError(f"{message}square, which is not supported yet.", "export another model.")
     inner = find_vision_config(config)
     for theirs, ours in family.config_sizes.items():
         expected, actual = inner.get(theirs), getattr(spec, ours)

@@ -38,7 +38,10 @@ def infer_positions(
     """
     stated, likely = facts.get("image_size"), facts.get("likely_size")
     if "embedding.positions" not in tensors:
-        size = stated or _find_size_of_table(tensors, parts) or likely
+        shown = (
+            find_size_of_table(tensors[TABLE], parts["patch_size"]) if TABLE in tensors else None
+        )
+        size = stated or shown or likely
         return {"positions": "none", "image_size": _choose_size(size, where)}
     count, patch = len(tensors["embedding.positions"]), parts["patch_size"]
     patches = _count_patches(count, parts)
@@ -59,11 +62,9 @@ def infer_positions(
     return {"positions": kind, "image_size": tuple(size)}
 
 
-def _find_size_of_table(tensors: Mapping[str, Tensor], parts: Mapping[str, Any]) -> Size | None:
+def find_size_of_table(table: Tensor, patch: int) -> Size | None:
     """Return the square size that a table of relative positions fits; None if none does."""
-    if TABLE not in tensors or not tensors[TABLE].ndim:
-        return None
-    places, patch = len(tensors[TABLE]) - CLASS_TOKEN_ROWS, parts["patch_size"]
+    places = (len(table) if table.ndim else 0) - CLASS_TOKEN_ROWS
     side = (isqrt(max(places, 0)) + 1) // 2
     return (side * patch, side * patch) if (2 * side - 1) ** 2 == places else None
 

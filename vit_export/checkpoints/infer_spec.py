@@ -55,7 +55,8 @@ def infer_spec(
         RequestError: a tensor that sizes are inferred from is missing, or a fact is.
     """
     sizes = infer_sizes(tensors, where, original_name)
-    if POSITIONS not in tensors and not facts.get("rotary") and TABLE not in tensors:
+    places = facts.get("rotary") or facts.get("positions") == "none" or TABLE in tensors
+    if POSITIONS not in tensors and not places:
         message = f"{where}: {original_name(POSITIONS)} is missing."
         raise RequestError(message, INCOMPLETE)
     known = {name: value for name, value in facts.items() if name in _FIELDS}

@@ -112,6 +112,8 @@ class Family:
     """Whether other code than the library's saves the same names, and resamples in other ways."""
     library: str = ""
     """Name in `LIBRARIES` of the library that has these models; empty if none has."""
+    is_square: bool = False
+    """Whether the library reads tables of relative positions right for square grids alone."""
     takes_any_size: bool = False
     """Whether the family's own code resamples positions unasked, for images of any size."""
     processor: str | None = None

@@ -26,8 +26,10 @@ UNUSED = {
     r".*relative_position_index": "it follows from the grid",
     r".*mask_token": "it stands for hidden patches, in training only",
 }
-SHOWN = frozenset({"heads", "image_size"})
-"""Fields that the table of relative positions shows."""
+SHOWN = frozenset({"heads"})
+"""What the table of relative positions shows."""
+POSITIONS = "use_absolute_position_embeddings"
+TABLES = ("use_relative_position_bias", "use_shared_relative_position_bias")
 CONVENTIONS: Facts = {"qkv_layout": "stacked", "attention_scale": "head_dim", "mlp": "gelu"}
 REPLACEMENTS = (*timm_config.CODE, "swiglu_mlp", "scale_mlp", "attn_head_dim")
 """Arguments of timm's `Beit` that change a part in a way that is not supported."""
@@ -69,9 +71,11 @@ def _read_config(config: Mapping[str, Any]) -> Facts:
     """Return facts from a config.json of transformers."""
     if not config:
         return {}
-    return read_config(config) | {
-        "pool": "patch_mean" if config.get("use_mean_pooling", True) else "token"
-    }
+    facts = read_config(config)
+    facts["pool"] = "patch_mean" if config.get("use_mean_pooling", True) else "token"
+    if not any(config.get(name) for name in (POSITIONS, *TABLES)):
+        facts["positions"] = "none"
+    return facts
 
 
 def _read_module(module: nn.Module) -> Facts:
@@ -105,16 +109,17 @@ BEIT = replace(
     marks=(
         huggingface.EMBEDDING + r"cls_token",
         huggingface.LAYER + r"layernorm_before\.weight",
-        rf"(?:[a-z0-9_.]+\.)?(?:relative|shared)_position_bias\.{TABLE}",
+        rf"(?:[a-z0-9_.]+\.)?(lambda_1|relative_position_bias\.{TABLE}|shared_position_bias\.{TABLE})",
     ),
-    names=huggingface.VIT_NAMES
-    | {
+    is_square=True,
+    names={
+        huggingface.PREFIX + r"pooler\.layernorm\.(\w+)": r"head.pooled_norm.\1",
+        **huggingface.VIT_NAMES,
         huggingface.LAYER + rf"(?:attention\.attention\.)?relative_position_bias\.{TABLE}": OURS,
         huggingface.PREFIX
         + rf"(?:encoder\.relative_position_bias|shared_position_bias)\.{TABLE}": OURS_OF_ALL,
         huggingface.LAYER + r"lambda_1": r"blocks.\1.attention_scale.gamma",
         huggingface.LAYER + r"lambda_2": r"blocks.\1.mlp_scale.gamma",
-        huggingface.PREFIX + r"pooler\.layernorm\.(\w+)": r"head.pooled_norm.\1",
     },
     unused=UNUSED,
     rivals={},

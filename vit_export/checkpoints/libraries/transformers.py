@@ -71,6 +71,13 @@ def _describe(
 
 def _find_side(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """Return the `image_size` of square images that the number of positions shows, if it does."""
+    from vit_export.checkpoints.infer_positions import find_size_of_table
+    from vit_export.checkpoints.infer_sizes import TABLE
+
+    if TABLE in tensors:
+        side_of_patch = tensors["embedding.projection.weight"].shape[-1]
+        size = find_size_of_table(tensors[TABLE], side_of_patch)
+        return {} if size is None else {"image_size": size[0]}
     if POSITIONS not in tensors:
         return {}
     registers = len(tensors.get("embedding.register_tokens", ()))
