@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from vit_export.backends.onnx.further_outputs import read_for_outputs
 from vit_export.backends.onnx.session import run_session
-from vit_export.backends.session import FOREIGN, check_memory
-from vit_export.core.errors import MissingError, RequestError
+from vit_export.backends.session import FOREIGN
+from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 from vit_export.graph.evaluate import open_with_values
 
@@ -21,21 +22,11 @@ class OnnxTaps:
     """
 
     def __init__(self, path: Path, modules: Sequence[str], threads: int | None = None) -> None:
-        try:
-            import onnx
-        except ModuleNotFoundError:
-            raise MissingError(f"{path} needs onnx.", "pip install onnx onnxruntime") from None
-        try:
-            model = onnx.load(path, load_external_data=False)
+        with read_for_outputs(path) as model:
             self._answer = model.graph.output[0].name
             self._values = _values_by_module(model.graph, modules)
             values = list(self._values.values())
             self._session = open_with_values(model, path.parent, values, threads)
-        except Exception as error:  # noqa: BLE001 a foreign graph makes its readers raise anything
-            check_memory(error)
-            reason = str(error).partition("\n")[0]
-            message = f"{path} doesn't open with more outputs: {reason}"
-            raise RequestError(message, FOREIGN) from None
 
     def run(self, image: Array) -> Mapping[str, Array]:
         """Return the outputs (rows, D) of modules by name, for one `image` (C, H, W).
