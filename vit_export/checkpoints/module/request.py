@@ -125,7 +125,7 @@ def parse_sample_shape(input_shape: str | None, image_size: str | None) -> tuple
         raise RequestError(message, "leave --image-size out.")
     if not SHAPE.fullmatch(input_shape):
         message = f"--input is {input_shape!r}, which is no shape of one image or other sample."
-        fix = "give channels, height and width: --input 3x224x224, or other sides without the batch."
+        fix = "give channels, height and width: --input 3x224x224, or the sides of another sample."
         raise RequestError(message, fix)
     return _check_size(tuple(int(side) for side in input_shape.split("x")), "--input")
 
