@@ -44,6 +44,16 @@ def give_weights():
     return Net().state_dict()
 
 
+class Parts(Net):
+    """Tensors inside of lists and mappings."""
+
+    def forward(self, images):
+        patches = self.patches(images)
+        tokens = self.norm(patches.flatten(2).mT)
+        maps = [patches, tokens.mT]
+        return {"maps": maps, "tokens": tokens, "logits": self.head(tokens.mean(1))}
+
+
 class Fourier(Net):
     """An operator that no reader of TorchScript files lets in."""
 

@@ -129,7 +129,7 @@ def test_labels_of_another_number(folder, labels, message):
     file = folder / "names.txt"
     file.write_text("\n".join(NAMES))
     assert load(weights=folder, overrides=ModelOverrides(labels=file)).labels == tuple(NAMES)
-    assert load(weights=folder, overrides=ModelOverrides(outputs="features")).labels == ()
+    assert load(weights=folder, overrides=ModelOverrides(outputs=("features",))).labels == ()
 
 
 def test_labels_of_the_right_number(folder):

@@ -63,6 +63,15 @@ PROJECTS = {
     "onnx cpp 224": ("onnx", SIZE_224),
     "torchscript cpp 224": ("torchscript", SIZE_224),
 }
+OUTPUTS = ("--outputs", "token,patches,logits,layers:1,2,attentions:2")
+TENSORS = {
+    "onnx graph": ("onnx", (*TRAINED, *GRAPH, *OUTPUTS)),
+    "onnx cpp int8": ("onnx", (*TRAINED, *OUTPUTS, "--precision", "int8")),
+    "torchscript": ("torchscript", (*TRAINED, *OUTPUTS)),
+    "features": ("onnx", (*TRAINED, "--outputs", "features")),
+}
+"""Projects whose program answers named outputs."""
+NAMED = ["token", "patches", "logits", "layer_1", "layer_2", "attention_2"]
 
 
 MULTI_LABEL = ("--problem-type", "multi_label")
@@ -103,6 +112,26 @@ def test_a_project_builds_and_passes_its_tests(tmp_path, runtimes, target, expor
     assert "100% tests passed" in output
     assert output.count("answer off by") == 18
     assert "FAILED" not in output
+
+
+@pytest.mark.parametrize(("target", "export"), TENSORS.values(), ids=TENSORS)
+def test_a_program_answers_named_outputs(tmp_path, runtimes, target, export):
+    app = generate(tmp_path, target, *export)
+    build(app, runtimes[target])
+    output = ctest(app)
+    assert "100% tests passed" in output
+    names = ["features"] if "features" in export else NAMED
+    assert [output.count(f": {name} off by") for name in names] == [9] * len(names)
+    damage_output(app)
+    assert "FAILED" in ctest(app, exit_code=None)
+
+
+def damage_output(app):
+    """Change the last number of the last output of one golden answer."""
+    path = app / "golden" / "0.png.outputs"
+    answer = np.fromfile(path, "<f4")
+    answer[-1] += 1.0
+    answer.tofile(path)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 """A C++ project around a user's own module: its golden samples have the answers of that code."""
 
+import re
+
 import own_modules
 import pytest
-from cpp_projects import DEBUG, GRAPH, build, ctest, onnxruntime_root, runtimes
+from cpp_projects import DEBUG, GRAPH, build, call, ctest, onnxruntime_root, runtimes
 from support import expect_error, run
 
 __all__ = ["onnxruntime_root", "runtimes"]
@@ -11,7 +13,10 @@ __all__ = ["onnxruntime_root", "runtimes"]
 pytestmark = pytest.mark.slow
 
 OWN = ("--module", f"{own_modules.__file__}:Net")
-CLASSIFIER = ("--problem-type", "single_label", "--mean", 0.5, "--std", 0.25, "--resize", 36)
+STEPS = ("--mean", 0.5, "--std", 0.25, "--resize", 36)
+CLASSIFIER = ("--problem-type", "single_label", *STEPS)
+PARTS = [("tokens", "1 16 8"), ("maps_0", "1 8 4 4"), ("logits", "1 5")]
+"""The outputs of `own_modules.Parts`, as a program prints them."""
 
 
 @pytest.mark.parametrize("place", ["cpp", "graph"])
@@ -28,7 +33,16 @@ def test_a_program_answers_as_the_code(tmp_path, runtimes, place):
     assert "100% tests passed" in ctest(app)
 
 
-def test_a_file_without_classes_is_refused(tmp_path):
-    run("onnx", *OWN, "--image-size", 32, "--out", tmp_path / "n.onnx", "-q")
-    text = expect_error("cpp", tmp_path / "n.onnx", "--out", tmp_path / "app", exit_code=2)
-    assert "export it with --problem-type if its answer is logits" in text
+@pytest.mark.parametrize("name", ["Net", "Parts"])
+def test_a_program_answers_the_tensors_of_the_code(tmp_path, runtimes, name):
+    path, app = tmp_path / "n.onnx", tmp_path / "app"
+    own = ("--module", f"{own_modules.__file__}:{name}")
+    outputs = ("--outputs", "tokens,maps.0,logits") if name == "Parts" else ()
+    run("onnx", *own, *STEPS, *outputs, "--image-size", 32, "--out", path, "-q")
+    run("cpp", path, "--out", app, "-q", *own)
+    build(app, runtimes["onnx"], DEBUG)
+    assert "100% tests passed" in ctest(app)
+    printed = call(app / "build/run", app / "vit.onnx", app / "golden/0.png")
+    shapes = re.findall(r"^(\w+) ([\d ]+): ", printed, re.MULTILINE)
+    expected = {"Net": [("tensor", "1 5")], "Parts": PARTS}
+    assert shapes == expected[name]

@@ -21,8 +21,8 @@ SIZES |= {"image_size": 16, "patch_size": 8, "intermediate_size": 50}
 DINO = {name: value for name, value in SIZES.items() if name != "intermediate_size"}
 TEXT = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "vocab_size": 50}
 IMAGES = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
-TOKENS = ModelOverrides(outputs="tokens")
-FEATURES = ModelOverrides(outputs="features")
+TOKENS = ModelOverrides(outputs=("tokens",))
+FEATURES = ModelOverrides(outputs=("features",))
 
 
 def save(module, folder):

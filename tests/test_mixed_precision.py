@@ -15,6 +15,7 @@ from support import FASHION, LazyDict, expect_error, run, run_json, tiny_spec
 
 import vit_export
 from vit_export.artifact.budget import Budget, BudgetError, Point
+from vit_export.artifact.output_signals import OutputSignals
 from vit_export.artifact.precision import QuantizationRequest
 from vit_export.backends.open import open_artifact, read_manifest
 from vit_export.bench import layer_timing
@@ -22,6 +23,7 @@ from vit_export.bench.gemm import GEMMS_PER_FILE
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import silent
 from vit_export.data.image_folder import SkippedImages
+from vit_export.model.signature import image_signature
 from vit_export.model.vit.lowering import lower
 from vit_export.model.vit.state import random_vit
 from vit_export.quantization import calibration_cache, observer
@@ -36,6 +38,7 @@ from vit_export.validation.metrics import AccuracyReport, Proportion
 from vit_export.validation.verdict import Verdict
 
 CALIBRATION = FASHION / "images"
+SIGNALS = OutputSignals(signature=image_signature((1, 2, 2), "logits", (5,)), signals=(1.0,))
 MS = {("a", "fast"): 1, ("a", "slow"): 2, ("a", "fp32"): 4, ("b", "fast"): 2, ("b", "fp32"): 3}
 NOISE = {("a", "fast"): 9, ("a", "slow"): 1, ("a", "fp32"): 0, ("b", "fast"): 2, ("b", "fp32"): 0}
 
@@ -78,7 +81,7 @@ def test_fake_quantization_restores_the_module_even_after_an_error():
     spec, name = tiny_spec(**WIDE), "blocks.1.mlp.expand"
     lowered = lower(random_vit(spec, 0))
     plan = plan_without_calibration(lowered, {name: "int8"})
-    accuracy_test = AccuracyTest.prepare(lowered, make_batch(spec), signal=1.0)
+    accuracy_test = AccuracyTest.prepare(lowered, make_batch(spec), signals=SIGNALS)
     before = dict(lowered.named_modules())
     with fake_quantize(lowered, plan) as module:
         assert module.get_submodule(name) is not before[name]
@@ -337,7 +340,7 @@ def test_a_miss_of_top_classes_does_not_end_the_search():
         flavour="portable",
         batch=None,
         classifies=True,
-        signal=1.0,
+        signals=SIGNALS,
         threads=None,
     )
     best, points, _ = find_first_within_budget(FakeTest(), frontier, plans, settings)

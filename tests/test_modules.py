@@ -244,8 +244,8 @@ REFUSALS = {
     "Counts": ("writes to itself while it answers: calls", "leave its parameters and buffers"),
     "Coupled": ("its answer depends on the other images", "treat each image alone"),
     "BatchSecond": ("(5, 1), whose first axis is not the batch", "return the batch first"),
-    "Several": ("answers several tensors: 0, 1 of a tuple", "the one tensor that counts"),
-    "Nothing": ("answers a dict without a tensor", "the one tensor that counts"),
+    "Several": ("answers several tensors: 0, 1 of a tuple", "give --outputs 0,1"),
+    "Nothing": ("answers a dict without a tensor", "whose forward returns tensors"),
     "Integers": ("answers int64", "from before they become that"),
     "TwoInputs": ("takes several inputs: images, mask", "a module of images alone"),
     "NotFinite": ("numbers that are not finite", "check its weights"),
@@ -287,7 +287,7 @@ def test_a_noisy_module_is_refused(tmp_path):
 
 OPTIONS = {
     ("--model", "fashion_mnist"): "--model and --module both name a model",
-    ("--outputs", "tokens"): "--outputs means nothing with --module",
+    ("--outputs", "tokens"): "answers one tensor, which has no part 'tokens'",
     ("--heads", 3): "--heads means nothing with --module",
     ("--classes", 3): "--classes means nothing with --module",
     ("--arch", "timm:vit_tiny_patch16_224"): "--arch means nothing with --module",

@@ -119,7 +119,7 @@ def test_a_folder_of_open_clip(tmp_path, name):
     assert loaded.signature.answer == "features"
     assert not loaded.assumed
     torch.testing.assert_close(loaded.vit(IMAGES), tower(IMAGES), rtol=1e-4, atol=3e-5)
-    tokens = load(weights=folder, overrides=ModelOverrides(outputs="tokens")).vit(IMAGES)
+    tokens = load(weights=folder, overrides=ModelOverrides(outputs=("tokens",))).vit(IMAGES)
     torch.testing.assert_close(tokens, tower.encode(IMAGES), rtol=1e-4, atol=3e-5)
     steps = loaded.preprocessing
     assert (list(steps.mean), list(steps.std)) == (STEPS["mean"], STEPS["std"])

@@ -54,7 +54,7 @@ def test_all_tokens_of_a_classifier(tmp_path, folder, target):
 @torch.no_grad()
 def test_features_of_a_classifier(folder):
     path, model = folder
-    loaded = load(weights=path, overrides=ModelOverrides(outputs="features", image_size="24"))
+    loaded = load(weights=path, overrides=ModelOverrides(outputs=("features",), image_size="24"))
     images = torch.randn(2, 3, 24, 24)
     expected = model.vit(images, interpolate_pos_encoding=True).last_hidden_state[:, 0]
     torch.testing.assert_close(loaded.vit(images), expected, rtol=1e-4, atol=2e-5)
@@ -70,8 +70,8 @@ def test_tokens_are_the_input_of_the_pool(changes):
     vit.head.norm.register_forward_hook(lambda _, __, tokens: inputs.append(tokens))
     images = torch.randn(2, 3, 16, 24)
     vit(images)
-    assert torch.equal(change_outputs(vit, "tokens")(images), inputs[0])
-    assert change_outputs(vit, "logits") is vit
+    assert torch.equal(change_outputs(vit, ["tokens"])(images), inputs[0])
+    assert change_outputs(vit, ["logits"]) is vit
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_tokens_are_the_input_of_the_pool(changes):
     ],
 )
 def test_answers_that_the_model_does_not_have(changes, outputs):
-    with pytest.raises(RequestError, match=f"has no {outputs}"):
-        change_outputs(random_vit(tiny_spec(**changes), 0), outputs)
+    with pytest.raises(RequestError, match=f"has no output '{outputs}'"):
+        change_outputs(random_vit(tiny_spec(**changes), 0), [outputs])
 
 
 def test_labels_and_preprocessing_of_the_command_line(tmp_path, folder):

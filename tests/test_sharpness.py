@@ -8,6 +8,7 @@ from support import tiny_spec
 import vit_export
 from vit_export.artifact.reference import Reference
 from vit_export.core.errors import ProofError
+from vit_export.model.signature import image_signature
 from vit_export.model.vit.state import random_vit
 from vit_export.validation.sharpness import CONSTANT, check_reference, find_noise, is_constant
 
@@ -102,6 +103,7 @@ def make_reference(answers, floor):
     )
 
 
+SIGNATURE = image_signature((3, 8, 8), "features", (5,))
 RANDOM = np.random.RandomState(0).standard_normal((8, 5))
 CASES = {  # answers, noise floor: constant, noisy
     "an ordinary model": (RANDOM, 1e-6, False, False),
@@ -124,6 +126,6 @@ def test_noise_and_constancy(answers, floor, constant, noisy):
     assert bool(find_noise(reference)) == noisy
     if noisy:
         with pytest.raises(ProofError, match=OWN_NOISE):
-            check_reference(reference)
+            check_reference(reference, SIGNATURE)
     else:
-        check_reference(reference)
+        check_reference(reference, SIGNATURE)

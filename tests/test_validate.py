@@ -9,7 +9,7 @@ import pytest
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.reference import Reference
 from vit_export.backends.session import RunFailedError
-from vit_export.core.numerics import measure_signal
+from vit_export.model.signature import image_signature
 from vit_export.validation.expectation import Expectation
 from vit_export.validation.samples import digest
 from vit_export.validation.tolerances import TOLERANCES
@@ -31,6 +31,9 @@ REFERENCE = Reference(
 )
 
 
+SIGNATURE = image_signature((1, 2, 2), "logits", (3,))
+
+
 class Session:
     runtime = "a fake"
 
@@ -39,12 +42,12 @@ class Session:
 
 
 def prove(answer, batch="dynamic", reference=REFERENCE, samples=SAMPLES):
-    expectation = Expectation(
-        reference=reference,
+    expectation = Expectation.make(
+        reference,
+        SIGNATURE,
+        TOLERANCES["fp32"],
         batch=Batch.parse(batch),
         precision="fp32",
-        tolerance=TOLERANCES["fp32"],
-        signal=measure_signal(reference.answers),
         classifies=True,
     )
     return validate(Session(answer), Path("f.onnx"), expectation, samples)

@@ -144,7 +144,9 @@ def onnx(
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
         classes: number of classes. Trained weights accept only their own number.
-        outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
+        outputs: what the file answers, as a list or as text: `logits`, `features` (pooled, without
+            the classifier), `tokens` (all of them), `token` (the class token), `patches`,
+            `layers:3,6`, `normed-layers:3,6` and `attentions:12`; of `module`, parts of its answer.
         labels: a file of class names, one per line or as JSON.
         mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
         std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
@@ -261,7 +263,9 @@ def torchscript(
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
         classes: number of classes. Trained weights accept only their own number.
-        outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
+        outputs: what the file answers, as a list or as text: `logits`, `features` (pooled, without
+            the classifier), `tokens` (all of them), `token` (the class token), `patches`,
+            `layers:3,6`, `normed-layers:3,6` and `attentions:12`; of `module`, parts of its answer.
         labels: a file of class names, one per line or as JSON.
         mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
         std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
@@ -383,7 +387,9 @@ def trt(
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
         classes: number of classes. Trained weights accept only their own number.
-        outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
+        outputs: what the file answers, as a list or as text: `logits`, `features` (pooled, without
+            the classifier), `tokens` (all of them), `token` (the class token), `patches`,
+            `layers:3,6`, `normed-layers:3,6` and `attentions:12`; of `module`, parts of its answer.
         labels: a file of class names, one per line or as JSON.
         mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
         std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.

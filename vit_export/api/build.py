@@ -21,6 +21,7 @@ from vit_export.checkpoints.overrides import (
 from vit_export.core.output_path import resolve_out
 from vit_export.core.progress import Progress, silent
 from vit_export.data.annotations import read_annotations
+from vit_export.model.output_names import parse_output_names
 from vit_export.model.signature import ProblemType
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
@@ -112,7 +113,9 @@ def build(
         seed: seed of random weights.
         image_size: "HxW" of the exported model.
         classes: number of classes. Trained weights accept only their own number.
-        outputs: `logits`, `features` (pooled, without the classifier) or `tokens` (all of them).
+        outputs: what the file answers, as a list or as text: `logits`, `features` (pooled, without
+            the classifier), `tokens` (all of them), `token` (the class token), `patches`,
+            `layers:3,6`, `normed-layers:3,6` and `attentions:12`; of `module`, parts of its answer.
         labels: a file of class names, one per line or as JSON.
         mean: mean of the pixels, scaled to 0..1: one number, or one per channel.
         std: standard deviation of the pixels, scaled to 0..1: one number, or one per channel.
@@ -157,7 +160,7 @@ def build(
         overrides=ModelOverrides(
             image_size=image_size,
             classes=classes,
-            outputs=outputs,
+            outputs=None if outputs is None else parse_output_names(outputs),
             labels=_path(labels),
             preprocessing=PreprocessingOverrides.parse(
                 mean=mean, std=std, resize=resize, crop=crop, interpolation=interpolation

@@ -162,8 +162,8 @@ def _require_preprocessing(manifest: Manifest, top: int) -> Preprocessing:
 
 
 def _name_classes(file: Path, answer: Array, manifest: Manifest, top: int) -> Prediction:
-    function = manifest.score_function
-    classes, scores = read_scores(manifest.output_head, function, answer)
+    function, logits = manifest.score_function, manifest.signature.find_logits(answer)
+    classes, scores = read_scores(manifest.output_head, function, logits)
     if function == "none":
         names = _name_outputs(manifest.labels, "output", classes)
         return Prediction(str(file), names, (), tuple(scores), function)

@@ -121,7 +121,11 @@ def _plan(
         )
     with progress(f"observe layers on {len(images or named_samples)} images") as report_share:
         run = partial(
-            collect_stats, lowered, include=quantization.include, report_share=report_share
+            collect_stats,
+            lowered,
+            include=quantization.include,
+            report_share=report_share,
+            signature=manifest.signature,
         )
         facts = manifest, lowered.sha256
         stats, top_classes = _observe(run, facts, quantization, images, named_samples)

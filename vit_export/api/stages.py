@@ -1,6 +1,5 @@
 """The stages between a request and a backend: load, reference answers, lowering, manifest."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.programs import check_program
 from vit_export.checkpoints.load import load
 from vit_export.core.errors import ProofError
-from vit_export.core.numerics import Array, measure_signal
+from vit_export.core.numerics import Array
 from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress
 from vit_export.data.dataset import ImageDataset, open_dataset
@@ -26,10 +25,7 @@ from vit_export.validation.expectation import Expectation
 from vit_export.validation.reading import check_reading
 from vit_export.validation.sample_set import SampleSet, make_sample_set
 from vit_export.validation.samples import digest
-from vit_export.validation.sharpness import (
-    check_reference,
-    loosen_for_constant,
-)
+from vit_export.validation.sharpness import check_reference
 from vit_export.validation.tolerances import TOLERANCES
 from vit_export.validation.validate import validate
 from vit_export.validation.verdict import RejectedError
@@ -105,8 +101,8 @@ def answer_samples(
         pixels = request.options.get("preprocess") == "graph"
         shape = model.signature.sample_shape
         samples = make_sample_set(shape, model.preprocessing, dataset, pixels=pixels)
-        reference = compute_reference(model.module, samples)
-    check_reference(reference)
+        reference = compute_reference(model.module, samples, model.signature)
+    check_reference(reference, model.signature)
     return reference, samples
 
 
@@ -124,14 +120,14 @@ def lower_and_check(
         lowered = lower(model, unfold=unfold, batch_size=request.batch.fixed)
         inputs = samples[STAGE_SAMPLES]
         digests = tuple(map(digest, inputs))
-        expectation = Expectation(
-            reference=replace(reference.select(STAGE_SAMPLES), digests=digests),
+        expectation = Expectation.make(
+            reference,
+            model.signature,
+            TOLERANCES["fp32"],
             batch=_choose_stage_batch(request, model),
             precision="fp32",
-            tolerance=loosen_for_constant(TOLERANCES["fp32"], reference),
-            signal=measure_signal(reference.answers),
             classifies=count_exclusive_classes(model.signature, model.problem_type) is not None,
-        )
+        ).select(STAGE_SAMPLES, digests)
         verdict = validate(ModuleSession(lowered), Path("the lowered module"), expectation, inputs)
     if not verdict.accepted:
         _check_unchanged(model, expectation, inputs)

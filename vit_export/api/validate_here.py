@@ -114,6 +114,6 @@ def _answer_in_eager(
             module = model.module
         else:
             module = rebuild_vit(manifest, request.weights, request.hints, confirmation.confirm)
-        reference = compute_reference(module, samples)
+        reference = compute_reference(module, samples, manifest.signature)
     evaluation.run_eager(module, progress)
     return reference

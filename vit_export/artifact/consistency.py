@@ -47,6 +47,9 @@ def _find_contradictions(manifest: "Manifest") -> Iterator[str]:
         yield f"preprocessing makes other images than the model's {signature.sample_shape}"
     if reference.answers.shape[1:] != signature.answer_shape:
         yield f"reference.answers has shape {reference.answers.shape}, not that of the signature"
+    outputs = len(signature.outputs) if signature.is_joined else 0
+    if len(reference.output_floors) != outputs:
+        yield f"reference.output_floors has {len(reference.output_floors)} rows, not {outputs}"
     yield from _find_wrong_head(manifest)
     if manifest.takes_pixels and steps is None:
         yield "settings.preprocess is 'graph' without preprocessing"
@@ -61,5 +64,7 @@ def _find_wrong_head(manifest: "Manifest") -> Iterator[str]:
     head, problem_type = manifest.head, manifest.problem_type
     if head != "logits" and not manifest.signature.classifies:
         yield f"settings.head is {head!r} for a model without classes"
+    elif head != "logits" and manifest.signature.is_joined:
+        yield f"settings.head is {head!r} for a model with several outputs"
     elif head in WRONG_HEADS[problem_type]:
         yield f"settings.head is {head!r} for a {problem_type} model"

@@ -8,6 +8,7 @@ same request gives the same bytes.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -120,11 +121,15 @@ class Manifest:
     def interface(self) -> str:
         """Input and output of the file in one line, which a program compares with its own.
 
-        It has the shape of the model's answer, so that another number of classes is noticed. It
-        ends with the problem type, unless that is `single_label`.
+        It has the shape of the model's answer, so that another number of classes is noticed; for
+        several outputs, their number and a hash of their names and shapes. It ends with the problem
+        type, unless that is `single_label`.
         """
         takes = "levels" if self.takes_pixels else "normalized"
         shape = "x".join(map(str, self.signature.answer_shape))
+        if self.signature.is_joined:
+            outputs = [(one.name, one.sample_shape) for one in self.signature.outputs]
+            shape = f"{len(outputs)} outputs {sha256(repr(outputs).encode()).hexdigest()[:12]}"
         problem = "" if self.problem_type == "single_label" else f" {self.problem_type}"
         return f"{INTERFACE} {takes} {self.head} {shape}{problem}"
 

@@ -2,15 +2,16 @@
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
 from vit_export.core.errors import RequestError
 from vit_export.core.from_json import read_value
 from vit_export.core.numerics import Array
+from vit_export.model.signature import Signature, TensorSpec
 
 FIX = "export the model again."
 
@@ -27,6 +28,14 @@ class Reference:
     """(M, *answer_shape)"""
     floors: tuple[float, ...]
     """Largest |fp32 - fp64| of each answer."""
+    output_floors: tuple[tuple[float, ...], ...] = ()
+    """The same of each of several outputs; empty for a model of one output."""
+
+    def split(self, signature: Signature) -> Iterator[tuple[TensorSpec, Self]]:
+        """The outputs of a model, each with the reference of it alone."""
+        for index, (output, answers) in enumerate(signature.split(self.answers)):
+            floors = self.output_floors[index] if self.output_floors else self.floors
+            yield output, replace(self, answers=answers, floors=floors, output_floors=())
 
     def select(self, positions: Sequence[int]) -> Self:
         """The reference of the samples at these positions."""
@@ -36,6 +45,7 @@ class Reference:
             digests=tuple(self.digests[i] for i in positions),
             answers=self.answers[list(positions)],
             floors=tuple(self.floors[i] for i in positions),
+            output_floors=tuple(tuple(one[i] for i in positions) for one in self.output_floors),
         )
 
     def without_user_images(self) -> Self:
@@ -46,7 +56,10 @@ class Reference:
     def to_mapping(self) -> dict[str, Any]:
         """Plain values; the answers as base64 of little-endian fp32, bit for bit."""
         raw = base64.b64encode(self.answers.astype("<f4").tobytes()).decode("ascii")
-        return asdict(self) | {"answers": raw, "shape": self.answers.shape}
+        values = asdict(self) | {"answers": raw, "shape": self.answers.shape}
+        if not self.output_floors:
+            del values["output_floors"]
+        return values
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Self:
@@ -66,13 +79,21 @@ class Reference:
             }.items()
         }
         answers = _read_answers(values, where)
-        for name, value in fields.items():
+        output_floors = _read_output_floors(values, where)
+        named = {**fields, **{f"output_floors[{i}]": one for i, one in enumerate(output_floors)}}
+        for name, value in named.items():
             if len(value) != len(answers):
                 message = f"{where}.{name} has {len(value)} entries for {len(answers)} answers."
                 raise RequestError(message, FIX)
-        if any(floor < 0 for floor in fields["floors"]):
-            raise RequestError(f"{where}.floors holds a negative number.", FIX)
-        return cls(answers=answers, **fields)
+            if "floors" in name and any(floor < 0 for floor in value):
+                raise RequestError(f"{where}.{name} holds a negative number.", FIX)
+        return cls(answers=answers, output_floors=output_floors, **fields)
+
+
+def _read_output_floors(values: Mapping[str, Any], where: str) -> tuple[tuple[float, ...], ...]:
+    floors = values.get("output_floors", [])
+    kind = tuple[tuple[float, ...], ...]
+    return cast("tuple[tuple[float, ...], ...]", read_value(kind, floors, f"{where}.output_floors"))
 
 
 def _read_answers(values: Mapping[str, Any], where: str) -> Array:

@@ -56,6 +56,9 @@ def _check_head(head: OutputFormat, signature: Signature, problem_type: ProblemT
     """Raise RequestError unless `head` turns the model's logits into scores that mean something."""
     if head == "logits":
         return
+    if signature.is_joined:
+        message = f"--head {head} is for logits alone, and the file answers {signature.answer}."
+        raise RequestError(message, "leave --head out, or take --outputs logits.")
     if not signature.classifies:
         message = f"The model has no classes for --head {head}: it answers {signature.answer}."
         is_vector = signature.answer == "tensor" and len(signature.answer_shape) == 1

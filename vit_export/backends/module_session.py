@@ -11,6 +11,8 @@ if TYPE_CHECKING:  # torch is heavy, and artifacts are opened without it
 
     from torch import Tensor
 
+    Answer = Tensor | tuple[Tensor, ...]
+
 
 class ModuleSession:
     """A module in memory, in eager PyTorch."""
@@ -18,15 +20,17 @@ class ModuleSession:
     runtime = "eager PyTorch"
     takes_fp16 = False
 
-    def __init__(self, module: "Callable[[Tensor], Tensor]") -> None:
+    def __init__(self, module: "Callable[[Tensor], Answer]") -> None:
         self._module = module
 
     def run(self, images: Array) -> Array:
         """Return the answers (B, …) to `images` (B, C, H, W)."""
         import torch
 
+        from vit_export.model.join import answer_joined
+
         with torch.inference_mode():
-            answers: Array = self._module(torch.from_numpy(images)).numpy()
+            answers: Array = answer_joined(self._module, torch.from_numpy(images)).numpy()
         return answers
 
     def time_ms(self, images: Array) -> float:

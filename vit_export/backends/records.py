@@ -42,6 +42,8 @@ class ModuleNames:
     """The modules of the eager model whose outputs are compared."""
     layers: tuple[str, ...]
     """The linear layers and norms of the lowered model."""
+    outputs: tuple[str, ...] = ()
+    """The named outputs of the model, if it has several."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ class Session(Protocol):
 
         The images are normalized (B, C, H, W), or pixels (B, H, W, C) in uint8 where the file
         preprocesses by itself. A file that answers the best classes returns (B, k, 2): class and
-        score.
+        score. A file with several other outputs returns them side by side, (B, S).
 
         Raises:
             RunFailedError: the runtime refuses; the message is its own.
@@ -92,7 +92,9 @@ class Values(Protocol):
     """An open artifact that also answers any value of its graph."""
 
     names: tuple[str, ...]
-    """The names of all values, in running order; the last one is the answer."""
+    """The names of all values, in running order; those of the file's outputs come last."""
+    answers: tuple[str, ...]
+    """The names of the file's outputs, in order."""
 
     def run(self, sample: Array, names: Sequence[str]) -> Mapping[str, Array]:
         """Return those of the named values that are of floating point, for one `sample`.
@@ -124,17 +126,23 @@ def parse_manifest(text: str | None, path: Path) -> Manifest:
     return Manifest.from_json(text, str(path))
 
 
-def stack_outputs(outputs: Sequence[npt.NDArray[Any]], rows: int) -> Array:
-    """Return the outputs of a file, (B, …) each, as one array; several become (B, …, outputs).
+def join_outputs(outputs: Sequence[npt.NDArray[Any]], rows: int) -> Array:
+    """Return the outputs of a file, (B, …) each, as one array.
+
+    Several outputs stand side by side in one row per image, (B, S). Classes, which are whole
+    numbers, and their scores (B, k) become pairs, (B, k, 2).
 
     Raises:
-        RequestError: they have several shapes, or not one answer for each of `rows` images.
+        RequestError: an output has not one answer for each of `rows` images.
     """
-    shapes = {one.shape for one in outputs}
-    if len(shapes) != 1 or not all(shape[:1] == (rows,) for shape in shapes):
+    if not outputs or not all(one.shape[:1] == (rows,) for one in outputs):
         listing = ", ".join(str(one.shape) for one in outputs) or "nothing"
         raise RequestError(f"The file answers {listing} to {rows} images.", FOREIGN)
-    return np.asarray(outputs[0] if len(outputs) == 1 else np.stack(outputs, -1), np.float32)
+    if len(outputs) == 1:
+        return np.asarray(outputs[0], np.float32)
+    if outputs[0].dtype.kind == "i" and len({one.shape for one in outputs}) == 1:
+        return np.asarray(np.stack(outputs, -1), np.float32)
+    return np.concatenate([one.reshape(rows, -1).astype(np.float32) for one in outputs], axis=1)
 
 
 def check_memory(error: Exception) -> None:

@@ -1,6 +1,6 @@
 """The user's overrides applied to a model: image size, outputs, labels and preprocessing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import floor
 from typing import Any
@@ -25,10 +25,9 @@ def apply_overrides(model: Model, overrides: ModelOverrides) -> Model:
     """
     if model.spec is not None:
         model = _change_vit(model, overrides, overrides.spec_changes(model.spec))
-    elif overrides.classes is not None or overrides.outputs is not None:
-        option = "--classes" if overrides.classes is not None else "--outputs"
-        message = f"{option} means nothing for {model.name}: its own code says what it answers."
-        raise RequestError(message, f"leave {option} out, or change the code.")
+    elif overrides.classes is not None:
+        message = f"--classes means nothing for {model.name}: its own code says what it answers."
+        raise RequestError(message, "leave --classes out, or change the code.")
     if overrides.preprocessing:
         _check_takes_images(model)
         model = _set_preprocessing(model, overrides.preprocessing)
@@ -99,15 +98,17 @@ def _adapt(model: Model, size: tuple[int, int]) -> Preprocessing | None:
     return model.preprocessing.adapt_to(size) if model.preprocessing else None
 
 
-def _set_outputs(model: Model, outputs: str) -> Model:
+def _set_outputs(model: Model, outputs: Sequence[str]) -> Model:
     from vit_export.model.vit.adapt import change_outputs
 
     vit = change_outputs(model.vit, outputs)
     if vit is model.vit:
         return model
-    changes = _remember_trained(model, {"outputs": outputs})
-    assumed = {name: value for name, value in model.assumed.items() if name != KEY}
-    model = model.with_vit(vit, labels=(), problem_type="single_label", assumed=assumed)
+    changes = _remember_trained(model, {"outputs": outputs[0] if len(outputs) == 1 else outputs})
+    model = model.with_vit(vit)
+    if not model.signature.classifies:
+        assumed = {name: value for name, value in model.assumed.items() if name != KEY}
+        model = replace(model, labels=(), problem_type="single_label", assumed=assumed)
     return model.with_overrides(changes)
 
 

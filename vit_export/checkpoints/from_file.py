@@ -3,7 +3,7 @@
 A preset of the same architecture, or hints, provide what no file records.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vit_export.checkpoints.architecture import read_architecture
@@ -32,7 +32,7 @@ def load_checkpoint(
     *,
     needs_preprocessing: bool = True,
     needs_labels: bool = True,
-    outputs: str | None = None,
+    outputs: Sequence[str] | None = None,
 ) -> Model:
     """Return the trained model of a checkpoint, completed by `preset` and by `hints`.
 
@@ -43,7 +43,7 @@ def load_checkpoint(
         needs_preprocessing: False if the request replaces the preprocessing; then one that is not
             supported is ignored.
         needs_labels: False if the request replaces the labels, or the exported model has none.
-        outputs: the answer that the request names; None for the model's own.
+        outputs: the outputs that the request names; None for the model's own answer.
 
     Raises:
         RequestError: the checkpoint is of no known family or incomplete, or contradicts its JSON

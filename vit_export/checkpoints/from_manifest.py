@@ -52,7 +52,7 @@ def rebuild_vit(
         fields = overrides.get("resampling")
         resampling = Resampling(**fields) if fields else None
         vit = resize_positions(vit, manifest.signature.image_size, resampling)
-    return change_outputs(vit, manifest.signature.answer)
+    return change_outputs(vit, [one.name for one in manifest.signature.outputs])
 
 
 def rebuild_identical_vit(manifest: Manifest, weights: Path | None) -> "Vit":

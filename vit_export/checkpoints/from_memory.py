@@ -8,7 +8,7 @@ from vit_export.core.errors import RequestError
 from vit_export.model.model import Model
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -28,6 +28,7 @@ def load_from_memory(
     is_example: bool,
     batch_size: int | None,
     says_logits: bool,
+    outputs: "Sequence[str] | None" = None,
 ) -> Model:
     """Return the eager model of a module in memory, or of a spec with its state dict.
 
@@ -41,6 +42,7 @@ def load_from_memory(
         is_example: whether that is the shape of the user's example, which the model has to take.
         batch_size: the only size of a batch; None for any size.
         says_logits: whether the user says that a vector of numbers is logits.
+        outputs: the outputs that the user names; those of a known family are for the caller.
 
     Raises:
         RequestError: it is neither, or it can't be exported; the message says why.
@@ -63,9 +65,17 @@ def load_from_memory(
     if sample_shape is None:
         fix = f"{reason.fix.rstrip('.')}; or {GIVE_EXAMPLE}, and its own code is exported."
         raise RequestError(reason.message, fix)
-    return _load_as_it_is(
-        model, reason, sample_shape, batch_size=batch_size, says_logits=says_logits
+    from vit_export.checkpoints.module.load import make_model
+    from vit_export.checkpoints.module.source import ModuleSource
+
+    loaded = make_model(
+        ModuleSource(module=model, weights_from="a live module", classifies=says_logits),
+        name=type(model).__name__,
+        sample_shape=sample_shape,
+        batch_size=batch_size,
+        outputs=outputs,
     )
+    return replace(loaded, reading=f"{loaded.reading} ({reason.message.rstrip('.')})")
 
 
 def _read(model: "nn.Module", check_reading: "CheckReading | None") -> Model:
@@ -77,20 +87,3 @@ def _read(model: "nn.Module", check_reading: "CheckReading | None") -> Model:
 
     judge = judge_module(model)
     return replace(loaded, reading=describe_judge(judge, check_reading(judge, loaded)))
-
-
-def _load_as_it_is(
-    model: "nn.Module",
-    reason: RequestError,
-    sample_shape: tuple[int, ...],
-    *,
-    batch_size: int | None,
-    says_logits: bool,
-) -> Model:
-    from vit_export.checkpoints.module.load import make_model
-    from vit_export.checkpoints.module.source import ModuleSource
-
-    source = ModuleSource(module=model, weights_from="a live module", classifies=says_logits)
-    name = type(model).__name__
-    loaded = make_model(source, name=name, sample_shape=sample_shape, batch_size=batch_size)
-    return replace(loaded, reading=f"{loaded.reading} ({reason.message.rstrip('.')})")

@@ -81,6 +81,7 @@ def load(
             seed=seed,
             batch_size=batch_size,
             says_logits=says_logits,
+            outputs=overrides.outputs,
         )
     elif model is not None and not isinstance(model, str | Path):
         if weights or hints.list_checkpoint_options():
@@ -96,6 +97,7 @@ def load(
             is_example=example is not None,
             batch_size=batch_size,
             says_logits=says_logits,
+            outputs=overrides.outputs,
         )
     elif weights is not None:
         preset = None if model is None else str(model)
@@ -133,7 +135,7 @@ def _load_from_weights(
         None if preset is None else load_preset(preset),
         hints,
         needs_preprocessing=not overrides.preprocessing.complete,
-        needs_labels=overrides.labels is None and overrides.outputs not in {"features", "tokens"},
+        needs_labels=overrides.labels is None and "logits" in (overrides.outputs or {"logits"}),
         outputs=overrides.outputs,
     )
     return loaded, checkpoint

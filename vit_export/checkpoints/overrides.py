@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from vit_export.core.errors import RequestError
 from vit_export.data.sizes import parse_image_size
 from vit_export.model.vit.spec import VitSpec
 
-Outputs = Literal["logits", "features", "tokens"]
+Outputs = str | Sequence[str]
+"""A list of outputs as text, "token,layers:3,6", or its names (`model.output_names`)."""
 Numbers = str | float | Sequence[float]
 """One number, several numbers, or several as text: "0.485,0.456,0.406"."""
 MIN_SHARE = 1e-3
@@ -83,7 +84,8 @@ class ModelOverrides:
     """HEIGHTxWIDTH, or one side."""
     classes: int | None = None
     """Number of classes."""
-    outputs: Outputs | None = None
+    outputs: tuple[str, ...] | None = None
+    """Names of what the model answers; None leaves that to the model."""
     labels: Path | None = None
     """A file that names the classes."""
     preprocessing: PreprocessingOverrides = field(default_factory=PreprocessingOverrides)

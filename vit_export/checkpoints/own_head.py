@@ -5,7 +5,7 @@ a model with such a classifier would use, a pooler for example, makes that a que
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -25,26 +25,28 @@ MAX_NAMES = 5
 """Number of names that one error lists."""
 
 
-def choose_family(checkpoint: Checkpoint, hints: CheckpointHints, outputs: str | None) -> Family:
+def choose_family(
+    checkpoint: Checkpoint, hints: CheckpointHints, outputs: Sequence[str] | None
+) -> Family:
     """Return the family of a checkpoint, with the classifier of `--head-from` if it is given.
 
     Args:
         checkpoint: tensors and the JSON files beside them.
         hints: facts that the user provides.
-        outputs: the answer that the request names: logits, features or tokens; None for the
-            model's own.
+        outputs: the outputs that the request names; None for the model's own answer.
 
     Raises:
         RequestError: no family has these names, the answer of the model is not supported, or no
             tensor shows which vector the classifier reads.
     """
     where, tensors = str(checkpoint.path), checkpoint.tensors
-    leaves_head = outputs in {"features", "tokens"}
+    leaves_head = outputs is not None and "logits" not in outputs
     check_supported(checkpoint.config, where, needs_head=not leaves_head)
     family = _place_norm(find_family(tensors, where), checkpoint.config, hints)
     if hints.head_from is not None:
         return take_head(family, tensors, hints.head_from, where, leaves_head=leaves_head)
-    needs_vector = outputs != "tokens" if family.own_head else not leaves_head
+    reads_vector = not leaves_head or "features" in (outputs or ())
+    needs_vector = reads_vector if family.own_head else not leaves_head
     if hints.pool is None and needs_vector:
         _check_vector(family, tensors, checkpoint.config, where)
     return take_replaced_head(family, tensors, where, leaves_head=leaves_head)

@@ -108,14 +108,8 @@ def _read_suitable(artifact: Path, preprocess: str | None) -> tuple[Manifest, Pr
     arithmetic = find_backend_of(artifact).find_precisions(artifact)
     manifest = replace(manifest, tolerance=choose_tolerance(manifest, arithmetic))
     if not manifest.signature.takes_images:
-        message = f"{artifact} takes no images, which the program would classify."
+        message = f"{artifact} takes no images, which the program would answer."
         raise RequestError(message, "run it in its runtime.")
-    if not manifest.signature.classifies:
-        message = f"{artifact} has no classes: it answers {manifest.signature.answer}."
-        fix = "export it with its classifier."
-        if manifest.spec is None:
-            fix = "export it with --problem-type if its answer is logits."
-        raise RequestError(message, fix)
     if not manifest.batch.takes(1):
         message = f"{artifact} takes no single image: its batch is {manifest.batch}."
         raise RequestError(message, "export it with --batch dynamic.")
@@ -148,7 +142,7 @@ def _make_golden(manifest: Manifest, preprocessing: Preprocessing, source: Model
     from vit_export.validation.reference import compute_reference
 
     model = rebuild_identical(manifest, source)
-    return Golden(manifest, samples, compute_reference(model.module, samples))
+    return Golden(manifest, samples, compute_reference(model.module, samples, model.signature))
 
 
 def _check_pillow(manifest: Manifest) -> None:

@@ -1,6 +1,7 @@
 """Golden samples: images, the model's input for each, and the answers of eager PyTorch."""
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import OutputHead, align_for_comparison, measure_output_signal
 from vit_export.artifact.reference import Reference
+from vit_export.codegen.answers import answers_classes
 from vit_export.core.numerics import Array
 from vit_export.data.images import read_input, read_pixels
 from vit_export.data.preprocessing import Preprocessing
@@ -47,19 +49,20 @@ class Golden:
 
     def write(self, folder: Path, preprocessing: Preprocessing) -> list[str]:
         """Write images, inputs, answers and their bounds; return the names of the images."""
-        rows = []
+        rows = list[tuple[str, tuple[float, ...]]]()
         for i, recipe in enumerate(self.samples.recipes):
             name = _name_file(i, recipe)
             (folder / name).write_bytes(_encode_image(recipe, preprocessing))
             np.asarray(self.samples.file_inputs[i]).tofile(folder / f"{name}.input")
-            logits = self.reference.answers[i].astype("<f4")
-            logits.tofile(folder / f"{name}.logits")
-            rows.append((name, self._bound_input(), self._bound_answer(i)))
+            suffix = "logits" if answers_classes(self.manifest) else "outputs"
+            self.reference.answers[i].astype("<f4").tofile(folder / f"{name}.{suffix}")
+            rows.append((name, (self._bound_input(), *self._bound_answers(i))))
         jpeg = self._write_jpeg(folder, preprocessing)
-        rows.append((jpeg, self._bound_jpeg(preprocessing), NOT_COMPARED))
-        lines = (f"{name} {bound:.9g} {answer:.9g}\n" for name, bound, answer in rows)
-        (folder / "index.txt").write_text("".join(lines), encoding="utf-8")
-        return [name for name, *_ in rows]
+        outputs = len(self.manifest.signature.outputs)
+        rows.append((jpeg, (self._bound_jpeg(preprocessing), *[NOT_COMPARED] * outputs)))
+        lines = (" ".join([name, *(f"{one:.9g}" for one in bounds)]) for name, bounds in rows)
+        (folder / "index.txt").write_text("".join(f"{one}\n" for one in lines), encoding="utf-8")
+        return [name for name, _ in rows]
 
     def _write_jpeg(self, folder: Path, preprocessing: Preprocessing) -> str:
         from PIL import Image
@@ -79,18 +82,22 @@ class Golden:
             return JPEG_ERROR
         return JPEG_ERROR / 255 / min(preprocessing.std)
 
-    def _bound_answer(self, index: int) -> float:
-        """Return the allowed error of a log-probability, a logit behind a sigmoid, or a number.
+    def _bound_answers(self, index: int) -> Iterator[float]:
+        """Yield the allowed error of each output of the program.
 
-        It bounds the largest error if the tolerance does, else the root mean square error.
+        That is of a log-probability, a logit behind a sigmoid, or a number. It bounds the largest
+        error if the tolerance does, else the root mean square error.
         """
-        tolerance = self.manifest.tolerance
+        tolerance, signature = self.manifest.tolerance, self.manifest.signature
         head = find_program_head(self.manifest)
-        signal = measure_output_signal(head, self.manifest.reference.answers)
-        if not tolerance.limits_largest_error:
-            return tolerance.max_rms_error(signal)
-        expected = compute_expected(head, self.reference.answers[index])
-        return tolerance.max_error(expected, self.reference.floors[index], signal)
+        pairs = self.manifest.reference.split(signature), self.reference.split(signature)
+        for (_, stored), (_, right) in zip(*pairs, strict=True):
+            signal = measure_output_signal(head, stored.answers)
+            if tolerance.limits_largest_error:
+                expected = compute_expected(head, right.answers[index])
+                yield tolerance.max_error(expected, right.floors[index], signal)
+            else:
+                yield tolerance.max_rms_error(signal)
 
 
 def choose_golden_recipes(manifest: Manifest, preprocessing: Preprocessing) -> list[str]:
@@ -107,7 +114,7 @@ def choose_golden_recipes(manifest: Manifest, preprocessing: Preprocessing) -> l
 
 def find_program_head(manifest: Manifest) -> OutputHead:
     """Return what the program answers for all classes, whatever the file answers."""
-    function = manifest.score_function
+    function = manifest.score_function if answers_classes(manifest) else "none"
     return OutputHead("logits" if function == "none" else function)
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_export.artifact.manifest import INTERFACE_KEY, Manifest
-from vit_export.artifact.outputs import OUTPUT_NAMES, TOP
-from vit_export.artifact.scores import MAX_LOGIT, MIN_LOG, ROUNDING
 from vit_export.backends import find_backend
+from vit_export.codegen.answers import make_output_values
 from vit_export.codegen.golden import INPUT_ERROR, JPEG_ERROR
 from vit_export.codegen.quoting import QUOTING, ManifestText
 from vit_export.codegen.runtimes import TEMPLATES, load_runtime
@@ -32,14 +31,6 @@ RENDERED_FILES = (
     "tests/golden.cpp",
 )
 COPIED_FILES = ("printable.hpp", "third_party/LICENSE.stb", "third_party/stb_image.h")
-TOP_CLASSES = "std::pair<std::vector<float>, std::vector<std::int64_t>>"
-"""C++ type of the outputs of a file that answers the best classes: scores and indices."""
-COMPARED = {
-    "softmax": "a log-probability",
-    "sigmoid": "a logit, recovered from its probability",
-    "none": "a number",
-}
-"""What the tests of a project compare, by score function."""
 SUPPORT = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
 """Half the width of a resize filter, in pixels of the coarser grid."""
 
@@ -123,7 +114,7 @@ def _make_values(
     runtime = load_runtime(manifest.target)
     in_cpp = not manifest.takes_pixels
     return {
-        **_make_output_values(manifest),
+        **make_output_values(manifest),
         **_make_resize_values(preprocessing),
         **vars(runtime),
         "runtime": runtime.name,
@@ -147,30 +138,6 @@ def _make_values(
         "place": "in C++" if in_cpp else "inside the model file",
         "input_bound": f"{INPUT_ERROR:g}" if in_cpp else "0",
         "jpeg_bound": f"{JPEG_ERROR} of 255",
-    }
-
-
-def _make_output_values(manifest: Manifest) -> dict[str, Any]:
-    top5, classes = manifest.head == "top5", manifest.signature.classes or 0
-    function = manifest.score_function
-    outputs = OUTPUT_NAMES.get(manifest.head, ("logits",))
-    return {
-        "head": manifest.head,
-        "function": function,
-        "regression": function == "none",
-        "result": "Value" if function == "none" else "Class",
-        "usage_of_top": "" if function == "none" else " [--top N]",
-        "compared": COMPARED[function],
-        "classes": classes,
-        "best": min(TOP, classes),
-        "scores_per_image": "kBest" if top5 else "kClasses",
-        "outputs": "[scores, classes]" if top5 else "scores",
-        "output_type": TOP_CLASSES if top5 else "std::vector<float>",
-        "quoted_output_names": ", ".join(f'"{name}"' for name in outputs),
-        "rms": not manifest.tolerance.limits_largest_error,
-        "least_log": MIN_LOG,
-        "most_logit": MAX_LOGIT,
-        "rounding": ROUNDING,
     }
 
 

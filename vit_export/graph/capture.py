@@ -24,6 +24,7 @@ from vit_export.graph.translations import choose_translations
 from vit_export.model.program.lowered import LoweredProgram
 from vit_export.model.signature import Signature
 from vit_export.model.vit.lowering import LoweredVit
+from vit_export.model.vit.outputs import read_output
 
 EXAMPLE_BATCH = 2  # torch.export treats sizes of 0 and 1 as constants
 
@@ -123,6 +124,8 @@ def _keep_two_blocks(module: nn.Module) -> nn.Module:
     """Return the module with only its first and last block; `repeat_blocks` restores the others."""
     if not isinstance(module, LoweredVit) or len(module.blocks) <= CAPTURED_BLOCKS:
         return module
+    if any(one.block for one in map(read_output, module.outputs) if one is not None):
+        return module  # other blocks than the first and the last answer too
     short = copy.copy(module)
     short._modules = {**module._modules, "blocks": module.blocks[:: len(module.blocks) - 1]}  # noqa: SLF001 copy.copy shares it
     return short

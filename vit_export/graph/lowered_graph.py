@@ -90,7 +90,8 @@ class LoweredGraph(LayeredModule):
         ]
         layers += [_make_attention(name, one) for name, one in attentions.items()]
         self._steps: list[Step] = split_into_steps(model, layers)
-        self._last_reads = list_last_reads(self._steps, str(model.graph.outputs[0].name))
+        self._answers = tuple(str(one.name) for one in model.graph.outputs)
+        self._last_reads = list_last_reads(self._steps, self._answers)
 
     @property
     def roles(self) -> LayerRoles:
@@ -110,8 +111,8 @@ class LoweredGraph(LayeredModule):
         """Put another layer in the place of the one of this name."""
         self._layers[name] = layer
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The answers (B, …) to images (B, C, H, W)."""
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The answers (B, …) to images (B, C, H, W); a tuple of several outputs."""
         graph = self._model.graph
         values = {str(graph.inputs[0].name): images}
         for step, last in zip(self._steps, self._last_reads, strict=True):
@@ -123,7 +124,8 @@ class LoweredGraph(LayeredModule):
                 values[str(step.output.name)] = self._run(step, inputs)
             for name in last:  # large images would fill the memory
                 del values[name]
-        return values[str(graph.outputs[0].name)]
+        answers = tuple(values[name] for name in self._answers)
+        return answers if len(answers) > 1 else answers[0]
 
     def _run(self, step: Layer, inputs: list[Tensor]) -> Tensor:
         if len(inputs) > 1:  # keys are transposed in a graph: (B, h, d, N)

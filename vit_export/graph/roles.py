@@ -39,9 +39,9 @@ def find_roles(
     """
     names = {node: name for name, node in linears.items()}
     patches = tuple(name for name, node in linears.items() if _reads_image(node))
-    image, answer = model.graph.inputs[0], model.graph.outputs[0]
-    rows = str((read_shape(image) or ("",))[0])
-    head = {names[node] for node in _walk_head(answer, rows) if node in names}
+    rows = str((read_shape(model.graph.inputs[0]) or ("",))[0])
+    walked = (node for answer in model.graph.outputs for node in _walk_head(answer, rows))
+    head = {names[node] for node in walked if node in names}
     parts = {*patches, *head}
     return LayerRoles(
         blocks=tuple(name for name in linears if name not in parts),

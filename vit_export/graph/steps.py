@@ -60,9 +60,9 @@ def split_into_steps(model: ir.Model, layers: Sequence[Layer]) -> list[Step]:
     return steps
 
 
-def list_last_reads(steps: Sequence[Step], answer: str) -> list[tuple[str, ...]]:
-    """Return the names of the values that each step reads and no later one, but for the answer."""
-    later, reads = {answer}, list[tuple[str, ...]]()
+def list_last_reads(steps: Sequence[Step], answers: Collection[str]) -> list[tuple[str, ...]]:
+    """Return the names of the values that each step reads and no later one, but for `answers`."""
+    later, reads = {*answers}, list[tuple[str, ...]]()
     for step in reversed(steps):
         names = step.inputs if isinstance(step, Stretch) else _name(step.inputs)
         reads.insert(0, tuple(name for name in dict.fromkeys(names) if name not in later))

@@ -28,11 +28,12 @@ def lower(model: Model, *, unfold: bool = False, batch_size: int | None = None) 
         RequestError: the code of the module can't be captured.
     """
     if model.spec is None:
+        from vit_export.model.program.answer import separate
         from vit_export.model.program.export import export_program
         from vit_export.model.program.lowered import LoweredProgram
 
         shape = model.signature.inputs[0].sample_shape
-        return LoweredProgram(export_program(model.module, shape, batch_size, model.name))
+        return LoweredProgram(export_program(separate(model.module), shape, batch_size, model.name))
     from vit_export.model.vit.lowering import lower as lower_vit
 
     return lower_vit(model.vit, unfold=unfold)

@@ -1,9 +1,17 @@
-"""The inputs and outputs of a model: all that most stages know of it."""
+"""The inputs and outputs of a model: all that most stages know of it.
 
+A model with several outputs answers one row per image, in which they stand side by side. Rows are
+what stages exchange and manifests store; `Signature.split` takes them apart.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
+from math import prod
 from typing import Literal
 
 from vit_export.core.errors import RequestError
+from vit_export.core.numerics import Array
 
 Meaning = Literal["image", "logits", "features", "tokens", "tensor"]
 """What the numbers of a tensor are. `tensor` stands for whatever the model's author meant."""
@@ -83,24 +91,47 @@ class Signature:
         return self.image_shape[1:]
 
     @property
-    def answer(self) -> Meaning:
-        """Meaning of the model's output."""
-        return self.outputs[0].meaning
+    def is_joined(self) -> bool:
+        """Whether there are several outputs, which stand side by side in the answer."""
+        return len(self.outputs) > 1
+
+    @property
+    def answer(self) -> str:
+        """What the model answers, in words: the names of its outputs."""
+        return ", ".join(one.name for one in self.outputs)
 
     @property
     def answer_shape(self) -> tuple[int, ...]:
-        """Shape of the answer to one image: (K,), or (N, D) for tokens."""
+        """Shape of the answer to one image: (K,), (N, D) for tokens, (S,) for several outputs."""
+        if self.is_joined:
+            return (sum(prod(one.sample_shape) for one in self.outputs),)
         return self.outputs[0].sample_shape
 
     @property
     def classifies(self) -> bool:
-        """Whether the answer is logits."""
-        return self.answer == "logits"
+        """Whether one output is logits."""
+        return self.classes is not None
 
     @property
     def classes(self) -> int | None:
         """Number of classes; None for a model that does not classify."""
-        return self.answer_shape[-1] if self.classifies else None
+        shapes = (one.sample_shape for one in self.outputs if one.meaning == "logits")
+        return next((shape[-1] for shape in shapes), None)
+
+    def split(self, answers: Array) -> Iterator[tuple[TensorSpec, Array]]:
+        """Yield each output with its part (…, *sample_shape) of `answers` (…, *answer_shape)."""
+        if not self.is_joined:
+            yield self.outputs[0], answers
+            return
+        ends = accumulate(prod(one.sample_shape) for one in self.outputs)
+        for output, end in zip(self.outputs, ends, strict=True):
+            part = answers[..., end - prod(output.sample_shape) : end]
+            yield output, part.reshape(*answers.shape[:-1], *output.sample_shape)
+
+    def find_logits(self, answers: Array) -> Array:
+        """Return the logits (…, K) in `answers`; of a model without classes, its first output."""
+        parts = [*self.split(answers)]
+        return next((part for output, part in parts if output.meaning == "logits"), parts[0][1])
 
 
 def image_signature(
@@ -113,26 +144,22 @@ def image_signature(
         answer: what the output means; it is also the output's name.
         answer_shape: shape of the answer to one image.
     """
-    image = TensorSpec(name="image", dtype="float32", shape=(BATCH, *image_shape), meaning="image")
     output = TensorSpec(name=answer, dtype="float32", shape=(BATCH, *answer_shape), meaning=answer)
-    return Signature(inputs=(image,), outputs=(output,))
+    return make_signature(image_shape, (output,))
 
 
-def sample_signature(
-    sample_shape: tuple[int, ...], answer: Meaning, answer_shape: tuple[int, ...]
-) -> Signature:
-    """The signature of a model that answers one tensor to one sample, in fp32.
+def make_signature(sample_shape: tuple[int, ...], outputs: tuple[TensorSpec, ...]) -> Signature:
+    """The signature of a model that takes one sample, in fp32.
 
     Args:
         sample_shape: shape of one sample: an image if it has three axes, else a tensor.
-        answer: what the output means; it is also the output's name.
-        answer_shape: shape of the answer to one sample.
+        outputs: what the model answers.
     """
-    if len(sample_shape) == IMAGE_AXES:
-        channels, height, width = sample_shape
-        return image_signature((channels, height, width), answer, answer_shape)
+    is_image = len(sample_shape) == IMAGE_AXES
     sample = TensorSpec(
-        name="input", dtype="float32", shape=(BATCH, *sample_shape), meaning="tensor"
+        name="image" if is_image else "input",
+        dtype="float32",
+        shape=(BATCH, *sample_shape),
+        meaning="image" if is_image else "tensor",
     )
-    output = TensorSpec(name=answer, dtype="float32", shape=(BATCH, *answer_shape), meaning=answer)
-    return Signature(inputs=(sample,), outputs=(output,))
+    return Signature(inputs=(sample,), outputs=outputs)

@@ -81,7 +81,7 @@ def search(
     extra = [*others, *enlarge_quarters(others)]
     batches = _list_batches(len(samples), len(extra), settings.batch)
     test = AccuracyTest.prepare(
-        lowered, np.stack([*samples, *extra]), batches, signal=settings.signal
+        lowered, np.stack([*samples, *extra]), batches, signals=settings.signals
     )
     with progress(f"measure {len(layers)} layers alone in {len(plans)} schemes") as report_share:
         hardest = test.select_hardest(plans[settings.schemes[-1]])

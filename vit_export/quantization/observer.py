@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import ReportShare, track
+from vit_export.model.join import answer_joined
 from vit_export.model.layered import LayeredModule
+from vit_export.model.signature import Signature
 from vit_export.quantization.layers import find_attention_matmuls, find_linear_layers
 
 MAX_ROWS = 1024
@@ -154,11 +156,13 @@ def collect_stats(
     images: NamedImages,
     include: Collection[str] = (),
     report_share: ReportShare | None = None,
+    signature: Signature | None = None,
 ) -> tuple[LayerStats, dict[str, int]]:
     """Statistics of every layer's input on `images`, and the top class of each image.
 
     If `include` has `attention`, the inputs of its matmuls are observed as well. They are named
-    after the module and each of `ATTENTION_INPUTS`.
+    after the module and each of `ATTENTION_INPUTS`. `signature` says which of several outputs has
+    the classes.
 
     Raises:
         RequestError: an activation is not finite; the message names the layer and the image.
@@ -174,8 +178,9 @@ def collect_stats(
     by_module = {name: [observers[key] for key in inputs[name]] for name in modules}
     with _observe(modules, by_module):
         for image, array in track(images, len(images), report_share):
-            answer = lowered(torch.from_numpy(array[None]))
-            classes[image] = int(answer.argmax())
+            answer = answer_joined(lowered, torch.from_numpy(array[None])).numpy()
+            logits = answer if signature is None else signature.find_logits(answer)
+            classes[image] = int(logits.argmax())
             for name, observer in observers.items():
                 if not torch.isfinite(observer.total).all():
                     message = f"{image} makes what goes into {name} infinite or NaN."

@@ -1,11 +1,12 @@
 """What the search of --precision auto has to find, and for which file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
-from vit_export.artifact.outputs import measure_output_signal
+from vit_export.artifact.output_signals import OutputSignals
+from vit_export.artifact.outputs import LOGITS
 from vit_export.artifact.precision import QuantizationRequest
 
 
@@ -17,8 +18,8 @@ class SearchSettings:
     flavour: str
     batch: Batch
     classifies: bool
-    signal: float
-    """The signal of the model's answers in the proof (`core.numerics`)."""
+    signals: OutputSignals
+    """The signals of the model's answers in the proof."""
     threads: int | None
     """Threads of the runtime that times layers; None leaves the number to it."""
 
@@ -27,12 +28,14 @@ class SearchSettings:
         cls, request: QuantizationRequest, manifest: Manifest, threads: int | None
     ) -> Self:
         """The settings for the file that `manifest` describes."""
+        reference, signature = manifest.reference, manifest.signature
+        signals = OutputSignals.measure(reference, signature, manifest.output_head)
         return cls(
             request=request,
             flavour=str(manifest.settings.flavour),
             batch=manifest.batch,
             classifies=manifest.exclusive_classes is not None,
-            signal=measure_output_signal(manifest.output_head, manifest.reference.answers),
+            signals=replace(signals, head=LOGITS),  # the search compares the model itself
             threads=threads,
         )
 

@@ -9,8 +9,10 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from vit_export.core.numerics import Array, snr_db
+from vit_export.artifact.output_signals import OutputSignals
+from vit_export.core.numerics import Array
 from vit_export.core.progress import ReportShare, track
+from vit_export.model.join import answer_joined
 from vit_export.model.layered import LayeredModule
 from vit_export.quantization.fake_quant import fake_quantize
 from vit_export.quantization.plan import QuantizationPlan
@@ -28,8 +30,8 @@ class AccuracyTest:
     """(M, C, H, W)"""
     answers: Array
     """The unquantized module's answer to each image, (M, ...)."""
-    signal: float
-    """The signal of the model's answers in the proof (`core.numerics`)."""
+    signals: OutputSignals
+    """The signals of the model's answers in the proof."""
     batches: tuple[tuple[int, ...], ...]
     """Positions of the images of each batch: one run-time scale may serve a whole batch."""
 
@@ -40,12 +42,12 @@ class AccuracyTest:
         images: Array,
         batches: Sequence[Sequence[int]] = (),
         *,
-        signal: float,
+        signals: OutputSignals,
     ) -> Self:
         """The test of `lowered`, which is still unquantized; each image also runs alone."""
         answers = np.concatenate([_run(lowered, image[None]) for image in images])
         alone = [(position,) for position in range(len(images))]
-        return cls(lowered, images, answers, signal, (*alone, *map(tuple, batches)))
+        return cls(lowered, images, answers, signals, (*alone, *map(tuple, batches)))
 
     def select_hardest(self, plan: QuantizationPlan) -> Self:
         """The test on the images that lose most under `plan`, each of them alone."""
@@ -53,7 +55,7 @@ class AccuracyTest:
         hardest = np.sort(np.argsort(snrs, kind="stable")[:HARDEST])
         alone = tuple((position,) for position in range(len(hardest)))
         images, answers = self.images[hardest], self.answers[hardest]
-        return type(self)(self.lowered, images, answers, self.signal, alone)
+        return type(self)(self.lowered, images, answers, self.signals, alone)
 
     def measure_noise(self, plan: QuantizationPlan) -> float:
         """The power of the error as a share of the signal's, averaged over answers."""
@@ -72,15 +74,18 @@ class AccuracyTest:
                 for batch in self.batches
                 for i, answer in zip(batch, _run(module, self.images[list(batch)]), strict=True)
             ]
-        return [
-            (snr_db(self.signal, *pair), pair[0].argmax() == pair[1].argmax()) for pair in answers
-        ]
+        find_snr_db = self.signals.find_worst_snr_db
+        return [(find_snr_db(*pair), self._keeps_class(*pair)) for pair in answers]
+
+    def _keeps_class(self, right: Array, answer: Array) -> bool:
+        find = self.signals.signature.find_logits
+        return bool(find(right).argmax() == find(answer).argmax())
 
 
 def _run(module: nn.Module, images: Array) -> Array:
-    """The module's answers (B, ...) to `images` (B, C, H, W)."""
+    """The module's answers (B, ...) to `images` (B, C, H, W), several outputs side by side."""
     with torch.inference_mode():
-        answers: Array = module(torch.from_numpy(images)).numpy()
+        answers: Array = answer_joined(module, torch.from_numpy(images)).numpy()
     return answers
 
 

@@ -14,17 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.output_signals import OutputSignals
 from vit_export.artifact.outputs import (
     OutputFormat,
-    align_for_comparison,
     apply_head,
     find_likely_classes,
     find_top_class,
-    measure_output_signal,
 )
 from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.session import Session
-from vit_export.core.numerics import Array, snr_db
+from vit_export.core.numerics import Array
 from vit_export.core.progress import Progress, track
 from vit_export.data.dataset import ImageDataset
 from vit_export.data.images import read_pixels
@@ -90,9 +89,12 @@ class AccuracyEvaluation:
         with progress(f"evaluate {len(images.paths)} images") as report_share:
             answers = _run_images(session, images, manifest, self._batch_size)
             answers = track(answers, len(images.paths), report_share)
-            signal = _measure_signal(manifest)
+            # images are held against the same signal as the samples of the proof
+            signals = OutputSignals.measure(
+                manifest.reference, manifest.signature, manifest.output_head
+            )
             results = [
-                _compare(manifest, answer, expected, signal)
+                _compare(manifest, answer, expected, signals)
                 for answer, expected in zip(answers, eager, strict=True)
             ]
         report = _make_report(images, results, has_top_class=manifest.exclusive_classes is not None)
@@ -139,20 +141,19 @@ class _Result:
     """Whether the same classes are likely; None unless each has a probability of its own."""
 
 
-def _measure_signal(manifest: Manifest) -> float:
-    """Return the signal of the proof: images are held against the same number as samples."""
-    return measure_output_signal(manifest.output_head, manifest.reference.answers)
-
-
-def _compare(manifest: Manifest, answer: Array, eager: Array | None, signal: float) -> _Result:
-    after = _find_class(manifest.head, answer)
+def _compare(
+    manifest: Manifest, answer: Array, eager: Array | None, signals: OutputSignals
+) -> _Result:
+    logits = manifest.signature.find_logits(answer)
+    after = _find_class(manifest.head, logits)
     if eager is None:
         return _Result(after, None, None)
-    aligned = align_for_comparison(manifest.output_head, eager, answer)
+    right = manifest.signature.find_logits(eager)
     same = (
-        _compare_likely(manifest, answer, eager) if manifest.score_function == "sigmoid" else None
+        _compare_likely(manifest, logits, right) if manifest.score_function == "sigmoid" else None
     )
-    return _Result(after, _find_class("logits", eager), snr_db(signal, *aligned), same)
+    worst_db = signals.find_worst_snr_db(eager, answer)
+    return _Result(after, _find_class("logits", right), worst_db, same)
 
 
 def _compare_likely(manifest: Manifest, answer: Array, eager: Array) -> bool:

@@ -35,6 +35,13 @@ class Comparison:
     for a model that does not classify."""
     problem: str | None
     """What is wrong, in words; None when the answer passes."""
+    output: str = ""
+    """The output that is compared; empty if the artifact has no other one."""
+
+    @property
+    def subject(self) -> str:
+        """What is compared, for reports: the sample, or an output of several for that sample."""
+        return f"{self.output} of {self.sample}" if self.output else self.sample
 
     @property
     def passed(self) -> bool:
@@ -59,6 +66,7 @@ def compare(
     signal: float,
     classifies: bool,
     sample: str,
+    output: str = "",
     batch: int = 1,
     row: int = 0,
 ) -> Comparison:
@@ -72,6 +80,7 @@ def compare(
         signal: the signal of the model's answers (`core.numerics.measure_signal`).
         classifies: whether the position of the largest value is a class.
         sample: recipe of the input, for the report.
+        output: name of the output, if the artifact has several.
         batch: size of the batch that `answer` came from.
         row: row of `answer` in that batch.
     """
@@ -79,6 +88,7 @@ def compare(
     noise = tolerance.noise(floor, signal)
     comparison = Comparison(
         sample=sample,
+        output=output,
         batch=batch,
         row=row,
         max_abs=float(error.max()) if np.isfinite(error).all() else math.inf,

@@ -81,11 +81,11 @@ def _draw_errors(axes: "Axes", verdict: Verdict) -> None:
     for batch in verdict.batches:
         answers = [c for c in verdict.against_eager if c.batch == batch and c.allowed]
         shares = [max(c.max_abs / c.allowed, SMALLEST_SHARE) for c in answers]
-        names = [c.sample for c in answers]
+        names = [c.subject for c in answers]
         axes.plot(names, shares, "o", alpha=0.7, label=f"batch {batch}")
     axes.axhline(1, color="tab:red", label="allowed")
     axes.set(yscale="log", ylabel="max error / allowed error", title="Against eager PyTorch")
-    if len({c.sample for c in verdict.against_eager}) <= MOST_NAMES:
+    if len({c.subject for c in verdict.against_eager}) <= MOST_NAMES:
         axes.tick_params("x", rotation=40)
     else:
         axes.set_xticks([])

@@ -5,7 +5,7 @@ any precision has values of the same names.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.backends.job import Job
 from vit_export.backends.open import find_backend_of, require_values
 from vit_export.backends.session import Values
-from vit_export.checkpoints.module.answer import TensorAnswer
 from vit_export.core.numerics import Array
 from vit_export.core.progress import silent
 from vit_export.model.lower import lower
 from vit_export.model.model import Model
+from vit_export.model.program.answer import TensorAnswer
 from vit_export.model.program.lowered import LoweredProgram
 from vit_export.model.program.values import ANSWER, ProgramValues
 from vit_export.model.taps import Tap
@@ -74,8 +74,8 @@ class ModuleTaps:
             raise TypeError(f"{model.name} is a known Vision Transformer.")
         self._model = model
         self._program = ProgramValues(lowered.program)
-        outputs = self._record(sample)
-        answer = outputs.pop(ANSWER)
+        recorded = self._record(sample)
+        outputs = {name: one for name, one in recorded.items() if not name.startswith(ANSWER)}
         wrapper = WRAPPER if isinstance(model.module, TensorAnswer) else ""
         outputs.pop(wrapper, None)
         if manifest.layers:  # SmoothQuant scales norms: they differ in a correct file too
@@ -87,14 +87,27 @@ class ModuleTaps:
             matches = match_values(outputs, graph, sample)
         values = {match.value for match in matches.values()}
         self._file = require_values(path)(path, values, threads)
-        found = _choose_taps(matches, graph, self._file, len(answer))
+        found = _choose_taps(matches, graph, self._file, self._match_answers(recorded))
         prefix = f"{wrapper}." if wrapper else ""
         self._taps = [replace(tap, name=tap.name.removeprefix(prefix)) for tap in found]
+        self._columns = {tap.name: recorded[tap.module].shape[-1] for tap in self._taps}
+
+    def _match_answers(self, recorded: Mapping[str, Array]) -> list[_NamedMatch]:
+        """Return the outputs of the file beside those of the program, which have one order."""
+        outputs = zip(self._model.signature.outputs, self._file.answers, strict=True)
+        keys = [f"{ANSWER}{number}" for number in range(len(self._file.answers))]
+        return [
+            _NamedMatch(output.name, key, Match(value, len(recorded[key])))
+            for key, (output, value) in zip(keys, outputs, strict=True)
+        ]
 
     def answer(self, sample: Array) -> Mapping[str, Array]:
         """As `PairedTaps.answer`."""
         values = self._file.run(sample, [tap.match.value for tap in self._taps])
-        return {tap.name: to_rows(values[tap.match.value]) for tap in self._taps}
+        return {
+            tap.name: to_rows(values[tap.match.value], self._columns[tap.name])
+            for tap in self._taps
+        }
 
     def expect(self, sample: Array) -> Mapping[str, Tap]:
         """As `PairedTaps.expect`."""
@@ -109,11 +122,13 @@ class ModuleTaps:
         return self._select(self._record(sample))
 
     def _record(self, sample: Array) -> dict[str, Array]:
-        """Return the outputs of all modules; that of the whole module is its own code's."""
+        """Return the outputs of all modules; those of the whole module are its own code's."""
         image = torch.from_numpy(sample[None])
         with torch.no_grad():
-            outputs = {**self._program.record(image), ANSWER: self._model.module(image)}
-        return {name: to_rows(one.numpy()) for name, one in outputs.items()}
+            outputs = {name: one.numpy() for name, one in self._program.record(image).items()}
+            parts = self._model.signature.split(self._model.module(image).numpy())
+        outputs |= {f"{ANSWER}{number}": part for number, (_, part) in enumerate(parts)}
+        return {name: to_rows(one) for name, one in outputs.items()}
 
     def _select(self, outputs: Mapping[str, Array]) -> dict[str, Array]:
         """Return the outputs of the taps, those rows that a file computes."""
@@ -126,9 +141,14 @@ def _is_norm(model: Model, name: str) -> bool:
     return "norm" in kind.lower()
 
 
-def to_rows(value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an output (1, …, D) as a row per token, (rows, D)."""
-    return np.ascontiguousarray(value.reshape(-1, value.shape[-1]))
+def to_rows(value: npt.NDArray[Any], columns: int | None = None) -> npt.NDArray[Any]:
+    """Return an output (1, …, D) as a row per token, (rows, D), or as rows of `columns` numbers.
+
+    A graph may hold the numbers of a module in another shape.
+    """
+    if columns is None or value.size % columns:
+        columns = value.shape[-1]
+    return np.ascontiguousarray(value.reshape(-1, columns))
 
 
 def _build(
@@ -151,14 +171,15 @@ def _build(
 
 
 def _choose_taps(
-    matches: Mapping[str, Match], graph: Values, file: Values, answer_rows: int
+    matches: Mapping[str, Match], graph: Values, file: Values, answers: Sequence[_NamedMatch]
 ) -> list[_NamedMatch]:
-    """Return the taps that the file has too: the outermost module of each value, and the answer."""
-    last, present = graph.names[-1], set(file.names)
+    """Return the taps that the file has too: the outermost module of each value, and `answers`."""
+    last, present = graph.answers, set(file.names)
     taps: dict[str, _NamedMatch] = {}
     for module, match in matches.items():
-        if match.value in present and match.value not in taps and match.value != last:
+        if match.value in present and match.value not in taps and match.value not in last:
             taps[match.value] = _NamedMatch(module, module, match)
-    ends = (module for module, match in matches.items() if match.value == last)
-    answer = _NamedMatch(next(ends, WHOLE), ANSWER, Match(file.names[-1], answer_rows))
-    return [*taps.values(), answer]
+    if len(answers) > 1:
+        return [*taps.values(), *answers]
+    ends = (module for module, match in matches.items() if match.value == last[0])
+    return [*taps.values(), replace(answers[0], name=next(ends, WHOLE))]

@@ -12,6 +12,7 @@ from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
 from vit_export.core.errors import ProofError
 from vit_export.core.numerics import measure_signal
+from vit_export.model.signature import Signature
 from vit_export.validation.tolerances import TOLERANCES
 
 CONSTANT = "its answers do not depend on the image"
@@ -23,7 +24,7 @@ NUMBERS_FIX = (
 )
 
 
-def check_reference(reference: Reference) -> None:
+def check_reference(reference: Reference, signature: Signature) -> None:
     """Raise ProofError unless a file can be proven against these answers.
 
     Raises:
@@ -33,9 +34,15 @@ def check_reference(reference: Reference) -> None:
         if not np.isfinite(answer).all():
             message = f"The model's own answer to {recipe} is not finite."
             raise ProofError(message, "check the weights: a number overflows, or is not finite.")
-    noise = find_noise(reference)
-    if noise:
+    for noise in list_noise(reference, signature):
         raise ProofError(f"{noise[0].upper()}{noise[1:]}.", f"{NUMBERS_FIX}.")
+
+
+def list_noise(reference: Reference, signature: Signature) -> list[str]:
+    """Return a sentence for each output whose rounding noise is too large a share of it."""
+    outputs = reference.split(signature)
+    noise = [(output, find_noise(one)) for output, one in outputs]
+    return [f"{one} in {name.name}" if signature.is_joined else one for name, one in noise if one]
 
 
 def find_noise(reference: Reference) -> str:

@@ -22,7 +22,7 @@ from vit_export.validation.expectation import (
     find_blindness,
 )
 from vit_export.validation.samples import FileInputs, find_identical
-from vit_export.validation.sharpness import find_noise
+from vit_export.validation.sharpness import list_noise
 from vit_export.validation.verdict import Verdict
 
 
@@ -52,10 +52,11 @@ def validate_artifact(
         not_run=not_run,
     )
     problems = find_backend(manifest.target).check_built(session, manifest)
-    noise = find_noise(expectation.reference.without_user_images())
+    reference = expectation.reference.without_user_images()
+    noise = list_noise(reference, manifest.signature)
     return replace(
         verdict,
-        failures=(*verdict.failures, *problems, *([noise] if noise else [])),
+        failures=(*verdict.failures, *problems, *noise),
         caveats=(
             *verdict.caveats,
             *list_caveats(manifest.assumed, answers_scores=manifest.head != "logits"),
@@ -137,11 +138,11 @@ def _compare_all(
         with progress(f"prove batch {size}"):
             try:
                 for answer in run(size):
-                    findings.against_eager.append(compare_with_eager(answer, expectation))
+                    findings.against_eager.extend(compare_with_eager(answer, expectation))
                     if answer.sample in alone:
                         values = alone[answer.sample]
-                        comparison = compare_with_alone(answer, values, expectation)
-                        findings.against_alone.append(comparison)
+                        comparisons = compare_with_alone(answer, values, expectation)
+                        findings.against_alone.extend(comparisons)
                     elif size == 1:
                         alone[answer.sample] = answer.values
             except RunFailedError as error:

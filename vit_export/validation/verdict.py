@@ -97,7 +97,7 @@ class Verdict:
         """Everything that is wrong, one sentence each."""
         groups = (("", self.against_eager), (", against the image alone", self.against_alone))
         wrong_answers = [
-            f"{c.sample} in row {c.row} of a batch of {c.batch}{where}: {c.problem}"
+            f"{c.subject} in row {c.row} of a batch of {c.batch}{where}: {c.problem}"
             for where, comparisons in groups
             for c in comparisons
             if not c.passed

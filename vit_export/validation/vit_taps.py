@@ -41,7 +41,11 @@ class VitTaps:
     ) -> None:
         self._spec = spec = manifest.require_spec()
         self._vit = vit
-        names = ModuleNames(modules=tuple(list_taps(spec)), layers=tuple(list_lowered_layers(spec)))
+        names = ModuleNames(
+            modules=tuple(list_taps(spec)),
+            layers=tuple(list_lowered_layers(spec)),
+            outputs=spec.outputs,
+        )
         self._taps = require_taps(path)(path, names, threads)
         smooths = bool(manifest.layers)  # SmoothQuant scales norms: they differ in a correct file
         self._rows = {

@@ -17,6 +17,7 @@ from vit_export.backends.onnx.graph import OPSET, PACKAGES, SIMPLIFY, build_grap
 from vit_export.backends.onnx.runtimes import list_other_runtimes
 from vit_export.backends.onnx.session import MAGIC, OnnxSession
 from vit_export.backends.onnx.taps import OnnxTaps
+from vit_export.backends.onnx.tensor_names import find_wrong_names
 from vit_export.backends.onnx.values import OnnxValues
 from vit_export.backends.records import Description, ModuleNames
 from vit_export.backends.session import parse_manifest
@@ -132,6 +133,7 @@ ONNX = Backend(
     build=build,
     recognize=recognize,
     is_artifact=is_artifact,
+    check_built=find_wrong_names,
     find_precisions=lambda path: find_precisions(read_content(path)),
     read_own_manifest=read_own_manifest,
     open=OnnxSession,

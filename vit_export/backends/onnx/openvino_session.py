@@ -11,7 +11,7 @@ from vit_export.backends.session import (
     TAKES,
     RunFailedError,
     check_memory,
-    stack_outputs,
+    join_outputs,
     wall_clock_ms,
 )
 from vit_export.core.cpu import identify_cpu
@@ -62,9 +62,7 @@ class OpenVinoSession:
             check_memory(error)
             raise RunFailedError(_find_reason(error), TAKES) from None
         # the next run writes its answers where these are
-        return stack_outputs(
-            [answers[output].copy() for output in self._model.outputs], len(images)
-        )
+        return join_outputs([answers[output].copy() for output in self._model.outputs], len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` by this machine's clock."""

@@ -15,7 +15,7 @@ from vit_export.backends.session import (
     TAKES,
     RunFailedError,
     check_memory,
-    stack_outputs,
+    join_outputs,
     wall_clock_ms,
 )
 from vit_export.core.cpu import identify_cpu
@@ -130,6 +130,8 @@ class OnnxSession:
         cpu = f"CPU, {identify_cpu().name}{_describe_options(self._session)}"
         self.runtime = f"ONNX Runtime {onnxruntime.__version__} ({cpu})"
         (image,) = self._session.get_inputs()
+        self.input_names = (image.name,)
+        self.output_names = tuple(one.name for one in self._session.get_outputs())
         self._dtype: type = DTYPES.get(image.type, np.float32)
         self.takes_fp16 = self._dtype == np.float16
 
@@ -141,7 +143,7 @@ class OnnxSession:
             MemoryError: there is too little memory.
         """
         inputs: dict[str, npt.NDArray[Any]] = {self._input: images.astype(self._dtype)}
-        return stack_outputs(run_session(self._session, None, inputs), len(images))
+        return join_outputs(run_session(self._session, None, inputs), len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` by this machine's clock."""

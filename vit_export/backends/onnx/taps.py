@@ -23,7 +23,8 @@ class OnnxTaps:
 
     def __init__(self, path: Path, modules: Sequence[str], threads: int | None = None) -> None:
         with read_for_outputs(path) as model:
-            self._answer = model.graph.output[0].name
+            answers = [one.name for one in model.graph.output]
+            self._answers = {"head": answers[0]} if len(answers) == 1 else {n: n for n in answers}
             self._values = _values_by_module(model.graph, modules)
             values = list(self._values.values())
             self._session = open_with_values(model, path.parent, values, threads)
@@ -31,16 +32,18 @@ class OnnxTaps:
     def run(self, image: Array) -> Mapping[str, Array]:
         """Return the outputs (rows, D) of modules by name, for one `image` (C, H, W).
 
+        The outputs of the file come last: one is called `head`, several have their own names.
+
         Raises:
             RunFailedError: ONNX Runtime refuses; the message is its own.
             RequestError: a module answers something else than rows.
         """
-        names = [*dict.fromkeys([*self._values.values(), self._answer])]
+        named = self._values | self._answers
+        names = [*dict.fromkeys(named.values())]
         (feed,) = self._session.get_inputs()
         values = run_session(self._session, names, {feed.name: image[None]})
         outputs = dict(zip(names, values, strict=True))
-        taps = {module: _rows(outputs[value]) for module, value in self._values.items()}
-        return taps | {"head": _rows(outputs[self._answer])}
+        return {module: _rows(outputs[value]) for module, value in named.items()}
 
 
 def _values_by_module(graph: Any, modules: Sequence[str]) -> dict[str, str]:

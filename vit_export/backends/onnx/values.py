@@ -30,11 +30,11 @@ class OnnxValues:
         self, path: Path, names: Collection[str] | None = None, threads: int | None = None
     ) -> None:
         with read_for_outputs(path) as model:
-            answer = model.graph.output[0].name
+            self.answers = tuple(one.name for one in model.graph.output)
             computed = _list_computed(model.graph)
             values = [one for one in computed if names is None or one in names]
             self._session = open_with_values(model, path.parent, values, threads)
-        self.names = (*(name for name in values if name != answer), answer)
+        self.names = (*(name for name in values if name not in self.answers), *self.answers)
 
     def run(self, sample: Array, names: Sequence[str]) -> Mapping[str, Array]:
         """Return those of the named values that are of floating point, for one `sample`.

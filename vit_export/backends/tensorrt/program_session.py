@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vit_export.artifact.manifest import Manifest
-from vit_export.backends.session import TAKES, RunFailedError
+from vit_export.backends.session import TAKES, RunFailedError, join_outputs
 from vit_export.core.errors import RequestError
 from vit_export.core.numerics import Array
 
@@ -47,11 +47,13 @@ class ProgramSession:
         try:
             with torch.inference_mode():
                 inputs = torch.from_numpy(np.ascontiguousarray(images)).to("cuda", torch.float32)
-                answers: Array = self._module(inputs).float().cpu().numpy()
+                answers = self._module(inputs)
+                outputs = answers if isinstance(answers, tuple) else (answers,)
+                arrays = [one.float().cpu().numpy() for one in outputs]
         except RuntimeError as error:
             reason = str(error).strip().rpartition("\n")[2]
             raise RunFailedError(reason, TAKES) from None
-        return answers
+        return join_outputs(arrays, len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one run by the GPU's clock, copies to it and back included."""

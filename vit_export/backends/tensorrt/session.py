@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
-from vit_export.backends.session import TAKES, RunFailedError
+from vit_export.backends.session import TAKES, RunFailedError, join_outputs
 from vit_export.backends.tensorrt.cuda import Device, DriverError, find_gpu
 from vit_export.backends.tensorrt.engine_info import EngineInfo
 from vit_export.backends.tensorrt.inspector import inspect_matmuls
@@ -58,7 +58,7 @@ class EngineSession:
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         inputs = library.TensorIOMode.INPUT
         (self._input,) = [n for n in names if self._engine.get_tensor_mode(n) == inputs]
-        (self._output,) = [n for n in names if n != self._input]
+        self._outputs = [n for n in names if n != self._input]
         self.takes_fp16 = self._dtype(self._input) == np.float16
 
     def _make_context(self, profile: int) -> Any:
@@ -95,7 +95,7 @@ class EngineSession:
         with _faults_as_run_failures():
             answers = self._enqueue(images)
             self._device.wait()
-        return np.asarray(answers, np.float32)
+        return join_outputs(answers, len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one run by the GPU's clock, copies to it and back included."""
@@ -114,21 +114,27 @@ class EngineSession:
         """Return the manifest beside the engine."""
         return self._manifest.to_json()
 
-    def _enqueue(self, images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the answers, which are filled in when the stream has done everything."""
+    def _enqueue(self, images: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return the outputs, which are filled in when the stream has done everything."""
         context = self._contexts[find_profile(self._manifest.batch, len(images))]
         inputs = np.ascontiguousarray(images, self._dtype(self._input))
         if not context.set_input_shape(self._input, inputs.shape):
             raise RunFailedError(f"it takes no {inputs.shape}", TAKES)
-        shape = tuple(int(n) for n in context.get_tensor_shape(self._output))
-        answers = np.empty(shape, self._dtype(self._output))
-        for name, array in ((self._input, inputs), (self._output, answers)):
+        answers = [self._make_output(context, name) for name in self._outputs]
+        names = (self._input, *self._outputs)
+        for name, array in zip(names, (inputs, *answers), strict=True):
             context.set_tensor_address(name, self._device.allocate(name, array.nbytes))
         self._device.write(self._device.allocate(self._input, inputs.nbytes), inputs)
         if not context.execute_async_v3(self._device.stream):
             raise RunFailedError(last_error(self._logger), TAKES)
-        self._device.read(self._device.allocate(self._output, answers.nbytes), answers)
+        for name, array in zip(self._outputs, answers, strict=True):
+            self._device.read(self._device.allocate(name, array.nbytes), array)
         return answers
+
+    def _make_output(self, context: Any, name: str) -> npt.NDArray[Any]:
+        """Return an array for an output of the shape that the input gives it."""
+        shape = tuple(int(n) for n in context.get_tensor_shape(name))
+        return np.empty(shape, self._dtype(name))
 
     def _dtype(self, name: str) -> Any:
         return self._library.nptype(self._engine.get_tensor_dtype(name))

@@ -109,7 +109,7 @@ def find_precisions(path: Path) -> Collection[str]:  # noqa: ARG001 the same for
 
 def open_taps(path: Path, names: ModuleNames, threads: int | None) -> TorchScriptTaps:
     """Return taps on an archive: its layers are identified by the order in which they run."""
-    return TorchScriptTaps(path, names.layers, threads)
+    return TorchScriptTaps(path, names, threads)
 
 
 TORCHSCRIPT = Backend(

@@ -13,7 +13,7 @@ from vit_export.backends.session import (
     TAKES,
     RunFailedError,
     check_memory,
-    stack_outputs,
+    join_outputs,
     wall_clock_ms,
 )
 from vit_export.backends.torchscript.archive import read_manifest_json
@@ -90,7 +90,7 @@ class TorchScriptSession:
         outputs = answer if isinstance(answer, tuple) else (answer,)
         if not all(isinstance(one, torch.Tensor) for one in outputs):
             raise RequestError("The file answers something else than tensors.", FOREIGN)
-        return stack_outputs([one.numpy() for one in outputs], len(images))
+        return join_outputs([one.numpy() for one in outputs], len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` by this machine's clock."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vit_export.backends.records import ModuleNames
 from vit_export.backends.session import FOREIGN, TAKES, RunFailedError, check_memory
 from vit_export.backends.torchscript.session import load_archive
 from vit_export.core.errors import RequestError
@@ -24,25 +25,26 @@ class TorchScriptTaps:
 
     Args:
         path: the archive.
-        layers: the linear layers and norms of the lowered model, in the order in which they run.
+        names: the layers of the lowered model, in the order in which they run, and its outputs.
         threads: intra-op threads of PyTorch in this process; None leaves them as they are.
 
     Raises:
         RequestError: the archive does not have as many layers.
     """
 
-    def __init__(self, path: Path, layers: Sequence[str], threads: int | None = None) -> None:
+    def __init__(self, path: Path, names: ModuleNames, threads: int | None = None) -> None:
         import torch
 
         if threads:
             torch.set_num_threads(threads)
         graph = load_archive(path).graph.copy()
         nodes = [node for node in graph.nodes() if node.kind() in LAYERS]
-        if len(nodes) != len(layers):
-            message = f"{path} has {len(nodes)} layers, its model {len(layers)}."
+        if len(nodes) != len(names.layers):
+            message = f"{path} has {len(nodes)} layers, its model {len(names.layers)}."
             raise RequestError(message, "export it with this version of vit-export.")
         try:
-            self._names, self._run = _add_outputs(graph, dict(zip(layers, nodes, strict=True)))
+            layers = dict(zip(names.layers, nodes, strict=True))
+            self._names, self._run = _add_outputs(graph, layers, names.outputs)
         except Exception as error:  # noqa: BLE001 LibTorch raises anything at a graph of others
             reason = str(error).partition("\n")[0]
             raise RequestError(
@@ -67,17 +69,28 @@ class TorchScriptTaps:
         return dict(zip(self._names, rows, strict=True))
 
 
-def _add_outputs(graph: Any, layers: Mapping[str, Any]) -> tuple[tuple[str, ...], Any]:
-    """Make the values of modules outputs of `graph`; return the outputs' names, and a function."""
+def _add_outputs(
+    graph: Any, layers: Mapping[str, Any], answers: Sequence[str]
+) -> tuple[tuple[str, ...], Any]:
+    """Make the values of modules outputs of `graph`; return the outputs' names, and a function.
+
+    Its own output is called `head`, and several have the names `answers`.
+    """
     import torch
 
     values = _values_by_module(layers, next(iter(layers.values())))
+    (answer,) = graph.outputs()
+    if answer.node().kind() == "prim::TupleConstruct":
+        values |= dict(zip(answers, answer.node().inputs(), strict=True))
+    else:
+        values["head"] = answer
+    graph.eraseOutput(0)
     for value in values.values():
         graph.registerOutput(value)
     graph.makeMultiOutputIntoTuple()
     graph.eraseInput(0)  # the module itself, which a frozen graph does not read
     function = torch._C._create_function_from_graph("taps", graph)  # noqa: SLF001 no public way
-    return ("head", *values), function
+    return tuple(values), function
 
 
 def _values_by_module(layers: Mapping[str, Any], first: Any) -> dict[str, Any]:

@@ -31,12 +31,15 @@ class TorchScriptValues:
         if threads:
             torch.set_num_threads(threads)
         self._graph = load_archive(path).graph
-        answer = next(iter(self._graph.outputs())).debugName()
+        (answer,) = self._graph.outputs()
+        is_tuple = answer.node().kind() == "prim::TupleConstruct"
+        answers = answer.node().inputs() if is_tuple else (answer,)
+        self.answers = tuple(one.debugName() for one in answers)
         values = _list_values(self._graph)
         self._positions = {value.debugName(): position for position, value in enumerate(values)}
         tensors = [value.debugName() for value in values if str(value.type()) == TENSOR]
         chosen = (one for one in tensors if names is None or one in names)
-        self.names = (*(one for one in chosen if one != answer), answer)
+        self.names = (*(one for one in chosen if one not in self.answers), *self.answers)
         self._functions: dict[tuple[str, ...], Any] = {}
 
     def run(self, sample: Array, names: Sequence[str]) -> Mapping[str, Array]:

@@ -1,54 +1,28 @@
-"""The one tensor that a module's answer is: the answer itself, or a part of it.
+"""The tensors that a module's answer is: the answer itself, or parts of it.
 
-The rule: `logits` if the answer has them, then an embedding of the image, then its tokens, as the
-models of transformers call them; else the only tensor there is.
+The rule where the user names none: `logits` if the answer has them, then an embedding of the image,
+then its tokens, as the models of transformers call them; else the only tensor there is.
 """
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from vit_export.core.errors import RequestError
+from vit_export.model.program.answer import WHOLE, Part, take_part
 
+DEPTH = 3
+"""Most steps of a way."""
+MOST_NAMES = 20
+"""Most names that one error lists."""
 PREFERRED = ("logits", "image_embeds", "pooler_output", "last_hidden_state")
 """Parts of an answer by their names in transformers, in the order in which one is taken."""
 PIXELS = "pixel_values"
 """The argument of transformers that images are."""
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
-
-class TensorAnswer(nn.Module):
-    """A module that answers images with one tensor.
-
-    Args:
-        module: the user's module.
-        keyword: the argument that images are; empty for the first one.
-        part: the name or the position of the tensor in the module's answer; None for the answer.
-    """
-
-    def __init__(self, module: nn.Module, keyword: str = "", part: str | int | None = None) -> None:
-        super().__init__()
-        self.module = module
-        self.keyword = keyword
-        self.part = part
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the answers (B, …) to `images` (B, C, H, W)."""
-        answer = self.module(**{self.keyword: images}) if self.keyword else self.module(images)
-        tensor: Tensor = take_part(answer, self.part)
-        return tensor
-
-
-def take_part(answer: Any, part: str | int | None) -> Any:
-    """Return a part of an answer by name or position; the answer itself for None."""
-    if part is None:
-        return answer
-    if isinstance(part, str) and not isinstance(answer, Mapping):
-        return getattr(answer, part)
-    return answer[part]
 
 
 def find_keyword(module: nn.Module, name: str) -> str:
@@ -75,34 +49,72 @@ def find_keyword(module: nn.Module, name: str) -> str:
     return ""
 
 
-def find_part(answer: Any, name: str) -> str | int | None:
-    """Return where the one tensor of an answer is; None if the answer is the tensor.
+def find_parts(answer: Any, names: Sequence[str] | None, module: str) -> dict[str, Part]:
+    """Return where the tensors of an answer are, by the names of a file's outputs.
+
+    Args:
+        answer: what the module answers.
+        names: the parts that the user names, with dots between steps; None for the one tensor that
+            counts, whose name is empty.
+        module: the module's name, for errors.
 
     Raises:
-        RequestError: there is none or there are several, or it is not of floating point.
+        RequestError: there is no such tensor, or there are several and none is named; or one is not
+            of floating point.
     """
-    part = None if isinstance(answer, Tensor) else _choose_part(answer, name)
-    tensor = take_part(answer, part)
-    if not tensor.is_floating_point():
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        message = f"{name} answers {dtype}, and a proof compares numbers of fp32."
-        raise RequestError(message, "return the numbers from before they become that.")
-    return part
-
-
-def _choose_part(answer: Any, name: str) -> str | int:
-    parts = {key: one for key, one in _list_parts(answer).items() if isinstance(one, Tensor)}
-    chosen = next((key for key in PREFERRED if key in parts), None)
-    if chosen is not None:
-        return chosen
-    if len(parts) == 1:
-        return next(iter(parts))
-    kind = type(answer).__name__
-    if not parts:
-        message = f"{name} answers a {kind} without a tensor."
+    tensors = {".".join(map(str, part)): part for part in _list_tensors(answer)}
+    if names is None:
+        parts = {"": WHOLE if isinstance(answer, Tensor) else _choose_part(answer, tensors, module)}
     else:
-        message = f"{name} answers several tensors: {', '.join(map(str, parts))} of a {kind}."
-    raise RequestError(message, "name a module whose forward returns the one tensor that counts.")
+        parts = {_name_output(name): _find_part(name, tensors, module) for name in names}
+    for part in parts.values():
+        tensor = take_part(answer, part)
+        if not tensor.is_floating_point():
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            message = f"{module} answers {dtype}, and a proof compares numbers of fp32."
+            raise RequestError(message, "return the numbers from before they become that.")
+    return parts
+
+
+def _find_part(name: str, tensors: Mapping[str, Part], module: str) -> Part:
+    if name in tensors:
+        return tensors[name]
+    if tensors.keys() == {""}:
+        message = f"{module} answers one tensor, which has no part {name!r}."
+        raise RequestError(message, "leave --outputs out.")
+    listing = ", ".join([*tensors][:MOST_NAMES]) + ", …" * (len(tensors) > MOST_NAMES)
+    raise RequestError(
+        f"{module} answers no tensor {name!r}.", f"name some of these: {listing or 'none'}."
+    )
+
+
+def _name_output(name: str) -> str:
+    """Return the name of a file's output: a position alone is no name."""
+    return f"output_{name}" if name.isdecimal() else name.replace(".", "_")
+
+
+def _choose_part(answer: Any, tensors: Mapping[str, Part], module: str) -> Part:
+    outer = {name: part for name, part in tensors.items() if len(part) == 1}
+    chosen = next((name for name in PREFERRED if name in outer), None)
+    if chosen is not None:
+        return outer[chosen]
+    if len(outer) == 1:
+        return next(iter(outer.values()))
+    kind = type(answer).__name__
+    if not tensors:
+        message = f"{module} answers a {kind} without a tensor."
+        raise RequestError(message, "name a module whose forward returns tensors.")
+    message = f"{module} answers several tensors: {', '.join(outer or tensors)} of a {kind}."
+    raise RequestError(message, f"give --outputs {','.join([*tensors][:2])}, or one of them.")
+
+
+def _list_tensors(answer: Any, part: Part = WHOLE) -> Iterator[Part]:
+    """Yield where the tensors of an answer are, at most `DEPTH` steps in."""
+    if isinstance(answer, Tensor):
+        yield part
+    elif len(part) < DEPTH:
+        for step, one in _list_parts(answer).items():
+            yield from _list_tensors(one, (*part, step))
 
 
 def _list_parts(answer: Any) -> dict[str | int, Any]:

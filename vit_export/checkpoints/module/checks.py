@@ -5,14 +5,16 @@ that a file could be compared with.
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vit_export.checkpoints.module.answer import TensorAnswer, find_keyword, find_part
+from vit_export.checkpoints.module.answer import find_keyword, find_parts
 from vit_export.core.errors import RequestError
 from vit_export.core.frames import describe_error
+from vit_export.model.program.answer import WHOLE, SeparateAnswer, TensorAnswer, call
 from vit_export.model.program.export import ONE_IMAGE, takes_one_image
 from vit_export.model.signature import IMAGE_AXES
 
@@ -27,15 +29,23 @@ SEED = 20
 
 
 def check_module(
-    module: nn.Module, sample_shape: tuple[int, ...], batch_size: int | None, name: str
-) -> tuple[nn.Module, Tensor]:
-    """Return the module that answers one tensor, and its answer to one image (1, …).
+    module: nn.Module,
+    sample_shape: tuple[int, ...],
+    batch_size: int | None,
+    name: str,
+    outputs: Sequence[str] | None = None,
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Return the module that answers one tensor, and its outputs for one image (1, …).
+
+    Several outputs stand side by side in the answer of the module. One that the user did not name
+    has an empty name.
 
     Args:
         module: a module in fp32, on the CPU and in evaluation mode.
         sample_shape: shape of one sample, (C, H, W) of an image.
         batch_size: the only size of a batch; None for any size.
         name: the module's name, for errors.
+        outputs: the parts of its answer that the user names; None for the tensor that counts.
 
     Raises:
         RequestError: it takes no such image or several inputs, answers no or several tensors,
@@ -45,20 +55,36 @@ def check_module(
     images = _draw_images(sample_shape)
     keyword = find_keyword(module, name)
     before = _list_versions(module)
-    answer = _run(TensorAnswer(module, keyword), images[:1], name)
-    part = find_part(answer, name)
-    plain = module if not keyword and part is None else TensorAnswer(module, keyword, part)
+    answer = _run(_Whole(module, keyword), images[:1], name)
+    parts = find_parts(answer, outputs, name)
+    joined = TensorAnswer(module, keyword, tuple(parts.values()))
+    plain = module if not keyword and joined.parts == (WHOLE,) else joined
+    separate = dict(zip(parts, _run(SeparateAnswer(joined), images[:1], name), strict=True))
+    for output in separate.values():
+        _check_axis(output, 1, name)
     first = _run(plain, images[:1], name)
-    _check_axis(first, 1, name)
     _check_repeats(first, _run(plain, images[:1], name), name)
     _check_repeats(first, _run(copy.deepcopy(plain), images[:1], name), name)
     if batch_size != 1:
+        for output in _run(SeparateAnswer(joined), images, name):
+            _check_axis(output, len(images), name)
         _check_rows(plain, images, first, name)
     _check_versions(module, before, name)
     if not first.isfinite().all():
         message = f"{name} answers numbers that are not finite to an image of noise."
         raise RequestError(message, "check its weights, and --input or --image-size.")
-    return plain, first
+    return plain, separate
+
+
+class _Whole(nn.Module):
+    """A module that answers images with whatever it answers."""
+
+    def __init__(self, module: nn.Module, keyword: str) -> None:
+        super().__init__()
+        self.module, self.keyword = module, keyword
+
+    def forward(self, images: Tensor) -> Any:
+        return call(self.module, self.keyword, images)
 
 
 def _draw_images(sample_shape: tuple[int, ...]) -> Tensor:

@@ -21,7 +21,7 @@ def check_options(
         module: the user's code.
         model: the value of `--model`.
         hints: only `--prefix` and `--problem-type` go with it.
-        overrides: the number of classes and the outputs don't go with it.
+        overrides: the number of classes does not go with it.
         check: the value of `--check`.
     """
     if model is not None:
@@ -29,7 +29,6 @@ def check_options(
         raise RequestError(message, "leave one of them out.")
     options = replace(hints, prefix=None).list_checkpoint_options()
     options += ["--classes"] * (overrides.classes is not None)
-    options += ["--outputs"] * (overrides.outputs is not None)
     options += ["--check"] * (check != "auto")
     if options:
         message = f"{options[0]} means nothing with --module {module.text}: its code says it."

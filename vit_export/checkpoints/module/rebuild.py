@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.checkpoints.from_manifest import RANDOM
@@ -9,6 +10,7 @@ from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.checkpoints.module.load import load_user_module
 from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.core.errors import RequestError
+from vit_export.core.from_json import read_value
 from vit_export.model.model import Model
 
 
@@ -38,12 +40,21 @@ def rebuild_module(
         seed=int(seed[1]) if seed else 0,
         batch_size=manifest.batch.fixed,
         says_logits=manifest.signature.classifies,
+        outputs=_read_outputs(manifest),
     )
     if model.signature.answer_shape != manifest.signature.answer_shape:
         shapes = (model.signature.answer_shape, manifest.signature.answer_shape)
         message = f"--module {module.text} answers {shapes[0]}, and the file {shapes[1]}."
         raise RequestError(message, f"give the code that the file was exported from, {origin}.")
     return model
+
+
+def _read_outputs(manifest: Manifest) -> tuple[str, ...] | None:
+    """Return the parts of the module's answer that the export named; None if it named none."""
+    recorded = manifest.overrides.get("outputs")
+    if recorded is None:
+        return None
+    return cast("tuple[str, ...]", read_value(tuple[str, ...], recorded, "overrides.outputs"))
 
 
 def _check_arguments(manifest: Manifest, module: ModuleRequest) -> None:

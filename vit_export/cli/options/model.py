@@ -144,8 +144,9 @@ CLASSES = click.option(
 )
 OUTPUTS = click.option(
     "--outputs",
-    type=click.Choice(["logits", "features", "tokens"]),
-    help="Export logits, pooled features or all tokens; default: the model's own output.",
+    metavar="LIST",
+    help="What the file answers, with commas: logits, features, tokens, token, patches, "
+    "layers:3,6, normed-layers:3,6, attentions:12; or parts of what --module answers.",
 )
 LABELS = click.option(
     "--labels",

@@ -18,7 +18,11 @@ MOST_PROBLEMS = 8
 
 
 def describe_verdict(verdict: Verdict, *, verbose: bool = False) -> Iterator[Block]:
-    """Yield the worst answer of each sample (with `verbose`, every answer), and the status."""
+    """Yield the worst answers and the status.
+
+    There is a row for each sample, or for each output of several. With `verbose` every answer has a
+    row.
+    """
     yield Table(COLUMNS, tuple(_rows(verdict, verbose=verbose)))
     for one in verdict.elsewhere:
         title = line(f"The same answers in {one.runtime}:")
@@ -51,8 +55,10 @@ def _answers(verdict: Verdict) -> Iterator[Row]:
 
 
 def _worst_answers(verdict: Verdict) -> Iterator[Row]:
-    for sample in dict.fromkeys(one.sample for one in verdict.against_eager):
-        answers = [one for one in verdict.against_eager if one.sample == sample]
+    groups: dict[str, list[Comparison]] = {}
+    for one in verdict.against_eager:  # an output of several has one row, and so has a sample
+        groups.setdefault(one.output or one.sample, []).append(one)
+    for answers in groups.values():
         worst = max(answers, key=lambda one: (not one.passed, one.max_abs))
         yield _row(worst, ", ".join(dict.fromkeys(str(one.batch) for one in answers)))
 
@@ -60,7 +66,7 @@ def _worst_answers(verdict: Verdict) -> Iterator[Row]:
 def _row(answer: Comparison, batches: str) -> Row:
     numbers = f"{answer.max_abs:.2e}", f"{answer.allowed:.2e}", f"{answer.snr_db:.1f}"
     style = "" if answer.passed else "bold red"
-    return row(answer.sample, batches, *numbers, TOP1[answer.top1], style=style)
+    return row(answer.subject, batches, *numbers, TOP1[answer.top1], style=style)
 
 
 def _summary(verdict: Verdict) -> str:

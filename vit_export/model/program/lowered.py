@@ -12,6 +12,6 @@ class LoweredProgram(nn.Module):
         self.program = program
         self.runnable = program.module()
 
-    def forward(self, images: Tensor) -> Tensor:
-        answer: Tensor = self.runnable(images)  # (B, …)
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        answer: Tensor | tuple[Tensor, ...] = self.runnable(images)  # (B, …)
         return answer

@@ -12,15 +12,15 @@ from vit_export.model.program.promote import list_inputs, promote_graph
 SCOPES = "nn_module_stack"
 """Where a node of a program keeps the modules around it, outermost first: name and class."""
 
-ANSWER = ""
-"""The name of the whole module, which is its output's here."""
+ANSWER = ":"
+"""Begins the names of the program's own outputs, `:0`, `:1`; modules have no such names."""
 
 
 class ProgramValues:
     """The outputs of the modules in a program.
 
     The output of a module is the last value of floating point that is computed inside it. The
-    answer of the whole program is called `ANSWER`.
+    outputs of the whole program are called `ANSWER` and their number.
     """
 
     def __init__(self, program: ExportedProgram) -> None:
@@ -77,5 +77,5 @@ def _find_outputs(program: ExportedProgram) -> dict[str, str]:
                     scope = f"{name.partition('@')[0]}@{call}" if call else name
                     outputs.pop(scope, None)
                     outputs[scope] = node.name
-    (answer,) = program.graph_signature.user_outputs
-    return {**outputs, ANSWER: str(answer)}
+    answers = enumerate(program.graph_signature.user_outputs)
+    return outputs | {f"{ANSWER}{number}": str(answer) for number, answer in answers}

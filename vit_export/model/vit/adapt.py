@@ -4,6 +4,7 @@ Position embeddings are resampled bicubically in fp32, in the way of the family'
 (`Resampling`). Positions of prefix tokens do not change. All other weights are shared.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -93,18 +94,23 @@ def _resample(
     return grid[0].permute(1, 2, 0).flatten(0, 1)  # (h w, D)
 
 
-def change_outputs(vit: Vit, outputs: str) -> Vit:
-    """Return `vit` with `outputs`: logits, features or tokens. The remaining weights are shared.
+def change_outputs(vit: Vit, outputs: Sequence[str]) -> Vit:
+    """Return `vit` with other outputs, by their names. The remaining weights are shared.
+
+    The parts of the model that no output needs are left out. A single output that is a model's
+    whole answer (logits, features or tokens) is that model's answer, without a name of its own.
 
     Raises:
-        RequestError: the model cannot have this output.
+        RequestError: the model cannot have one of these outputs.
     """
-    if outputs == vit.spec.answer:
+    if tuple(outputs) == (vit.spec.answer,) and not vit.spec.outputs:
         return vit
-    if outputs not in SPEC_CHANGES or vit.spec.pool == "none":
-        message = f"The model answers {vit.spec.answer}, and has no {outputs}."
-        raise RequestError(message, "leave --outputs out.")
-    spec = replace(vit.spec, **SPEC_CHANGES[outputs])
+    spec = replace(vit.spec, outputs=tuple(outputs))
+    rest = next((one for one in ("logits", "features") if one in outputs), "tokens")
+    if vit.spec.pool != "none":
+        spec = replace(spec, **SPEC_CHANGES.get(rest, {}))
+    if len(outputs) == 1 and rest == outputs[0]:
+        spec = replace(spec, outputs=())
     with torch.device("meta"):
         names = Vit(spec).state_dict().keys()
     state = {name: tensor for name, tensor in vit.state_dict().items() if name in names}

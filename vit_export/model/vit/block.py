@@ -40,6 +40,14 @@ class MultiHeadAttention(nn.Module):
         self.dropout = nn.Dropout(spec.dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        attention, values = self.attend(x, mask)
+        out = torch.einsum("bhqk,bhkd->bhqd", self.dropout(attention), values)
+        out = self.norm(rearrange(out, "b h n d -> b n (h d)"))
+        projected: Tensor = self.projection(out)
+        return projected
+
+    def attend(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return how much each token attends to each other one, (B, h, N, N), and the values."""
         qkv = rearrange(self.qkv(x), self.pattern, qkv=3, h=self.heads)
         queries, keys, values = self.rotation(qkv[0]), self.rotation(qkv[1]), qkv[2]  # (B, h, N, d)
         energy = torch.einsum("bhqd,bhkd->bhqk", queries, keys) * self.scale
@@ -47,11 +55,7 @@ class MultiHeadAttention(nn.Module):
             energy = energy + self.relative_bias()
         if mask is not None:
             energy = energy.masked_fill(~mask, torch.finfo(energy.dtype).min)
-        attention = self.dropout(energy.softmax(dim=-1))  # (B, h, N, N)
-        out = torch.einsum("bhqk,bhkd->bhqd", attention, values)
-        out = self.norm(rearrange(out, "b h n d -> b n (h d)"))
-        projected: Tensor = self.projection(out)
-        return projected
+        return energy.softmax(dim=-1), values
 
 
 class FeedForward(nn.Module):

@@ -93,5 +93,8 @@ class VitFields:
     """Width of a projection without bias behind the pooled vector (CLIP's embedding)."""
     classes: int | None = None
     """Number of classes; a model without a classifier returns features or tokens."""
+    outputs: tuple[str, ...] = ()
+    """What the model answers, by the names of `model.vit.outputs`; empty for what follows from
+    `classes` and `pool`."""
     dropout: float = 0.0
     """Probability of dropping a value, in training only."""

@@ -61,12 +61,24 @@ class Head(nn.Module):
                 self.distillation_classifier = nn.Linear(width, spec.classes, bias=spec.head_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(x)
+        return self.classify(self.norm(x))
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return the answer to tokens (B, N, D) behind the final norm."""
         answer: Tensor = self.classifier(self.pooled_norm(self.pool(x)))
         if self.spec.pools_two_tokens:
             # arXiv:2012.12877, section 3: the mean of both classifiers, or of both tokens in timm
             answer = (answer + self.distillation_classifier(self.pooled_norm(x[:, 1]))) / 2
         return answer
+
+    def pool_features(self, x: Tensor) -> Tensor:
+        """Return what the classifier reads of tokens (B, N, D) behind the final norm."""
+        if not self.spec.classifies:
+            return self.classify(x)
+        features: Tensor = self.pooled_norm(self.pool(x))
+        if self.spec.pools_two_tokens:
+            features = (features + self.pooled_norm(x[:, 1])) / 2
+        return features
 
     def pool(self, x: Tensor) -> Tensor:
         """Return the pooled tokens (B, N, D): (B, D), or (B, 2D) for `token_patch_mean`.

@@ -12,21 +12,22 @@ from typing import Any, Self
 from vit_export.core.dataclass_checks import check_names, check_types
 from vit_export.core.errors import RequestError
 from vit_export.model.fusions import ExpectedFusions
-from vit_export.model.signature import Signature, image_signature
+from vit_export.model.signature import Signature, image_signature, make_signature
 from vit_export.model.vit.choices import Answer
 from vit_export.model.vit.fields import VitFields
+from vit_export.model.vit.outputs import check_outputs, describe_output
 from vit_export.model.vit.padding import pad_hidden_width
 from vit_export.model.vit.rotary import read_rotary
 from vit_export.model.vit.spec_checks import (
     check_parts,
     check_sizes,
     check_tokens,
-    normalize_size,
+    normalize_lists,
 )
 
 LATER_FIELDS = (
     *("rotary", "relative_bias", "norm_in_attention", "norm_in_mlp"),
-    *("pool_heads", "pool_hidden"),
+    *("pool_heads", "pool_hidden", "outputs"),
 )
 """Fields that the first versions did not have."""
 
@@ -40,6 +41,7 @@ class VitSpec(VitFields):
         check_sizes(self)
         check_tokens(self)
         check_parts(self)
+        check_outputs(self)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -140,6 +142,9 @@ class VitSpec(VitFields):
     @property
     def signature(self) -> Signature:
         """What a model of this spec takes and answers."""
+        if self.outputs:
+            outputs = tuple(describe_output(self, name) for name in self.outputs)
+            return make_signature((self.channels, *self.image_size), outputs)
         return image_signature((self.channels, *self.image_size), self.answer, self.answer_shape)
 
     def gemms(self, batch: int) -> list[tuple[int, int, int]]:
@@ -171,6 +176,6 @@ class VitSpec(VitFields):
         """
         check_names(values, cls, where)
         try:
-            return cls(**normalize_size(values) | read_rotary(values))
+            return cls(**normalize_lists(values) | read_rotary(values))
         except RequestError as error:
             raise RequestError(f"{where}: {error.message}", error.fix) from None

@@ -144,9 +144,9 @@ def check_tokens(spec: "VitSpec") -> None:
         )
 
 
-def normalize_size(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a spec with `image_size` as a pair; it may be one side, or a list."""
+def normalize_lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a spec with tuples in place of lists; `image_size` may be one side."""
     size = values.get("image_size")
-    if isinstance(size, int):
-        return {**values, "image_size": (size, size)}
-    return {**values, "image_size": tuple(size)} if isinstance(size, list) else dict(values)
+    pair = {"image_size": (size, size)} if isinstance(size, int) else {}
+    lists = {name: tuple(one) for name, one in values.items() if isinstance(one, list)}
+    return {**values, **lists, **pair}

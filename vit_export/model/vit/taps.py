@@ -40,6 +40,8 @@ def record_taps(vit: Vit, image: Array) -> dict[str, Tap]:
         promoted = copy.deepcopy(segment).double()  # one at a time, to save memory
         with _record(segment, name, outputs), _record(promoted, name, exact_outputs):
             x, exact = segment(x), promoted(exact)
+    outputs |= name_outputs(vit.spec, x)
+    exact_outputs |= name_outputs(vit.spec, exact)
     return {
         name: Tap(_to_rows(value), _to_rows(exact_outputs[name])) for name, value in outputs.items()
     }
@@ -53,7 +55,18 @@ def record_fp32_taps(vit: Vit, image: Array) -> dict[str, Array]:
     for name, segment in split_into_segments(vit).items():
         with _record(segment, name, outputs):
             x = segment(x)
+    outputs |= name_outputs(vit.spec, x)
     return {name: _to_rows(value) for name, value in outputs.items()}
+
+
+def name_outputs(spec: VitSpec, answer: Tensor) -> dict[str, Tensor]:
+    """The named outputs in an answer (1, …); a single one is called `head`, as that of a head."""
+    if not spec.outputs:
+        return {}
+    if len(spec.outputs) == 1:
+        return {"head": answer}
+    parts = spec.signature.split(answer.numpy())
+    return {output.name: torch.from_numpy(part) for output, part in parts}
 
 
 def list_taps(spec: VitSpec) -> list[str]:

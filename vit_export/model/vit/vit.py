@@ -9,6 +9,8 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
+from vit_export.model.join import join_outputs
+from vit_export.model.vit.answers import answer_outputs
 from vit_export.model.vit.block import EncoderBlock, build_norm
 from vit_export.model.vit.head import Head
 from vit_export.model.vit.spec import VitSpec
@@ -61,7 +63,8 @@ class Vit(nn.Module):
     """A Vision Transformer: embed, encode, answer.
 
     `forward(image, mask)` takes normalized images (B, C, H, W). It returns logits (B, classes);
-    features (B, D) if the model has no classifier; tokens (B, N, D) if it has no pool. `mask` is
+    features (B, D) if the model has no classifier; tokens (B, N, D) if it has no pool; and the
+    outputs of `spec.outputs`, several of them side by side, if that names any. `mask` is
     boolean and broadcastable to (B, h, N, N): a query (third axis) attends to a key (fourth axis)
     where it is true.
 
@@ -78,6 +81,8 @@ class Vit(nn.Module):
         self.head = Head(spec)
 
     def forward(self, image: Tensor, mask: Tensor | None = None) -> Tensor:
+        if self.spec.outputs:
+            return join_outputs(answer_outputs(self, image, mask))
         x = self.embedding_norm(self.embedding(image))  # (B, N, D)
         for block in self.blocks:
             x = block(x, mask)  # (B, N, D)

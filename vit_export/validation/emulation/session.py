@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.session import TAKES, RunFailedError, join_outputs, wall_clock_ms
 from vit_export.core.numerics import Array
 from vit_export.validation.emulation.child import EmulatedProcess
 from vit_export.validation.emulation.cpus import EmulatedCpu
@@ -43,7 +43,7 @@ class EmulatedSession:
         answer = self._process.ask({"run": "artifact"}, [images.astype(dtype)])
         if "error" in answer.fields:
             raise RunFailedError(answer.fields["error"], TAKES)
-        return stack_outputs(answer.arrays, len(images))
+        return join_outputs(answer.arrays, len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` here, which say nothing about a real CPU."""

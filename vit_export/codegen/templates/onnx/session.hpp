@@ -34,9 +34,9 @@ public:
         throw Error(path + " can't be opened: " + error.what());
     }
 
-    /// Returns the scores@{" and classes" if head == "top5"}@ of a batch, image by image, without a copy of the batch.
+    /// Returns the @{returned}@ of a batch, image by image, without a copy of the batch.
     @{output_type}@ run(@{"
-        " if head == "top5"}@const @{number}@* input, std::array<std::int64_t, 4> shape) try {
+        " if output_type | length > 40}@const @{number}@* input, std::array<std::int64_t, 4> shape) try {
         const char *inputs[] = {"image"}, *names[] = {@{quoted_output_names}@};
         const auto size = static_cast<std::size_t>(shape[0] * shape[1] * shape[2] * shape[3]);
         const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
@@ -45,6 +45,13 @@ public:
         const auto outputs = session_.Run({}, inputs, &image, 1, names, std::size(names));
 {%- if head == "top5" %}
         return {copy<float>(outputs[1]), copy<std::int64_t>(outputs[0])};
+{%- elif not classes %}
+        std::vector<std::vector<float>> values;
+        for (const Ort::Value& output : outputs) {
+            const float* begin = output.GetTensorData<float>();
+            values.emplace_back(begin, begin + output.GetTensorTypeAndShapeInfo().GetElementCount());
+        }
+        return values;
 {%- else %}
         const float* scores = outputs[0].GetTensorData<float>();
         return {scores, scores + outputs[0].GetTensorTypeAndShapeInfo().GetElementCount()};

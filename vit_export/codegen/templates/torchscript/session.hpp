@@ -16,15 +16,24 @@ public:
     Session(Session&&) = default;
     Session& operator=(Session&&) = default;
 
-    /// Returns the scores@{" and classes" if head == "top5"}@ of a batch, image by image, without a copy of the batch.
+    /// Returns the @{returned}@ of a batch, image by image, without a copy of the batch.
     @{output_type}@ run(@{"
-        " if head == "top5"}@const @{number}@* input, std::array<std::int64_t, 4> shape) try {
+        " if output_type | length > 40}@const @{number}@* input, std::array<std::int64_t, 4> shape) try {
         const c10::InferenceMode no_gradients;
         const auto image = at::from_blob(const_cast<@{number}@*>(input), shape, @{"at::kFloat" if preprocess else "at::kByte"}@);
         const auto output = module_.forward({image});
 {%- if head == "top5" %}
         const auto& both = output.toTupleRef().elements();
         return {copy<float>(both[1].toTensor()), copy<std::int64_t>(both[0].toTensor())};
+{%- elif not classes %}
+        std::vector<std::vector<float>> values;
+        const auto tensors = output.isTuple() ? output.toTupleRef().elements().vec()
+                                              : std::vector<c10::IValue>{output};
+        for (const auto& one : tensors) {
+            const at::Tensor rows = one.toTensor().contiguous();
+            values.emplace_back(rows.data_ptr<float>(), rows.data_ptr<float>() + rows.numel());
+        }
+        return values;
 {%- else %}
         const at::Tensor scores = output.toTensor().contiguous();
         return {scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel()};

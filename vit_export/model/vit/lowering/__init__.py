@@ -12,11 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.model.layered import LayeredModule, LayerRoles
-from vit_export.model.vit.lowering.block import LoweredBlock
 from vit_export.model.vit.lowering.last_block import lower_last
+from vit_export.model.vit.lowering.outputs import (
+    MappedBlock,
+    lower_block,
+    lower_last_of_several,
+)
 from vit_export.model.vit.lowering.rewrites import fold_prefix_positions, make_linear
 from vit_export.model.vit.lowering.roles import find_roles
 from vit_export.model.vit.lowering.rotation import share_tables
+from vit_export.model.vit.outputs import VitOutput
 from vit_export.model.vit.vit import PatchEmbedding, Vit
 
 if TYPE_CHECKING:
@@ -88,18 +93,34 @@ class LoweredVit(LayeredModule):
         self.embedding = embedding(vit.embedding)
         self.embedding_norm = vit.embedding_norm
         *blocks, last = cast("list[EncoderBlock]", list(vit.blocks))
-        lowered: list[nn.Module] = [LoweredBlock(block, vit.spec.tokens) for block in blocks]
-        lowered_last, self.head = lower_last(last, vit.head)
+        lowered = [lower_block(block, vit.spec, number) for number, block in enumerate(blocks, 1)]
+        lowers = lower_last_of_several if vit.spec.outputs else lower_last
+        lowered_last, self.head = lowers(last, vit.head)
         self.blocks = nn.ModuleList([*lowered, lowered_last])
+        self.outputs = vit.spec.outputs
         # behind the blocks: the last name of a shared tensor is the one that it has in a graph
         self.rotation = share_tables(self.blocks)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
         x = self.embedding_norm(self.embedding(image))
+        if self.outputs:
+            outputs: tuple[Tensor, ...] = self.head(*self._run_blocks(x))
+            return outputs if len(outputs) > 1 else outputs[0]
         for block in self.blocks:
             x = block(x)
         answer: Tensor = self.head(x)
         return answer
+
+    def _run_blocks(self, x: Tensor) -> tuple[Tensor, dict[VitOutput, Tensor]]:
+        """Return what the last block answers, and what all blocks answer."""
+        values: dict[VitOutput, Tensor] = {}
+        for number, block in enumerate(self.blocks, 1):
+            if isinstance(block, MappedBlock):
+                x, values[VitOutput("attention", number)] = block(x)
+            else:
+                x = block(x)
+            values[VitOutput("layer", number)] = x
+        return x, values
 
     @property
     def roles(self) -> LayerRoles:

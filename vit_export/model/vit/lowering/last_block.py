@@ -137,11 +137,24 @@ class TokenHead(nn.Module):
             self.classifier = average_classifiers(head.classifier, head.distillation_classifier)
         elif self.pool_tokens > 1:
             self.classifier = TokenMean(self.pool_tokens, head.spec.width)
+        self.has_classes = head.spec.classifies
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pooled_norm(self.norm(x))
-        answer: Tensor = self.classifier(x.reshape(self.side_by_side))
+        return self.classify(self.norm(x))
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return the answer to tokens (B·K, D) behind the final norm."""
+        answer: Tensor = self.classifier(self.pooled_norm(x).reshape(self.side_by_side))
         return answer
+
+    def pool_features(self, x: Tensor) -> Tensor:
+        """Return the features (B, D) of tokens (B·K, D) behind the final norm."""
+        if not self.has_classes:
+            return self.classify(x)
+        pooled: Tensor = self.pooled_norm(x)
+        if self.pool_tokens == 1:
+            return pooled
+        return pooled.reshape(-1, self.pool_tokens, pooled.shape[1]).mean(dim=1)
 
 
 class TokenMean(nn.Module):
@@ -169,8 +182,19 @@ class LoweredHead(nn.Module):
             self.attention_pool = LoweredAttentionPool(pool, head.spec.tokens)
 
     def forward(self, x: Tensor) -> Tensor:
-        answer: Tensor = self.classifier(self.pooled_norm(self._pool(self.norm(x))))
+        return self.classify(self.norm(x))
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return the answer to tokens (B·N, D) behind the final norm."""
+        answer: Tensor = self.classifier(self.pooled_norm(self._pool(x)))
         return answer
+
+    def pool_features(self, x: Tensor) -> Tensor:
+        """Return the features (B, D) of tokens (B·N, D) behind the final norm."""
+        if not self.spec.classifies:
+            return self.classify(x)
+        pooled: Tensor = self.pooled_norm(self._pool(x))
+        return pooled
 
     def _pool(self, x: Tensor) -> Tensor:
         if self.spec.pool == "map":

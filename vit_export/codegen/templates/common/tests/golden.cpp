@@ -1,7 +1,7 @@
-// golden MODEL FOLDER LABELS: compares the inputs and answers of C++ with those of Python.
+// golden MODEL FOLDER@{" LABELS" if classes}@: compares the inputs and answers of C++ with those of Python.
 //
 // Each line of FOLDER/index.txt has the name of an image, the allowed error of the model's input,
-// and the allowed error of @{compared}@ (0: the answer is not compared).
+// and the allowed error of @{compared}@ (0: @{"the answer" if classes else "they are"}@@{" is" if classes}@ not compared).
 
 #include <cstdio>
 
@@ -33,7 +33,31 @@ double input_error(const vit::DecodedImage& image, const std::string& path) {
     return largest;
 }
 
-{%- if regression %}
+{%- if not classes %}
+
+/// Returns the @{"root mean square" if rms else "largest"}@ error of each output, in the row where it is largest.
+std::vector<double> output_errors(const std::vector<vit::Output>& outputs, const std::string& path) {
+    std::vector<std::size_t> sizes;
+    for (const vit::Output& one : outputs)
+        sizes.push_back(one.values.size() / static_cast<std::size_t>(one.shape[0]));
+    const auto expected = read<float>(path, std::accumulate(sizes.begin(), sizes.end(), std::size_t{0}));
+    std::vector<double> errors;
+    std::size_t first = 0;  // of this output in `expected`
+    for (std::size_t i = 0; i < outputs.size(); first += sizes[i++]) {
+        double worst = 0;
+        for (std::size_t row = 0; row < outputs[i].values.size(); row += sizes[i]) {
+            double @{"squares" if rms else "largest"}@ = 0;
+            for (std::size_t j = 0; j < sizes[i]; ++j) {
+                const double error = double{outputs[i].values[row + j]} - expected[first + j];
+                @{"squares += error * error" if rms else "largest = std::max(largest, std::abs(error))"}@;
+            }
+            worst = std::max(worst, @{"std::sqrt(squares / static_cast<double>(sizes[i]))" if rms else "largest"}@);
+        }
+        errors.push_back(worst);
+    }
+    return errors;
+}
+{%- elif regression %}
 
 /// Returns the @{"root mean square" if rms else "largest"}@ error of `answer`.
 double answer_error(const std::vector<vit::Value>& answer, const std::string& path) {
@@ -89,31 +113,45 @@ double answer_error(const std::vector<vit::Class>& answer, const std::string& pa
 {%- endif %}
 
 int main(int argc, char** argv) try {
-    if (argc != 4) throw vit::Error("golden MODEL FOLDER LABELS");
+    if (argc != @{4 if classes else 3}@) throw vit::Error("golden MODEL FOLDER@{" LABELS" if classes}@");
     int failures = 0, images = 0;
     const auto expect = [&failures](bool passes, const std::string& check) {
         failures += !passes;
         std::printf("%s  %s\n", passes ? "ok    " : "FAILED", make_printable(check).c_str());
     };
     std::printf("images are decoded by %s\n", vit::decoder_names().c_str());
-    vit::Model original(argv[1], {0, argv[3]}), model = std::move(original);
+    vit::Model original(argv[1]@{", {0, argv[3]}" if classes}@), model = std::move(original);
     std::ifstream index(argv[2] + std::string("/index.txt"));
     std::string name;
+{%- if classes %}
     double input_bound = 0, answer_bound = 0;
     for (; index >> name >> input_bound >> answer_bound; ++images) {
+{%- else %}
+    double input_bound = 0;
+    std::vector<double> bounds(vit::kOutputs.size());
+    for (; index >> name >> input_bound; ++images) {
+        for (double& bound : bounds) index >> bound;
+{%- endif %}
         const std::string path = argv[2] + ("/" + name);
         vit::DecodedImage image = vit::load_image(path);
         double error = input_error(image, path + ".input");
         expect(error <= input_bound, name + ": input off by " + std::to_string(error));
-        if (answer_bound == 0) continue;
+        if (@{"answer_bound" if classes else "bounds[0]"}@ == 0) continue;
 {%- if batches %}
         const std::vector<std::uint8_t> copy = image.pixels;
         image.pixels.insert(image.pixels.end(), copy.begin(), copy.end());
 {%- endif %}
+{%- if classes %}
         for (const auto& answer : model.@{"predict_batch" if regression else "classify_batch"}@(image.view(), @{2 if batches else 1}@@{", vit::kClasses" if not regression}@)) {
             error = answer_error(answer, path + ".logits");
             expect(error <= answer_bound, name + ": answer off by " + std::to_string(error));
         }
+{%- else %}
+        const auto errors = output_errors(model.run_batch(image.view(), @{2 if batches else 1}@), path + ".outputs");
+        for (std::size_t i = 0; i < bounds.size(); ++i)
+            expect(errors[i] <= bounds[i],
+                   name + ": " + vit::kOutputs[i].first + " off by " + std::to_string(errors[i]));
+{%- endif %}
     }
     expect(images == @{images}@, std::to_string(images) + " golden images");
     return failures ? 1 : 0;
