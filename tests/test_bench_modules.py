@@ -5,7 +5,7 @@ import pytest
 from support import expect_error, mark_slow_except, run, run_json
 
 import vit_export
-from vit_export.bench.launch import SkippedBaseline, launch_baselines, read_artifact
+from vit_export.bench.launch import SkippedBaseline, launch_baselines, read_artifacts
 from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.rebuild import ModelSource
 
@@ -23,7 +23,7 @@ def net(tmp_path_factory):
 
 def launch(path, name, folder, **arguments):
     source = ModelSource(module=ModuleRequest(text=NET, arguments=arguments))
-    artifact = read_artifact(path, [1], trust=False)
+    (artifact,) = read_artifacts([path], [1], trust=False)
     (baseline,) = launch_baselines(artifact, [name], source, 1, folder)
     return baseline
 

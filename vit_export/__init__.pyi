@@ -61,6 +61,7 @@ def onnx(
     model: ModelLike | None,
     out: str | Path,
     *,
+    source: str | Path | None = None,
     module: str | None = None,
     arguments: Mapping[str, Any] | Sequence[str] = (),
     input_shape: str | None = None,
@@ -116,6 +117,8 @@ def onnx(
         model: a preset's name or TOML file, a module in memory, or (VitSpec, state dict). None with
             `weights` leaves the choice to the checkpoint, and with `module` to that.
         out: the file to write. Only a proven result takes this name.
+        source: an ONNX file of another tool in fp32, in place of `model`; its own answers are the
+            right ones.
         module: the user's own code, which runs: `FILE.py:NAME` or `package.module:NAME` of a class,
             a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
         arguments: arguments of that class or function by name.
@@ -188,6 +191,7 @@ def torchscript(
     model: ModelLike | None,
     out: str | Path,
     *,
+    source: str | Path | None = None,
     module: str | None = None,
     arguments: Mapping[str, Any] | Sequence[str] = (),
     input_shape: str | None = None,
@@ -235,6 +239,8 @@ def torchscript(
         model: a preset's name or TOML file, a module in memory, or (VitSpec, state dict). None with
             `weights` leaves the choice to the checkpoint, and with `module` to that.
         out: the file to write. Only a proven result takes this name.
+        source: an ONNX file of another tool in fp32, in place of `model`; its own answers are the
+            right ones.
         module: the user's own code, which runs: `FILE.py:NAME` or `package.module:NAME` of a class,
             a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
         arguments: arguments of that class or function by name.
@@ -294,6 +300,7 @@ def trt(
     model: ModelLike | None,
     out: str | Path,
     *,
+    source: str | Path | None = None,
     module: str | None = None,
     arguments: Mapping[str, Any] | Sequence[str] = (),
     input_shape: str | None = None,
@@ -359,6 +366,8 @@ def trt(
         model: a preset's name or TOML file, a module in memory, or (VitSpec, state dict). None with
             `weights` leaves the choice to the checkpoint, and with `module` to that.
         out: the file to write. Only a proven result takes this name.
+        source: an ONNX file of another tool in fp32, in place of `model`; its own answers are the
+            right ones.
         module: the user's own code, which runs: `FILE.py:NAME` or `package.module:NAME` of a class,
             a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
         arguments: arguments of that class or function by name.

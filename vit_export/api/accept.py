@@ -65,6 +65,7 @@ def validate_staged(
         expectation=expectation,
         file_inputs=file_inputs,
         progress=progress,
+        source=request.reference_name,
         not_run=not_run,
     )
     verdict = validate_elsewhere(

@@ -35,6 +35,7 @@ def build(
     model: "ModelLike | None",
     out: str | Path,
     *,
+    source: str | Path | None = None,
     module: str | None = None,
     arguments: Mapping[str, Any] | Sequence[str] = (),
     input_shape: str | None = None,
@@ -85,6 +86,8 @@ def build(
         model: a preset's name or TOML file, a module in memory, or (VitSpec, state dict). None with
             `weights` leaves the choice to the checkpoint, and with `module` to that.
         out: the file to write. Only a proven result takes this name.
+        source: an ONNX file of another tool in fp32, in place of `model`; its own answers are the
+            right ones.
         module: the user's own code, which runs: `FILE.py:NAME` or `package.module:NAME` of a class,
             a function or a module; or the model of a library, `timm:NAME` or `transformers:DIR`.
         arguments: arguments of that class or function by name.
@@ -152,6 +155,7 @@ def build(
         backend=backend,
         out=resolve_out(out),
         model=model,
+        source=_path(source),
         module=ModuleRequest.choose(module, arguments, input_shape, image_size, example),
         weights=_path(weights),
         seed=seed,

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from vit_export.api.artifact_metadata import collect_metadata
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import BACKENDS
+from vit_export.backends.base import Backend
 from vit_export.backends.open import find_backend_of, recognize
+from vit_export.backends.records import Description
 from vit_export.checkpoints.hints import CheckpointHints
 from vit_export.core.errors import RequestError
 from vit_export.core.staging import data_files
 from vit_export.model.signature import ProblemType
 from vit_export.model.vit.presets import Preset, load_preset
 from vit_export.model.vit.summary import count_parameters
+from vit_export.validation.tolerances import name_least_exact
 
 if TYPE_CHECKING:  # onnx is heavy, and a checkpoint is inspected without it
     from vit_export.graph.audit import Audit
@@ -120,6 +123,9 @@ def _is_artifact(path: Path) -> bool:
 
 def _inspect_artifact(path: Path) -> Inspection:
     backend = find_backend_of(path)
+    foreign = backend.describe_foreign(path)
+    if foreign is not None:
+        return _inspect_foreign(path, backend, foreign)
     manifest = backend.read_manifest(path)
     preprocessing = manifest.preprocessing
     files = [path, *data_files(path)]
@@ -137,6 +143,25 @@ def _inspect_artifact(path: Path) -> Inspection:
         size_bytes=sum(file.stat().st_size for file in files),
         metadata=collect_metadata(manifest) | dict(description.metadata),
         audit=description.audit,
+    )
+
+
+def _inspect_foreign(path: Path, backend: Backend, description: Description) -> Inspection:
+    """Return what is known of a file that another tool wrote."""
+    arithmetic = backend.find_precisions(path)
+    precision = name_least_exact(arithmetic) if arithmetic else "unknown precision"
+    audit = description.audit
+    return Inspection(
+        path=str(path),
+        kind="artifact",
+        family=f"{backend.name} of another tool, {precision}",
+        parameters=sum(audit.dtypes.values()) if audit is not None else None,
+        spec=None,
+        preprocessing=None,
+        labels=0,
+        size_bytes=path.stat().st_size,
+        metadata=description.metadata,
+        audit=audit,
     )
 
 

@@ -39,6 +39,8 @@ class ExportRequest:
     out: Path
     model: "ModelLike | None" = None
     """A preset's name or TOML, a module, (VitSpec, state dict), or None for that of `weights`."""
+    source: Path | None = None
+    """An ONNX file of another tool that is the model."""
     module: ModuleRequest | None = None
     """The user's own code in place of `model`; for a module in memory, the shape of its images."""
     weights: Path | None = None
@@ -69,6 +71,13 @@ class ExportRequest:
         if self.quantization.calibration is not None:
             find_images(self.quantization.calibration)
 
+    @property
+    def reference_name(self) -> str:
+        """What the right answers come from, in words."""
+        if self.source is not None:
+            return f"{self.source.name} in ONNX Runtime"
+        return "eager PyTorch"
+
     def _check_keeps_inputs(self) -> None:
         """Raise RequestError if OUT, what stands beside it, or the figure replaces a file."""
         inputs = list_inputs(
@@ -79,6 +88,7 @@ class ExportRequest:
         )
         quantization = self.quantization
         inputs |= {"--calibration": quantization.calibration, "--plan": quantization.plan}
+        inputs |= {"--from": self.source}
         companions = [*self.backend.companions(self.out), *rejected_names(self.out)]
         check_keeps_inputs(
             self.out,

@@ -13,7 +13,7 @@ from vit_export.backends.interface import check_interface
 from vit_export.backends.module_session import ModuleSession
 from vit_export.backends.programs import check_program
 from vit_export.checkpoints.load import load
-from vit_export.core.errors import ProofError
+from vit_export.core.errors import ProofError, RequestError
 from vit_export.core.numerics import Array
 from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress
@@ -32,6 +32,7 @@ from vit_export.validation.verdict import RejectedError
 
 if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
     from vit_export.model.lower import Lowered
+    from vit_export.model.opaque import OpaqueModule
 
 STAGE_SAMPLES = [0, 3]
 """Positions of the samples on which the lowered module is checked: two of different kinds."""
@@ -47,6 +48,8 @@ def load_model(request: ExportRequest, progress: Progress) -> Model:
             model answers something else, or the model does not suit an option of the file.
         MissingError: the library is required and cannot be imported.
     """
+    if request.source is not None:
+        return _load_graph(request, request.source, progress)
     with progress("load"):
         model = load(
             request.model,
@@ -59,6 +62,19 @@ def load_model(request: ExportRequest, progress: Progress) -> Model:
             module=request.module,
             batch_size=request.batch.fixed,
         )
+    return _check_suits(request, model)
+
+
+def _load_graph(request: ExportRequest, path: Path, progress: Progress) -> Model:
+    from vit_export.api.from_graph import load_graph
+
+    with progress("load"):
+        model = load_graph(path, request)
+    return _check_suits(request, model)
+
+
+def _check_suits(request: ExportRequest, model: Model) -> Model:
+    """Return the model; raise RequestError unless it suits the options of the file."""
     if model.spec is None:
         check_program(request.backend, request.quantization)
     check_interface(
@@ -108,7 +124,7 @@ def answer_samples(
 
 def lower_and_check(
     request: ExportRequest, model: Model, reference: Reference, samples: Array, progress: Progress
-) -> "Lowered":
+) -> "Lowered | OpaqueModule":
     """Return the export-friendly module, after checking that it answers as the eager one.
 
     Raises:
@@ -136,18 +152,21 @@ def lower_and_check(
 
 
 def expose_layers(
-    request: ExportRequest, model: Model, lowered: "Lowered", progress: Progress
+    request: ExportRequest, model: Model, lowered: "Lowered | OpaqueModule", progress: Progress
 ) -> "Lowered":
     """Return a module whose layers can be quantized, if the request quantizes any.
 
     A lowered Vision Transformer has such layers; the program of any other module has them once it
-    is a graph.
+    is a graph. The graph of another tool always becomes one.
 
     Raises:
         BuildError: the exporter or a pass failed.
     """
+    from vit_export.model.opaque import OpaqueModule
     from vit_export.model.program.lowered import LoweredProgram
 
+    if isinstance(lowered, OpaqueModule):
+        return _expose_graph(request, model, progress)
     if request.quantization.precision in UNQUANTIZED or not isinstance(lowered, LoweredProgram):
         return lowered
     from vit_export.graph.lowered_graph import LoweredGraph
@@ -166,6 +185,33 @@ def expose_layers(
     )
     unfold = "patches" in request.quantization.include
     return LoweredGraph(graph, counts, count_fusions(lowered.program), unfold=unfold)
+
+
+def _expose_graph(request: ExportRequest, model: Model, progress: Progress) -> "Lowered":
+    """Return the graph of another tool after all passes.
+
+    Raises:
+        RequestError: its kind of file can't be built from a graph.
+        BuildError: a pass failed, or the graph can't be converted to the requested opset.
+    """
+    from vit_export.graph.foreign import read_graph
+    from vit_export.graph.lowered_graph import LoweredGraph
+    from vit_export.graph.make_graph import improve_graph
+
+    if request.source is None or "opset" not in request.options:
+        message = f"{request.backend.name} builds from PyTorch, and takes no --from."
+        raise RequestError(message, "take vit-export onnx.")
+    with progress("read"):
+        graph = read_graph(request.source, model.signature, int(request.options["opset"]))
+    graph, counts = improve_graph(
+        graph,
+        simplifies=bool(request.options["simplify"]),
+        flavour="portable",
+        general=True,
+        progress=progress,
+    )
+    unfold = "patches" in request.quantization.include
+    return LoweredGraph(graph, counts, unfold=unfold)
 
 
 def _choose_stage_batch(request: ExportRequest, model: Model) -> Batch:

@@ -6,18 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from vit_export.api.inputs import list_inputs
+from vit_export.api.validate_foreign import validate_foreign
 from vit_export.api.validate_here import validate_here
-from vit_export.api.validation_request import ValidationRequest, check_model_options
+from vit_export.api.validation_request import (
+    ValidationRequest,
+    check_model_options,
+    check_own_file,
+)
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import find_backend
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.checkpoints.hints import Check, CheckpointHints
 from vit_export.checkpoints.module.request import ModuleRequest
-from vit_export.checkpoints.overrides import ModelOverrides, Numbers, PreprocessingOverrides
+from vit_export.checkpoints.overrides import (
+    ModelOverrides,
+    Numbers,
+    Outputs,
+    PreprocessingOverrides,
+)
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress, silent, warn
 from vit_export.data.annotations import Annotations, read_annotations
 from vit_export.data.dataset import ImageDataset, open_dataset
+from vit_export.model.output_names import parse_output_names
 from vit_export.model.score_function import describe_answer
 from vit_export.model.signature import ProblemType
 from vit_export.validation.accuracy import AccuracyEvaluation
@@ -48,6 +59,10 @@ def validate(
     resize: str | int | None = None,
     crop: str | float | None = None,
     interpolation: str | None = None,
+    image_size: str | None = None,
+    input_shape: str | None = None,
+    outputs: Outputs | None = None,
+    output_names: str | Sequence[str] = (),
     min_snr: float | None = None,
     seed: int | None = None,
     images: str | Path | None = None,
@@ -61,7 +76,8 @@ def validate(
     """Validate an existing file, and return the verdict. ONNX needs no torch without `weights`.
 
     Args:
-        artifact: a file that vit-export wrote.
+        artifact: a file that vit-export wrote, or an ONNX file of another tool; the latter needs
+            `weights` or `module`.
         weights: the checkpoint it came from, to compute the right answers in eager PyTorch. Without
             it the right answers are the file's own, which whoever edits the file can edit too.
         module: the user's own code that the file was exported from, which runs: as in the export.
@@ -82,6 +98,11 @@ def validate(
         resize: the resize that the file should have.
         crop: the crop that the file should have.
         interpolation: the interpolation that the file should have.
+        image_size: "HxW" of the images of another tool's file, if it takes several sizes.
+        input_shape: "CxHxW", or the sides of any other sample, in place of `image_size`.
+        outputs: what another tool's file answers, as in the export, if it is not the model's own
+            answer.
+        output_names: its outputs, in the order of the model's, if neither names nor shapes tell.
         min_snr: minimum signal-to-noise ratio of every sample in dB, in place of a budget that the
             file claims. It can't be below the limit of the file's arithmetic.
         seed: seed of samples that are drawn for this proof alone. They need `weights`; None draws
@@ -110,22 +131,32 @@ def validate(
     cpus = find_ready_cpus(on, path)
     request = ValidationRequest(
         weights=None if weights is None else Path(weights),
-        module=ModuleRequest.choose(module, arguments, None, None),
+        module=ModuleRequest.choose(module, arguments, input_shape, image_size),
         hints=hints,
         check=check,
         preset=model,
         overrides=ModelOverrides(
+            image_size=image_size,
+            outputs=None if outputs is None else parse_output_names(outputs),
             labels=None if labels is None else Path(labels),
             preprocessing=PreprocessingOverrides.parse(
                 mean=mean, std=std, resize=resize, crop=crop, interpolation=interpolation
             ),
         ),
+        output_names=_split(output_names),
         min_snr=min_snr,
         seed=seed,
     )
     annotations = read_annotations(images, labels_csv)
     report_file = resolve_report(report, _list_inputs(path, request, annotations))
     session = open_artifact(path, threads, trust=trust)
+    if session.manifest_json() is None:
+        verdict, manifest = validate_foreign(
+            path, request, annotations, threads=threads, progress=progress
+        )
+        _write_report(report_file, verdict, manifest)
+        return verdict
+    check_own_file(path, request)
     manifest = read_manifest(session, path)
     for sentence in find_backend(manifest.target).warnings(manifest):
         warn(progress, sentence)
@@ -139,9 +170,19 @@ def validate(
         verdict = evaluation.run_artifact(verdict, session, manifest, progress)
     emulated = {cpu.name: validate_emulated(cpu, claim, threads, progress) for cpu in cpus}
     verdict = replace(verdict, emulated=emulated)
-    if report_file is not None:
-        write_report(report_file, verdict, manifest)
+    _write_report(report_file, verdict, manifest)
     return verdict
+
+
+def _write_report(path: Path | None, verdict: Verdict, manifest: Manifest) -> None:
+    if path is not None:
+        write_report(path, verdict, manifest)
+
+
+def _split(names: str | Sequence[str]) -> tuple[str, ...]:
+    """Return names from a list, or from a text with commas."""
+    parts = names.split(",") if isinstance(names, str) else names
+    return tuple(one.strip() for one in parts if one.strip())
 
 
 def _list_inputs(

@@ -34,7 +34,10 @@ class ValidationRequest:
     preset: str | None = None
     """Name or TOML file of the model whose labels and preprocessing the file should have."""
     overrides: ModelOverrides
-    """Labels and preprocessing that the file should have."""
+    """Labels and preprocessing that the file should have; and the image size and the outputs of a
+    file of another tool, which does not say them."""
+    output_names: tuple[str, ...] = ()
+    """Outputs of a file of another tool, in the order of the model's; empty finds them."""
     min_snr: float | None = None
     """Minimum signal-to-noise ratio of every sample in dB."""
     seed: int | None = None
@@ -63,6 +66,20 @@ class ValidationRequest:
         if self.weights is not None:
             return self.weights.name
         return self.module.recorded if self.module is not None else ""
+
+
+def check_own_file(path: Path, request: ValidationRequest) -> None:
+    """Raise RequestError if an option says what a file of ours says itself."""
+    given = {
+        "--image-size": request.overrides.image_size,
+        "--outputs": request.overrides.outputs,
+        "--input": request.module and request.module.sample_shape,
+        "--output-names": request.output_names,
+    }
+    for option, value in given.items():
+        if value:
+            message = f"{option} is for files of other tools, and {path} says it itself."
+            raise RequestError(message, f"leave {option} out.")
 
 
 def check_model_options(manifest: Manifest, request: ValidationRequest) -> None:

@@ -16,7 +16,13 @@ from vit_export.artifact.precision import QuantizationRequest, check_precision
 from vit_export.backends import defaults
 from vit_export.backends.job import Job
 from vit_export.backends.option import Option, Value
-from vit_export.backends.records import Description, ModuleNames, RunFacts, Runtime
+from vit_export.backends.records import (
+    Description,
+    FileInterface,
+    ModuleNames,
+    RunFacts,
+    Runtime,
+)
 from vit_export.backends.session import Session, Taps, Values
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.packages import find_versions
@@ -24,6 +30,11 @@ from vit_export.core.progress import Progress
 
 OpenTaps = Callable[[Path, ModuleNames, int | None], Taps]
 """Opens a file so that the named modules answer too; the number is that of threads, or None."""
+
+
+OpenOutputs = Callable[[Path, int | None, Sequence[str]], tuple[Session, FileInterface]]
+"""Opens a file of any tool with that many threads, so that it answers the named outputs, or all of
+them; it also returns the inputs and outputs of the file."""
 
 
 OpenValues = Callable[[Path, Collection[str] | None, int | None], Values]
@@ -115,6 +126,10 @@ class Backend:
     """Return warnings to print before an artifact with this manifest is validated again."""
     describe: Callable[[Path, Manifest], Description] = defaults.describe_nothing
     """Return what `inspect` shows of a file besides its manifest."""
+    open_outputs: OpenOutputs | None = None
+    """Open a file that another tool wrote; None where only our own files can be judged."""
+    describe_foreign: Callable[[Path], Description | None] = defaults.describe_no_foreign
+    """Return what `inspect` shows of another tool's file; None for our own."""
     open_taps: OpenTaps | None = None
     """Open a file so that its modules answer one by one; None where that is impossible."""
     open_values: OpenValues | None = None

@@ -70,6 +70,11 @@ def describe_nothing(path: Path, manifest: Manifest) -> Description:
     return Description()
 
 
+def describe_no_foreign(path: Path) -> Description | None:
+    """Files of such a kind are ours, or not described."""
+    return None
+
+
 def describe_no_machine() -> str:
     """The installed packages say everything."""
     return ""

@@ -11,6 +11,30 @@ if TYPE_CHECKING:  # onnx is heavy, and most backends have no graph to audit
     from vit_export.graph.audit import Audit
 
 
+@dataclass(frozen=True)
+class FileTensor:
+    """An input or output of a file, as its runtime describes it."""
+
+    name: str
+    dtype: str
+    """As NumPy spells it, or the runtime's own word for another type."""
+    shape: tuple[int | None, ...]
+    """None stands for a free dimension."""
+
+    def __str__(self) -> str:
+        """Name, type and shape in words."""
+        sides = ", ".join("?" if side is None else str(side) for side in self.shape)
+        return f"{self.name} {self.dtype} ({sides})"
+
+
+@dataclass(frozen=True)
+class FileInterface:
+    """The inputs and outputs of a file."""
+
+    inputs: tuple[FileTensor, ...]
+    outputs: tuple[FileTensor, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
     """What is known of an artifact after it was run."""

@@ -1,13 +1,14 @@
 """Candidates at the start: each in its own process, with its size and its accuracy."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.output_signals import OutputSignals
 from vit_export.artifact.outputs import check_answer_shape
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
 from vit_export.bench.baselines import build_baseline
@@ -16,10 +17,12 @@ from vit_export.bench.eager import make_recipe
 from vit_export.bench.interleave import Worker
 from vit_export.checkpoints.rebuild import ModelSource
 from vit_export.core.errors import RequestError, VitExportError
-from vit_export.core.numerics import Array, measure_signal, snr_db
+from vit_export.core.numerics import Array
 from vit_export.core.staging import data_files
+from vit_export.validation.match_tensors import match_tensors, read_sample_shape
 from vit_export.validation.sample_set import remake_sample_set
 from vit_export.validation.samples import find_identical
+from vit_export.validation.tolerances import name_least_exact
 
 NOISE_BATCHES = 8
 """Number of batches of noise to calibrate on if no sample can be made again."""
@@ -68,6 +71,8 @@ class AnsweredSamples:
     """(M, B, C, H, W): each sample repeated to a batch that the artifact takes."""
     answers: Array
     """(M, ...): one answer per sample."""
+    signals: OutputSignals
+    """The signal of each output."""
 
     def measure_worst_snr_db(self, worker: Worker, folder: Path) -> float | None:
         """Return the least signal-to-noise ratio in dB; None if there are no samples.
@@ -79,21 +84,50 @@ class AnsweredSamples:
         """
         if not len(self.samples):
             return None
-        signal = measure_signal(self.answers)
         answers = worker.answer(self.samples, folder)
         if answers.shape != self.answers.shape:
             worker.close()  # nobody else would
         check_answer_shape(worker.candidate.name, answers.shape[1:], self.answers.shape[1:])
-        return min(snr_db(signal, *pair) for pair in zip(self.answers, answers, strict=True))
+        pairs = zip(self.answers, answers, strict=True)
+        return min(self.signals.find_worst_snr_db(*pair) for pair in pairs)
 
 
-def read_artifact(path: Path, batches: Sequence[int], *, trust: bool) -> Artifact:
-    """Open the artifact at `path` and check that it takes all `batches`.
+def read_artifacts(paths: Sequence[Path], batches: Sequence[int], *, trust: bool) -> list[Artifact]:
+    """Open the artifacts and check that they take all `batches`.
+
+    The first one sets the model, which files of other tools have to be too.
 
     Raises:
-        RequestError: vit-export did not write the file, or it does not take one of the batches.
+        RequestError: vit-export did not write the first file, another one has other inputs and
+            outputs, or one does not take one of the batches.
     """
-    manifest = read_manifest(open_artifact(path, trust=trust), path)
+    files: list[Artifact] = []
+    for path in paths:
+        session = open_artifact(path, trust=trust)
+        if session.manifest_json() is None:
+            manifest = _adopt(path, files[0].manifest if files else None)
+        else:
+            manifest = read_manifest(session, path)
+        files.append(_check(path, manifest, batches))
+    return files
+
+
+def _adopt(path: Path, model: Manifest | None) -> Manifest:
+    """Return the manifest that a file of another tool would have as a file of this model."""
+    backend = find_backend_of(path)
+    if model is None or backend.open_outputs is None:
+        message = f"{path} carries no manifest of vit-export."
+        fix = "give an ONNX file, behind a file of the same model that vit-export wrote."
+        raise RequestError(message, fix)
+    _, interface = backend.open_outputs(path, None, ())
+    read_sample_shape(str(path), interface)
+    matched = match_tensors(str(path), interface, model.signature)
+    arithmetic = backend.find_precisions(path) or ()
+    precision = name_least_exact(arithmetic)
+    return replace(model, target=backend.name, precision=precision, batch=matched.batch, layers={})
+
+
+def _check(path: Path, manifest: Manifest, batches: Sequence[int]) -> Artifact:
     manifest.check_plain(path)
     for batch in batches:
         if not manifest.batch.takes(batch):
@@ -176,7 +210,8 @@ def remake_samples(manifest: Manifest) -> AnsweredSamples:
     samples = remake_sample_set(manifest).inputs
     same = find_identical(samples, reference.digests)
     batches = np.repeat(samples[same][:, None], manifest.batch.min, axis=1)  # (M, B, C, H, W)
-    return AnsweredSamples(batches, reference.answers[same])
+    signals = OutputSignals.measure(reference.select(same), manifest.signature)
+    return AnsweredSamples(batches, reference.answers[same], signals)
 
 
 def choose_calibration_batches(samples: AnsweredSamples, manifest: Manifest) -> Array:

@@ -20,7 +20,7 @@ from vit_export.bench.launch import (
     SkippedBaseline,
     launch_artifact,
     launch_baselines,
-    read_artifact,
+    read_artifacts,
 )
 from vit_export.bench.results import Bench, Row, compare_rounds, find_percentile
 from vit_export.bench.work import Work, measure_work
@@ -77,7 +77,7 @@ def run_bench(
     if rounds < MIN_ROUNDS:
         raise RequestError(f"{rounds} rounds give no interval.", f"take {MIN_ROUNDS} or more.")
     check_baselines(against)
-    files = [read_artifact(path, batches, trust=trust) for path in artifacts]
+    files = read_artifacts(artifacts, batches, trust=trust)
     _check_same_size(files)
     check_code(files[0].manifest, source.module)
     work = measure_work(files[0].path, files[0].manifest, source)

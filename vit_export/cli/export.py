@@ -19,7 +19,15 @@ def export_command(backend: Backend) -> click.Command:
     """Return the command that exports to a backend; --help shows its summary and its note."""
 
     @options(
-        *(common.OUT, model.MODEL, *model.OWN_CODE, model.WEIGHTS, *model.HINTS, model.CHECK),
+        *(
+            common.OUT,
+            model.MODEL,
+            model.FROM,
+            *model.OWN_CODE,
+            model.WEIGHTS,
+            *model.HINTS,
+            model.CHECK,
+        ),
         *(model.SEED, model.IMAGE_SIZE, model.CLASSES, model.OUTPUTS, model.LABELS),
         *model.PREPROCESSING,
         *precision_options(backend.precisions),

@@ -17,7 +17,15 @@ from vit_export.cli.options.common import (
     TRUST,
     VERBOSE,
 )
-from vit_export.cli.options.model import LABELS, MODULE, PREPROCESSING, READING, SET, WEIGHTS
+from vit_export.cli.options.model import (
+    INPUT_SHAPE,
+    LABELS,
+    MODULE,
+    PREPROCESSING,
+    READING,
+    SET,
+    WEIGHTS,
+)
 from vit_export.cli.options.paths import OUTPUT
 from vit_export.model.signature import ProblemType
 
@@ -37,6 +45,22 @@ SAME_PROBLEM_TYPE = click.option(
     "--problem-type",
     type=click.Choice(get_args(ProblemType)),
     help="The problem type that ARTIFACT should have.",
+)
+SAME_SIZE = click.option(
+    "--image-size",
+    metavar="HxW",
+    help="Size of the images of another tool's file, if that takes several.",
+)
+SAME_OUTPUTS = click.option(
+    "--outputs",
+    metavar="LIST",
+    help="What another tool's file answers, if it is not the model's own answer.",
+)
+OUTPUT_NAMES = click.option(
+    "--output-names",
+    default="",
+    metavar="NAME,…",
+    help="Its outputs in the order of the model's, if neither names nor shapes tell.",
 )
 MIN_SNR = click.option(
     "--min-snr",
@@ -72,6 +96,10 @@ ON = click.option(
     MODULE,
     SET,
     *READING,
+    INPUT_SHAPE,
+    SAME_SIZE,
+    SAME_OUTPUTS,
+    OUTPUT_NAMES,
     SAME_MODEL,
     LABELS,
     SAME_PROBLEM_TYPE,
@@ -89,7 +117,10 @@ ON = click.option(
     VERBOSE,
 )
 def validate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
-    """Validate ARTIFACT against the answers it carries, or against eager PyTorch (--weights)."""
+    """Validate ARTIFACT against the answers it carries, or against eager PyTorch (--weights).
+
+    An ONNX file of another tool carries none, and needs --weights or --module.
+    """
     from vit_export import api
     from vit_export.cli.render.emulation import describe_emulated
     from vit_export.cli.render.output import (

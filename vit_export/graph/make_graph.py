@@ -43,6 +43,19 @@ def make_graph(
     """
     with progress("capture"):
         model = capture(module, signature, opset=opset, batch=batch)
+    return improve_graph(
+        model, simplifies=simplifies, flavour=flavour, general=general, progress=progress
+    )
+
+
+def improve_graph(
+    model: "ir.Model", *, simplifies: bool, flavour: str, general: bool, progress: Progress
+) -> tuple["ir.Model", Counter[str]]:
+    """Return a captured graph in its best form, and the counts of `make_graph`.
+
+    Raises:
+        BuildError: a pass failed.
+    """
     counts = Counter({"nodes captured": len(model.graph)})
     if simplifies:
         with progress("simplify"):

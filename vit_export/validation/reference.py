@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vit_export.artifact.reference import Reference
+from vit_export.model.opaque import OpaqueModule
 from vit_export.model.program.exact import make_exact
 from vit_export.model.segments import split_into_segments
 from vit_export.model.signature import Signature
@@ -55,6 +56,8 @@ def _find_largest(errors: npt.NDArray[Any]) -> tuple[float, ...]:
 
 def _answer_in_fp64(module: nn.Module, x: Tensor) -> Tensor:
     """Return the answers in fp64; one segment is promoted at a time, to save memory."""
+    if isinstance(module, OpaqueModule):
+        return torch.cat([module.answer_exactly(image) for image in _split(x.double())])
     segments = split_into_segments(module)
     exact = make_exact(module, tuple(x.shape[1:])) if len(segments) == 1 else None
     x = x.double()

@@ -70,6 +70,12 @@ def combine(precisions: Iterable[str]) -> Tolerance:
     return replace(rows[-1], alone_snr_db=min(alone, default=None))
 
 
+def name_least_exact(precisions: Iterable[str]) -> str:
+    """Return the least exact of the precisions in which a file computes; fp32 if none is known."""
+    computed = set(precisions)
+    return next((name for name in reversed(TOLERANCES) if name in computed), "fp32")
+
+
 def raise_to(tolerance: Tolerance, least_snr_db: float, reason: str) -> Tolerance:
     """Return `tolerance` with a minimum of `least_snr_db` where its own is lower.
 

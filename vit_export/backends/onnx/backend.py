@@ -1,6 +1,6 @@
 """ONNX: standard operators only, for any runtime that reads it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from vit_export.backends.onnx.session import MAGIC, OnnxSession
 from vit_export.backends.onnx.taps import OnnxTaps
 from vit_export.backends.onnx.tensor_names import find_wrong_names
 from vit_export.backends.onnx.values import OnnxValues
-from vit_export.backends.records import Description, ModuleNames
-from vit_export.backends.session import parse_manifest
+from vit_export.backends.records import Description, FileInterface, ModuleNames
+from vit_export.backends.session import Session, parse_manifest
 from vit_export.core.errors import RequestError
 from vit_export.core.int8_sums import FITS, FITS_KEY
 from vit_export.core.progress import Progress
@@ -114,9 +114,26 @@ def describe(path: Path, manifest: Manifest) -> Description:
         raise RequestError(message, "give a file that vit-export wrote.") from None
 
 
+def describe_foreign(path: Path) -> Description | None:
+    """Return the tensors and the audit of another tool's graph; None for a file of ours."""
+    if KEY in read_metadata(path):
+        return None
+    from vit_export.backends.onnx.foreign import describe_graph
+
+    return describe_graph(path)
+
+
 def open_taps(path: Path, names: ModuleNames, threads: int | None) -> OnnxTaps:
     """Return taps on an ONNX file: its nodes are named after their modules."""
     return OnnxTaps(path, names.modules, threads)
+
+
+def open_outputs(
+    path: Path, threads: int | None, outputs: Sequence[str]
+) -> tuple[Session, FileInterface]:
+    """Open an ONNX file of any tool, so that it answers the named outputs, or all of them."""
+    session = OnnxSession(path, threads, outputs)
+    return session, session.interface
 
 
 ONNX = Backend(
@@ -140,6 +157,8 @@ ONNX = Backend(
     other_runtimes=list_other_runtimes,
     companions=data_files,
     describe=describe,
+    describe_foreign=describe_foreign,
+    open_outputs=open_outputs,
     open_taps=open_taps,
     open_values=OnnxValues,
 )

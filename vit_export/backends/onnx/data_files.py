@@ -5,7 +5,8 @@ import mmap
 import re
 from pathlib import Path
 
-from vit_export.backends.onnx.content import read_content
+from vit_export.artifact.manifest import KEY
+from vit_export.backends.onnx.content import read_content, read_metadata
 from vit_export.core.errors import RequestError
 
 NAME = re.compile(r".+\.([0-9a-f]{12})\.data")
@@ -18,9 +19,10 @@ FIX = "copy the ONNX file and its .data file again, or export the model again."
 def check_data_files(path: Path) -> None:
     """Raise RequestError unless the data files of an ONNX file hold what they held at its export.
 
-    A data file that vit-export did not name cannot be checked, and is refused too.
+    A data file that vit-export did not name cannot be checked, and is refused too. Files of other
+    tools, which carry no manifest, have data files without a hash.
     """
-    if not _mentions_data(path):
+    if not _mentions_data(path) or KEY not in read_metadata(path):
         return
     names = {tensor.data_file for tensor in read_content(path).tensors}
     for name in sorted(one for one in names if one is not None):

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from vit_export.artifact.manifest import KEY
 from vit_export.backends.onnx.data_files import check_data_files
 from vit_export.backends.onnx.onnxruntime_versions import explain_refusal
+from vit_export.backends.records import FileInterface, FileTensor
 from vit_export.backends.session import (
     FOREIGN,
     TAKES,
@@ -27,6 +28,14 @@ MAGIC = b"\x08"
 """How an ONNX file begins: field 1 of ModelProto, ir_version."""
 DTYPES = {"tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 """Types of the input other than fp32, by ONNX Runtime's name."""
+NUMPY_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int64)": "int64",
+}
+"""NumPy's names of ONNX Runtime's types; others keep its own."""
 QUIET = 4
 """ONNX Runtime's log level "fatal"; errors come back as exceptions anyway."""
 
@@ -88,6 +97,22 @@ def _describe_options(session: Any) -> str:
         return ""
 
 
+def _describe_interface(session: Any) -> FileInterface:
+    """Return the inputs and outputs of a session of ONNX Runtime's own."""
+    inputs, outputs = (
+        tuple(
+            FileTensor(
+                one.name,
+                NUMPY_TYPES.get(one.type, one.type),
+                tuple(side if isinstance(side, int) else None for side in one.shape),
+            )
+            for one in tensors
+        )
+        for tensors in (session.get_inputs(), session.get_outputs())
+    )
+    return FileInterface(inputs, outputs)
+
+
 def _check_interface(session: Any, path: Path) -> None:
     """Raise RequestError unless a file has one input and outputs of numbers."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
@@ -106,6 +131,7 @@ class OnnxSession:
     Args:
         path: the file; weights above 2 GB stand beside it.
         threads: intra-op threads; None for ONNX Runtime's default.
+        outputs: names of the outputs that it answers, in this order; empty for all of them.
 
     Raises:
         RequestError: ONNX Runtime does not open the file, or its external weights have changed.
@@ -113,7 +139,7 @@ class OnnxSession:
         MissingError: ONNX Runtime is not installed.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, outputs: Sequence[str] = ()) -> None:
         try:
             import onnxruntime
         except ModuleNotFoundError:
@@ -130,8 +156,8 @@ class OnnxSession:
         cpu = f"CPU, {identify_cpu().name}{_describe_options(self._session)}"
         self.runtime = f"ONNX Runtime {onnxruntime.__version__} ({cpu})"
         (image,) = self._session.get_inputs()
-        self.input_names = (image.name,)
-        self.output_names = tuple(one.name for one in self._session.get_outputs())
+        self.interface = _describe_interface(self._session)
+        self.output_names = tuple(outputs) or tuple(one.name for one in self.interface.outputs)
         self._dtype: type = DTYPES.get(image.type, np.float32)
         self.takes_fp16 = self._dtype == np.float16
 
@@ -143,7 +169,7 @@ class OnnxSession:
             MemoryError: there is too little memory.
         """
         inputs: dict[str, npt.NDArray[Any]] = {self._input: images.astype(self._dtype)}
-        return join_outputs(run_session(self._session, None, inputs), len(images))
+        return join_outputs(run_session(self._session, self.output_names, inputs), len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` by this machine's clock."""

@@ -19,7 +19,10 @@ def find_wrong_names(session: Session, manifest: Manifest) -> Sequence[str]:
     signature = manifest.signature
     outputs = OUTPUT_NAMES.get(manifest.head, tuple(one.name for one in signature.outputs))
     expected = {
-        "inputs": (tuple(one.name for one in signature.inputs), session.input_names),
+        "inputs": (
+            tuple(one.name for one in signature.inputs),
+            tuple(one.name for one in session.interface.inputs),
+        ),
         "outputs": (outputs, session.output_names),
     }
     return [

@@ -13,6 +13,13 @@ MODEL = click.option(
     metavar="NAME|FILE.toml",
     help="The architecture; `vit-export models` lists them.",
 )
+FROM = click.option(
+    "--from",
+    "source",
+    type=INPUT,
+    metavar="FILE.onnx",
+    help="An ONNX file of another tool, in fp32, as the model: its own answers are right.",
+)
 MODULE = click.option(
     "--module",
     metavar="FILE.py:NAME|package.module:NAME",

@@ -1,0 +1,165 @@
+"""A file that another tool wrote, with the manifest that it would have if it were ours.
+
+Such a file carries no claims. The user says what it was exported from, and everything else follows
+from that model and from the inputs and outputs of the file.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vit_export.api.validation_request import ValidationRequest
+from vit_export.artifact.batch import Batch
+from vit_export.artifact.manifest import Manifest
+from vit_export.artifact.reference import Reference
+from vit_export.artifact.tolerance import Tolerance
+from vit_export.backends.open import find_backend_of
+from vit_export.backends.records import FileInterface
+from vit_export.backends.session import Session
+from vit_export.checkpoints.load import load
+from vit_export.core.errors import RequestError
+from vit_export.core.progress import Progress
+from vit_export.model.model import Model
+from vit_export.validation.claims import check_min_snr
+from vit_export.validation.match_tensors import (
+    choose_outputs,
+    match_tensors,
+    read_batch,
+    read_sample_shape,
+)
+from vit_export.validation.reading import check_reading
+from vit_export.validation.sample_set import SampleSet
+from vit_export.validation.samples import choose_recipes, digest, draw_recipes, make_samples
+from vit_export.validation.sharpness import check_reference
+from vit_export.validation.tolerances import TOLERANCES, combine, name_least_exact, raise_to
+
+IMAGE_AXES = 3
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AdoptedFile:
+    """A file of another tool beside the model that it should be."""
+
+    session: Session
+    """The file, open so that it answers the outputs of the manifest's signature."""
+    model: Model
+    manifest: Manifest
+    """The manifest that the file would have; its tensors have the file's own names."""
+    samples: SampleSet
+    arithmetic: Collection[str]
+    """The precisions in which it computes."""
+    unmatched: tuple[str, ...]
+    """Outputs of the file that are not compared."""
+
+
+def adopt(
+    path: Path, request: ValidationRequest, threads: int | None, progress: Progress
+) -> AdoptedFile:
+    """Return the file at `path` beside the model that the user says it was exported from.
+
+    Raises:
+        RequestError: nobody says what it was exported from, only our own files of its kind can be
+            judged, its tensors are not those of the model, or the model can't be built.
+        ProofError: no file can be proven against the model's answers.
+    """
+    open_outputs = find_backend_of(path).open_outputs
+    if open_outputs is None:
+        message = f"{path} carries no manifest of vit-export."
+        raise RequestError(message, "give a file that vit-export wrote, or an ONNX file.")
+    if not request.origin:
+        message = f"{path} carries no manifest of vit-export, so that nothing says what it is."
+        raise RequestError(message, "give --weights or --module: what it was exported from.")
+    _, interface = open_outputs(path, threads, ())
+    with progress("load"):
+        model = _load(path, interface, request)
+    matched = match_tensors(str(path), interface, model.signature, request.output_names)
+    with progress("answer in eager PyTorch"):
+        samples, reference = _answer(model, request.seed)
+    session, _ = open_outputs(path, threads, [one.name for one in matched.signature.outputs])
+    arithmetic = find_backend_of(path).find_precisions(path) or {"fp32"}
+    manifest = replace(
+        _describe(find_backend_of(path).name, model, reference),
+        signature=matched.signature,
+        batch=matched.batch,
+        precision=name_least_exact(arithmetic),
+        tolerance=_choose_tolerance(arithmetic, request.min_snr),
+    )
+    return AdoptedFile(
+        session=session,
+        model=model,
+        manifest=manifest,
+        samples=samples,
+        arithmetic=arithmetic,
+        unmatched=matched.unmatched,
+    )
+
+
+def _load(path: Path, interface: FileInterface, request: ValidationRequest) -> Model:
+    """Return the eager model at the size that the file takes, which its library confirmed."""
+    shape = read_sample_shape(str(path), interface)
+    fixed = tuple(side for side in shape if side is not None)
+    overrides, module = request.overrides, request.module
+    if module is not None and module.sample_shape is None and len(fixed) == len(shape):
+        module = replace(module, sample_shape=fixed)
+    if module is None:
+        size = f"{shape[1]}x{shape[2]}" if len(fixed) == len(shape) == IMAGE_AXES else None
+        overrides = replace(
+            overrides,
+            image_size=overrides.image_size or size,
+            outputs=overrides.outputs or choose_outputs(interface),
+        )
+    return load(
+        request.preset,
+        weights=request.weights,
+        hints=request.hints,
+        overrides=overrides,
+        check=request.check,
+        check_reading=check_reading,
+        module=module,
+        batch_size=read_batch(interface).fixed,
+    )
+
+
+def _answer(model: Model, seed: int | None) -> tuple[SampleSet, Reference]:
+    """Return the samples of a proof, some drawn from `seed`, and the model's answers to them."""
+    from vit_export.validation.reference import compute_reference
+
+    recipes = choose_recipes(model.preprocessing)
+    recipes += draw_recipes(seed or 0, model.preprocessing, pixels=False)
+    inputs = make_samples(recipes, model.signature.sample_shape, model.preprocessing)
+    samples = SampleSet(recipes=tuple(recipes), inputs=inputs, file_inputs=inputs)
+    reference = compute_reference(model.module, samples, model.signature)
+    check_reference(reference, model.signature)
+    return samples, replace(reference, digests=tuple(map(digest, inputs)))
+
+
+def _choose_tolerance(arithmetic: Collection[str], min_snr: float | None) -> Tolerance:
+    """Return how far a file may be off that computes in these precisions."""
+    tolerance = combine(arithmetic)
+    if min_snr is None:
+        return tolerance
+    check_min_snr(min_snr, tolerance.least_snr_db or 0)
+    return raise_to(tolerance, min_snr, "the minimum that --min-snr sets")
+
+
+def _describe(target: str, model: Model, reference: Reference) -> Manifest:
+    """Return the manifest of a file in fp32 with the tensors of the model itself."""
+    from vit_export.model.hash import hash_tensors
+
+    return Manifest(
+        target=target,
+        model=model.name,
+        signature=model.signature,
+        precision="fp32",
+        batch=Batch(),
+        weights_sha256=hash_tensors(model.module),
+        weights_from=model.provenance.weights_from,
+        preprocessing=model.preprocessing,
+        labels=model.labels,
+        problem_type=model.problem_type,
+        assumed=model.assumed,
+        reading=model.reading,
+        versions={},
+        tolerance=TOLERANCES["fp32"],
+        reference=reference,
+    )

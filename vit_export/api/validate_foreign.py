@@ -1,0 +1,77 @@
+"""Judges another tool's file: its answers are held against the model that it should be."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from vit_export.api.adopt import AdoptedFile, adopt
+from vit_export.api.validation_request import ValidationRequest
+from vit_export.artifact.manifest import Manifest
+from vit_export.core.progress import Progress
+from vit_export.data.annotations import Annotations
+from vit_export.data.dataset import ImageDataset, open_dataset
+from vit_export.model.score_function import count_exclusive_classes, describe_answer
+from vit_export.validation.accuracy import AccuracyEvaluation
+from vit_export.validation.expectation import Expectation
+from vit_export.validation.validate import validate_artifact
+from vit_export.validation.verdict import Verdict
+
+
+def validate_foreign(
+    path: Path,
+    request: ValidationRequest,
+    images: Annotations | None,
+    *,
+    threads: int | None,
+    progress: Progress,
+) -> tuple[Verdict, Manifest]:
+    """Return the verdict on a file without a manifest, and the manifest that it would have.
+
+    A file in fp32 that is not the model is told where it leaves the model.
+
+    Raises:
+        RequestError, ProofError: as in `adopt`; or the images can't be used.
+    """
+    file = adopt(path, request, threads, progress)
+    manifest, model = file.manifest, file.model
+    dataset = _open_images(images, file, progress)
+    with AccuracyEvaluation(dataset, model.spec.tokens if model.spec else None) as evaluation:
+        evaluation.run_eager(model.module, progress)
+        verdict = validate_artifact(
+            file.session,
+            path,
+            manifest,
+            Expectation.from_manifest(manifest, manifest.reference, manifest.tolerance),
+            file.samples.file_inputs,
+            progress=progress,
+            source=f"eager PyTorch, afresh from {request.origin}",
+        )
+        verdict = evaluation.run_artifact(verdict, file.session, manifest, progress)
+    if not verdict.accepted and set(file.arithmetic) == {"fp32"}:
+        verdict = verdict.add_failures(_find_departure(path, file, threads, progress))
+    caveats = (*verdict.caveats, *(f"{name} not compared" for name in file.unmatched))
+    return replace(verdict, seed=request.seed, caveats=caveats), manifest
+
+
+def _open_images(
+    images: Annotations | None, file: AdoptedFile, progress: Progress
+) -> ImageDataset | None:
+    model = file.model
+    return open_dataset(
+        images,
+        model.preprocessing,
+        answer=describe_answer(model.signature, model.problem_type),
+        classes=count_exclusive_classes(model.signature, model.problem_type),
+        names=model.labels,
+        progress=progress,
+    )
+
+
+def _find_departure(
+    path: Path, file: AdoptedFile, threads: int | None, progress: Progress
+) -> list[str]:
+    """Return a sentence that says where the file leaves the model, if its values tell."""
+    from vit_export.validation.departure import describe_departure
+
+    with progress("look where it leaves the model"):
+        sentence = describe_departure(path, file.model, file.samples.inputs[0], threads)
+    return [sentence] if sentence else []
