@@ -39,10 +39,12 @@ class CapturedGraphs:
         self._export = export
         self._folder = folder
 
-    def __call__(self, module: Any, example: Any, *rest: Any, **options: Any) -> Any:
-        is_baseline = rest or "custom_translation_table" not in options  # of bench
-        if is_baseline or isinstance(module, torch.export.ExportedProgram):  # it has its weights
-            return self._export(module, example, *rest, **options)
+    def __call__(self, module: Any, *positional: Any, **options: Any) -> Any:
+        # a baseline of bench and other tools have a file or no example, a program has its weights
+        is_ours = len(positional) == 1 and "custom_translation_table" in options
+        if not is_ours or isinstance(module, torch.export.ExportedProgram):
+            return self._export(module, *positional, **options)
+        (example,) = positional
         path = self._folder / f"{fingerprint(module, example, options)}.onnx"
         if not path.exists():
             self._write(self._export(module, example, **options), path)

@@ -15,7 +15,7 @@ from support import need
 
 from vit_export.backends.onnx.backend import ONNX
 from vit_export.backends.open import open_artifact, read_manifest
-from vit_export.backends.session import TAKES, RunFailedError, stack_outputs
+from vit_export.backends.session import TAKES, RunFailedError, join_outputs
 from vit_export.core.locks import lock_folder
 from vit_export.core.progress import silent
 from vit_export.validation.claims import choose_tolerance
@@ -78,7 +78,7 @@ class ElsewhereSession:
         if "error" in fields:
             raise RunFailedError(fields["error"], TAKES)
         outputs = [read_array(self._process.stdout) for _ in range(fields["outputs"])]
-        return stack_outputs(outputs, len(images))
+        return join_outputs(outputs, len(images))
 
     def matmuls_by_dtype(self):
         return {}

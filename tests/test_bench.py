@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -267,7 +267,7 @@ def test_baselines_calibrate_on_the_samples_of_the_manifest(artifact):
     manifest = read_manifest(open_artifact(artifact), artifact)
     samples = remake_samples(manifest)
     assert choose_calibration_batches(samples, manifest) is samples.samples
-    none = type(samples)(samples.samples[:0], samples.answers[:0])
+    none = replace(samples, samples=samples.samples[:0], answers=samples.answers[:0])
     assert choose_calibration_batches(none, manifest).shape == (8, 1, 3, 16, 24)
 
 

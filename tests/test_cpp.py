@@ -144,7 +144,6 @@ def test_a_folder_with_files_needs_force(tmp_path, in_graph):
 
 
 REFUSALS = {
-    "no classes": (("--outputs", "features"), (), "has no classes"),
     "two at a time": (("--batch", "2"), (), "no single image"),
     "not in the graph": ((), GRAPH, "takes normalized numbers"),
     "not in C++": (GRAPH, ("--preprocess", "cpp"), "preprocesses by itself"),

@@ -22,6 +22,7 @@ from vit_export.checkpoints.load import load
 from vit_export.checkpoints.overrides import ModelOverrides, PreprocessingOverrides
 from vit_export.cli import cli
 from vit_export.model.model import Model
+from vit_export.model.output_names import parse_output_names
 from vit_export.validation.reading import check_reading
 
 STEPS = 3
@@ -102,6 +103,8 @@ def attempt(request: Request, folder: Path) -> Model:
         for name, value in request.items()
     }
     overrides = {name: values[name] for name in OVERRIDES if name in values}
+    if "outputs" in overrides:
+        overrides["outputs"] = parse_output_names(overrides["outputs"])
     steps = {name: values[name] for name in STEP_OPTIONS if name in values}
     return load(
         values.get("model"),

@@ -77,16 +77,16 @@ def test_a_model_that_overflows_is_no_wrong_rewrite(tmp_path):
 
 
 def test_a_model_that_changes_during_the_export_is_no_wrong_rewrite(tmp_path, monkeypatch):
-    from vit_export.api import stages
+    from vit_export.api import lowering
 
-    lower = stages.lower
+    lower = lowering.lower
 
     def change_and_lower(model, **options):
         with torch.no_grad():
             model.vit.head.classifier.weight *= 2
         return lower(model, **options)
 
-    monkeypatch.setattr(stages, "lower", change_and_lower)
+    monkeypatch.setattr(lowering, "lower", change_and_lower)
     with pytest.raises(ProofError, match="changed while it was exported") as one:
         vit_export.onnx(change(lambda _: None), tmp_path / "f.onnx")
     assert "rewrite" not in str(one.value)

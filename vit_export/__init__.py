@@ -2,8 +2,9 @@
 
 Every command has a function of the same name here: one per backend (`onnx`, `torchscript`, `trt`),
 `predict`, `validate`, `locate`, `bench`, `cpp`, `inspect`, `summary`, `models`, `doctor`,
-`emulate`. They load on first use, so that importing this package is cheap. `__init__.pyi` has their
-signatures for type checkers and editors; `scripts/stubs` writes it.
+`emulate`. `register_exporter` adds a format to transformers' own exporters. They load on first use,
+so that importing this package is cheap. `__init__.pyi` has their signatures for type checkers and
+editors; `scripts/stubs` writes it.
 """
 
 import os
@@ -41,6 +42,7 @@ __all__ = [
     "locate",
     "models",
     "predict",
+    "register_exporter",
     "summary",
     "validate",
 ]

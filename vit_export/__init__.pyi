@@ -14,6 +14,7 @@ from vit_export.api.inspect import inspect as inspect
 from vit_export.api.locate import locate as locate
 from vit_export.api.models import models as models
 from vit_export.api.predict import predict as predict
+from vit_export.api.register_exporter import register_exporter as register_exporter
 from vit_export.api.result import ExportResult
 from vit_export.api.summary import summary as summary
 from vit_export.api.validate import validate as validate
@@ -51,6 +52,7 @@ __all__ = [
     "models",
     "onnx",
     "predict",
+    "register_exporter",
     "summary",
     "torchscript",
     "trt",

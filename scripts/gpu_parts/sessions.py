@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from vit_export.backends.session import TAKES, RunFailedError, stack_outputs, wall_clock_ms
+from vit_export.backends.session import TAKES, RunFailedError, join_outputs, wall_clock_ms
 from vit_export.backends.torchscript.archive import read_manifest_json
 from vit_export.backends.torchscript.program import check_program
 
@@ -58,7 +58,7 @@ class DeviceSession:
         except RuntimeError as error:
             raise RunFailedError(str(error).strip().rpartition("\n")[2], TAKES) from None
         outputs = answer if isinstance(answer, tuple) else (answer,)
-        return stack_outputs([one.float().cpu().numpy() for one in outputs], len(images))
+        return join_outputs([one.float().cpu().numpy() for one in outputs], len(images))
 
     def time_ms(self, images: npt.NDArray[Any]) -> float:
         """Return the milliseconds of one `run` by this machine's clock."""

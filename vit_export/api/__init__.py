@@ -14,6 +14,7 @@ from vit_export.api.inspect import inspect
 from vit_export.api.locate import locate
 from vit_export.api.models import models
 from vit_export.api.predict import predict
+from vit_export.api.register_exporter import register_exporter
 from vit_export.api.summary import summary
 from vit_export.api.validate import validate
 from vit_export.backends import BACKENDS
@@ -28,6 +29,7 @@ __all__ = [
     "locate",
     "models",
     "predict",
+    "register_exporter",
     "summary",
     "validate",
 ]

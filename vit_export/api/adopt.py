@@ -6,6 +6,7 @@ from that model and from the inputs and outputs of the file.
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from vit_export.api.validation_request import ValidationRequest
@@ -20,6 +21,7 @@ from vit_export.checkpoints.load import load
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress
 from vit_export.model.model import Model
+from vit_export.model.signature import IMAGE_AXES
 from vit_export.validation.claims import check_min_snr
 from vit_export.validation.match_tensors import (
     choose_outputs,
@@ -32,8 +34,6 @@ from vit_export.validation.sample_set import SampleSet
 from vit_export.validation.samples import choose_recipes, digest, draw_recipes, make_samples
 from vit_export.validation.sharpness import check_reference
 from vit_export.validation.tolerances import TOLERANCES, combine, name_least_exact, raise_to
-
-IMAGE_AXES = 3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -101,23 +101,29 @@ def _load(path: Path, interface: FileInterface, request: ValidationRequest) -> M
     overrides, module = request.overrides, request.module
     if module is not None and module.sample_shape is None and len(fixed) == len(shape):
         module = replace(module, sample_shape=fixed)
-    if module is None:
+    if module is None or request.memory is not None:
         size = f"{shape[1]}x{shape[2]}" if len(fixed) == len(shape) == IMAGE_AXES else None
         overrides = replace(
             overrides,
             image_size=overrides.image_size or size,
             outputs=overrides.outputs or choose_outputs(interface),
         )
-    return load(
-        request.preset,
+    build = partial(
+        load,
+        request.memory or request.preset,
         weights=request.weights,
         hints=request.hints,
-        overrides=overrides,
         check=request.check,
         check_reading=check_reading,
         module=module,
         batch_size=read_batch(interface).fixed,
     )
+    try:
+        return build(overrides=overrides)
+    except RequestError:
+        if request.memory is None or request.overrides.outputs is not None:
+            raise
+        return build(overrides=replace(overrides, outputs=None))  # it is of no known family
 
 
 def _answer(model: Model, seed: int | None) -> tuple[SampleSet, Reference]:

@@ -3,14 +3,13 @@
 import gc
 
 from vit_export.api.accept import accept, validate_staged
+from vit_export.api.lowering import expose_layers, lower_and_check
 from vit_export.api.quantize import QuantizationResult, quantize
 from vit_export.api.request import ExportRequest
 from vit_export.api.result import ExportResult, Origin
 from vit_export.api.stages import (
     answer_samples,
-    expose_layers,
     load_model,
-    lower_and_check,
     make_manifest,
     read_dataset,
 )

@@ -5,18 +5,24 @@ from pathlib import Path
 import numpy as np
 
 from vit_export.api.request import ExportRequest
-from vit_export.backends.base import OpenOutputs
 from vit_export.backends.open import find_backend_of
+from vit_export.backends.openers import OpenOutputs
 from vit_export.backends.records import FileInterface
 from vit_export.checkpoints.apply_overrides import apply_overrides
 from vit_export.checkpoints.problem_type import set_problem_type
 from vit_export.core.errors import RequestError
 from vit_export.data.sizes import parse_image_size
 from vit_export.model.model import Model, Provenance
-from vit_export.model.signature import BATCH, Meaning, Signature, TensorSpec, make_signature
+from vit_export.model.signature import (
+    BATCH,
+    IMAGE_AXES,
+    Meaning,
+    Signature,
+    TensorSpec,
+    make_signature,
+)
 from vit_export.validation.match_tensors import read_batch, read_sample_shape
 
-IMAGE_AXES = 3
 FIX = "leave it out: --from names the model, and its own answers are right."
 
 

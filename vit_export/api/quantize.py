@@ -120,13 +120,8 @@ def _plan(
             quantization.calibration, manifest.preprocessing, named_samples
         )
     with progress(f"observe layers on {len(images or named_samples)} images") as report_share:
-        run = partial(
-            collect_stats,
-            lowered,
-            include=quantization.include,
-            report_share=report_share,
-            signature=manifest.signature,
-        )
+        observe = partial(collect_stats, lowered, include=quantization.include)
+        run = partial(observe, report_share=report_share, signature=manifest.signature)
         facts = manifest, lowered.sha256
         stats, top_classes = _observe(run, facts, quantization, images, named_samples)
     plan, result = _decide(lowered, request, manifest, stats, (samples, images), progress=progress)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vit_export.api.inputs import list_inputs
 from vit_export.api.validate_foreign import validate_foreign
 from vit_export.api.validate_here import validate_here
+from vit_export.api.validate_inputs import choose_module, list_files, open_images, split_names
 from vit_export.api.validation_request import (
     ValidationRequest,
     check_model_options,
@@ -15,9 +16,9 @@ from vit_export.api.validation_request import (
 )
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import find_backend
-from vit_export.backends.open import find_backend_of, open_artifact, read_manifest
+from vit_export.backends.open import open_artifact, read_manifest
+from vit_export.backends.session import Session
 from vit_export.checkpoints.hints import Check, CheckpointHints
-from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.overrides import (
     ModelOverrides,
     Numbers,
@@ -27,17 +28,19 @@ from vit_export.checkpoints.overrides import (
 from vit_export.core.errors import RequestError
 from vit_export.core.progress import Progress, silent, warn
 from vit_export.data.annotations import Annotations, read_annotations
-from vit_export.data.dataset import ImageDataset, open_dataset
 from vit_export.model.output_names import parse_output_names
-from vit_export.model.score_function import describe_answer
 from vit_export.model.signature import ProblemType
 from vit_export.validation.accuracy import AccuracyEvaluation
+from vit_export.validation.emulation.cpus import EmulatedCpu
 from vit_export.validation.emulation.validate import (
     find_ready_cpus,
     validate_emulated,
 )
 from vit_export.validation.html_report import resolve_report, write_report
 from vit_export.validation.verdict import Verdict
+
+if TYPE_CHECKING:  # torch is heavy, and `validate` on a file alone is done without it
+    from torch import nn
 
 
 def validate(
@@ -51,7 +54,7 @@ def validate(
     head_from: str | None = None,
     base: str | Path | None = None,
     check: Check = "auto",
-    model: str | None = None,
+    model: "str | nn.Module | None" = None,
     labels: str | Path | None = None,
     problem_type: ProblemType | None = None,
     mean: Numbers | None = None,
@@ -90,7 +93,8 @@ def validate(
         check: whether the library's own model of `weights` has to answer as the model in the
             file's manifest: `auto` where the library is installed, `require`, or `off`.
         model: a preset's name or TOML file, whose labels and preprocessing the file should have.
-            None takes the preset that the file names.
+            None takes the preset that the file names. For a file of another tool it is the
+            architecture of `weights`, or a module in memory that the file should be.
         labels: a file of class names that the file should have.
         problem_type: the problem type that the file should have.
         mean: mean of the pixels that the file should have.
@@ -131,10 +135,11 @@ def validate(
     cpus = find_ready_cpus(on, path)
     request = ValidationRequest(
         weights=None if weights is None else Path(weights),
-        module=ModuleRequest.choose(module, arguments, input_shape, image_size),
+        module=choose_module(module, arguments, input_shape, image_size, model),
         hints=hints,
         check=check,
-        preset=model,
+        preset=model if isinstance(model, str) else None,
+        memory=None if isinstance(model, str) else model,
         overrides=ModelOverrides(
             image_size=image_size,
             outputs=None if outputs is None else parse_output_names(outputs),
@@ -143,25 +148,43 @@ def validate(
                 mean=mean, std=std, resize=resize, crop=crop, interpolation=interpolation
             ),
         ),
-        output_names=_split(output_names),
+        output_names=split_names(output_names),
         min_snr=min_snr,
         seed=seed,
     )
     annotations = read_annotations(images, labels_csv)
-    report_file = resolve_report(report, _list_inputs(path, request, annotations))
+    report_file = resolve_report(report, list_files(path, request, annotations))
     session = open_artifact(path, threads, trust=trust)
     if session.manifest_json() is None:
-        verdict, manifest = validate_foreign(
-            path, request, annotations, threads=threads, progress=progress
-        )
-        _write_report(report_file, verdict, manifest)
-        return verdict
+        if cpus:
+            message = f"{path} is of another tool, and --on proves files of vit-export."
+            raise RequestError(message, "leave --on out.")
+        judge = partial(validate_foreign, path, request, annotations)
+    else:
+        judge = partial(_validate_own, session, path, request, annotations, cpus)
+    verdict, manifest = judge(threads=threads, progress=progress)
+    if report_file is not None:
+        write_report(report_file, verdict, manifest)
+    return verdict
+
+
+def _validate_own(
+    session: Session,
+    path: Path,
+    request: ValidationRequest,
+    annotations: Annotations | None,
+    cpus: Sequence[EmulatedCpu],
+    *,
+    threads: int | None,
+    progress: Progress,
+) -> tuple[Verdict, Manifest]:
+    """Return the verdict on a file that vit-export wrote, and its manifest."""
     check_own_file(path, request)
     manifest = read_manifest(session, path)
     for sentence in find_backend(manifest.target).warnings(manifest):
         warn(progress, sentence)
     check_model_options(manifest, request)
-    dataset = _open_images(annotations, request.origin, manifest, progress)
+    dataset = open_images(annotations, request.origin, manifest, progress)
     tokens = manifest.spec.tokens if manifest.spec else None
     with AccuracyEvaluation(dataset, tokens) as evaluation:
         verdict, claim = validate_here(
@@ -169,56 +192,4 @@ def validate(
         )
         verdict = evaluation.run_artifact(verdict, session, manifest, progress)
     emulated = {cpu.name: validate_emulated(cpu, claim, threads, progress) for cpu in cpus}
-    verdict = replace(verdict, emulated=emulated)
-    _write_report(report_file, verdict, manifest)
-    return verdict
-
-
-def _write_report(path: Path | None, verdict: Verdict, manifest: Manifest) -> None:
-    if path is not None:
-        write_report(path, verdict, manifest)
-
-
-def _split(names: str | Sequence[str]) -> tuple[str, ...]:
-    """Return names from a list, or from a text with commas."""
-    parts = names.split(",") if isinstance(names, str) else names
-    return tuple(one.strip() for one in parts if one.strip())
-
-
-def _list_inputs(
-    artifact: Path, request: ValidationRequest, images: Annotations | None
-) -> dict[str, Path | None]:
-    """Return the files that a validation reads."""
-    inputs = list_inputs(
-        weights=request.weights,
-        model=request.preset,
-        labels=request.overrides.labels,
-        images=images,
-    )
-    companions = find_backend_of(artifact).companions(artifact)
-    beside = {f"ARTIFACT ({file.name})": file for file in companions}
-    return {"ARTIFACT": artifact, **inputs, **beside}
-
-
-def _open_images(
-    annotations: Annotations | None, origin: str, manifest: Manifest, progress: Progress
-) -> ImageDataset | None:
-    """Return the user's images; None without any.
-
-    Raises:
-        RequestError: they cannot be used, or there is nothing to compare answers with.
-    """
-    dataset = open_dataset(
-        annotations,
-        manifest.preprocessing,
-        answer=describe_answer(manifest.signature, manifest.problem_type),
-        classes=manifest.exclusive_classes,
-        names=manifest.labels,
-        progress=progress,
-    )
-    if dataset is not None and dataset.labels is None and not origin:
-        message = f"The images in {dataset.folder} have no labels to compare answers with."
-        can_label = manifest.exclusive_classes is not None
-        by_label = ", or label them by sub-folders or --labels-csv" * can_label
-        raise RequestError(message, f"give --weights for eager PyTorch's answers{by_label}.")
-    return dataset
+    return replace(verdict, emulated=emulated), manifest

@@ -36,20 +36,28 @@ def validate_foreign(
     dataset = _open_images(images, file, progress)
     with AccuracyEvaluation(dataset, model.spec.tokens if model.spec else None) as evaluation:
         evaluation.run_eager(model.module, progress)
-        verdict = validate_artifact(
-            file.session,
-            path,
-            manifest,
-            Expectation.from_manifest(manifest, manifest.reference, manifest.tolerance),
-            file.samples.file_inputs,
-            progress=progress,
-            source=f"eager PyTorch, afresh from {request.origin}",
-        )
+        verdict = judge(path, file, progress, f"eager PyTorch, afresh from {request.origin}")
         verdict = evaluation.run_artifact(verdict, file.session, manifest, progress)
     if not verdict.accepted and set(file.arithmetic) == {"fp32"}:
         verdict = verdict.add_failures(_find_departure(path, file, threads, progress))
     caveats = (*verdict.caveats, *(f"{name} not compared" for name in file.unmatched))
     return replace(verdict, seed=request.seed, caveats=caveats), manifest
+
+
+def judge(
+    path: Path, file: AdoptedFile, progress: Progress, source: str = "eager PyTorch"
+) -> Verdict:
+    """Return the verdict on the answers of a file; `source` says where the right ones come from."""
+    manifest = file.manifest
+    return validate_artifact(
+        file.session,
+        path,
+        manifest,
+        Expectation.from_manifest(manifest, manifest.reference, manifest.tolerance),
+        file.samples.file_inputs,
+        progress=progress,
+        source=source,
+    )
 
 
 def _open_images(
@@ -70,8 +78,9 @@ def _find_departure(
     path: Path, file: AdoptedFile, threads: int | None, progress: Progress
 ) -> list[str]:
     """Return a sentence that says where the file leaves the model, if its values tell."""
-    from vit_export.validation.departure import describe_departure
+    from vit_export.validation.foreign_taps import ForeignTaps
 
     with progress("look where it leaves the model"):
-        sentence = describe_departure(path, file.model, file.samples.inputs[0], threads)
+        taps = ForeignTaps(path, file.model, sample=file.samples.inputs[0], threads=threads)
+    sentence = taps.describe_departure()
     return [sentence] if sentence else []

@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.checkpoints.hints import NO_HINTS, Check, CheckpointHints
@@ -10,6 +11,9 @@ from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.overrides import ModelOverrides
 from vit_export.checkpoints.rebuild import check_code
 from vit_export.core.errors import RequestError
+
+if TYPE_CHECKING:  # torch is heavy, and `validate` on a file alone is done without it
+    from torch import nn
 
 LARGEST_SEED = 2**32 - 1
 """Largest seed of NumPy's RandomState."""
@@ -33,6 +37,8 @@ class ValidationRequest:
     """Whether the library's own model has to answer as what was read from `weights`."""
     preset: str | None = None
     """Name or TOML file of the model whose labels and preprocessing the file should have."""
+    memory: "nn.Module | None" = None
+    """The model itself, for a file of another tool."""
     overrides: ModelOverrides
     """Labels and preprocessing that the file should have; and the image size and the outputs of a
     file of another tool, which does not say them."""
@@ -65,6 +71,8 @@ class ValidationRequest:
         """What eager PyTorch is built from, for reports; empty if the file answers for itself."""
         if self.weights is not None:
             return self.weights.name
+        if self.memory is not None:
+            return f"{type(self.memory).__name__} in memory"
         return self.module.recorded if self.module is not None else ""
 
 
@@ -75,6 +83,7 @@ def check_own_file(path: Path, request: ValidationRequest) -> None:
         "--outputs": request.overrides.outputs,
         "--input": request.module and request.module.sample_shape,
         "--output-names": request.output_names,
+        "a model in memory": request.memory is not None,
     }
     for option, value in given.items():
         if value:

@@ -15,30 +15,17 @@ from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.precision import QuantizationRequest, check_precision
 from vit_export.backends import defaults
 from vit_export.backends.job import Job
+from vit_export.backends.openers import OpenOutputs, OpenTaps, OpenValues
 from vit_export.backends.option import Option, Value
 from vit_export.backends.records import (
     Description,
-    FileInterface,
-    ModuleNames,
     RunFacts,
     Runtime,
 )
-from vit_export.backends.session import Session, Taps, Values
+from vit_export.backends.session import Session
 from vit_export.core.errors import RequestError, did_you_mean
 from vit_export.core.packages import find_versions
 from vit_export.core.progress import Progress
-
-OpenTaps = Callable[[Path, ModuleNames, int | None], Taps]
-"""Opens a file so that the named modules answer too; the number is that of threads, or None."""
-
-
-OpenOutputs = Callable[[Path, int | None, Sequence[str]], tuple[Session, FileInterface]]
-"""Opens a file of any tool with that many threads, so that it answers the named outputs, or all of
-them; it also returns the inputs and outputs of the file."""
-
-
-OpenValues = Callable[[Path, Collection[str] | None, int | None], Values]
-"""Opens a file so that the named values of its graph answer too, or all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

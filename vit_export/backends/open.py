@@ -5,7 +5,8 @@ from pathlib import Path
 from vit_export.artifact.manifest import Manifest
 from vit_export.backends import BACKENDS
 from vit_export.backends import session as sessions
-from vit_export.backends.base import Backend, OpenTaps, OpenValues
+from vit_export.backends.base import Backend
+from vit_export.backends.openers import OpenTaps, OpenValues
 from vit_export.backends.session import Session
 from vit_export.core.errors import RequestError
 

@@ -1,7 +1,7 @@
 """Candidates at the start: each in its own process, with its size and its accuracy."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -14,15 +14,14 @@ from vit_export.backends.open import find_backend_of, open_artifact, read_manife
 from vit_export.bench.baselines import build_baseline
 from vit_export.bench.candidates import GPU, Candidate, infer_arithmetic
 from vit_export.bench.eager import make_recipe
+from vit_export.bench.foreign import adopt_manifest
 from vit_export.bench.interleave import Worker
 from vit_export.checkpoints.rebuild import ModelSource
 from vit_export.core.errors import RequestError, VitExportError
 from vit_export.core.numerics import Array
 from vit_export.core.staging import data_files
-from vit_export.validation.match_tensors import match_tensors, read_sample_shape
 from vit_export.validation.sample_set import remake_sample_set
 from vit_export.validation.samples import find_identical
-from vit_export.validation.tolerances import name_least_exact
 
 NOISE_BATCHES = 8
 """Number of batches of noise to calibrate on if no sample can be made again."""
@@ -105,26 +104,11 @@ def read_artifacts(paths: Sequence[Path], batches: Sequence[int], *, trust: bool
     for path in paths:
         session = open_artifact(path, trust=trust)
         if session.manifest_json() is None:
-            manifest = _adopt(path, files[0].manifest if files else None)
+            manifest = adopt_manifest(path, files[0].manifest if files else None)
         else:
             manifest = read_manifest(session, path)
         files.append(_check(path, manifest, batches))
     return files
-
-
-def _adopt(path: Path, model: Manifest | None) -> Manifest:
-    """Return the manifest that a file of another tool would have as a file of this model."""
-    backend = find_backend_of(path)
-    if model is None or backend.open_outputs is None:
-        message = f"{path} carries no manifest of vit-export."
-        fix = "give an ONNX file, behind a file of the same model that vit-export wrote."
-        raise RequestError(message, fix)
-    _, interface = backend.open_outputs(path, None, ())
-    read_sample_shape(str(path), interface)
-    matched = match_tensors(str(path), interface, model.signature)
-    arithmetic = backend.find_precisions(path) or ()
-    precision = name_least_exact(arithmetic)
-    return replace(model, target=backend.name, precision=precision, batch=matched.batch, layers={})
 
 
 def _check(path: Path, manifest: Manifest, batches: Sequence[int]) -> Artifact:

@@ -7,13 +7,17 @@ import click
 
 from vit_export.cli.options import options
 from vit_export.cli.options.common import ARTIFACT, JSON, PLOT, QUIET, THREADS, VERBOSE
+from vit_export.cli.options.foreign import FOREIGN
 from vit_export.cli.options.model import MODULE, SET, WEIGHTS
 
 
 @click.command()
-@options(ARTIFACT, WEIGHTS, MODULE, SET, PLOT, THREADS, JSON, QUIET, VERBOSE)
+@options(ARTIFACT, WEIGHTS, MODULE, SET, *FOREIGN, PLOT, THREADS, JSON, QUIET, VERBOSE)
 def locate(artifact: Path, *, as_json: bool, quiet: bool, verbose: bool, **request: Any) -> None:
-    """Find the first module of ARTIFACT that differs from eager PyTorch, and show the errors."""
+    """Find the first module of ARTIFACT that differs from eager PyTorch, and show the errors.
+
+    An ONNX file of another tool needs --weights or --module.
+    """
     from vit_export import api
     from vit_export.cli.render.location import describe_location
     from vit_export.cli.render.output import (

@@ -17,8 +17,8 @@ from vit_export.cli.options.common import (
     TRUST,
     VERBOSE,
 )
+from vit_export.cli.options.foreign import FOREIGN
 from vit_export.cli.options.model import (
-    INPUT_SHAPE,
     LABELS,
     MODULE,
     PREPROCESSING,
@@ -45,22 +45,6 @@ SAME_PROBLEM_TYPE = click.option(
     "--problem-type",
     type=click.Choice(get_args(ProblemType)),
     help="The problem type that ARTIFACT should have.",
-)
-SAME_SIZE = click.option(
-    "--image-size",
-    metavar="HxW",
-    help="Size of the images of another tool's file, if that takes several.",
-)
-SAME_OUTPUTS = click.option(
-    "--outputs",
-    metavar="LIST",
-    help="What another tool's file answers, if it is not the model's own answer.",
-)
-OUTPUT_NAMES = click.option(
-    "--output-names",
-    default="",
-    metavar="NAME,…",
-    help="Its outputs in the order of the model's, if neither names nor shapes tell.",
 )
 MIN_SNR = click.option(
     "--min-snr",
@@ -96,10 +80,7 @@ ON = click.option(
     MODULE,
     SET,
     *READING,
-    INPUT_SHAPE,
-    SAME_SIZE,
-    SAME_OUTPUTS,
-    OUTPUT_NAMES,
+    *FOREIGN,
     SAME_MODEL,
     LABELS,
     SAME_PROBLEM_TYPE,

@@ -10,6 +10,7 @@ import numpy as np
 
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.outputs import check_answer_shape
+from vit_export.artifact.tolerance import Tolerance
 from vit_export.backends.open import find_backend_of, open_artifact, read_manifest, require_taps
 from vit_export.checkpoints.rebuild import ModelSource, rebuild_identical
 from vit_export.core.errors import MissingError, ProofError, RequestError
@@ -104,6 +105,27 @@ def find_first_mismatch(
     with progress("rebuild the model"):
         model = rebuild_identical(manifest, source)
     taps = _pair(path, manifest, model, samples[0][1], threads)
+    modules = compare_modules(taps, samples, tolerance, progress)
+    return Localization(artifact=str(path), runtime=session.runtime, modules=modules)
+
+
+def compare_modules(
+    taps: PairedTaps,
+    samples: Sequence[tuple[str, Array]],
+    tolerance: Tolerance,
+    progress: Progress = silent,
+) -> tuple[ModuleComparison, ...]:
+    """Return the comparison of every module of a file with eager PyTorch, in running order.
+
+    Args:
+        taps: the modules of both.
+        samples: recipe and input (C, H, W) of each sample.
+        tolerance: how far a module may be off.
+        progress: opened around every stage.
+
+    Raises:
+        ProofError: a module of the file answers another shape.
+    """
     with progress("measure the signal of every module"):
         signals = _measure_signals(taps, [sample for _, sample in samples])
     comparisons: dict[str, list[Comparison]] = {}
@@ -112,14 +134,13 @@ def find_first_mismatch(
             outputs = taps.answer(sample)
             for name, tap in taps.expect(sample).items():
                 comparison = _compare(
-                    tap, outputs[name], manifest, name=name, recipe=recipe, signal=signals[name]
+                    tap, outputs[name], tolerance, name=name, recipe=recipe, signal=signals[name]
                 )
                 comparisons.setdefault(name, []).append(comparison)
-    modules = tuple(
+    return tuple(
         ModuleComparison(name=name, worst=max(on_samples, key=_rank))
         for name, on_samples in comparisons.items()
     )
-    return Localization(artifact=str(path), runtime=session.runtime, modules=modules)
 
 
 def _pair(
@@ -167,7 +188,7 @@ def _remake_samples(manifest: Manifest) -> list[tuple[str, Array]]:
 
 
 def _compare(
-    tap: Tap, output: Array, manifest: Manifest, *, name: str, recipe: str, signal: float
+    tap: Tap, output: Array, tolerance: Tolerance, *, name: str, recipe: str, signal: float
 ) -> Comparison:
     """Compare an artifact's `output` (rows, D) of the module `name` with eager PyTorch's.
 
@@ -181,7 +202,7 @@ def _compare(
         tap.fp32.astype(np.float32),
         output,
         float(np.abs(tap.fp32 - tap.fp64).max()),
-        manifest.tolerance,
+        tolerance,
         signal=signal,
         classifies=False,  # validate compares top classes; this follows the numbers
         sample=recipe,

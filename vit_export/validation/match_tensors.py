@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from vit_export.artifact.batch import Batch
 from vit_export.backends.records import FileInterface, FileTensor
 from vit_export.core.errors import RequestError
-from vit_export.model.signature import Signature, TensorSpec
+from vit_export.model.signature import IMAGE_AXES, Signature, TensorSpec
 
 LIBRARY_NAMES = {"last_hidden_state": "tokens", "image_embeds": "features", "logits": "logits"}
 """Outputs as transformers names them, to ours. Its `pooler_output` is one thing in one model and
 another in the next."""
 FLOATS = ("float32", "float16")
+CHANNELS = (1, 3, 4)
+"""Numbers of channels of an image."""
 NAME_THEM = "give --output-names, the file's outputs in the order of the model's."
 
 
@@ -47,10 +49,16 @@ def read_sample_shape(path: str, interface: FileInterface) -> tuple[int | None, 
         message = f"{path} has {len(interface.inputs)} inputs: {listing}."
         raise RequestError(message, "judge a file of images alone, with the others inside it.")
     (tensor,) = interface.inputs
-    if tensor.dtype not in FLOATS:
+    if tensor.dtype not in FLOATS or _ends_with_channels(tensor.shape[1:]):
         message = f"{path} takes {tensor}, so its preprocessing is inside."
         raise RequestError(message, "judge the file from before that was added.")
     return tensor.shape[1:]
+
+
+def _ends_with_channels(shape: tuple[int | None, ...]) -> bool:
+    """Whether a shape is (H, W, C), in which decoders write images."""
+    is_image = len(shape) == IMAGE_AXES and shape[-1] in CHANNELS
+    return is_image and shape[0] not in CHANNELS
 
 
 def match_tensors(
@@ -69,9 +77,6 @@ def match_tensors(
     """
     (tensor,) = interface.inputs
     if not _fits(tensor, signature.inputs[0]):
-        if _is_channels_last(tensor, signature):
-            message = f"{path} takes {tensor}, so its preprocessing is inside."
-            raise RequestError(message, "judge the file from before that was added.")
         sides = "x".join(map(str, signature.sample_shape))
         message = f"{path} takes {tensor}, and the model takes {sides}."
         raise RequestError(message, "give --image-size HxW or --input CxHxW as the file takes it.")
@@ -139,10 +144,6 @@ def _fits(tensor: FileTensor, expected: TensorSpec) -> bool:
         return False
     pairs = zip(tensor.shape[1:], expected.shape[1:], strict=True)
     return all(side is None or side == other for side, other in pairs)
-
-
-def _is_channels_last(tensor: FileTensor, signature: Signature) -> bool:
-    return signature.takes_images and tensor.shape[-1:] == (signature.channels,)
 
 
 def read_batch(interface: FileInterface) -> Batch:

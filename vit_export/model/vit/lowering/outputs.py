@@ -14,12 +14,8 @@ from vit_export.model.vit.lowering.block import (
     LoweredAttention,
     LoweredBlock,
 )
-from vit_export.model.vit.lowering.last_block import (
-    LoweredHead,
-    TokenBlock,
-    TokenHead,
-    count_pooled_tokens,
-)
+from vit_export.model.vit.lowering.head import LoweredHead, TokenHead, count_pooled_tokens
+from vit_export.model.vit.lowering.last_block import TokenBlock
 from vit_export.model.vit.outputs import VitOutput, read_output
 from vit_export.model.vit.spec import VitSpec
 
