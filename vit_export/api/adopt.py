@@ -24,6 +24,7 @@ from vit_export.model.model import Model
 from vit_export.model.signature import IMAGE_AXES
 from vit_export.validation.claims import check_min_snr
 from vit_export.validation.match_tensors import (
+    MatchedTensors,
     choose_outputs,
     match_tensors,
     read_batch,
@@ -48,8 +49,8 @@ class AdoptedFile:
     samples: SampleSet
     arithmetic: Collection[str]
     """The precisions in which it computes."""
-    unmatched: tuple[str, ...]
-    """Outputs of the file that are not compared."""
+    caveats: tuple[str, ...]
+    """What is not compared, a phrase each: outputs, and sizes besides the model's own."""
 
 
 def adopt(
@@ -90,8 +91,16 @@ def adopt(
         manifest=manifest,
         samples=samples,
         arithmetic=arithmetic,
-        unmatched=matched.unmatched,
+        caveats=_list_caveats(interface, matched),
     )
+
+
+def _list_caveats(interface: FileInterface, matched: MatchedTensors) -> tuple[str, ...]:
+    skipped = [f"{name} not compared" for name in matched.unmatched]
+    if None not in interface.inputs[0].shape[1:]:
+        return tuple(skipped)
+    shape = "x".join(map(str, matched.signature.sample_shape))
+    return (*skipped, f"no size but {shape} compared")
 
 
 def _load(path: Path, interface: FileInterface, request: ValidationRequest) -> Model:

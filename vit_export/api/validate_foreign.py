@@ -40,7 +40,7 @@ def validate_foreign(
         verdict = evaluation.run_artifact(verdict, file.session, manifest, progress)
     if not verdict.accepted and set(file.arithmetic) == {"fp32"}:
         verdict = verdict.add_failures(_find_departure(path, file, threads, progress))
-    caveats = (*verdict.caveats, *(f"{name} not compared" for name in file.unmatched))
+    caveats = (*verdict.caveats, *file.caveats)
     return replace(verdict, seed=request.seed, caveats=caveats), manifest
 
 
