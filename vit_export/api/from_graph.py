@@ -23,6 +23,8 @@ from vit_export.model.signature import (
 )
 from vit_export.validation.match_tensors import read_batch, read_sample_shape
 
+CHANNELS = 3
+"""Channels of the images of a file that leaves them free."""
 FIX = "leave it out: --from names the model, and its own answers are right."
 
 
@@ -105,7 +107,7 @@ def _choose_shape(path: Path, interface: FileInterface, request: ExportRequest) 
     size = request.overrides.image_size
     if size is not None and len(shape) == IMAGE_AXES:
         height, width = parse_image_size(size)
-        wanted = (shape[0], height, width)
+        wanted = (shape[0] or CHANNELS, height, width)
         if any(side not in {None, one} for side, one in zip(shape, wanted, strict=True)):
             message = f"{path} takes images of {shape[1]}x{shape[2]} alone."
             raise RequestError(message, "leave --image-size out.")
