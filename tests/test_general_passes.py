@@ -222,6 +222,7 @@ def test_a_pass_fires_and_is_exact(change, body, nodes):
     assert change(model) > 0
     remove_unused(model)
     assert operators(model) == nodes
+    assert [one.name for one in model.graph.outputs] == [one.name for one in original.graph.outputs]
     assert len({node.name for node in model.graph}) == len(model.graph)
     expected = run_graph(original, x=X)
     np.testing.assert_allclose(run_graph(model, x=X), expected, rtol=1e-5, atol=1e-5)

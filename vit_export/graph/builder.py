@@ -76,6 +76,18 @@ def replace_node(model: ir.Model, node: ir.Node, replacement: ir.Node) -> None:
         model.opset_imports[replacement.domain] = 1
 
 
+def bypass(graph: ir.Graph, node: ir.Node, value: ir.Value) -> None:
+    """Remove `node`, and let its readers read `value`, which nothing else reads.
+
+    An output of the graph keeps its name: programs take it by that.
+    """
+    old = node.outputs[0]
+    if old.is_graph_output():
+        value.name = old.name
+    ir.convenience.replace_all_uses_with(old, value, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+
+
 class NodeBuilder:
     """Adds nodes before `anchor`, in the order of the calls.
 

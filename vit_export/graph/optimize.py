@@ -23,16 +23,29 @@ def optimize(
             that ran before.
     """
     changes: dict[str, int] = {}
+    names = _name_tensors(model)
     first = GENERAL_PASSES if general else ()
     for step in (*first, *PASSES, *RUNTIME_PASSES[runtime_flavor]):
         try:
             count = step.apply(model)
             if count:
                 check_graph(model)
+            _check_names(model, names)
         except Exception as error:
             raise _pass_error(step, error, changes) from error
         changes[step.name] = changes.get(step.name, 0) + count
     return changes
+
+
+def _check_names(model: ir.Model, names: list[str]) -> None:
+    """Raise ValueError unless inputs and outputs still have these names."""
+    if _name_tensors(model) != names:
+        raise ValueError(f"{', '.join(names)} became {', '.join(_name_tensors(model))}.")
+
+
+def _name_tensors(model: ir.Model) -> list[str]:
+    """Return the names of inputs and outputs, by which programs take them."""
+    return [str(one.name) for one in (*model.graph.inputs, *model.graph.outputs)]
 
 
 def check_graph(model: ir.Model) -> None:

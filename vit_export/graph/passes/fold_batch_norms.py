@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
-from vit_export.graph.builder import find_producer, read_constant
+from vit_export.graph.builder import bypass, find_producer, read_constant
 from vit_export.graph.projections import (
     Array,
     add_bias,
@@ -42,8 +42,7 @@ def _fold(model: ir.Model, norm: ir.Node) -> bool:
         folded = _fold_into_projection(model.graph, value, *affine)
     source = norm.inputs[0]  # a new bias stands between them
     if folded and source is not None:
-        ir.convenience.replace_all_uses_with(norm.outputs[0], source, replace_graph_outputs=True)
-        model.graph.remove(norm, safe=True)
+        bypass(model.graph, norm, source)
     return folded
 
 

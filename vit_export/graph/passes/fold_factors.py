@@ -3,7 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 
-from vit_export.graph.builder import find_producer, read_constant
+from vit_export.graph.builder import bypass, find_producer, read_constant
 from vit_export.graph.projections import (
     Array,
     change_columns,
@@ -36,8 +36,7 @@ def _fold(model: ir.Model, node: ir.Node) -> bool:
     value, factor = match
     if not has_one_reader(value) or not _scale(model.graph, value, factor):
         return False
-    ir.convenience.replace_all_uses_with(node.outputs[0], value, replace_graph_outputs=True)
-    model.graph.remove(node, safe=True)
+    bypass(model.graph, node, value)
     return True
 
 
