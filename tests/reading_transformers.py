@@ -72,6 +72,8 @@ KINDS = {
     "Dinov2WithRegistersForImageClassification": Kind(
         config="Dinov2WithRegistersConfig", sizes=SMALL | CLASSES, pool="token_patch_mean"
     ),
+    "Tipsv2VisionModel": Kind(config="Tipsv2VisionConfig", sizes=SMALL),
+    "Tipsv2Model": _towers("Tipsv2Config"),
     "DINOv3ViTModel": Kind(config="DINOv3ViTConfig", sizes=SMALL | ROTARY_HEADS | MLP),
     "DINOv3ViTBackbone": Kind(config="DINOv3ViTConfig", sizes=SMALL | ROTARY_HEADS | MLP),
     "BeitForImageClassification": Kind(config="BeitConfig", sizes=SMALL | MLP | CLASSES | TABLE),

@@ -66,6 +66,10 @@ TRANSFORMERS = {
         transformers.Dinov2WithRegistersModel,
         transformers.Dinov2WithRegistersConfig(**SIZES),
     ),
+    "TIPSv2": (
+        transformers.Tipsv2VisionModel,
+        transformers.Tipsv2VisionConfig(**SIZES),
+    ),
     "CLIP": (transformers.CLIPVisionModel, transformers.CLIPVisionConfig(**SIZES, **MLP)),
     "SigLIP": (transformers.SiglipVisionModel, transformers.SiglipVisionConfig(**SIZES, **MLP)),
 }
@@ -75,7 +79,7 @@ TRANSFORMERS = {
 @pytest.mark.parametrize("size", [(48, 40), (24, 16)])
 @torch.no_grad()
 def test_transformers_at_another_size(tmp_path, name, size):
-    """Each family moves the positions as its own code does: antialiased or not."""
+    """Each family moves the positions as its own code does, of a folder and of a live module."""
     kind, config = TRANSFORMERS[name]
     torch.manual_seed(0)
     theirs = kind(config).eval()
@@ -83,11 +87,12 @@ def test_transformers_at_another_size(tmp_path, name, size):
         torch.nn.init.normal_(parameter, mean=0.05, std=0.3)
     theirs.save_pretrained(tmp_path)
     images = torch.randn(2, 3, *size)
-    options = {} if "DINOv2" in name else {"interpolate_pos_encoding": True}
+    options = {} if name.startswith(("DINOv2", "TIPSv2")) else {"interpolate_pos_encoding": True}
     answer = theirs(images, **options)
     expected = answer["logits"] if "logits" in answer else answer["pooler_output"]
-    loaded = load(weights=tmp_path, overrides=ModelOverrides(image_size=f"{size[0]}x{size[1]}"))
-    torch.testing.assert_close(loaded.vit(images), expected, rtol=1e-4, atol=2e-5)
+    overrides = ModelOverrides(image_size=f"{size[0]}x{size[1]}")
+    for loaded in load(weights=tmp_path, overrides=overrides), load(theirs, overrides=overrides):
+        torch.testing.assert_close(loaded.vit(images), expected, rtol=1e-4, atol=2e-5)
 
 
 def kernel(distance):

@@ -104,6 +104,7 @@ HF = {
         transformers.Dinov2WithRegistersForImageClassification,
         transformers.Dinov2WithRegistersConfig(**SIZES, num_labels=5),
     ),
+    "TIPSv2": (transformers.Tipsv2VisionModel, transformers.Tipsv2VisionConfig(**SIZES)),
     "SigLIP": (
         transformers.SiglipVisionModel,
         transformers.SiglipVisionConfig(**SIZES, intermediate_size=50),

@@ -13,6 +13,9 @@ if TYPE_CHECKING:  # torch is heavy, and a bad request is refused without it
 
     from torch import Tensor, nn
 
+    from vit_export.checkpoints.families.base import Family
+    from vit_export.model.vit.adapt import Resampling
+
 FOR_FILES = ("--", "checkpoint")
 """Words of advice about files, which is none for a module in memory."""
 GIVE_SPEC = "give (VitSpec, state dict) if a spec describes it."
@@ -70,8 +73,16 @@ def _read_module(module: "nn.Module") -> Model:
         provenance=provenance,
         problem_type=problem_type,
         assumed=assumed,
-        resampling=family.resampling,
+        resampling=_find_resampling(family, known.owner),
     )
+
+
+def _find_resampling(family: "Family", module: "nn.Module") -> "Resampling":
+    """Return how a module resamples positions, which its configuration may say."""
+    from vit_export.checkpoints.families import SAME_NAMES
+
+    kind = getattr(getattr(module, "config", None), "model_type", None)
+    return SAME_NAMES.get(str(kind), family).resampling
 
 
 def _read_config(module: "nn.Module") -> dict[str, Any]:

@@ -42,7 +42,8 @@ def choose_family(
     where, tensors = str(checkpoint.path), checkpoint.tensors
     leaves_head = outputs is not None and "logits" not in outputs
     check_supported(checkpoint.config, where, needs_head=not leaves_head)
-    family = _place_norm(find_family(tensors, where), checkpoint.config, hints)
+    family = find_family(tensors, where, checkpoint.config)
+    family = _place_norm(family, checkpoint.config, hints)
     if hints.head_from is not None:
         return take_head(family, tensors, hints.head_from, where, leaves_head=leaves_head)
     reads_vector = not leaves_head or "features" in (outputs or ())

@@ -41,6 +41,13 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     "Bit": {**COMMON, **SHORTER, **CROP, **OPENAI},  # DINOv2's
     "DINOv3ViT": {**COMMON, "size": {"height": 224, "width": 224}, "resample": 2, **IMAGENET},
     "Siglip": {**COMMON, "size": {"height": 224, "width": 224}, "resample": 3, **HALF},
+    "Tipsv2": {
+        **COMMON,
+        "size": {"height": 448, "width": 448},
+        "resample": 2,
+        "do_normalize": False,
+        **HALF,
+    },
 }
 """Values that the files of an image processor may leave out, by its class."""
 RESIZES_SHORTER_SIDE = {"CLIP", "Bit", "Siglip"}

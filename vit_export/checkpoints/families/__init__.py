@@ -3,7 +3,7 @@
 The first family whose marks are all present wins, so a family with an additional mark comes first.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import torch
 
@@ -16,9 +16,10 @@ from vit_export.checkpoints.families import (
     huggingface,
     siglip,
     timm,
+    tips,
     torchvision,
 )
-from vit_export.checkpoints.families.base import Family
+from vit_export.checkpoints.families.base import Config, Family
 from vit_export.checkpoints.families.naming import describe_closest, find_prefix
 from vit_export.checkpoints.families.translation import check_supported
 from vit_export.checkpoints.families.unsupported import check_kind
@@ -34,6 +35,7 @@ FAMILIES: tuple[Family, ...] = (
     eva.PE,  # timm's names, a norm before the blocks and none behind them
     timm.DINOV2_WITH_REGISTERS,
     timm.DINOV2,  # timm's names and a mask token
+    tips.TIPS,  # the names of DINOv2 with registers, and CLIP's of an MLP
     timm.TIMM_CLIP,  # timm's names and a norm before the blocks
     timm.TIMM_SIGLIP,  # timm's names and a pool with a probe
     timm.TIMM,
@@ -55,6 +57,8 @@ FAMILIES: tuple[Family, ...] = (
     clip.OPENAI,
     torchvision.TORCHVISION,
 )
+SAME_NAMES: Mapping[str, Family] = dict.fromkeys(tips.TIPS.model_types, tips.TIPS)
+"""Families that may have the names of another one, by the `model_type` that tells them apart."""
 
 
 def recognize(names: Collection[str]) -> Family | None:
@@ -62,8 +66,13 @@ def recognize(names: Collection[str]) -> Family | None:
     return next((family for family in FAMILIES if family.recognizes(names)), None)
 
 
-def find_family(state: StateDict, where: str) -> Family:
+def find_family(state: StateDict, where: str, config: Config | None = None) -> Family:
     """Return the family that the tensor names of `state` belong to.
+
+    Args:
+        state: tensors of a checkpoint.
+        where: the checkpoint, for errors.
+        config: content of its config.json, which tells families with the same names apart.
 
     Raises:
         RequestError: no family matches, where the message names the closest and all known ones; or
@@ -71,7 +80,8 @@ def find_family(state: StateDict, where: str) -> Family:
     """
     _check_plain(state, where)
     check_kind(state.keys(), where)
-    family = recognize(state.keys())
+    other = SAME_NAMES.get(str((config or {}).get("model_type")))
+    family = other if other and other.recognizes(state) else recognize(state.keys())
     if family is None:
         raise _unknown_family(state, where)
     return family

@@ -31,10 +31,12 @@ CLIP_TYPES = ("clip", "altclip", "chinese_clip", "clipseg", "metaclip_2")
 """Values of `model_type` of models whose image tower is CLIP's."""
 CLIP_TOWERS = tuple(f"{name}_vision_model" for name in CLIP_TYPES)
 SIGLIP_TYPES = ("siglip", "siglip_vision_model")
+TIPS_TYPES = ("tipsv2", "tipsv2_vision_model")
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     **dict.fromkeys(("vit", "deit", "vit_mae", "ijepa", "beit", "data2vec-vision"), VIT),
     "vit_msn": VIT | {"layer_norm_eps": 1e-6},
     **dict.fromkeys(("dinov2", "dinov2_with_registers"), VIT | {"layer_norm_eps": 1e-6}),
+    **dict.fromkeys(TIPS_TYPES, VIT | {"layer_norm_eps": 1e-6, "image_size": 448}),
     "dinov3_vit": VIT | {"num_attention_heads": 6, "layer_norm_eps": 1e-5},
     **dict.fromkeys((*CLIP_TYPES, *CLIP_TOWERS), CLIP),
     **dict.fromkeys(SIGLIP_TYPES, SIGLIP),

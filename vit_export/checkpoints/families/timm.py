@@ -157,6 +157,7 @@ TIMM_SIGLIP = replace(
 DINOV2 = Family(
     name="DINOv2",
     marks=(r"blocks\.0\.ls1\.gamma", r"mask_token"),
+    lacks=(r"blocks\.0\.mlp\.c_fc\.weight",),  # TIPSv2
     names=NAMES
     | {
         r"register_tokens": "embedding.register_tokens",

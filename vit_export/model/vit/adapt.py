@@ -1,12 +1,12 @@
 """A model adapted to another image size, or to another output, with the same weights.
 
-Position embeddings are resampled bicubically in fp32, in the way of the family's own code
+Position embeddings are resampled in fp32, in the way of the family's own code
 (`Resampling`). Positions of prefix tokens do not change. All other weights are shared.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -33,8 +33,9 @@ NO_RULE = ("drops_rim", "is_known")
 
 @dataclass(frozen=True)
 class Resampling:
-    """How a family's own code resamples its positions to another grid. It is always bicubic."""
+    """How a family's own code resamples its positions to another grid."""
 
+    mode: Literal["bicubic", "bilinear"] = "bicubic"
     antialias: bool = True
     """Whether the filter widens where the grid shrinks, as in timm."""
     offset: float = 0.0
@@ -51,8 +52,14 @@ class Resampling:
     """Whether it is certain that the checkpoint's own code does so."""
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return the fields that resampled positions depend on, for a manifest."""
-        return {name: value for name, value in asdict(self).items() if name not in NO_RULE}
+        """Return the fields that resampled positions depend on, for a manifest.
+
+        The mode is left out where it is bicubic, so that earlier versions read it.
+        """
+        values = {name: value for name, value in asdict(self).items() if name not in NO_RULE}
+        if self.mode == "bicubic":
+            del values["mode"]
+        return values
 
 
 TIMM_RESAMPLING = Resampling(drops_rim=True)
@@ -90,7 +97,7 @@ def _resample(
         scales = [(n + resampling.offset) / o for n, o in zip(new, old, strict=True)]
         target = {"scale_factor": tuple(scales)}
     options = {"antialias": resampling.antialias, "align_corners": resampling.align_corners}
-    grid = functional.interpolate(grid, **target, **options, mode="bicubic")
+    grid = functional.interpolate(grid, **target, **options, mode=resampling.mode)
     return grid[0].permute(1, 2, 0).flatten(0, 1)  # (h w, D)
 
 
