@@ -8,7 +8,7 @@ from vit_export.api.adopt import adopt
 from vit_export.api.validate_foreign import judge
 from vit_export.api.validate_inputs import split_names
 from vit_export.api.validation_request import ValidationRequest, check_own_file
-from vit_export.backends.open import open_artifact
+from vit_export.backends.open import find_backend_of, open_artifact
 from vit_export.checkpoints.module.request import ModuleRequest
 from vit_export.checkpoints.overrides import ModelOverrides, Outputs
 from vit_export.checkpoints.rebuild import ModelSource
@@ -86,7 +86,8 @@ def locate(
 def _locate(
     path: Path, request: ValidationRequest, threads: int | None, progress: Progress
 ) -> Localization:
-    if open_artifact(path, threads).manifest_json() is None:
+    has_taps = find_backend_of(path).open_taps is not None
+    if has_taps and open_artifact(path, threads).manifest_json() is None:
         return _locate_in_foreign(path, request, threads, progress)
     check_own_file(path, request)
     source = ModelSource(weights=request.weights, module=request.module)
