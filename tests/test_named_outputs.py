@@ -11,6 +11,7 @@ import timm_models
 import torch
 import transformers
 from support import FASHION, expect_error, mark_slow_except, run, run_json
+from varied_modules import vary
 
 import vit_export
 from vit_export.core.errors import RequestError
@@ -23,15 +24,6 @@ IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 ALL = "logits,features,tokens,token,patches,layers:1,3,normed-layers:1,3,attentions:1,3"
 FASHION_OUTPUTS = "token,patches,logits,layers:1,2"
 NAMES = ("token", "patches", "logits", "layer_1", "layer_2")
-
-
-@torch.no_grad()
-def vary(module):
-    """The same module with no weight left at zero."""
-    generator = torch.Generator().manual_seed(1)
-    for one in module.parameters():
-        one.add_(0.1 * torch.randn(one.shape, generator=generator))
-    return module.eval()
 
 
 def answer(path: Path, images: torch.Tensor) -> dict[str, np.ndarray]:

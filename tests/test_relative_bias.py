@@ -8,6 +8,7 @@ import timm_models
 import torch
 import transformers
 from support import mark_slow_except
+from varied_modules import vary
 
 import vit_export
 from vit_export import RequestError, VitSpec
@@ -27,15 +28,6 @@ CONFIGS = {
 }
 SIZE = {"depth": 3, "embed_dim": 24, "num_heads": 3, "img_size": 32, "patch_size": 8}
 IMAGES = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-
-
-@torch.no_grad()
-def vary(module):
-    """The same module with no weight left at zero."""
-    generator = torch.Generator().manual_seed(1)
-    for one in module.parameters():
-        one.add_(0.1 * torch.randn(one.shape, generator=generator))
-    return module.eval()
 
 
 @pytest.fixture(scope="module")
