@@ -32,7 +32,7 @@ def find_backend_of(path: Path) -> Backend:
     if backend is None:
         *most, last = [one.title for one in BACKENDS.values()]
         message = f"{path} is no {', '.join(most)} or {last} file."
-        raise RequestError(message, "give a file that vit-export wrote.")
+        raise RequestError(message, "give a file that vit-export wrote, or another ONNX file.")
     return backend
 
 

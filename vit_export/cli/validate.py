@@ -18,14 +18,7 @@ from vit_export.cli.options.common import (
     VERBOSE,
 )
 from vit_export.cli.options.foreign import FOREIGN
-from vit_export.cli.options.model import (
-    LABELS,
-    MODULE,
-    PREPROCESSING,
-    READING,
-    SET,
-    WEIGHTS,
-)
+from vit_export.cli.options.model import LABELS, MODULE, PREPROCESSING, READING, SET, WEIGHTS
 from vit_export.cli.options.paths import OUTPUT
 from vit_export.model.signature import ProblemType
 
