@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from vit_export.api.model_manifest import describe_model
 from vit_export.api.validation_request import ValidationRequest
-from vit_export.artifact.batch import Batch
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.reference import Reference
 from vit_export.artifact.tolerance import Tolerance
@@ -34,7 +34,7 @@ from vit_export.validation.reading import check_reading
 from vit_export.validation.sample_set import SampleSet
 from vit_export.validation.samples import choose_recipes, digest, draw_recipes, make_samples
 from vit_export.validation.sharpness import check_reference
-from vit_export.validation.tolerances import TOLERANCES, combine, name_least_exact, raise_to
+from vit_export.validation.tolerances import combine, name_least_exact, raise_to
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +79,7 @@ def adopt(
     session, _ = open_outputs(path, threads, [one.name for one in matched.signature.outputs])
     arithmetic = find_backend_of(path).find_precisions(path) or {"fp32"}
     manifest = replace(
-        _describe(find_backend_of(path).name, model, reference),
+        describe_model(model, find_backend_of(path).name, reference),
         signature=matched.signature,
         batch=matched.batch,
         precision=name_least_exact(arithmetic),
@@ -155,26 +155,3 @@ def _choose_tolerance(arithmetic: Collection[str], min_snr: float | None) -> Tol
         return tolerance
     check_min_snr(min_snr, tolerance.least_snr_db or 0)
     return raise_to(tolerance, min_snr, "the minimum that --min-snr sets")
-
-
-def _describe(target: str, model: Model, reference: Reference) -> Manifest:
-    """Return the manifest of a file in fp32 with the tensors of the model itself."""
-    from vit_export.model.hash import hash_tensors
-
-    return Manifest(
-        target=target,
-        model=model.name,
-        signature=model.signature,
-        precision="fp32",
-        batch=Batch(),
-        weights_sha256=hash_tensors(model.module),
-        weights_from=model.provenance.weights_from,
-        preprocessing=model.preprocessing,
-        labels=model.labels,
-        problem_type=model.problem_type,
-        assumed=model.assumed,
-        reading=model.reading,
-        versions={},
-        tolerance=TOLERANCES["fp32"],
-        reference=reference,
-    )

@@ -1,7 +1,9 @@
 """The stages between a request and a backend: load, reference answers, lowering, manifest."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from vit_export.api.model_manifest import describe_model
 from vit_export.api.request import ExportRequest
 from vit_export.artifact.manifest import Manifest
 from vit_export.artifact.records import BuildSettings
@@ -17,7 +19,6 @@ from vit_export.model.score_function import count_exclusive_classes, describe_an
 from vit_export.validation.reading import check_reading
 from vit_export.validation.sample_set import SampleSet, make_sample_set
 from vit_export.validation.sharpness import check_reference
-from vit_export.validation.tolerances import TOLERANCES
 
 
 def load_model(request: ExportRequest, progress: Progress) -> Model:
@@ -104,28 +105,14 @@ def answer_samples(
 
 def make_manifest(request: ExportRequest, model: Model, reference: Reference) -> Manifest:
     """Return the manifest of the file, as far as it is known before quantization and build."""
-    from vit_export.model.hash import hash_tensors
-
     backend = request.backend
     packages = ("vit-export", *backend.packages, *backend.one_of, "numpy", "pillow")
-    return Manifest(
-        target=backend.name,
-        model=model.name,
-        signature=model.signature,
+    return replace(
+        describe_model(model, backend.name, reference.without_user_images()),
         spec=model.spec,
         overrides=model.provenance.overrides,
         preset=model.provenance.preset,
-        precision="fp32",
         batch=request.batch,
-        weights_sha256=hash_tensors(model.module),
-        weights_from=model.provenance.weights_from,
-        preprocessing=model.preprocessing,
-        labels=model.labels,
-        problem_type=model.problem_type,
-        assumed=model.assumed,
-        reading=model.reading,
         versions=find_versions(packages),
         settings=BuildSettings(backend.recorded_options(request.options)),
-        tolerance=TOLERANCES["fp32"],
-        reference=reference.without_user_images(),
     )

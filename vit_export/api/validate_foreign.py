@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from vit_export.api.adopt import AdoptedFile, adopt
+from vit_export.api.validate_inputs import open_images
 from vit_export.api.validation_request import ValidationRequest
 from vit_export.artifact.manifest import Manifest
 from vit_export.core.progress import Progress
 from vit_export.data.annotations import Annotations
-from vit_export.data.dataset import ImageDataset, open_dataset
-from vit_export.model.score_function import count_exclusive_classes, describe_answer
 from vit_export.validation.accuracy import AccuracyEvaluation
 from vit_export.validation.expectation import Expectation
 from vit_export.validation.validate import validate_artifact
@@ -33,7 +32,7 @@ def validate_foreign(
     """
     file = adopt(path, request, threads, progress)
     manifest, model = file.manifest, file.model
-    dataset = _open_images(images, file, progress)
+    dataset = open_images(images, request.origin, manifest, progress)
     with AccuracyEvaluation(dataset, model.spec.tokens if model.spec else None) as evaluation:
         evaluation.run_eager(model.module, progress)
         verdict = judge(path, file, progress, f"eager PyTorch, afresh from {request.origin}")
@@ -57,20 +56,6 @@ def judge(
         file.samples.file_inputs,
         progress=progress,
         source=source,
-    )
-
-
-def _open_images(
-    images: Annotations | None, file: AdoptedFile, progress: Progress
-) -> ImageDataset | None:
-    model = file.model
-    return open_dataset(
-        images,
-        model.preprocessing,
-        answer=describe_answer(model.signature, model.problem_type),
-        classes=count_exclusive_classes(model.signature, model.problem_type),
-        names=model.labels,
-        progress=progress,
     )
 
 

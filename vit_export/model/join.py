@@ -9,9 +9,7 @@ Answering = Callable[[Tensor], Tensor | tuple[Tensor, ...]]
 """A module that answers images with one tensor, or with a tuple of several."""
 
 
-def answer_joined(
-    module: "Callable[[Tensor], Tensor | tuple[Tensor, ...]]", images: Tensor
-) -> Tensor:
+def answer_joined(module: Answering, images: Tensor) -> Tensor:
     """Return the answers (B, …) of a module to `images`, or (B, S) of one with several outputs."""
     answers = module(images)
     return join_outputs(answers) if isinstance(answers, tuple) else answers
